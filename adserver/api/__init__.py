@@ -1,0 +1,1 @@
+"""The wire: decisions, events, management, OpenRTB, operations."""

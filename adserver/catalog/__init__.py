@@ -1,0 +1,1 @@
+"""What advertisers and publishers own: files, validation, SQL store, keys, audiences."""

@@ -1,0 +1,1 @@
+"""The field's nouns and rules: values and pure functions, no clock, no chance, no I/O."""

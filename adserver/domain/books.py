@@ -1,0 +1,29 @@
+"""What journal and ledger speak of: places, totals, and the refusal of a full disk."""
+
+from msgspec import Struct
+
+
+class Position(Struct, frozen=True, order=True, array_like=True):
+    """A place in the journal: segment number (from 1) and byte offset within it."""
+
+    segment: int = 1
+    offset: int = 0
+
+
+class JournalClosed(Exception):
+    """There is no room for another record: paid ads stop, events are refused with 503."""
+
+
+class LineItemTotals(Struct):
+    """What the ledger holds of one line item; the starting point of the budgets. Amounts in nanos;
+    ``free_nanos``: the worth of accepted billable events that found no room in a budget."""
+
+    line_item: int
+    impressions: int = 0
+    viewable: int = 0
+    clicks: int = 0
+    conversions: int = 0
+    filtered: int = 0
+    expired: int = 0
+    billed_nanos: int = 0
+    free_nanos: int = 0

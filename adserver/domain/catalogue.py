@@ -1,0 +1,19 @@
+"""The catalogue: everything owned, at one revision. What snapshots are compiled from."""
+
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from adserver.domain.campaign import Advertiser, Campaign
+from adserver.domain.inventory import Audience, Publisher
+
+
+class Catalogue(Struct, frozen=True):
+    """``members``: a person's pseudonym (16 bytes) -> the full ids of the audiences that hold it."""
+
+    revision: int = 0
+    advertisers: tuple[Advertiser, ...] = ()
+    campaigns: tuple[Campaign, ...] = ()
+    publishers: tuple[Publisher, ...] = ()
+    audiences: tuple[Audience, ...] = ()
+    members: Mapping[bytes, tuple[str, ...]] = {}

@@ -1,0 +1,52 @@
+"""Every limit of the server, in one place; each is tested at n and n + 1.
+
+A limit is a promise to the operator that one caller cannot make the server slow or large.
+"""
+
+from typing import Final
+
+# -- decision requests ---------------------------------------------------------------------------
+REQUEST_BYTES: Final = 64 * 1024
+REQUEST_ID_CHARS: Final = 64
+PLACEMENTS_PER_REQUEST: Final = 16
+ADS_PER_PLACEMENT: Final = 40
+SEGMENTS_PER_REQUEST: Final = 1000
+KEYWORDS_PER_REQUEST: Final = 1000
+VALUES_PER_LIST: Final = 1000
+VALUE_CHARS: Final = 1024
+URL_CHARS: Final = 8192
+PROPERTIES_PER_OBJECT: Final = 100
+ORGANIC_PER_PAGE: Final = 200
+RECEIPT_CHARS: Final = 16 * 1024
+RECEIPTS_PER_VERIFICATION: Final = 10_000
+TMAX_MS: Final = 10_000
+REPEAT_WINDOW_MS: Final = 60_000
+"""How long a request id is answered again with the same answer."""
+
+# -- events --------------------------------------------------------------------------------------
+EVENTS_PER_BATCH: Final = 100
+TOKENS_PER_RELEASE: Final = 1000
+RENDER_WITHIN_MS_MAX: Final = 24 * 3600_000
+RENDER_WITHIN_MS: Final = 15 * 60_000
+RENDER_WITHIN_LONG_MS: Final = 30 * 60_000
+"""Default for video and interstitial placements."""
+VIEWABLE_EXTRA_MS: Final = 3600_000
+CLICK_EXTRA_MS: Final = 24 * 3600_000
+GRACE_MS: Final = 30_000
+"""A hold outlives its token by this much: the bound on clock skew between servers."""
+
+# -- management ----------------------------------------------------------------------------------
+MANAGEMENT_BYTES: Final = 16 * 1024 * 1024
+DOCUMENT_DEPTH: Final = 32
+LINE_ITEMS_PER_CAMPAIGN: Final = 10_000
+CREATIVES_PER_LINE_ITEM: Final = 100
+CAPS_PER_LINE_ITEM: Final = 8
+VALUES_PER_CLAUSE: Final = 10_000
+CAP_LIMIT_MAX: Final = 255
+CAP_PER_MS_MAX: Final = 90 * 86_400_000
+AMOUNT_MICROS_MAX: Final = 10**15
+"""A billion units of a currency: times 1000 (nanos) it still fits 64 bits with room for sums."""
+SLUG_CHARS: Final = 64
+TEXT_CHARS: Final = 4096
+HTML_CHARS: Final = 64 * 1024
+MEMBERS_PER_AUDIENCE: Final = 5_000_000

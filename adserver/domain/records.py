@@ -1,0 +1,162 @@
+"""What the journal holds. Each record is a pair: the *chained* part, which audits need and nobody may
+change, and the *personal* part, which can be erased without breaking the chain (DESIGN, "Journal").
+
+Encoded with MessagePack, array-like and tagged with small integers: the bytes on disk are a contract
+with every later version, so fields are only ever appended, with defaults.
+"""
+
+from enum import IntEnum
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from adserver.domain.decision import Decision
+
+
+class Status(IntEnum):
+    """The verdict on an event; DUPLICATE, INVALID and UNRECORDED are never journalled."""
+
+    ACCEPTED = 1
+    EXPIRED = 2
+    FILTERED = 3
+    DUPLICATE = 4
+    INVALID = 5
+    UNRECORDED = 6
+
+
+class Unbilled(IntEnum):
+    """Why an accepted event was billed nothing; 0 where it was billed or is not a billable kind."""
+
+    NONE = 0
+    OVER_BUDGET = 1
+    TEST = 2
+    EXPIRED = 3
+    FILTERED = 4
+    FREE = 5
+    """The price is zero (house ads)."""
+    NOT_BILLABLE = 6
+    """The kind of event that this pricing model does not bill."""
+
+
+class Decided(Struct, frozen=True, array_like=True, tag=1):
+    """A decision that reserved something or answered a feed page or a request id.
+    ``repeat_key``: keyed hash of (publisher, request id), 16 bytes, if it had one."""
+
+    decision: Decision
+    repeat_key: bytes | None = None
+
+
+class Recorded(Struct, frozen=True, array_like=True, tag=2):
+    """An event: accepted, expired or filtered, once per (event id, kind). ``at_ms`` is the server's clock.
+    ``billed_nanos`` is final: posting never changes it. ``unbilled`` is an ``Unbilled``.
+    ``free_nanos`` is what an accepted billable event would have cost where a budget had no room for it.
+    ``day`` is the decision's day in the campaign's time zone, days since 1970-01-01."""
+
+    event_id: bytes
+    kind: int
+    status: int
+    at_ms: int
+    line_item: int
+    creative: int
+    placement: int
+    billed_nanos: int
+    unbilled: int
+    day: int
+    reason: str = ""
+    free_nanos: int = 0
+    test: bool = False
+
+
+class Released(Struct, frozen=True, array_like=True, tag=3):
+    """A publisher will not show this ad: its exposure and its hold are free again."""
+
+    event_id: bytes
+    at_ms: int
+    line_item: int
+
+
+class BudgetTerms(Struct, frozen=True, array_like=True):
+    """One budget that binds a line item. ``account`` is ``line_item:<serial>``, ``campaign:<serial>`` or
+    ``advertiser:<serial>``; ``period`` is ``lifetime`` or ``day``; days begin at midnight in ``timezone``."""
+
+    account: str
+    period: str
+    limit_nanos: int
+    timezone: str
+
+
+class CapTerms(Struct, frozen=True, array_like=True):
+    """One frequency cap that binds a line item: exposures are counted under ``key``
+    (``<scope>:<serial>``, or ``session:<scope>:<serial>`` for those counted per session)."""
+
+    key: str
+    limit: int
+    per_ms: int
+    event: str
+
+
+class LineItemTerms(Struct, frozen=True, array_like=True, tag=4):
+    """What a line item promised from ``at_ms`` on: journalled before the first decision under it, so the
+    laws can be audited from the journal alone. Creatives' caps stand under their scope ``creative``."""
+
+    at_ms: int
+    revision: int
+    serial: int
+    full_id: str
+    campaign: int
+    advertiser: int
+    currency: str
+    timezone: str
+    model: str
+    amount_micros: int
+    caps: tuple[CapTerms, ...] = ()
+    budgets: tuple[BudgetTerms, ...] = ()
+    creatives: tuple[tuple[int, int], ...] = ()
+    """(serial of the version, serial of the creative): exposures count under ``creative:<the latter>``."""
+
+
+class PlacementTerms(Struct, frozen=True, array_like=True, tag=5):
+    """A placement's owner and, for a feed, its policy: all of law 1 (``share_num`` is 0 without a feed)."""
+
+    at_ms: int
+    revision: int
+    serial: int
+    full_id: str
+    publisher: int
+    currency: str
+    share_num: int = 0
+    share_den: int = 1
+    head_start: int = 0
+    max_burst: int = 1
+    first_position: int = 0
+    min_gap: int = 0
+    advertiser_gap: int = 0
+    max_per_page: int = 0
+    account_idle_ms: int = 0
+
+
+class Mark(Struct, frozen=True, array_like=True, tag=6):
+    """Written behind each durable batch and at a segment's end: everything before ``durable`` (byte
+    offset in this segment) was on disk, and ``chain`` is the hash chain's value there (16 bytes)."""
+
+    durable: int
+    chain: bytes
+    sealed: bool = False
+
+
+Record = Decided | Recorded | Released | LineItemTerms | PlacementTerms | Mark
+
+
+class Personal(Struct, frozen=True, array_like=True):
+    """The erasable part. ``salt`` makes its digest in the chained part tell nothing (8 bytes).
+    ``subject`` and ``session`` are pseudonyms (16 bytes)."""
+
+    salt: bytes
+    subject: bytes | None = None
+    session: bytes | None = None
+
+
+ENCODER: Final = msgspec.msgpack.Encoder()
+RECORDS: Final = msgspec.msgpack.Decoder(Record)
+PERSONAL: Final = msgspec.msgpack.Decoder(Personal)

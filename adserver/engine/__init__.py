@@ -1,0 +1,1 @@
+"""The decision as pure functions: snapshot, index, shortlist, ranking, feed, explain."""

@@ -1,0 +1,1 @@
+"""Durable events and the money they move: journal, posting, budgets, verification."""

@@ -1,0 +1,1 @@
+"""Hot state behind one protocol: exposures, feed accounts, repeated requests. Rebuilt from the journal."""
