@@ -66,6 +66,7 @@ class FeedPage(Struct, frozen=True, array_like=True):
     sponsored: int
     receipt: str = ""
     continued: bool = False
+    max_share: str = ""
 
 
 class Slot(Struct, frozen=True, array_like=True):

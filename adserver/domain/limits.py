@@ -19,6 +19,8 @@ PROPERTIES_PER_OBJECT: Final = 100
 ORGANIC_PER_PAGE: Final = 200
 RECEIPT_CHARS: Final = 16 * 1024
 RECEIPTS_PER_VERIFICATION: Final = 10_000
+FEED_HULL_POINTS: Final = 32
+"""Corners kept of an account's ads (``feeds._hull``); with more, the window rule becomes stricter."""
 TMAX_MS: Final = 10_000
 REPEAT_WINDOW_MS: Final = 60_000
 """How long a request id is answered again with the same answer."""
@@ -26,6 +28,11 @@ REPEAT_WINDOW_MS: Final = 60_000
 # -- events --------------------------------------------------------------------------------------
 EVENTS_PER_BATCH: Final = 100
 TOKENS_PER_RELEASE: Final = 1000
+RELEASE_BYTES: Final = 128 * 1024
+RECEIPTS_BYTES: Final = 4 * 1024 * 1024
+"""Body of a receipt verification."""
+AUCTION_BYTES: Final = 256 * 1024
+"""Body of an OpenRTB bid request."""
 RENDER_WITHIN_MS_MAX: Final = 24 * 3600_000
 RENDER_WITHIN_MS: Final = 15 * 60_000
 RENDER_WITHIN_LONG_MS: Final = 30 * 60_000
@@ -41,6 +48,13 @@ DOCUMENT_DEPTH: Final = 32
 LINE_ITEMS_PER_CAMPAIGN: Final = 10_000
 CREATIVES_PER_LINE_ITEM: Final = 100
 CAPS_PER_LINE_ITEM: Final = 8
+TRACKERS_PER_CREATIVE: Final = 20
+WEIGHT_MAX: Final = 1_000_000
+LABELS_PER_OBJECT: Final = 100
+PLACEMENTS_PER_PUBLISHER: Final = 10_000
+FEED_RULE_MAX: Final = 10_000
+"""The most items a rule of a feed policy may speak of."""
+GOAL_MAX: Final = 10**12
 VALUES_PER_CLAUSE: Final = 10_000
 CAP_LIMIT_MAX: Final = 255
 CAP_PER_MS_MAX: Final = 90 * 86_400_000

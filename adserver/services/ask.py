@@ -128,10 +128,12 @@ DECODER: Final = msgspec.json.Decoder(Ask)
 
 
 class Asker(Struct, frozen=True):
-    """Who asks: the peer's address and agent as the server saw them, the role and owner of its key."""
+    """Who asks: the peer's address and agent as the server saw them, the role and owner of its key.
+    ``read_prices``: whether the key lets it see what ads cost."""
 
     ip: str = ""
     user_agent: str = ""
     language: str = ""
     role: str | None = None
     owner: str | None = None
+    read_prices: bool = False

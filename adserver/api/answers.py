@@ -1,0 +1,157 @@
+"""The JSON that is answered, as types: what the documentation is generated from. The answers themselves
+are encoded elsewhere (decisions from templates); the tests decode them with these."""
+
+from typing import Annotated, Any
+
+from msgspec import Meta, Struct
+
+from adserver.domain.decision import NoFill
+
+
+class FieldError(Struct, frozen=True):
+    """``path``: of what is wrong, such as ``placements[0].count``; "" is the whole."""
+
+    path: str
+    message: str
+
+
+class Problem(Struct, frozen=True, kw_only=True):
+    """RFC 9457 problem details."""
+
+    type: str
+    title: str
+    status: int
+    detail: str = ""
+    errors: list[FieldError] = []
+    expected_page: int | None = None
+
+
+class AnsweredCreative(Struct, frozen=True, kw_only=True):
+    id: str
+    format: str
+    size: str | None = None
+    advertiser_domain: str | None = None
+    categories: list[str] = []
+    language: str | None = None
+    assets: dict[str, Any] = {}
+
+
+class AnsweredPrice(Struct, frozen=True):
+    """Only for keys that may read prices. ``rate_micros`` is per ``per`` billable events."""
+
+    model: str
+    rate_micros: int
+    per: int
+    currency: str
+    clearing_micros: int
+
+
+class AnsweredAd(Struct, frozen=True, kw_only=True):
+    """Without the URLs in a dry run. ``position``: in the merged feed, of a feed placement's ads."""
+
+    event_id: str
+    advertiser: str
+    campaign: str
+    line_item: str
+    creative: AnsweredCreative
+    expires_at: str | None = None
+    impression_url: str | None = None
+    viewable_url: str | None = None
+    click_url: str | None = None
+    release_url: str | None = None
+    events: dict[str, str] = {}
+    impression_trackers: list[str] = []
+    viewable_trackers: list[str] = []
+    position: int | None = None
+    price: AnsweredPrice | None = None
+
+
+class AnsweredFeed(Struct, frozen=True):
+    """Positions count the items of the whole merged feed, from 0."""
+
+    id: str
+    page: int
+    start_position: int
+    next_position: int
+    organic: int
+    sponsored: int
+    max_share: str
+    receipt: str | None
+
+
+class AnsweredPlacement(Struct, frozen=True, kw_only=True):
+    """``no_fill``: why there are fewer ads than asked for."""
+
+    placement: str
+    ads: list[AnsweredAd]
+    unfilled: int
+    no_fill: NoFill | None
+    feed: AnsweredFeed | None = None
+
+
+class DecisionAnswer(Struct, frozen=True, kw_only=True):
+    """One entry of ``decisions`` per placement asked for, in order."""
+
+    request_id: str
+    snapshot: str
+    decisions: list[AnsweredPlacement]
+    explain: Any = None
+
+
+class LineItemDelivery(Struct, frozen=True, kw_only=True):
+    """``pace``: delivered over expected to date, None where nothing is expected."""
+
+    id: str
+    serving_status: str
+    impressions: int
+    viewable: int
+    clicks: int
+    conversions: int
+    filtered: int
+    expired: int
+    reserved: int
+    spend_micros: int
+    remaining_micros: int | None
+    free_micros: int
+    pace: float | None = None
+
+
+class DeliveryReport(Struct, frozen=True, kw_only=True):
+    """At most a second old. ``remaining_micros`` is None without a budget."""
+
+    campaign: str
+    currency: str
+    spend_micros: int
+    remaining_micros: int | None
+    free_micros: int
+    serving_status: str
+    line_items: list[LineItemDelivery]
+
+
+class ReceiptOffence(Struct, frozen=True):
+    """The first page that offends; ``position``: of the ad that ends the offending prefix."""
+
+    index: int
+    page: int | None
+    position: int | None
+    rule: str
+    message: str
+
+
+class ReceiptVerdict(Struct, frozen=True):
+    """``checked``: how many pages were found good."""
+
+    valid: bool
+    checked: int
+    offence: ReceiptOffence | None
+
+
+class Listed(Struct, frozen=True):
+    """A page of a collection. ``next``: what to give as ``after`` for the next page, None at the end."""
+
+    items: list[dict[str, Any]]
+    next: str | None
+
+
+class Health(Struct, frozen=True):
+    status: Annotated[str, Meta(examples=["ok"])]

@@ -1,0 +1,71 @@
+"""``POST /v1/decisions``: bytes in, bytes out; the deciding is done by the ad server behind it."""
+
+from collections.abc import Callable
+
+from adserver.api import bodies
+from adserver.api.keys import holder_of
+from adserver.api.messages import JSON, NO_STORE, Head, Headers, Reply, check_media_type
+from adserver.api.peer import Peers, valid
+from adserver.api.ports import AdServer, KeyFinder, Metrics
+from adserver.services.ask import DECODER, Ask, Asker, Terms
+from adserver.services.refusals import Refused, not_built
+
+_HEADERS = (JSON, NO_STORE)
+_TERMS = Terms()
+
+
+class Decisions:
+    """``ticks``: seconds of a clock that only measures."""
+
+    def __init__(
+        self,
+        server: AdServer,
+        find_key: KeyFinder,
+        peers: Peers,
+        metrics: Metrics,
+        ticks: Callable[[], float],
+    ) -> None:
+        self._server = server
+        self._find_key = find_key
+        self._peers = peers
+        self._metrics = metrics
+        self._ticks = ticks
+
+    def decide(self, head: Head, body: bytes) -> Reply:
+        """Raises Refused."""
+        began = self._ticks()
+        check_media_type(head)
+        ask = bodies.decode(DECODER, body)
+        if ask.force:
+            raise not_built("force")
+        headers: Headers = _HEADERS
+        origin = head.header(b"origin")
+        if origin is not None:
+            headers = (*_HEADERS, *self._shared_with(origin, ask.publisher))
+        answer = self._server.decide(ask, self._asker(head, ask), _TERMS)
+        self._metrics.decided(self._ticks() - began)
+        return Reply(answer.status, headers, answer.body)
+
+    def _asker(self, head: Head, ask: Ask) -> Asker:
+        """Whom the request is about. A publisher's server speaks for the end user, a page only for itself."""
+        holder = holder_of(head, self._find_key)
+        ip, user_agent = self._peers.address(head), head.text(b"user-agent")
+        language = head.text(b"accept-language")
+        if holder is None:
+            return Asker(ip=ip, user_agent=user_agent, language=language)
+        speaks = holder.role == "operator" or (
+            holder.role == "publisher" and ask.publisher in (None, holder.owner)
+        )
+        if speaks:
+            ip = ip if ask.device.ip is None else valid(ask.device.ip)
+            user_agent = ask.device.user_agent or user_agent
+        return Asker(ip, user_agent, language, holder.role, holder.owner, holder.read_prices)
+
+    def _shared_with(self, origin: bytes, publisher: str | None) -> tuple[tuple[bytes, bytes], ...]:
+        """A publisher that lists its origins is asked from pages of these alone. Raises Refused (403)."""
+        allowed = self._server.origins(publisher)
+        if not allowed:
+            return ()
+        if origin.decode("latin-1") not in allowed:
+            raise Refused(403, "this publisher is not asked from pages of this origin")
+        return ((b"access-control-allow-origin", origin), (b"vary", b"origin"))

@@ -1,0 +1,235 @@
+"""What publishers and browsers tell us happened: tracking URLs, batches, releases (API.md section 2)."""
+
+import asyncio
+from datetime import datetime
+from typing import Annotated, Any, Final, Literal
+from urllib.parse import quote
+
+import msgspec
+from msgspec import Meta, Struct
+
+from adserver.api import bodies
+from adserver.api.keys import holder_of
+from adserver.api.messages import JSON, NO_STORE, Head, Reply, check_media_type, problem
+from adserver.api.peer import Peers
+from adserver.api.ports import KeyFinder, Metrics, Receipts, Recorder
+from adserver.domain import limits
+from adserver.domain.books import JournalClosed
+from adserver.domain.decision import EventKind
+from adserver.domain.records import Status
+from adserver.domain.verdicts import Verdict
+from adserver.services.calls import Call
+from adserver.services.refusals import Refused
+from adserver.tokens import BadToken
+
+GIF: Final = (
+    b"GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff!\xf9\x04\x01\x00\x00\x00\x00,"
+    b"\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02D\x01\x00;"
+)
+"""A transparent pixel, 43 bytes."""
+
+KINDS: Final = {
+    "i": EventKind.IMPRESSION,
+    "v": EventKind.VIEWABLE,
+    "c": EventKind.CLICK,
+    "r": EventKind.RELEASE,
+    "h": EventKind.HIDE,
+    "p": EventKind.REPORT,
+}
+"""The first segment of a tracking URL."""
+
+_STATUS: Final = {status: status.name.lower() for status in Status}
+_EVENT: Final = {status: (b"x-adserver-event", _STATUS[status].encode()) for status in Status}
+_BILLED: Final = {truth: (b"x-adserver-billed", str(truth).lower().encode()) for truth in (True, False)}
+_IMAGE: Final = (b"content-type", b"image/gif")
+_INVALID: Final = Verdict(Status.INVALID)
+_UNRECORDED: Final = Verdict(Status.UNRECORDED)
+_TOKEN_CHARS: Final = 512
+
+Kind = Literal["impression", "viewable", "click", "hide", "report"]
+
+
+class TokenEvent(Struct, frozen=True):
+    """One event of a batch. ``at`` is the sender's clock, kept for nothing: ours decides."""
+
+    token: Annotated[str, Meta(max_length=_TOKEN_CHARS)]
+    type: Kind
+    at: datetime | None = None
+
+
+class EventBatch(Struct, frozen=True):
+    events: Annotated[list[TokenEvent], Meta(min_length=1, max_length=limits.EVENTS_PER_BATCH)]
+
+
+class Release(Struct, frozen=True):
+    tokens: Annotated[
+        list[Annotated[str, Meta(max_length=_TOKEN_CHARS)]],
+        Meta(min_length=1, max_length=limits.TOKENS_PER_RELEASE),
+    ]
+
+
+class Result(Struct, frozen=True):
+    event: str
+    billed: bool
+
+
+class Results(Struct, frozen=True):
+    results: list[Result]
+
+
+_BATCHES: Final = msgspec.json.Decoder(EventBatch)
+_RELEASES: Final = msgspec.json.Decoder(Release)
+_OBJECTS: Final = msgspec.json.Decoder(dict[str, Any])
+_ENCODER: Final = msgspec.json.Encoder()
+
+
+class Events:
+    def __init__(
+        self,
+        recorder: Recorder,
+        receipts: Receipts,
+        find_key: KeyFinder,
+        peers: Peers,
+        metrics: Metrics,
+    ) -> None:
+        self._recorder = recorder
+        self._receipts = receipts
+        self._find_key = find_key
+        self._peers = peers
+        self._metrics = metrics
+
+    async def tracked(self, head: Head, body: bytes) -> Reply:
+        """A tracking URL, ``/<letter>/<token>``; query and body are ignored. Raises Refused."""
+        kind, text = KINDS[head.path[1]], head.path[3:]
+        call = self._call(head)
+        try:
+            if head.method == "HEAD":
+                return _answer(kind, "HEAD", self._recorder.peek(text, kind, call))
+            verdict = await self._verdict(text, kind, call)
+        except BadToken:
+            self._metrics.event(kind, Status.INVALID, False)
+            return _unknown()
+        self._metrics.event(kind, verdict.status, verdict.billed)
+        return _answer(kind, head.method, verdict)
+
+    async def batch(self, head: Head, body: bytes) -> Reply:
+        """``POST /v1/events``: a verdict each, in order. Without room for all of them 503: sent again, those
+        that were counted are duplicates. Raises Refused."""
+        check_media_type(head)
+        asked = bodies.decode(_BATCHES, body)
+        call = self._call(head)
+        verdicts = await asyncio.gather(
+            *(self._judged(event.token, EventKind[event.type.upper()], call) for event in asked.events)
+        )
+        return _results(verdicts)
+
+    async def release(self, head: Head, body: bytes) -> Reply:
+        """``POST /v1/release``: a verdict each, in order. Raises Refused."""
+        check_media_type(head)
+        asked = bodies.decode(_RELEASES, body)
+        call = self._call(head)
+        judged = (self._judged(text, EventKind.RELEASE, call) for text in asked.tokens)
+        return _results(await asyncio.gather(*judged))
+
+    async def verify(self, head: Head, body: bytes) -> Reply:
+        """``POST /v1/receipts:verify``. Raises Refused."""
+        check_media_type(head)
+        # A session's receipts may be thousands: not on the loop.
+        return await asyncio.to_thread(self._verified, body)
+
+    def _verified(self, body: bytes) -> Reply:
+        asked = bodies.decode(_OBJECTS, body)
+        try:
+            found = self._receipts.verify(asked)
+        except ValueError as error:
+            raise Refused(400, "these receipts cannot be checked", [("", str(error))]) from error
+        return Reply(200, (JSON, NO_STORE), _ENCODER.encode(found))
+
+    async def _judged(self, text: str, kind: EventKind, call: Call) -> Verdict:
+        """The verdict on one of many, whatever it is."""
+        try:
+            verdict = await self._verdict(text, kind, call)
+        except BadToken:
+            verdict = _INVALID
+        self._metrics.event(kind, verdict.status, verdict.billed)
+        return verdict
+
+    async def _verdict(self, text: str, kind: EventKind, call: Call) -> Verdict:
+        """Without room UNRECORDED. Raises BadToken."""
+        try:
+            if kind is EventKind.RELEASE:
+                return await self._recorder.release(text)
+            return await self._recorder.record(text, kind, call)
+        except JournalClosed:
+            return _UNRECORDED
+        except Refused as refused:
+            if refused.status != 503:
+                raise
+            return _UNRECORDED
+
+    def _call(self, head: Head) -> Call:
+        holder = holder_of(head, self._find_key)
+        return Call(
+            user_agent=head.text(b"user-agent"),
+            ip=self._peers.address(head),
+            method=head.method,
+            prefetch=_prefetched(head),
+            publisher_key=holder.owner if holder is not None and holder.role == "publisher" else None,
+        )
+
+
+def _prefetched(head: Head) -> bool:
+    """Whether the browser fetches ahead of its user (``Sec-Purpose``, and what came before it)."""
+    for name, value in head.headers:
+        if name in (b"sec-purpose", b"purpose", b"x-purpose", b"x-moz"):
+            words = value.lower()
+            if b"prefetch" in words or b"prerender" in words or b"preview" in words:
+                return True
+    return False
+
+
+def _answer(kind: EventKind, method: str, verdict: Verdict) -> Reply:
+    told = (_EVENT[verdict.status], _BILLED[verdict.billed], NO_STORE)
+    if kind is EventKind.CLICK:
+        return _redirect(verdict, told)
+    if verdict.status is Status.UNRECORDED:
+        return _no_room()
+    if method == "POST":
+        return Reply(204, told)
+    return Reply(200, (*told, _IMAGE), GIF)
+
+
+def _redirect(verdict: Verdict, told: tuple[tuple[bytes, bytes], ...]) -> Reply:
+    if verdict.location is None:
+        if verdict.status is Status.UNRECORDED:
+            return _no_room()
+        return problem(410, "this creative was withdrawn")
+    return Reply(302, (*told, (b"location", _header_value(verdict.location))))
+
+
+def _header_value(url: str) -> bytes:
+    """Landing pages are checked on upload; whatever yet could end or garble the header is escaped."""
+    if not (url.isascii() and url.isprintable()):
+        url = quote(url, safe="%/:?#[]@!$&'()*+,;=~")
+    return url.encode("ascii")
+
+
+def _no_room() -> Reply:
+    """The disk is full: an event that cannot be made durable is not accepted."""
+    reply = problem(503, "events cannot be recorded now, send them again")
+    told = (_EVENT[Status.UNRECORDED], _BILLED[False], (b"retry-after", b"1"))
+    reply.headers = (*reply.headers, *told)
+    return reply
+
+
+def _unknown() -> Reply:
+    reply = problem(404, "not a URL of this server, or not for this purpose")
+    reply.headers = (*reply.headers, _EVENT[Status.INVALID], _BILLED[False])
+    return reply
+
+
+def _results(verdicts: list[Verdict]) -> Reply:
+    if any(verdict.status is Status.UNRECORDED for verdict in verdicts):
+        return _no_room()
+    results = Results([Result(_STATUS[verdict.status], verdict.billed) for verdict in verdicts])
+    return Reply(200, (JSON, NO_STORE), _ENCODER.encode(results))

@@ -1,0 +1,63 @@
+"""The hot paths: found by a dictionary, answered by plain functions of (head, body)."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+
+from msgspec import Struct
+
+from adserver.api.events import KINDS
+from adserver.api.messages import Head, Reply
+from adserver.domain import limits
+from adserver.domain.decision import EventKind
+
+Now = Callable[[Head, bytes], Reply]
+"""Answers within the same turn of the loop."""
+
+Later = Callable[[Head, bytes], Awaitable[Reply]]
+"""Waits first, for durability."""
+
+TRACKING_METHODS: Final = ("GET", "HEAD", "POST")
+
+
+class HotRoute(Struct, frozen=True):
+    """``name`` is the metric's label and the path template of the documentation, which is made of
+    ``summary``, ``request`` (the body's type) and ``answers`` (status -> type, or a text). ``limit``: the
+    body's bound in bytes; 0: the body is not read at all. Exactly one of ``now`` and ``later`` is there.
+    ``unbuilt``: what a 405 says of a method that the contract reserves."""
+
+    name: str
+    methods: tuple[str, ...]
+    summary: str
+    answers: Mapping[int, Any]
+    request: Any = None
+    limit: int = limits.REQUEST_BYTES
+    now: Now | None = None
+    later: Later | None = None
+    unbuilt: str = ""
+
+
+class HotRoutes:
+    """``tracked`` answers every tracking URL; ``routes`` the paths without a token."""
+
+    def __init__(self, routes: list[HotRoute], tracked: Later) -> None:
+        self._exact = {route.name: route for route in routes}
+        self._tracking = {f"/{letter}/": _tracking(letter, kind, tracked) for letter, kind in KINDS.items()}
+
+    def find(self, path: str) -> HotRoute | None:
+        """The route of a path as it was sent, None if it is not a hot one."""
+        route = self._exact.get(path)
+        return self._tracking.get(path[:3]) if route is None else route
+
+    def all(self) -> list[HotRoute]:
+        return [*self._exact.values(), *self._tracking.values()]
+
+
+def _tracking(letter: str, kind: EventKind, tracked: Later) -> HotRoute:
+    if kind is EventKind.CLICK:
+        answers: dict[int, str] = {302: "to the landing page", 410: "the creative was withdrawn"}
+    else:
+        answers = {200: "a transparent pixel", 204: "for POST", 503: "no room to record it, try again"}
+    answers[404] = "not a URL of this server, or for another purpose"
+    summary = f"{kind.name.capitalize()}: counted; HEAD counts nothing"
+    path = f"/{letter}/{{token}}"
+    return HotRoute(path, TRACKING_METHODS, summary, answers, limit=0, later=tracked)

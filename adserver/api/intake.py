@@ -1,0 +1,46 @@
+"""Bodies, bounded while they are read."""
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Final
+
+from adserver.api.messages import Head, declared_length
+from adserver.services.refusals import Refused
+
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+
+_DRAIN_BYTES: Final = 1 << 20
+"""A refused body that is longer by this much is not read to its end: the connection is closed instead."""
+
+
+class Disconnected(Exception):
+    """The client went away before it had sent its body."""
+
+
+async def read_body(head: Head, receive: Receive, limit: int) -> bytes:
+    """The whole body. Raises Refused (413) as soon as it is known to exceed ``limit`` bytes, and holds no
+    more than that; raises Disconnected."""
+    declared = declared_length(head)
+    if declared is not None and declared > limit:
+        raise too_large(limit)
+    parts, size = [], 0
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise Disconnected
+        part = message.get("body", b"")
+        size += len(part)
+        if size > limit:
+            raise too_large(limit)
+        parts.append(part)
+        if not message.get("more_body", False):
+            return b"".join(parts) if len(parts) > 1 else part
+
+
+def too_large(limit: int) -> Refused:
+    return Refused(413, f"a body here has at most {limit} bytes")
+
+
+def closes(head: Head, limit: int) -> bool:
+    """Whether the connection ends with a 413: what is yet to come is long, or its length is unknown."""
+    declared = declared_length(head)
+    return declared is None or declared > limit + _DRAIN_BYTES

@@ -1,0 +1,110 @@
+"""What the wire needs from the use cases; ``app`` ties it to them, tests to small ones of their own."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from msgspec import Struct
+from starlette.routing import BaseRoute
+
+from adserver.api.messages import Head, Reply
+from adserver.domain.decision import EventKind
+from adserver.domain.records import Status
+from adserver.domain.verdicts import Verdict
+from adserver.services.ask import Ask, Asker, Terms
+from adserver.services.calls import Call
+from adserver.services.manage import Manage
+
+
+class Answered(Protocol):
+    """An answer already encoded."""
+
+    @property
+    def status(self) -> int: ...
+    @property
+    def body(self) -> bytes: ...
+
+
+class AdServer(Protocol):
+    def decide(self, ask: Ask, asker: Asker, terms: Terms) -> Answered:
+        """Answer at once, without waiting for anything. Raises Refused."""
+        ...
+
+    def origins(self, publisher: str | None) -> Sequence[str]:
+        """The web origins that may read this publisher's answers; empty: any. Unknown publishers: empty."""
+        ...
+
+
+class Recorder(Protocol):
+    """Events. All raise BadToken; Refused(503) and JournalClosed say that there is no room."""
+
+    async def record(self, token_text: str, kind: EventKind, call: Call) -> Verdict:
+        """Count, and return once it is durable. A click is answered with its location whatever happens."""
+        ...
+
+    def peek(self, token_text: str, kind: EventKind, call: Call) -> Verdict:
+        """For HEAD, of every kind: where a click would go; counts nothing."""
+        ...
+
+    async def release(self, token_text: str) -> Verdict:
+        """Free what an ad holds; again and again the same."""
+        ...
+
+
+class Receipts(Protocol):
+    def verify(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Check a session's receipts. Raises ValueError, saying what is wrong with the question."""
+        ...
+
+
+class Holder(Protocol):
+    """Whom a key belongs to. ``role``: operator, advertiser or publisher; ``owner``: whose, "" or None for
+    an operator."""
+
+    @property
+    def role(self) -> str: ...
+    @property
+    def owner(self) -> str | None: ...
+    @property
+    def read_prices(self) -> bool: ...
+
+
+class Metrics(Protocol):
+    def refused(self, route: str, status: int) -> None: ...
+    def event(self, kind: EventKind, status: Status, billed: bool) -> None: ...
+    def decided(self, seconds: float) -> None: ...
+    def exposition(self) -> tuple[bytes, bytes]:
+        """(media type, body) of ``/metrics``."""
+        ...
+
+
+class Log(Protocol):
+    def refused(self, route: str, status: int, request_id: str) -> None:
+        """A fault of the caller's; the same ones are told once per interval."""
+        ...
+
+    def failure(self, what: str, error: BaseException, **facts: str) -> None:
+        """A fault of ours, with its traceback."""
+        ...
+
+
+Auction = Callable[[Head, bytes], Reply]
+"""``POST /openrtb2/auction``: raises Refused only for what OpenRTB has no word for."""
+
+KeyFinder = Callable[[str], Holder | None]
+"""A key's text -> whose it is, None if it is unknown, revoked or expired."""
+
+
+class Services(Struct, frozen=True):
+    """All that is served. ``ready``: a snapshot is live."""
+
+    server: AdServer
+    recorder: Recorder
+    receipts: Receipts
+    manage: Manage
+    find_key: KeyFinder
+    metrics: Metrics
+    log: Log
+    ready: Callable[[], bool]
+    auction: Auction | None = None
+    extra: tuple[BaseRoute, ...] = ()
+    """Further routes of Starlette's, such as the demo's page."""

@@ -1,0 +1,98 @@
+"""The server's secrets: one small file beside the books, readable by its owner alone.
+
+Losing it makes every tracking URL, pseudonym and receipt given so far worthless, so a damaged file is an
+error and never replaced. It is made by writing a temporary file and *linking* it into place, which fails
+where another process was faster: all processes then read the one file.
+"""
+
+import os
+import secrets
+from pathlib import Path
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta, Struct
+
+FILE: Final = "secrets.json"
+_Hex = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
+
+
+class _Written(Struct, frozen=True, forbid_unknown_fields=True):
+    signing: dict[str, _Hex]
+    current: Annotated[int, Meta(ge=0, le=15)]
+    mask: _Hex
+    pseudonym: _Hex
+    receipt: _Hex
+
+
+class Secrets(Struct, frozen=True):
+    """``signing``: key id (0 to 15) -> 32 bytes, ``current`` the one that signs; the others 32 bytes."""
+
+    signing: dict[int, bytes]
+    current: int
+    mask: bytes
+    pseudonym: bytes
+    receipt: bytes
+
+
+class BadSecrets(Exception):
+    """The file is there and cannot be used; the message says why."""
+
+
+def load(folder: Path) -> Secrets:
+    """The secrets in ``folder``, made (mode 0600) if there are none. Raises BadSecrets."""
+    path = folder / FILE
+    try:
+        if not path.exists():
+            _create(path)
+        return _read(path)
+    except OSError as error:
+        raise BadSecrets(f"{path} cannot be used: {error.strerror}") from error
+
+
+def _read(path: Path) -> Secrets:
+    try:
+        written = msgspec.json.decode(path.read_bytes(), type=_Written)
+        signing = {int(name): bytes.fromhex(key) for name, key in written.signing.items()}
+    except (msgspec.DecodeError, ValueError) as error:
+        raise BadSecrets(f"{path} is damaged ({error}); restore it from a backup") from error
+    if written.current not in signing or any(not 0 <= name <= 15 for name in signing):
+        raise BadSecrets(f"{path} is damaged (current names no signing key); restore it from a backup")
+    return Secrets(
+        signing=signing,
+        current=written.current,
+        mask=bytes.fromhex(written.mask),
+        pseudonym=bytes.fromhex(written.pseudonym),
+        receipt=bytes.fromhex(written.receipt),
+    )
+
+
+def _create(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    written = _Written({"1": _fresh()}, 1, _fresh(), _fresh(), _fresh())
+    temporary = path.with_name(f".{FILE}.{secrets.token_hex(8)}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(msgspec.json.format(msgspec.json.encode(written), indent=2) + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        _link(temporary, path)
+    finally:
+        temporary.unlink()
+
+
+def _link(temporary: Path, path: Path) -> None:
+    try:
+        path.hardlink_to(temporary)
+    except FileExistsError:
+        return
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _fresh() -> str:
+    return secrets.token_hex(32)

@@ -1,0 +1,180 @@
+"""The catalog's tables (SQLite, by SQLAlchemy Core) and how the file is opened.
+
+Several processes may open it: write-ahead log, so readers never wait; every change in one transaction
+that takes the write lock at its start (BEGIN IMMEDIATE), so what was checked is still true when it is
+written; synchronous FULL, so what was accepted survives a power cut.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Connection,
+    Engine,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    UniqueConstraint,
+    create_engine,
+    event,
+)
+from sqlalchemy.exc import DBAPIError
+
+VERSION: Final = 1
+"""Kept in the file (user_version); a file of another version is refused, not guessed at."""
+
+FILE: Final = "catalog.sqlite"
+"""The catalog's name in the data folder."""
+
+BUSY_TIMEOUT_MS: Final = 30_000
+
+METADATA: Final = MetaData()
+
+CATALOGUE: Final = Table("catalogue", METADATA, Column("revision", Integer, nullable=False))
+"""One row: the newest revision."""
+
+OBJECTS: Final = Table(
+    "objects",
+    METADATA,
+    Column("kind", String, primary_key=True),
+    Column("full_id", String, primary_key=True),
+    Column("body", LargeBinary, nullable=False),
+    Column("etag", String, nullable=False),
+    Column("archived", Boolean, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Index("objects_by_revision", "revision"),
+    sqlite_with_rowid=False,
+)
+
+SERIALS: Final = Table(
+    "serials",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("space", String, nullable=False),
+    Column("name", String, nullable=False),
+    Column("serial", Integer, nullable=False),
+    UniqueConstraint("space", "name"),
+    UniqueConstraint("space", "serial"),
+    sqlite_autoincrement=True,
+)
+"""Rows are added and never changed or removed: a serial means one thing for ever."""
+
+LINE_ITEMS: Final = Table(
+    "line_items",
+    METADATA,
+    Column("serial", Integer, primary_key=True),
+    Column("body", LargeBinary, nullable=False),
+)
+"""The last version of every line item there ever was (MessagePack, without creatives)."""
+
+CREATIVES: Final = Table(
+    "creatives",
+    METADATA,
+    Column("serial", Integer, primary_key=True),
+    Column("line_item", Integer, nullable=False),
+    Column("campaign", String, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+)
+"""Every version of every creative (MessagePack)."""
+
+MEMBERS: Final = Table(
+    "members",
+    METADATA,
+    Column("audience", Integer, primary_key=True, autoincrement=False),
+    Column("pseudonym", LargeBinary, primary_key=True),
+    sqlite_with_rowid=False,
+)
+
+APPLIED: Final = Table(
+    "applied",
+    METADATA,
+    Column("kind", String, primary_key=True),
+    Column("full_id", String, primary_key=True),
+    Column("digest", String, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""What the file of an object was when it was last applied."""
+
+BILLED: Final = Table("billed", METADATA, Column("campaign", Integer, primary_key=True, autoincrement=False))
+
+KEYS: Final = Table(
+    "keys",
+    METADATA,
+    Column("id", String, primary_key=True),
+    Column("digest", LargeBinary, nullable=False),
+    Column("role", String, nullable=False),
+    Column("owner", String, nullable=False),
+    Column("read_prices", Boolean, nullable=False),
+    Column("created_ms", Integer, nullable=False),
+    Column("revoked", Boolean, nullable=False),
+)
+
+
+class Unusable(Exception):
+    """The catalog's file cannot be used; the message says why."""
+
+
+def open_file(path: Path) -> Engine:
+    """The engine of the catalog at ``path``, made if absent. Raises Unusable."""
+    engine = create_engine(f"sqlite:///{path}", isolation_level="AUTOCOMMIT")
+    event.listen(engine, "connect", _prepare)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _create(engine, path)
+    except OSError as error:
+        raise Unusable(f"{path} cannot be used: {error.strerror}") from error
+    except DBAPIError as error:
+        raise Unusable(f"{path} cannot be used: {error.orig}") from error
+    return engine
+
+
+def _create(engine: Engine, path: Path) -> None:
+    with writing(engine) as connection:
+        version = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
+        if version == 0:
+            METADATA.create_all(connection)
+            connection.execute(CATALOGUE.insert().values(revision=0))
+            connection.exec_driver_sql(f"PRAGMA user_version = {VERSION}")
+        elif version != VERSION:
+            raise Unusable(f"{path} has version {version}; this program reads version {VERSION}")
+
+
+def _prepare(connection: Any, _record: object) -> None:
+    cursor = connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+    cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute("PRAGMA synchronous = FULL")
+    cursor.close()
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """A transaction that may write; nobody else writes between its first read and its end."""
+    with _transaction(engine, "BEGIN IMMEDIATE") as connection:
+        yield connection
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """A transaction that sees one state of the file."""
+    with _transaction(engine, "BEGIN") as connection:
+        yield connection
+
+
+@contextmanager
+def _transaction(engine: Engine, begin: str) -> Iterator[Connection]:
+    with engine.connect() as connection:
+        connection.exec_driver_sql(begin)
+        try:
+            yield connection
+        except BaseException:
+            connection.exec_driver_sql("ROLLBACK")
+            raise
+        connection.exec_driver_sql("COMMIT")

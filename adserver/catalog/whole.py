@@ -1,0 +1,142 @@
+"""What only the whole catalogue can tell: whether what documents name exists and fits.
+
+Every document is looked at, not only the changed one: a change of one may break another. That costs a
+dictionary lookup per reference (20 ms for 10 000 line items), so nothing is kept incrementally.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from msgspec import Struct
+
+from adserver.catalog.drafts import Draft, Key
+from adserver.catalog.findings import shown, suggestion
+from adserver.domain.campaign import Advertiser, Campaign
+from adserver.domain.changes import Kind, Problem
+from adserver.domain.inventory import Audience
+
+_SUGGESTIONS: Final = 50
+"""Looking for close names is slow; a document with more dangling references has another problem."""
+
+
+class Held(Struct, frozen=True):
+    """An object of the catalogue under examination."""
+
+    draft: Draft
+    archived: bool = False
+
+
+class Examination:
+    """Examines the catalogue ``held`` once; problems name the document by its full id."""
+
+    def __init__(self, held: Mapping[Key, Held]) -> None:
+        self._held = held
+        self._suggestions: dict[Key, str] = {}
+        self.problems: list[Problem] = []
+
+    def run(self) -> list[Problem]:
+        for item in self._held.values():
+            if item.archived:
+                continue
+            draft = item.draft
+            if draft.kind == "campaign":
+                self._campaign(draft)
+            elif draft.kind in ("audience", "placement"):
+                self._owner(draft)
+            elif draft.kind == "advertiser" and ("publisher", draft.full_id) in self._held:
+                message = f"{shown(draft.full_id)} is a publisher; advertisers and publishers share their ids"
+                self._add(draft, "advertiser", message)
+        return self.problems
+
+    def _campaign(self, draft: Draft) -> None:
+        campaign = draft.subject
+        assert isinstance(campaign, Campaign)
+        self._owner(draft)
+        owner = self._held.get(("advertiser", campaign.advertiser))
+        if owner is not None and isinstance(owner.draft.subject, Advertiser):
+            self._currency(draft, campaign, owner.draft.subject)
+        for reference in draft.references:
+            self._reference(draft, reference.path, _kind(reference.kind), reference.full_id)
+
+    def _currency(self, draft: Draft, campaign: Campaign, advertiser: Advertiser) -> None:
+        budget = advertiser.budget
+        limited = budget.daily_nanos is not None or budget.lifetime_nanos is not None
+        if limited and campaign.currency and advertiser.currency and campaign.currency != advertiser.currency:
+            self._add(
+                draft,
+                "currency",
+                f"is {campaign.currency}, but the advertiser's budget is in {advertiser.currency}; "
+                "one budget has one currency",
+            )
+
+    def _reference(self, draft: Draft, path: str, kind: Kind, full_id: str) -> None:
+        found = self._held.get((kind, full_id))
+        owner = full_id.partition("/")[0]
+        own = kind != "audience" or owner == draft.full_id.partition("/")[0]
+        if found is None or not (own or _of_publisher(found)):
+            self._add(draft, path, f"there is no {kind} {shown(full_id)}{self._suggest(kind, full_id)}")
+        elif found.archived and kind == "audience":
+            self._add(draft, path, f"the audience {shown(full_id)} is archived; put it again or leave it out")
+
+    def _owner(self, draft: Draft) -> None:
+        kind = _owner_kind(draft)
+        name = draft.full_id.partition("/")[0]
+        found = self._held.get((kind, name))
+        if found is None:
+            self._add(draft, kind, f"there is no {kind} {shown(name)}{self._suggest(kind, name)}")
+        elif found.archived:
+            self._add(draft, kind, f"the {kind} {shown(name)} is archived; put it again first")
+
+    def _suggest(self, kind: Kind, full_id: str) -> str:
+        key = (kind, full_id)
+        if key not in self._suggestions:
+            if len(self._suggestions) >= _SUGGESTIONS:
+                return ""
+            names = [name for held, name in self._held if held == kind]
+            self._suggestions[key] = suggestion(full_id, names)
+        return self._suggestions[key]
+
+    def _add(self, draft: Draft, path: str, message: str) -> None:
+        where = f"{draft.path}.{path}" if draft.path else path
+        self.problems.append(Problem(where, message, f"{draft.kind} {draft.full_id}"))
+
+
+def _kind(name: str) -> Kind:
+    kinds: dict[str, Kind] = {"publisher": "publisher", "placement": "placement", "audience": "audience"}
+    return kinds[name]
+
+
+def _owner_kind(draft: Draft) -> Kind:
+    if draft.kind == "placement":
+        return "publisher"
+    if isinstance(draft.subject, Audience):
+        return draft.subject.owner_kind
+    return "advertiser"
+
+
+def _of_publisher(held: Held) -> bool:
+    return isinstance(held.draft.subject, Audience) and held.draft.subject.owner_kind == "publisher"
+
+
+def examine(held: Mapping[Key, Held]) -> list[Problem]:
+    """Every problem between the documents of a catalogue."""
+    return Examination(held).run()
+
+
+def missing_advertisers(drafts: Iterable[Draft], held: Mapping[Key, Held]) -> list[str]:
+    """Advertisers that campaigns name and nobody described: they have only their id."""
+    named = {draft.full_id.partition("/")[0]: None for draft in drafts if draft.kind == "campaign"}
+    described = {draft.full_id for draft in drafts if draft.kind == "advertiser"}
+    return [
+        name
+        for name in named
+        if name not in described and ("advertiser", name) not in held and ("publisher", name) not in held
+    ]
+
+
+def placed(problems: Iterable[Problem], document: str) -> list[Problem]:
+    """Problems as the writer of ``document`` reads them: only those of other documents name theirs."""
+    return [
+        Problem(problem.path, problem.message) if problem.document == document else problem
+        for problem in problems
+    ]

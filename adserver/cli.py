@@ -1,0 +1,214 @@
+"""The command line (API.md section 6). Wrong input is one clear line and exit code 2, never a traceback.
+
+What a command needs is imported within it: ``adserver check`` need not wait for a web server to load.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final, NoReturn
+
+import typer
+from typer.exceptions import TyperException
+
+if TYPE_CHECKING:
+    from adserver.settings import Settings
+
+WRONG: Final = 2
+_NOT_BUILT: Final = (
+    "plan", "pull", "upload", "report", "statement", "explain", "replay", "forecast", "simulate", "bench",
+)  # fmt: skip
+
+app = typer.Typer(
+    name="adserver",
+    help="An ad server: decides, delivers, counts and reports.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+keys = typer.Typer(help="Access keys of the management API.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(keys, name="keys")
+
+Config = Annotated[str | None, typer.Option(help="A TOML file of settings.")]
+Data = Annotated[str | None, typer.Option(help="The folder of catalog, journal and secrets (default: data).")]
+
+
+class Wrong(Exception):
+    """What the caller asked for cannot be done; the message is shown alone."""
+
+
+def main() -> NoReturn:
+    """The entry point ``adserver``."""
+    try:
+        code = app(standalone_mode=False)
+        sys.stdout.flush()
+    except (Wrong, TyperException) as error:
+        message = error.format_message() if isinstance(error, TyperException) else str(error)
+        if message:
+            usage = message.startswith("Usage:")
+            print(message if usage else f"adserver: {' '.join(message.split())}", file=sys.stderr)
+        sys.exit(WRONG)
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; nothing more can be said to them.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except (KeyboardInterrupt, typer.Abort):
+        sys.exit(130)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+@app.callback()
+def _root() -> None:
+    """Without this Typer would make a lone command the program."""
+
+
+@app.command()
+def check(folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder of campaign files.")]) -> None:
+    """Validate campaign files: every error of every file at once."""
+    from adserver.catalog.folder import read_folder
+    from adserver.commands.shown import counted, show_problems
+
+    found = read_folder(_folder(folder))
+    problems = [*found.problems, *found.dangling]
+    show_problems(problems)
+    print(counted(found, problems))
+    raise typer.Exit(1 if problems else 0)
+
+
+@app.command()
+def apply(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder of campaign files.")],
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Create or replace what changed in a folder since it was last applied; archive nothing."""
+    from adserver.commands.catalog import apply_folder
+
+    raise typer.Exit(apply_folder(_folder(folder), _settings(data=data, config=config).data))
+
+
+@app.command()
+def serve(
+    campaigns: Annotated[
+        str | None, typer.Option(help="A folder of campaign files to apply at start.")
+    ] = None,
+    data: Data = None,
+    host: Annotated[str | None, typer.Option(help="The address to listen on (default: 127.0.0.1).")] = None,
+    port: Annotated[str | None, typer.Option(help="The port (default: 8000; 0: any free one).")] = None,
+    public_url: Annotated[str | None, typer.Option(help="What URLs are built from.")] = None,
+    trusted_proxies: Annotated[
+        list[str] | None, typer.Option(help="Networks (CIDR) whose x-forwarded-for counts.")
+    ] = None,
+    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
+    geoip: Annotated[str | None, typer.Option(help="A MaxMind file of places.")] = None,
+    segment_bytes: Annotated[str | None, typer.Option(help="The size of a journal segment.")] = None,
+    config: Config = None,
+    workers: Annotated[str | None, typer.Option(hidden=True)] = None,
+    redis: Annotated[str | None, typer.Option(hidden=True)] = None,
+    database: Annotated[str | None, typer.Option(hidden=True)] = None,
+) -> None:
+    """Run the server: everything embedded in this process. Every option is also read from the
+    environment (ADSERVER_PORT, ...) and from the TOML file named by --config or ADSERVER_CONFIG."""
+    settings = _settings(
+        campaigns=campaigns, data=data, host=host, port=port, public_url=public_url,
+        trusted_proxies=trusted_proxies or None, log_level=log_level, geoip=geoip,
+        segment_bytes=segment_bytes, config=config, workers=workers, redis=redis, database=database,
+    )  # fmt: skip
+    if settings.campaigns is not None:
+        _folder(settings.campaigns)
+    from adserver.app import serve as run
+
+    code = run(settings)
+    raise typer.Exit(code if isinstance(code, int) else 0)
+
+
+@app.command()
+def demo(
+    seconds: Annotated[int | None, typer.Option(min=1, help="Stop after so long (default: Ctrl-C).")] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port (0: any free one).")] = 8000,
+) -> None:
+    """Run the server on the sample world, with live traffic, numbers and an audit at the end."""
+    from adserver.demo import run
+
+    raise typer.Exit(run(seconds=seconds, port=port))
+
+
+@app.command()
+def verify(data: Data = None, config: Config = None) -> None:
+    """Audit journal against ledger against reports; print every difference."""
+    folder = _settings(data=data, config=config).data
+    if not folder.is_dir():
+        raise Wrong(f"{folder} is not a data folder")
+    from adserver.ledger.verify import verify as audit
+
+    differences = audit(folder)
+    for difference in differences:
+        print(difference)
+    print(f"{len(differences)} differences" if differences else "no differences")
+    raise typer.Exit(1 if differences else 0)
+
+
+@keys.command("create")
+def keys_create(
+    role: Annotated[str, typer.Option(help="operator, advertiser or publisher.")],
+    data: Data = None,
+    advertiser: Annotated[str, typer.Option(help="The advertiser the key belongs to.")] = "",
+    publisher: Annotated[str, typer.Option(help="The publisher the key belongs to.")] = "",
+    read_prices: Annotated[bool, typer.Option("--read-prices", help="Show prices in decisions.")] = False,
+    config: Config = None,
+) -> None:
+    """Make a key and print it, alone on a line. It is shown only now."""
+    from adserver.commands.catalog import create_key
+
+    owners = {"advertiser": advertiser, "publisher": publisher}
+    print(create_key(_settings(data=data, config=config).data, role, owners, read_prices))
+
+
+@keys.command("list")
+def keys_list(data: Data = None, config: Config = None) -> None:
+    """List the keys (never their secrets)."""
+    from adserver.commands.catalog import list_keys
+
+    list_keys(_settings(data=data, config=config).data)
+
+
+@keys.command("revoke")
+def keys_revoke(
+    key: Annotated[str, typer.Argument(metavar="KEY", help="The id of the key, or the key itself.")],
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Revoke a key; it works at most a second longer."""
+    from adserver.commands.catalog import revoke_key
+
+    revoke_key(_settings(data=data, config=config).data, key)
+
+
+def _not_built(name: str) -> None:
+    """An attempt is refused with a clear error; ``--help`` does not name what is not there."""
+
+    def attempt() -> None:
+        raise Wrong(f"{name} is not built yet")
+
+    settings = {"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False}
+    app.command(name, hidden=True, context_settings=settings, add_help_option=False)(attempt)
+
+
+for _name in _NOT_BUILT:
+    _not_built(_name)
+
+
+def _folder(path: Path) -> Path:
+    if not path.is_dir():
+        raise Wrong(f"{path} is not a folder")
+    return path
+
+
+def _settings(**flags: object) -> "Settings":
+    from adserver.settings import BadSettings, load
+
+    try:
+        return load(flags, os.environ)
+    except BadSettings as error:
+        raise Wrong(str(error)) from error

@@ -1,0 +1,43 @@
+"""How problems and counts are printed."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.text import Text
+
+from adserver.catalog.folder import Folder
+from adserver.domain.changes import Problem
+
+
+def show_problems(problems: Sequence[Problem]) -> None:
+    """File by file: the path in the file, and what is wrong with what stands there."""
+    console = Console(soft_wrap=True, highlight=False)
+    document = None
+    for problem in problems:
+        if problem.document != document:
+            document = problem.document
+            console.print(Text(_plain(document), style="bold"))
+        line = Text("  ")
+        if problem.path:
+            line.append(_plain(problem.path), style="yellow").append(": ")
+        console.print(line.append(_plain(problem.message)))
+
+
+def counted(folder: Folder, problems: Sequence[Problem]) -> str:
+    """``3 publishers, ... : no problems``, the last line of a check."""
+    kinds = Counter(draft.kind for draft in folder.drafts)
+    listed = ", ".join(_many(number, kind) for kind, number in sorted(kinds.items()))
+    if not problems:
+        return f"{listed or 'nothing found'}: no problems"
+    files = len({problem.document for problem in problems})
+    return f"{listed or 'nothing readable'}: {_many(len(problems), 'problem')} in {_many(files, 'file')}"
+
+
+def _many(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
+
+
+def _plain(text: str) -> str:
+    """Documents are other people's: nothing in them may steer the terminal."""
+    return text if text.isprintable() else ascii(text)[1:-1]

@@ -1,0 +1,51 @@
+"""Chance from a seed: every draw is a pure function of the request's seed and what is drawn (law 5)."""
+
+from collections.abc import Callable, Iterator, Sequence
+from math import log
+
+_MASK = 0xFFFF_FFFF_FFFF_FFFF
+
+
+def mix(seed: int, salt: int) -> int:
+    """64 well-mixed bits of (seed, salt): the finaliser of SplitMix64 (Steele et al., OOPSLA 2014)."""
+    z = (seed + (salt + 1) * 0x9E3779B97F4A7C15) & _MASK
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK
+    return z ^ (z >> 31)
+
+
+def below(seed: int, salt: int, n: int) -> int:
+    """A whole number in [0, n): half-open, and unbiased up to n / 2**64."""
+    return (mix(seed, salt) * n) >> 64
+
+
+def pick(weights: Sequence[int], seed: int, salt: int) -> int:
+    """An index with probability proportional to its weight, by half-open ranges: equal weights get equal
+    shares. Inclusive ranges, as seen elsewhere, split two equal weights 67/33. The sum must be > 0."""
+    ticket = below(seed, salt, sum(weights))
+    for index, weight in enumerate(weights):
+        ticket -= weight
+        if ticket < 0:
+            return index
+    raise ValueError("weights must have a positive sum")
+
+
+def shuffled(positions: list[int], seed: int) -> Iterator[int]:
+    """A uniformly random order, drawn as far as it is read (Fisher-Yates from the front)."""
+    n = len(positions)
+    for i in range(n):
+        j = i + below(seed, i, n - i)
+        positions[i], positions[j] = positions[j], positions[i]
+        yield positions[i]
+
+
+def weighted_order(positions: list[int], weight: Callable[[int], float], seed: int) -> list[int]:
+    """Draws without replacement, proportional to weight: order by exponential arrival times
+    (Efraimidis and Spirakis, 2006). A weight of 0 or less comes last."""
+
+    def arrival(position: int) -> tuple[float, int]:
+        w = weight(position)
+        u = (mix(seed, position) + 1) / (_MASK + 2)
+        return (-log(u) / w if w > 0 else float("inf"), position)
+
+    return sorted(positions, key=arrival)

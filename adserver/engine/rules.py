@@ -1,0 +1,128 @@
+"""The rules between a request, a placement and a line item, each once.
+
+The index answers the static and targeting rules for all line items at a time; ``drop_of_request`` the
+rest for one candidate. ``first_drop`` runs all of them for one line item in the order of the decision: it
+is the oracle that the index is tested against, and what explanations are made of (law 6).
+"""
+
+from collections.abc import Iterator
+
+from msgspec import Struct
+
+from adserver.domain.campaign import Creative
+from adserver.domain.decision import NoFill
+from adserver.domain.request import PlacementAsk, Request
+from adserver.domain.targeting import Clause
+from adserver.engine import localtime, ranking
+from adserver.engine.snapshot import Entry, View, blocks_creative, blocks_entry, static_drop
+
+
+class Drop(Struct, frozen=True):
+    """Why a line item is out: the reason (a stable code), the rule, and both sides of the comparison."""
+
+    reason: NoFill
+    rule: str
+    wanted: object = None
+    got: object = None
+
+
+class Context(Struct, frozen=True):
+    """A placement of a request, and every fact that targeting looks at."""
+
+    request: Request
+    ask: PlacementAsk
+    view: View
+    facts: dict[str, tuple[str, ...]]
+
+    def floor(self, entry: Entry) -> int:
+        """Floors bind the auction; a strict one (an exchange's) everything. Micros per thousand."""
+        asked = self.ask.floor_micros
+        if ranking.is_auction(entry.tier):
+            return max(asked, self.view.placement.floor_micros)
+        return asked if self.ask.strict_floor else 0
+
+    def creatives(self, entry: Entry) -> tuple[Creative, ...]:
+        """Those that fit the placement and this request."""
+        fitting = self.view.fits(entry.position)
+        request = self.request
+        if request.blocks.domains or request.blocks.categories:
+            fitting = tuple(c for c in fitting if not blocks_creative(request.blocks, c))
+        if request.secure:
+            fitting = tuple(c for c in fitting if is_secure(c))
+        return fitting
+
+
+def context(request: Request, ask: PlacementAsk, view: View, zones: list[str]) -> Context:
+    hours = {f"hours:{zone}": (str(localtime.hour_of_week(zone, request.now_ms)),) for zone in zones}
+    return Context(request, ask, view, {**request.facts, **view.facts, **hours})
+
+
+def drop_of_request(entry: Entry, context: Context) -> Drop | None:
+    """The rules the index does not hold: exact times, blocks, floors. No rule here knows the person's
+    history; caps and budgets come after."""
+    request, flight = context.request, entry.line_item.flight
+    if flight.start_ms is not None and request.now_ms < flight.start_ms:
+        return Drop(NoFill.NO_MATCH, "flight.start", flight.start_ms, request.now_ms)
+    if flight.end_ms is not None and request.now_ms >= flight.end_ms:
+        return Drop(NoFill.NO_MATCH, "flight.end", flight.end_ms, request.now_ms)
+    if request.minor and not entry.line_item.suitable_for_minors:
+        return Drop(NoFill.NO_MATCH, "suitable_for_minors", True, False)
+    if request.invalid_traffic and entry.line_item.priority != "house":
+        return Drop(NoFill.INVALID_TRAFFIC, "invalid_traffic", "house", entry.line_item.priority)
+    if blocks_entry(request.blocks, entry):
+        return Drop(NoFill.BLOCKED, "block", sorted(request.blocks.advertisers | request.blocks.labels),
+                    [entry.campaign.advertiser, *entry.campaign.labels])  # fmt: skip
+    if not context.creatives(entry):
+        return _no_creative(entry, context)
+    floor = context.floor(entry)
+    if entry.score < floor:
+        return Drop(NoFill.BELOW_FLOOR, "floor", floor, entry.score)
+    return None
+
+
+def _no_creative(entry: Entry, context: Context) -> Drop:
+    if context.view.fits(entry.position):
+        blocks = context.request.blocks
+        return Drop(NoFill.BLOCKED, "block", sorted(blocks.domains | blocks.categories), "every creative")
+    return Drop(NoFill.NO_CREATIVE, "creatives", _offer(context.view), _creatives(entry))
+
+
+def _offer(view: View) -> dict[str, list[str]]:
+    return {"formats": sorted(view.formats), "sizes": sorted(view.sizes)}
+
+
+def _creatives(entry: Entry) -> list[str]:
+    return [f"{c.id}: {c.format} {c.size} {c.status}" for c in entry.line_item.creatives]
+
+
+def targeting_drops(entry: Entry, context: Context) -> Iterator[Drop]:
+    """The targeting dimensions that rule this line item out, in the order they are written."""
+    for name, clause in entry.clauses.items():
+        values = context.facts.get(name, ())
+        if not clause.passes(values):
+            yield Drop(NoFill.NO_MATCH, f"targeting.{name}", wanted(clause), list(values))
+
+
+def wanted(clause: Clause) -> dict[str, list[str]]:
+    parts = {"any": clause.any, "all": clause.all, "none": clause.none}
+    return {name: list(values) for name, values in parts.items() if values}
+
+
+def first_drop(entry: Entry, context: Context) -> Drop | None:
+    """The first rule, of all that do not depend on counters, that rules this line item out."""
+    static = static_drop(entry, context.view)
+    if static == "status":
+        status = f"{entry.campaign.status}/{entry.line_item.status}"
+        return Drop(NoFill.NO_MATCH, "status", "active/active", status)
+    if static == "currency":
+        publisher = context.view.publisher
+        return Drop(NoFill.CURRENCY, "currency", publisher.currency, entry.campaign.currency)
+    if static is not None:
+        return Drop(NoFill.BLOCKED, static, None, [entry.campaign.advertiser, *entry.campaign.labels])
+    drop = next(targeting_drops(entry, context), None)
+    return drop if drop is not None else drop_of_request(entry, context)
+
+
+def is_secure(creative: Creative) -> bool:
+    """Nothing of the creative is loaded over plain http."""
+    return "http://" not in repr((creative.assets, creative.impression_trackers, creative.viewable_trackers))

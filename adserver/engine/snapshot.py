@@ -1,0 +1,186 @@
+"""A frozen snapshot of the catalogue: line items in rank order, the index over them, and per placement
+what can be known before a request. Built once per revision, swapped by one assignment.
+"""
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Final
+
+from msgspec import Struct
+
+from adserver.domain.campaign import Campaign, Creative, LineItem
+from adserver.domain.caps import BoundCap, Counted
+from adserver.domain.catalogue import Catalogue
+from adserver.domain.inventory import Blocks, Placement, Publisher
+from adserver.domain.targeting import Clause
+from adserver.engine.index import CHUNK, Index
+
+_VIEWS_MAX: Final = 512
+"""Narrowed views kept: requests may name any formats and sizes, memory may not follow them."""
+
+
+class Entry(Struct, frozen=True, eq=False):
+    """A line item in rank order, with what the engine derives from its surroundings. ``run`` is the same
+    for neighbours whose order chance decides: a guaranteed tier, or equal bids of one auction tier."""
+
+    position: int
+    line_item: LineItem
+    campaign: Campaign
+    advertiser: int
+    tier: int
+    score: int
+    run: int
+    active: bool
+    clauses: dict[str, Clause]
+    caps: tuple[BoundCap, ...]
+    creative_caps: tuple[BoundCap, ...]
+    """Caps of scope creative, their ``key`` without the identity: it is the candidate creative's."""
+    counts: tuple[Counted, ...]
+    """The counters an exposure moves (creatives' excepted)."""
+
+    @property
+    def capped(self) -> bool:
+        return bool(self.caps or self.creative_caps)
+
+
+class View:
+    """A placement as a request sees it: its own formats and sizes, perhaps narrowed further.
+    ``fits(position)`` are the creatives that may stand there; ``chunks`` the positions worth a look."""
+
+    def __init__(
+        self,
+        placement: Placement,
+        publisher: Publisher,
+        entries: tuple[Entry, ...],
+        formats: frozenset[str],
+        sizes: frozenset[str],
+        chunks: list[int] | None = None,
+    ) -> None:
+        self.placement = placement
+        self.publisher = publisher
+        self.formats = formats
+        self.sizes = sizes
+        self.facts = {
+            "publishers": (publisher.id,),
+            "placements": (placement.full_id,),
+            "surfaces": (placement.surface,),
+            "formats": tuple(sorted(formats)),
+        }
+        self._entries = entries
+        self._fits: dict[int, tuple[Creative, ...]] = {}
+        self.chunks = self._build() if chunks is None else chunks
+
+    def fits(self, position: int) -> tuple[Creative, ...]:
+        found = self._fits.get(position)
+        if found is None:
+            creatives = self._entries[position].line_item.creatives
+            found = self._fits[position] = tuple(filter(self._takes, creatives))
+        return found
+
+    def _takes(self, creative: Creative) -> bool:
+        if creative.status != "active" or creative.format not in self.formats:
+            return False
+        if self.sizes and creative.size != "fluid" and creative.size not in self.sizes:
+            return False
+        return not blocks_creative(self.publisher.blocked, creative)
+
+    def _build(self) -> list[int]:
+        chunks = [0] * -(-len(self._entries) // CHUNK)
+        for position, entry in enumerate(self._entries):
+            if static_drop(entry, self) is None and self.fits(position):
+                chunks[position // CHUNK] |= 1 << position % CHUNK
+        return chunks
+
+
+class Snapshot:
+    """``members``: pseudonym -> audiences; ``creatives``: serial -> (creative, entry)."""
+
+    def __init__(self, catalogue: Catalogue, entries: tuple[Entry, ...], index: Index) -> None:
+        self.revision = catalogue.revision
+        self.entries = entries
+        self.index = index
+        self.members: Mapping[bytes, tuple[str, ...]] = catalogue.members
+        self.facets = {a.full_id: a.facets for a in catalogue.audiences if a.facets}
+        self.audience_publishers = {
+            a.full_id: a.owner for a in catalogue.audiences if a.owner_kind == "publisher"
+        }
+        self.publishers = {publisher.id: publisher for publisher in catalogue.publishers}
+        self.campaigns = {f"{c.advertiser}/{c.id}": c for c in catalogue.campaigns}
+        self.advertisers = {advertiser.id: advertiser for advertiser in catalogue.advertisers}
+        self.by_serial = {entry.line_item.serial: entry for entry in entries}
+        self.creatives = {c.serial: (c, entry) for entry in entries for c in entry.line_item.creatives}
+        self.zones = sorted(
+            {name.removeprefix("hours:") for name in index.dimensions if name[:6] == "hours:"}
+        )
+        self._placements = {
+            (p.id, placement.id): View(
+                placement, p, entries, frozenset(placement.formats), frozenset(placement.sizes)
+            )
+            for p in catalogue.publishers
+            for placement in p.placements
+        }
+        self.placements_by_serial = {v.placement.serial: v for v in self._placements.values()}
+        self._narrowed: OrderedDict[tuple[object, ...], View] = OrderedDict()
+
+    def view(
+        self, publisher: str, placement: str, formats: tuple[str, ...] = (), sizes: tuple[str, ...] = ()
+    ) -> View | None:
+        """The placement, narrowed to the request's formats and sizes; None if there is none."""
+        whole = self._placements.get((publisher, placement))
+        if whole is None or not (formats or sizes):
+            return whole
+        key = (publisher, placement, formats, sizes)
+        view = self._narrowed.get(key)
+        if view is None:
+            view = self._narrowed[key] = _narrow(whole, self.entries, formats, sizes)
+            if len(self._narrowed) > _VIEWS_MAX:
+                self._narrowed.popitem(last=False)
+        return view
+
+    def views(self, publisher: str) -> list[View]:
+        return [view for (owner, _), view in self._placements.items() if owner == publisher]
+
+
+def _narrow(
+    whole: View, entries: tuple[Entry, ...], formats: tuple[str, ...], sizes: tuple[str, ...]
+) -> View:
+    narrowed = whole.formats & frozenset(formats) if formats else whole.formats
+    asked = frozenset(sizes)
+    fitting = (asked & whole.sizes if whole.sizes else asked) if sizes else whole.sizes
+    if sizes and not fitting:
+        narrowed = frozenset[str]()
+    return View(whole.placement, whole.publisher, entries, narrowed, fitting, whole.chunks)
+
+
+def blocks_creative(blocks: Blocks, creative: Creative) -> bool:
+    """Whether a block of domains or categories hits this creative. A blocked domain blocks its
+    subdomains, a blocked category (``IAB7``) its subcategories (``IAB7-3``)."""
+    if blocks.domains and any(d in blocks.domains for d in parent_domains(creative.advertiser_domain)):
+        return True
+    if not blocks.categories:
+        return False
+    return any(c in blocks.categories or c.split("-")[0] in blocks.categories for c in creative.categories)
+
+
+def blocks_entry(blocks: Blocks, entry: Entry) -> bool:
+    """Whether a block of advertisers or labels hits this line item."""
+    if entry.campaign.advertiser in blocks.advertisers:
+        return True
+    return bool(blocks.labels) and not blocks.labels.isdisjoint(entry.campaign.labels)
+
+
+def static_drop(entry: Entry, view: View) -> str | None:
+    """The first rule between a line item and a placement that no request can change."""
+    if not entry.active:
+        return "status"
+    if entry.campaign.currency != view.publisher.currency:
+        return "currency"
+    if blocks_entry(view.publisher.blocked, entry):
+        return "publisher.blocked"
+    return None
+
+
+def parent_domains(domain: str) -> list[str]:
+    """``a.news.example`` -> itself, ``news.example``, ``example``."""
+    labels = domain.casefold().strip(".").split(".")
+    return [".".join(labels[i:]) for i in range(len(labels))]

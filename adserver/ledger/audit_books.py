@@ -1,0 +1,208 @@
+"""Laws 3 and 4, audited: the books made again from the raw journal, by rules written down a second time.
+
+Nothing here is shared with posting but the names of accounts, which are the contract being checked. Every
+event must belong to a decision in the journal and agree with it (line item, creative, placement, day,
+price; billed at the price or not at all, for the kind its pricing model bills, at most once per event
+id). Every budget is followed through time: what is billed must fit the highest limit in force at any
+moment from the event's decision to its posting. That is law 3 with "a lowered budget keeps the promises
+already made": of all that is billed then, the last commitment was made after that decision, and it fitted
+the limit of its own moment. Cost: memory in proportion to the ads decided, some 400 bytes each.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import cache
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from msgspec import Struct
+
+from adserver.domain import ids
+from adserver.domain.decision import EventKind, event_id
+from adserver.domain.records import Decided, LineItemTerms, PlacementTerms, Record, Recorded, Status, Unbilled
+
+TEST: Final = 1
+ALL_DAYS: Final = -1
+_EPOCH_DAY: Final = datetime(1970, 1, 1, tzinfo=UTC).date().toordinal()
+_BILLABLE: Final = {"cpm": EventKind.IMPRESSION, "vcpm": EventKind.VIEWABLE, "cpc": EventKind.CLICK}
+_COLUMN: Final = {EventKind.IMPRESSION: 0, EventKind.VIEWABLE: 1, EventKind.CLICK: 2}
+
+Key = tuple[bytes, int]
+Row = tuple[object, ...]
+
+
+class Promise(Struct, frozen=True):
+    """An ad as it was decided; ``number``: which record of the journal that was."""
+
+    number: int
+    line_item: int
+    creative: int
+    placement: int
+    price_nanos: int
+    test: bool
+    expires_ms: int
+
+
+class Books:
+    """What the ledger must hold, as dictionaries in the shape of its tables.
+
+    ``totals``: (line item, day) -> [impressions, viewable, clicks, conversions, filtered, expired, billed,
+    free]. ``balances``: account -> debits minus credits. ``budgets``: (account, day) -> billed.
+    """
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self.events: dict[Key, Row] = {}
+        self.filtered: dict[Key, Row] = {}
+        self.entries: dict[Key, Row] = {}
+        self.totals: defaultdict[tuple[int, int], list[int]] = defaultdict(lambda: [0] * 8)
+        self.balances: defaultdict[str, int] = defaultdict(int)
+        self.budgets: defaultdict[tuple[str, int], int] = defaultdict(int)
+        self.promises: dict[bytes, Promise] = {}
+        self._tell = tell
+        self._number = 0
+        self._terms: dict[int, LineItemTerms] = {}
+        self._publishers: dict[int, int] = {}
+        self._limits: defaultdict[tuple[str, str], list[tuple[int, int | None]]] = defaultdict(list)
+        self._billed: set[bytes] = set()
+
+    def take(self, record: Record) -> None:
+        """The next record of the journal."""
+        self._number += 1
+        if isinstance(record, Decided):
+            self._promise(record)
+        elif isinstance(record, Recorded):
+            self._event(record)
+        elif isinstance(record, LineItemTerms):
+            self._terms[record.serial] = record
+            named = {(budget.account, budget.period): budget.limit_nanos for budget in record.budgets}
+            for account in _levels(record):
+                for period in ("lifetime", "day"):
+                    self._limits[account, period].append((self._number, named.get((account, period))))
+        elif isinstance(record, PlacementTerms):
+            self._publishers[record.serial] = record.publisher
+
+    def _promise(self, record: Decided) -> None:
+        decision = record.decision
+        for slot in decision.slots:
+            if slot.repeated is not None:
+                continue
+            for ad in slot.ads:
+                ident = event_id(decision.request_id, ad.index)
+                if ident in self.promises:
+                    self._tell(f"event {ids.encode(ident)}: decided twice")
+                self.promises[ident] = Promise(
+                    self._number, ad.line_item, ad.creative, slot.placement, ad.price_nanos,
+                    decision.mode == TEST, slot.expires_ms,
+                )  # fmt: skip
+
+    def _event(self, event: Recorded) -> None:
+        key = event.event_id, event.kind
+        rows = self.filtered if event.status == Status.FILTERED else self.events
+        if key in rows:
+            self._tell(f"{_name(key)}: recorded twice in the journal")
+            return
+        rows[key] = (
+            event.status, event.at_ms, event.line_item, event.creative, event.placement, event.day,
+            event.billed_nanos, event.free_nanos, event.unbilled, event.reason, int(event.test),
+        )  # fmt: skip
+        promise = self.promises.get(event.event_id)
+        terms = self._terms.get(event.line_item)
+        if promise is None or terms is None:
+            missing = "no decision" if promise is None else f"no terms of line item {event.line_item}"
+            self._tell(f"{_name(key)}: {missing} in the journal")
+            return
+        for wrong in _disagreements(event, promise, terms):
+            self._tell(f"{_name(key)}: {wrong}")
+        if not event.test:
+            self._count(event)
+        if event.billed_nanos:
+            self._bill(event, promise, terms)
+
+    def _count(self, event: Recorded) -> None:
+        column: int | None = 5
+        if event.status == Status.FILTERED:
+            column = 4
+        elif event.status == Status.ACCEPTED:
+            column = _COLUMN.get(EventKind(event.kind))
+        for day in (ALL_DAYS, event.day):
+            counts = self.totals[event.line_item, day]
+            if column is not None:
+                counts[column] += 1
+            if event.status == Status.ACCEPTED:
+                counts[6] += event.billed_nanos
+                counts[7] += event.free_nanos
+
+    def _bill(self, event: Recorded, promise: Promise, terms: LineItemTerms) -> None:
+        key = event.event_id, event.kind
+        if event.event_id in self._billed:
+            self._tell(f"{_name(key)}: the ad was billed before")
+        self._billed.add(event.event_id)
+        for account in _levels(terms):
+            for period, day in (("lifetime", ALL_DAYS), ("day", event.day)):
+                self.budgets[account, day] += event.billed_nanos
+                limit = self._limit(account, period, promise.number)
+                if limit is not None and self.budgets[account, day] > limit:
+                    self._tell(
+                        f"{_name(key)}: {account} {period}{'' if day < 0 else f' {day}'} "
+                        f"billed {self.budgets[account, day]} of {limit} nanos"
+                    )
+        debit = f"advertiser:{terms.advertiser}:{terms.currency}"
+        credit = f"publisher:{self._publishers.get(event.placement)}:{terms.currency}"
+        self.entries[key] = debit, credit, terms.currency, event.billed_nanos
+        self.balances[debit] += event.billed_nanos
+        self.balances[credit] -= event.billed_nanos
+
+    def _limit(self, account: str, period: str, since: int) -> int | None:
+        """The highest limit in force at any time since the record ``since``; None: there was none."""
+        highest = 0
+        for number, limit in reversed(self._limits[account, period]):
+            if limit is None:
+                return None
+            highest = max(highest, limit)
+            if number <= since:
+                break
+        return highest
+
+
+def _disagreements(event: Recorded, promise: Promise, terms: LineItemTerms) -> list[str]:
+    """Where an event says something else than its decision."""
+    wrong = []
+    told = (event.line_item, event.creative, event.placement, event.test)
+    decided = (promise.line_item, promise.creative, promise.placement, promise.test)
+    if told != decided:
+        wrong.append(f"(line item, creative, placement, test) is {told}, decided was {decided}")
+    day = _day(terms.timezone, ids.minted_ms(event.event_id))
+    if event.day != day:
+        wrong.append(f"day {event.day}, its decision's was {day} in {terms.timezone}")
+    accepted = event.status == Status.ACCEPTED
+    if accepted and event.kind == EventKind.IMPRESSION and event.at_ms > promise.expires_ms:
+        wrong.append(f"accepted at {event.at_ms}, expired at {promise.expires_ms}")
+    if event.billed_nanos not in (0, promise.price_nanos):
+        wrong.append(f"billed {event.billed_nanos} nanos, decided was {promise.price_nanos}")
+    billable = accepted and not event.test and event.kind == _BILLABLE.get(terms.model)
+    if event.billed_nanos and not billable:
+        wrong.append(f"billed {event.billed_nanos} nanos, which it must not be under {terms.model}")
+    if billable and promise.price_nanos and not event.billed_nanos:
+        if event.unbilled != Unbilled.OVER_BUDGET or event.free_nanos != promise.price_nanos:
+            wrong.append(f"not billed, with reason {event.unbilled} and {event.free_nanos} nanos free")
+    elif event.free_nanos:
+        wrong.append(f"{event.free_nanos} nanos free, though billed or not billable")
+    return wrong
+
+
+@cache
+def _zone(name: str) -> ZoneInfo:
+    return ZoneInfo(name)
+
+
+def _day(timezone: str, at_ms: int) -> int:
+    return datetime.fromtimestamp(at_ms // 1000, _zone(timezone)).date().toordinal() - _EPOCH_DAY
+
+
+def _levels(terms: LineItemTerms) -> tuple[str, str, str]:
+    return f"line_item:{terms.serial}", f"campaign:{terms.campaign}", f"advertiser:{terms.advertiser}"
+
+
+def _name(key: Key) -> str:
+    return f"event {ids.encode(key[0])} {EventKind(key[1]).name.lower()}"

@@ -1,0 +1,239 @@
+"""Reading the journal, also beside its writer.
+
+The idea: a cursor walks the frames of one segment after the other, checking CRC, personal digests, marks,
+and the link from each segment to the one before. Frames are hashed lazily, when a mark tells the value
+the chain had at some earlier frame, or at the segment's end; so each byte is hashed once. Invariant: what
+``read`` has yielded was whole, and up to the last mark also in the chain.
+
+The written part ends at the first thing that is no frame: zeros, or the half of a write that is still
+going on. It is damage instead where a later mark, or a later segment, proves that whole frames had been
+on disk here. Cost: some 3 µs a record, of which decoding is one.
+"""
+
+import os
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from adserver.domain.books import Position
+from adserver.domain.records import PERSONAL, Mark, Personal, Record
+from adserver.ledger import segments
+from adserver.ledger.segments import HEADER_BYTES, Damage, Frame, Header, Short
+
+READ_BYTES: Final = 1024 * 1024
+
+
+def segment_path(directory: Path, number: int) -> Path:
+    return directory / f"{number:08d}.seg"
+
+
+def segment_numbers(directory: Path) -> list[int]:
+    """The numbers of the segments there, ascending."""
+    return sorted(int(path.stem) for path in directory.glob("[0-9]" * 8 + ".seg"))
+
+
+class Cursor:
+    """A walk over the frames of one segment, from its beginning. ``previous``: the final chain value of
+    the segment before where known, to be found again in this one's header.
+
+    ``offset`` is the end of the last whole frame; ``sealed`` that the last one was the seal.
+    """
+
+    def __init__(self, directory: Path, number: int, previous: bytes | None = None) -> None:
+        self.number = number
+        self.offset = HEADER_BYTES
+        self.sealed = False
+        self.marked = 0
+        """The highest durable offset a mark has told."""
+        self._path = segment_path(directory, number)
+        self._file = self._path.open("rb", buffering=0)
+        try:
+            self.header = self._read_header(previous)
+        except Damage:
+            self._file.close()
+            raise
+        self._chain = segments.chain_of(self.header)
+        self._unhashed: deque[Frame] = deque()
+        self._hashed_to = HEADER_BYTES
+
+    def _read_header(self, previous: bytes | None) -> Header:
+        try:
+            header = segments.decode_header(os.pread(self._file.fileno(), HEADER_BYTES, 0))
+        except ValueError as error:
+            raise Damage(self.number, 0, str(error)) from error
+        if header.number != self.number:
+            raise Damage(self.number, 0, f"the header says segment {header.number}")
+        if previous is not None and header.previous != previous:
+            raise Damage(self.number, 0, "does not continue the segment before it (hash chain)")
+        return header
+
+    def frames(self, until: int = 1 << 62) -> Iterator[Frame]:
+        """The frames from ``offset`` on, marks included (checked). Ends where the written part does, and
+        before a frame that ends behind ``until``."""
+        seed, wanted = self.header.seed, READ_BYTES
+        while not self.sealed:
+            base = self.offset
+            raw = os.pread(self._file.fileno(), wanted, base)
+            at = 0
+            while not self.sealed:
+                frame = segments.parse_frame(raw, at, base, seed)
+                if not isinstance(frame, Frame):
+                    break
+                if frame.end > until:
+                    return
+                at = frame.end - base
+                self._take(frame)
+                yield frame
+            if self.sealed or not isinstance(frame, Short) or len(raw) < wanted:
+                return
+            wanted = max(READ_BYTES, frame.needed)
+
+    def _take(self, frame: Frame) -> None:
+        if not segments.sound(frame):
+            raise Damage(self.number, frame.start, "the personal part is neither whole nor erased")
+        self._unhashed.append(frame)
+        self.offset = frame.end
+        if frame.is_mark:
+            self._check(frame)
+
+    def _check(self, frame: Frame) -> None:
+        mark = self.decode(frame)
+        if not isinstance(mark, Mark):
+            return
+        if self._hash(mark.durable) != mark.chain:
+            raise Damage(self.number, frame.start, f"hash chain broken before offset {mark.durable}")
+        self.marked = max(self.marked, mark.durable)
+        self.sealed = mark.sealed
+
+    def _hash(self, until: int) -> bytes:
+        """The chain's value at ``until``, which must be the end of a frame, in order."""
+        waiting = self._unhashed
+        while waiting and waiting[0].end <= until:
+            self._hashed_to = waiting[0].end
+            self._chain.update(waiting.popleft().covered)
+        return self._chain.digest() if self._hashed_to == until else b""
+
+    def chain(self) -> bytes:
+        """The chain's value behind the last frame."""
+        return self._hash(self.offset)
+
+    def decode(self, frame: Frame) -> Record:
+        try:
+            return frame.record()
+        except msgspec.DecodeError as error:
+            raise Damage(self.number, frame.start, f"a record that cannot be read: {error}") from error
+
+    def contradiction(self) -> int | None:
+        """The offset of a mark behind the end of the whole frames that says more had been on disk."""
+        size = os.fstat(self._file.fileno()).st_size
+        rest = os.pread(self._file.fileno(), max(0, size - self.offset), self.offset)
+        for at, mark in segments.later_marks(rest, self.offset, self.header.seed):
+            if mark.durable > self.offset:
+                return at
+        return None
+
+    def ends_cleanly(self) -> bool:
+        """Whether nothing but zeros begins behind the last frame (a frame's lengths are never zero)."""
+        return not any(os.pread(self._file.fileno(), segments.FRAME_HEAD_BYTES, self.offset))
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class Reader:
+    """Records in order, from any position, beside a running writer or without one. One consumer each: it
+    goes on where the last ``read`` stopped without reading a segment twice."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._cursor: Cursor | None = None
+        self._behind = Position()
+
+    def read(
+        self, start: Position, until: Position | None = None
+    ) -> Iterator[tuple[Position, Record, Personal | None]]:
+        """(position behind the record, record, personal part or None if there was none or it is erased),
+        from ``start`` to ``until``, or to the end of what is written now. Marks are checked, not returned.
+        Raises Damage, also where ``start`` lies behind the end."""
+        cursor = self._resume(start)
+        if cursor is None:
+            return
+        first = start.offset if cursor.number == start.segment else 0
+        while True:
+            successor = segment_path(self._directory, cursor.number + 1).exists()
+            for frame in cursor.frames(_limit(cursor.number, until)):
+                if frame.start >= first and not frame.is_mark:
+                    self._behind = Position(cursor.number, frame.end)
+                    yield self._behind, cursor.decode(frame), _person(frame)
+            if until is not None and until <= Position(cursor.number, cursor.offset):
+                return
+            if cursor.offset < first:
+                raise Damage(cursor.number, cursor.offset, f"ends before {first}, where reading was to begin")
+            if not cursor.sealed:
+                self._check_end(cursor, successor or until is not None)
+                return
+            if not successor and not segment_path(self._directory, cursor.number + 1).exists():
+                return
+            cursor, first = self._next(cursor), 0
+
+    def _resume(self, start: Position) -> Cursor | None:
+        """The cursor of the last call where it stands at ``start`` (or only marks lie between)."""
+        if self._cursor is not None and start == self._behind:
+            return self._cursor
+        self.close()
+        self._behind = start
+        if not segment_path(self._directory, start.segment).exists():
+            if start <= Position(1, HEADER_BYTES):
+                return None
+            raise Damage(start.segment, start.offset, "the segment is missing")
+        previous = self._final_chain(start.segment - 1)
+        self._cursor = Cursor(self._directory, start.segment, previous)
+        return self._cursor
+
+    def _final_chain(self, number: int) -> bytes | None:
+        """None for the segment before the first one kept."""
+        if not segment_path(self._directory, number).exists():
+            return None
+        cursor = Cursor(self._directory, number)
+        try:
+            for _ in cursor.frames():
+                pass
+            return cursor.chain()
+        finally:
+            cursor.close()
+
+    def _next(self, cursor: Cursor) -> Cursor:
+        chain = cursor.chain()
+        cursor.close()
+        self._cursor = None
+        self._cursor = Cursor(self._directory, cursor.number + 1, chain)
+        return self._cursor
+
+    def _check_end(self, cursor: Cursor, more: bool) -> None:
+        """``more``: it is known that whole frames follow."""
+        if more:
+            raise Damage(cursor.number, cursor.offset, "no whole frame here, though the journal goes on")
+        if not cursor.ends_cleanly() and cursor.contradiction() is not None:
+            raise Damage(cursor.number, cursor.offset, "a bad frame before a durable mark")
+
+    def close(self) -> None:
+        if self._cursor is not None:
+            self._cursor.close()
+            self._cursor = None
+
+
+def _limit(number: int, until: Position | None) -> int:
+    """How far reading goes within the segment ``number``."""
+    if until is None or number < until.segment:
+        return 1 << 62
+    return until.offset if number == until.segment else 0
+
+
+def _person(frame: Frame) -> Personal | None:
+    if not frame.secret or segments.erased(frame.secret):
+        return None
+    person: Personal = PERSONAL.decode(frame.secret)
+    return person

@@ -1,0 +1,283 @@
+"""One decision: the walk of DESIGN from the normalised request to what is to be journalled.
+
+Between taking the request and handing its record to the journal nothing awaits, so one event loop decides
+one request at a time and caps, budgets and feed accounts are exact however many ask at once. Whatever
+cannot be kept (dry runs, bots, a journal without room) is undone before the answer is written.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from itertools import count
+from typing import Protocol
+
+import msgspec
+from msgspec import Struct
+
+from adserver.domain.admission import Full, Slate
+from adserver.domain.caps import BoundCap
+from adserver.domain.decision import Decision, FeedPage, NoFill, Slot
+from adserver.domain.feeds import Ahead, Answered, Standing, Track
+from adserver.domain.inventory import FeedPolicy
+from adserver.domain.request import FeedAsk, PlacementAsk, Request
+from adserver.engine import draw, ranking, rules
+from adserver.engine.feed import Layout
+from adserver.engine.shortlist import shortlist
+from adserver.engine.snapshot import Entry, View
+from adserver.services import plans
+from adserver.services.exclusions import Company
+from adserver.services.ports import Journal
+from adserver.services.receipts import Receipts
+from adserver.services.refusals import Refused
+from adserver.services.render import DRY_RUN, TEST, origin_of
+from adserver.services.repeats import Repeats
+from adserver.services.slate import PlacementSlate
+from adserver.services.world import Serving
+
+MODES = {"live": 0, "test": TEST, "dry_run": DRY_RUN}
+
+
+class State(Protocol):
+    """Hot state: people's exposures."""
+
+    def admit(
+        self, subject: bytes | None, session: bytes | None, slates: list[Slate[Entry]], now_ms: int
+    ) -> None: ...
+    def full(self, cap: BoundCap, subject: bytes | None, session: bytes | None, now_ms: int) -> bool: ...
+    def release(self, event_id: bytes) -> bool: ...
+
+
+class Feeds(Protocol):
+    def turn(
+        self, ask: FeedAsk, now_ms: int, open_receipt: Callable[[FeedAsk], Standing | None] | None = None
+    ) -> Answered | Standing: ...
+    def commit(self, answered: Answered, track: Track, now_ms: int, idle_ms: int) -> None: ...
+    def touch(self, account: bytes, now_ms: int) -> None: ...
+
+
+class Holds(plans.Accounts, Protocol):
+    def reserve(
+        self, event_id: bytes, line_item: int, amount_nanos: int, now_ms: int, expires_ms: int
+    ) -> bool: ...
+    def lower(self, event_id: bytes, amount_nanos: int) -> None: ...
+    def void(self, event_id: bytes) -> bool: ...
+
+
+class Kept(Struct, frozen=True):
+    """What a decision was kept in."""
+
+    state: State
+    feeds: Feeds
+    holds: Holds
+    journal: Journal
+    receipts: Receipts
+    repeats: Repeats
+
+
+class Page(Struct, frozen=True):
+    """A feed page about to be decided."""
+
+    ask: FeedAsk
+    standing: Standing
+    policy: FeedPolicy
+
+
+class Deciding:
+    """One request on its way. ``paid`` is False while the journal has no room."""
+
+    def __init__(self, request: Request, serving: Serving, kept: Kept, key_id: int) -> None:
+        self.request = request
+        self.serving = serving
+        self.kept = kept
+        self.key_id = key_id
+        self.paid = kept.journal.open
+        self.test = request.mode == "test"
+        self.fleeting = request.mode == "dry_run" or request.invalid_traffic
+        self.company = Company()
+        self.indexes = count(1)
+        self.slates: list[PlacementSlate | None] = []
+        self.slots: list[Slot | None] = []
+        self.pages: list[Page | None] = []
+
+    def run(self) -> Decision:
+        """Decide. Raises Refused for a feed page that is ahead, before anything was reserved."""
+        self._turn_pages()
+        self._lay_slates()
+        asked: list[Slate[Entry]] = [slate for slate in self.slates if slate is not None]
+        self.kept.state.admit(self.request.subject, self.request.session, asked, self.request.now_ms)
+        self._clear_prices()
+        return self._decision()
+
+    def undo(self) -> None:
+        """Take everything back that was reserved."""
+        for slate in self.slates:
+            for winner in slate.winners if slate is not None else ():
+                self.kept.state.release(winner.event_id)
+                self.kept.holds.void(winner.event_id)
+
+    # -- before admission --------------------------------------------------------------------------
+
+    def _turn_pages(self) -> None:
+        request = self.request
+        for ask in request.placements:
+            view = self.serving.snapshot.view(request.publisher, ask.id, ask.formats, ask.sizes)
+            page = None
+            slot = None
+            if view is None:
+                slot = Slot(0, ask.id, (), ask.count, NoFill.UNKNOWN_PLACEMENT)
+            elif ask.feed is not None:
+                page, slot = self._turn(view, ask.feed)
+            self.pages.append(page)
+            self.slots.append(slot)
+
+    def _turn(self, view: View, ask: FeedAsk) -> tuple[Page | None, Slot | None]:
+        kept, now_ms = self.kept, self.request.now_ms
+        try:
+            turn = kept.feeds.turn(ask, now_ms, kept.receipts.standing)
+        except Ahead as ahead:
+            expected = ahead.expected_page
+            message = f"this feed account goes on with page {expected}"
+            errors = [("placements[].feed.page", message)]
+            raise Refused(409, "the page is ahead", errors, {"expected_page": expected}) from None
+        if isinstance(turn, Answered):
+            if not self.fleeting:
+                kept.feeds.touch(ask.account, now_ms)
+            return None, msgspec.structs.replace(turn.slot, repeated=turn.slot.repeated or turn.origin)
+        return Page(ask, turn, view.placement.feed or FeedPolicy()), None
+
+    def _lay_slates(self) -> None:
+        request, serving = self.request, self.serving
+        for number, ask in enumerate(request.placements):
+            if self.slots[number] is not None:
+                self.slates.append(None)
+                continue
+            view = serving.snapshot.view(request.publisher, ask.id, ask.formats, ask.sizes)
+            assert view is not None
+            self.slates.append(self._slate(number, ask, view))
+
+    def _slate(self, number: int, ask: PlacementAsk, view: View) -> PlacementSlate:
+        serving, page = self.serving, self.pages[number]
+        context = rules.context(self.request, ask, view, serving.snapshot.zones)
+        candidates = shortlist(serving.snapshot, serving.live.chunks, context, self._need, number)
+        layout = None
+        if page is not None:
+            limit = ask.count if self.paid else 0
+            layout = Layout(page.policy, page.standing.track, page.ask.organic_count, limit)
+        return PlacementSlate(
+            context, candidates, self.company, self._drop, self._reserve, self.indexes,
+            draw.mix(self.request.seed, number), ask.count, layout,
+        )  # fmt: skip
+
+    def _need(self, entry: Entry, now_ms: int) -> float:
+        return plans.need(entry, self.kept.holds, now_ms)
+
+    def _drop(self, entry: Entry) -> rules.Drop | None:
+        if not self.paid and (entry.line_item.priority != "house" or entry.capped):
+            return rules.Drop(NoFill.DISK_FULL, "journal", "room", "none")
+        drop = plans.drop(entry, self.kept.holds, self.request.now_ms)
+        if drop is not None and drop.reason is NoFill.BUDGET_EXHAUSTED:
+            self.serving.live.clear(entry.position)
+        return drop
+
+    def _reserve(self, event_id: bytes, entry: Entry, hold_nanos: int, expires_ms: int) -> bool:
+        serial, now_ms = entry.line_item.serial, self.request.now_ms
+        if self.test:
+            return self.kept.holds.room(serial, hold_nanos, now_ms)
+        return self.kept.holds.reserve(event_id, serial, hold_nanos, now_ms, expires_ms)
+
+    # -- after admission ---------------------------------------------------------------------------
+
+    def _clear_prices(self) -> None:
+        """Second price: what is held comes down to what the auction cleared at."""
+        request = self.request
+        full = partial(self._full, request.subject, request.session, request.now_ms)
+        for slate in self.slates:
+            if slate is not None and slate.context.view.placement.auction == "second_price":
+                self._clear(slate, full)
+
+    def _full(self, subject: bytes | None, session: bytes | None, now_ms: int, cap: BoundCap) -> bool:
+        return self.kept.state.full(cap, subject, session, now_ms)
+
+    def _clear(self, slate: PlacementSlate, full: Full) -> None:
+        sold = [winner for winner in slate.winners if ranking.is_auction(winner.entry.tier)]
+        behind = slate.runner_up(full) if sold else None
+        for winner in sold:
+            entry, pricing = winner.entry, winner.entry.line_item.pricing
+            floor, score = slate.context.floor(entry), behind.score if behind else 0
+            winner.clearing_micros = ranking.clearing_micros(pricing, entry.score, floor, score)
+            if not self.test:
+                hold = ranking.hold_nanos(pricing.model, winner.clearing_micros)
+                self.kept.holds.lower(winner.event_id, hold)
+
+    def _decision(self) -> Decision:
+        request, snapshot = self.request, self.serving.snapshot
+        return Decision(
+            request_id=request.request_id,
+            revision=snapshot.revision,
+            publisher=snapshot.publishers[request.publisher].serial,
+            slots=tuple(slot or self._slot(number) for number, slot in enumerate(self.slots)),
+            mode=MODES[request.mode],
+            key_id=self.key_id,
+            personalised=request.personalised,
+            gdpr=0 if request.gdpr is None else 1 + request.gdpr,
+        )
+
+    def _slot(self, number: int) -> Slot:
+        slate, page = self.slates[number], self.pages[number]
+        assert slate is not None
+        placement, ads = slate.context.view.placement, slate.ads()
+        unfilled = slate.unserved if page is not None else slate.context.ask.count - len(ads)
+        reason = self._reason(slate) if unfilled else None
+        feed = None
+        if page is not None and slate.layout is not None:
+            feed = self._feed_page(placement.full_id, page, slate.layout)
+            reason = reason or (None if ads else NoFill.FEED_CAP)
+        return Slot(placement.serial, placement.id, ads, unfilled, reason, slate.expires_ms, feed)
+
+    def _feed_page(self, placement: str, page: Page, layout: Layout) -> FeedPage:
+        ask, standing = page.ask, page.standing
+        track = layout.finish()
+        found = FeedPage(
+            ask.account, ask.id, ask.page, layout.start, layout.next, layout.organic, layout.sponsored,
+            "", standing.continued, page.policy.max_share.text,
+        )  # fmt: skip
+        if self.fleeting:
+            return found
+        args = (found, placement, page.policy, layout.placed, track, standing.receipt, self.request.now_ms)
+        return msgspec.structs.replace(found, receipt=self.kept.receipts.issue(*args))
+
+    def _reason(self, slate: PlacementSlate) -> NoFill:
+        """Why nobody more: what stopped the candidates, or, where the index left none, why not."""
+        if slate.drops:
+            return slate.no_fill()
+        return why_nobody(slate, self.serving)
+
+    def commit_pages(self, decision: Decision) -> None:
+        origin = origin_of(decision)
+        for slot, page, slate in zip(decision.slots, self.pages, self.slates, strict=True):
+            if page is not None and slate is not None and slate.layout is not None:
+                track = slate.layout.finish()
+                idle_ms = page.policy.account_idle_ms
+                self.kept.feeds.commit(Answered(slot, origin), track, self.request.now_ms, idle_ms)
+
+
+def why_nobody(slate: PlacementSlate, serving: Serving) -> NoFill:
+    """Nothing the index found could serve: were there line items whose budget is spent, or none at all?"""
+    snapshot, context = serving.snapshot, slate.context
+    if serving.live.cleared:
+        everything = [-1] * snapshot.index.chunks
+        within = (everything, context.view.chunks)
+        matches = snapshot.index.matches(within, snapshot.index.selectors(context.facts))
+        if any(position in serving.live.cleared for position in matches):
+            return NoFill.BUDGET_EXHAUSTED
+    if any(context.view.chunks):
+        return NoFill.NO_MATCH
+    return _static_reason(snapshot.entries, context)
+
+
+def _static_reason(entries: tuple[Entry, ...], context: rules.Context) -> NoFill:
+    """No line item can ever stand in this placement; say why, from those that target it."""
+    reasons = {drop.reason for entry in entries[:1000] if (drop := rules.first_drop(entry, context))}
+    for reason in (NoFill.NO_CREATIVE, NoFill.BLOCKED, NoFill.CURRENCY):
+        if reason in reasons:
+            return reason
+    return NoFill.NO_MATCH

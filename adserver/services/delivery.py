@@ -1,0 +1,105 @@
+"""Delivery numbers of a campaign, from the live books: never older than the last event."""
+
+from typing import Any, Protocol
+
+from adserver.clock import Clock
+from adserver.domain import money
+from adserver.domain.campaign import Campaign
+from adserver.domain.decision import NoFill
+from adserver.engine.snapshot import Entry
+from adserver.services import plans
+from adserver.services.world import World
+
+
+class Books(plans.Accounts, Protocol):
+    def remaining_nanos(self, line_item: int, now_ms: int) -> int | None: ...
+
+
+class Delivery:
+    """``GET .../delivery``."""
+
+    def __init__(self, world: World, books: Books, clock: Clock) -> None:
+        self._world = world
+        self._books = books
+        self._clock = clock
+
+    def of(self, campaign: str) -> dict[str, Any] | None:
+        """Of a campaign by full id; None if it is not in service."""
+        snapshot = self._world.snapshot
+        found = snapshot.campaigns.get(campaign)
+        if found is None:
+            return None
+        entries = [snapshot.by_serial[item.serial] for item in found.line_items]
+        items = [self._line_item(entry) for entry in entries]
+        return {
+            "campaign": campaign,
+            "currency": found.currency,
+            "spend_micros": sum(item["spend_micros"] for item in items),
+            "remaining_micros": self._remaining(found),
+            "free_micros": sum(item["free_micros"] for item in items),
+            "serving_status": _overall([item["serving_status"] for item in items], found),
+            "line_items": items,
+        }
+
+    def _line_item(self, entry: Entry) -> dict[str, Any]:
+        now_ms, serial = self._clock(), entry.line_item.serial
+        known = self._books.totals(serial)
+        remaining = self._books.remaining_nanos(serial, now_ms)
+        out: dict[str, Any] = {
+            "id": entry.line_item.id,
+            "serving_status": self._status(entry, now_ms),
+            "impressions": 0, "viewable": 0, "clicks": 0, "conversions": 0, "filtered": 0, "expired": 0,
+            "reserved": 0, "spend_micros": 0, "free_micros": 0,
+            "remaining_micros": None if remaining is None else money.floor_micros(remaining),
+            "pace": self._pace(entry, now_ms),
+        }  # fmt: skip
+        if known is not None:
+            totals, outstanding = known
+            for name in ("impressions", "viewable", "clicks", "conversions", "filtered", "expired"):
+                out[name] = getattr(totals, name)
+            out["reserved"] = outstanding
+            out["spend_micros"] = money.floor_micros(totals.billed_nanos)
+            out["free_micros"] = money.floor_micros(totals.free_nanos)
+        return out
+
+    def _status(self, entry: Entry, now_ms: int) -> str:
+        item, flight = entry.line_item, entry.line_item.flight
+        if "draft" in (entry.campaign.status, item.status) or not entry.active:
+            return "paused"
+        if not any(creative.status == "active" for creative in item.creatives):
+            return "no_creatives"
+        if flight.start_ms is not None and now_ms < flight.start_ms:
+            return "scheduled"
+        if flight.end_ms is not None and now_ms >= flight.end_ms:
+            return "ended"
+        drop = plans.drop(entry, self._books, now_ms)
+        if drop is None:
+            return "delivering"
+        if drop.rule == "goal":
+            return "goal_reached"
+        return "paced" if drop.reason is NoFill.PACED else "budget_spent"
+
+    def _pace(self, entry: Entry, now_ms: int) -> float | None:
+        """Delivered / expected to date; None where nothing is planned or expected yet."""
+        plan = plans.to_date(entry, self._books, now_ms)
+        return None if plan is None or plan[1] <= 0 else round(plan[0] / plan[1], 4)
+
+    def _remaining(self, campaign: Campaign) -> int | None:
+        """What the campaign's own lifetime budget still allows; None without one."""
+        limit = campaign.budget.lifetime_nanos
+        if limit is None:
+            return None
+        spent = sum(self._books.spent_nanos(item.serial) for item in campaign.line_items)
+        return money.floor_micros(max(limit - spent, 0))
+
+
+_ORDER = (
+    "delivering", "paced", "budget_spent", "goal_reached", "no_creatives", "scheduled", "paused", "ended",
+)  # fmt: skip
+
+
+def _overall(statuses: list[str], campaign: Campaign) -> str:
+    """The liveliest of its line items'."""
+    if campaign.status != "active":
+        return "paused"
+    return min(statuses, key=_ORDER.index, default="no_creatives")

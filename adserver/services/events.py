@@ -1,0 +1,274 @@
+"""Record events: verify, filter, de-duplicate, count, bill, and answer only what is durable.
+
+The order of the checks is the contract's: invalid, filtered, duplicate, expired, accepted. The verdict is
+reached and handed to the journal without awaiting, so of any number of simultaneous calls with one token
+exactly one is accepted; all of them wait for the same ``fdatasync`` before they are answered, because
+"duplicate" promises as much as "accepted": that the event is counted.
+"""
+
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from adserver.clock import Clock
+from adserver.domain import ids
+from adserver.domain.books import JournalClosed, LineItemTotals
+from adserver.domain.caps import Counted
+from adserver.domain.decision import EventKind
+from adserver.domain.records import Personal, Recorded, Released, Status, Unbilled
+from adserver.domain.verdicts import Verdict
+from adserver.services import agents
+from adserver.services.calls import Call
+from adserver.services.macros import MacroValues, expand
+from adserver.services.ports import Journal, Ledger
+from adserver.services.refusals import Refused
+from adserver.services.render import FindSold, gdpr_text
+from adserver.services.slate import exposure_counts
+from adserver.services.world import World
+from adserver.tokens import FLAG_TEST, MODELS, BadToken, Signer, Token
+
+BILLABLE: Final = {"cpm": EventKind.IMPRESSION, "vcpm": EventKind.VIEWABLE, "cpc": EventKind.CLICK}
+_CAPPED_EVENT: Final = {
+    EventKind.IMPRESSION: "impression",
+    EventKind.VIEWABLE: "viewable",
+    EventKind.CLICK: "click",
+}
+_COUNTED: Final = {
+    EventKind.IMPRESSION: "impressions",
+    EventKind.VIEWABLE: "viewable",
+    EventKind.CLICK: "clicks",
+}
+_SEEN_EXTRA_MS: Final = 600_000
+_KIND_BYTES: Final = {kind: bytes((kind,)) for kind in EventKind}
+
+
+class Exposed(Protocol):
+    def confirm(
+        self, event_id: bytes, subject: bytes | None, counts: tuple[Counted, ...], at_ms: int
+    ) -> None: ...
+    def count(
+        self, subject: bytes | None, session: bytes | None, counts: tuple[Counted, ...], at_ms: int
+    ) -> None: ...
+    def session_of(self, event_id: bytes) -> bytes | None: ...
+    def release(self, event_id: bytes) -> bool: ...
+
+
+class Spending(Protocol):
+    def affords(self, event_id: bytes, line_item: int, price_nanos: int, decided_ms: int) -> bool: ...
+    def bill(self, line_item: int, price_nanos: int, decided_ms: int) -> None: ...
+    def void(self, event_id: bytes) -> bool: ...
+    def totals(self, line_item: int) -> tuple[LineItemTotals, int] | None: ...
+
+
+class Memory(Protocol):
+    def __contains__(self, key: bytes) -> bool: ...
+    def add(self, key: bytes, until_ms: int) -> None: ...
+
+
+class EventRecorder:
+    """The use case. ``seen``: recorded events, ``filtered``: filtered ones already journalled,
+    ``released``: released event ids; ``sold`` finds a creative version of any time."""
+
+    def __init__(
+        self, world: World, signer: Signer, exposures: Exposed, budgets: Spending, journal: Journal,
+        ledger: Ledger, seen: Memory, filtered: Memory, released: Memory, sold: FindSold, clock: Clock,
+        chance: Callable[[], bytes],
+    ) -> None:  # fmt: skip
+        self._world = world
+        self._signer = signer
+        self._exposures = exposures
+        self._budgets = budgets
+        self._journal = journal
+        self._ledger = ledger
+        self._seen = seen
+        self._filtered = filtered
+        self._released = released
+        self._sold = sold
+        self._clock = clock
+        self._chance = chance
+
+    async def record(self, token_text: str, kind: EventKind, call: Call) -> Verdict:
+        """Raises BadToken; Refused (503) where there is no room, except for clicks, which redirect."""
+        _, token = self._signer.open(token_text, kind)
+        location = self._location(token) if kind is EventKind.CLICK else None
+        try:
+            status, billed = self._judge(token, kind, call)
+            await self._journal.durable()
+        except JournalClosed:
+            if kind is EventKind.CLICK:
+                return Verdict(Status.UNRECORDED, False, location)
+            raise Refused(503, "events cannot be kept: no room on disk") from None
+        return Verdict(status, billed, location)
+
+    def peek(self, token_text: str, kind: EventKind, call: Call) -> Verdict:
+        """For HEAD: where it would lead; counts nothing and uses nothing up."""
+        _, token = self._signer.open(token_text, kind)
+        location = self._location(token) if kind is EventKind.CLICK else None
+        status = Status.FILTERED if self._is_filtered(token, call) else Status.UNRECORDED
+        return Verdict(status, False, location)
+
+    async def release(self, token_text: str) -> Verdict:
+        """Free what an ad holds; the same answer however often. Raises BadToken, Refused (503)."""
+        _, token = self._signer.open(token_text, EventKind.RELEASE)
+        event_id = token.event_id
+        if event_id not in self._released and not self._is_rendered(token):
+            now_ms = self._clock()
+            if now_ms <= token.expires_ms:
+                try:
+                    self._journal.append(Released(event_id, now_ms, token.line_item))
+                except JournalClosed:
+                    raise Refused(503, "releases cannot be kept: no room on disk") from None
+                self._released.add(event_id, token.expires_ms + _SEEN_EXTRA_MS)
+                self._exposures.release(event_id)
+                self._budgets.void(event_id)
+        await self._journal.durable()
+        return Verdict(Status.ACCEPTED)
+
+    # -- the verdict -------------------------------------------------------------------------------
+
+    def _judge(self, token: Token, kind: EventKind, call: Call) -> tuple[Status, bool]:
+        now_ms = self._clock()
+        key = token.event_id + _KIND_BYTES[kind]
+        until_ms = token.accepted_until_ms(kind)
+        if self._is_filtered(token, call):
+            return self._filter(token, kind, key, now_ms, until_ms), False
+        if key in self._seen:
+            return Status.DUPLICATE, False
+        late = now_ms > until_ms
+        if late and self._ledger.status(token.event_id, kind) is not None:
+            return Status.DUPLICATE, False
+        if late or (kind is EventKind.IMPRESSION and token.event_id in self._released):
+            return self._expire(token, kind, key, now_ms, until_ms), False
+        return self._accept(token, kind, key, now_ms, until_ms)
+
+    def _filter(self, token: Token, kind: EventKind, key: bytes, now_ms: int, until_ms: int) -> Status:
+        """Journalled once per (event id, kind), and not again: a crawler must not fill the disk. Without a
+        live token it is not journalled at all, since nobody could remember that it was."""
+        if key not in self._filtered and now_ms <= until_ms:
+            self._append(token, kind, Status.FILTERED, now_ms, 0, Unbilled.FILTERED, 0)
+            self._filtered.add(key, until_ms + _SEEN_EXTRA_MS)
+            self._count(token, "filtered")
+        return Status.FILTERED
+
+    def _expire(self, token: Token, kind: EventKind, key: bytes, now_ms: int, until_ms: int) -> Status:
+        """Too late, or released: counted against the cap, since it was seen, and not billed."""
+        self._append(token, kind, Status.EXPIRED, now_ms, 0, Unbilled.EXPIRED, 0)
+        self._seen.add(key, max(now_ms, until_ms) + _SEEN_EXTRA_MS)
+        if kind is EventKind.IMPRESSION:
+            self._confirm(token, kind, now_ms)
+            self._count(token, "expired")
+        return Status.EXPIRED
+
+    def _accept(
+        self, token: Token, kind: EventKind, key: bytes, now_ms: int, until_ms: int
+    ) -> tuple[Status, bool]:
+        reason = self._unbilled(token, kind)
+        billed = token.price_nanos if reason is Unbilled.NONE else 0
+        free = token.price_nanos if reason is Unbilled.OVER_BUDGET else 0
+        self._append(token, kind, Status.ACCEPTED, now_ms, billed, reason, free)
+        self._seen.add(key, until_ms + _SEEN_EXTRA_MS)
+        self._confirm(token, kind, now_ms)
+        if _billable(token, kind) and not token.flags & FLAG_TEST:
+            self._budgets.void(token.event_id)
+            if billed:
+                self._budgets.bill(token.line_item, billed, token.decided_ms)
+        self._count(token, _COUNTED.get(kind), free)
+        return Status.ACCEPTED, billed > 0
+
+    def _unbilled(self, token: Token, kind: EventKind) -> Unbilled:
+        if token.flags & FLAG_TEST:
+            return Unbilled.TEST
+        if not _billable(token, kind):
+            return Unbilled.NOT_BILLABLE
+        if token.price_nanos == 0:
+            return Unbilled.FREE
+        affords = self._budgets.affords(token.event_id, token.line_item, token.price_nanos, token.decided_ms)
+        return Unbilled.NONE if affords else Unbilled.OVER_BUDGET
+
+    def _append(
+        self, token: Token, kind: EventKind, status: Status, now_ms: int, billed: int, reason: Unbilled,
+        free: int,
+    ) -> None:  # fmt: skip
+        test = bool(token.flags & FLAG_TEST)
+        self._journal.append(
+            Recorded(
+                event_id=token.event_id,
+                kind=kind,
+                status=status,
+                at_ms=now_ms,
+                line_item=token.line_item,
+                creative=token.creative,
+                placement=token.placement,
+                billed_nanos=billed,
+                unbilled=Unbilled.TEST if test else reason,
+                day=token.day,
+                free_nanos=free,
+                test=test,
+            ),
+            Personal(self._chance(), token.subject),
+        )
+
+    # -- what moves with it ------------------------------------------------------------------------
+
+    def _confirm(self, token: Token, kind: EventKind, now_ms: int) -> None:
+        """Move the counters of frequency caps that look at this kind of event."""
+        event = _CAPPED_EVENT.get(kind)
+        found = self._world.snapshot.by_serial.get(token.line_item)
+        if event is None:
+            return
+        counts: tuple[Counted, ...] = ()
+        if found is not None:
+            sold = self._sold(token.creative)
+            creative = sold.creative if sold is not None else None
+            counts = exposure_counts(found, creative, event) if creative is not None else ()
+        if kind is EventKind.IMPRESSION:
+            self._exposures.confirm(token.event_id, token.subject, counts, now_ms)
+        elif counts:
+            session = self._exposures.session_of(token.event_id)
+            self._exposures.count(token.subject, session, counts, now_ms)
+
+    def _count(self, token: Token, column: str | None, free_nanos: int = 0) -> None:
+        known = self._budgets.totals(token.line_item)
+        if known is None or token.flags & FLAG_TEST:
+            return
+        totals, _ = known
+        totals.free_nanos += free_nanos
+        if column is not None:
+            setattr(totals, column, getattr(totals, column) + 1)
+
+    def _is_rendered(self, token: Token) -> bool:
+        return token.event_id + _KIND_BYTES[EventKind.IMPRESSION] in self._seen
+
+    def _is_filtered(self, token: Token, call: Call) -> bool:
+        """General invalid traffic: no agent, a known crawler, no browser, a prefetch (API, section 2)."""
+        if call.prefetch or not call.user_agent or agents.is_crawler(call.user_agent):
+            return True
+        return not call.user_agent.startswith("Mozilla/") and not self._vouched(token, call)
+
+    def _vouched(self, token: Token, call: Call) -> bool:
+        """An app's or a server's own client has no browser's name, nor has one with the publisher's key."""
+        view = self._world.snapshot.placements_by_serial.get(token.placement)
+        if view is None:
+            return False
+        return view.publisher.kind in ("app", "server") or call.publisher_key == view.publisher.id
+
+    def _location(self, token: Token) -> str:
+        """Where a click leads: the landing page as it was decided."""
+        sold = self._sold(token.creative)
+        view = self._world.snapshot.placements_by_serial.get(token.placement)
+        if sold is None:
+            raise BadToken("a creative nobody has")
+        values = MacroValues(
+            event_id=ids.encode(token.event_id),
+            timestamp_ms=self._clock(),
+            publisher=view.publisher.id if view else "",
+            placement=view.placement.id if view else "",
+            campaign=sold.campaign,
+            line_item=sold.line_item.id,
+            creative=sold.creative.id,
+            gdpr=gdpr_text(token.flags),
+        )
+        return expand(sold.creative.landing_url, values)
+
+
+def _billable(token: Token, kind: EventKind) -> bool:
+    return BILLABLE[MODELS[token.model]] is kind

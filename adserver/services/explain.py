@@ -1,0 +1,79 @@
+"""Why each line item did or did not serve, told by the code that decided (law 6).
+
+The decision itself left, for every candidate it walked over, the rule that dropped it. Line items it
+never reached are put through the same rules now: the first that drops them, or, if none does, their rank
+and who was ahead.
+"""
+
+from typing import Any
+
+import msgspec
+
+from adserver.engine import rules
+from adserver.engine.snapshot import Entry
+from adserver.services import plans
+from adserver.services.ask import Ask, Asker
+from adserver.services.refusals import Refused
+from adserver.services.serve import Outcome
+from adserver.services.slate import PlacementSlate
+
+_MOST = 10_000
+
+
+def allowed(asker: Asker) -> None:
+    """Raises Refused: explanations are for operators and, of their own line items, advertisers."""
+    if asker.role not in ("operator", "advertiser"):
+        raise Refused(403, "explanations need an operator's or an advertiser's key")
+
+
+def explain(outcome: Outcome, ask: Ask, asker: Asker, accounts: plans.Accounts) -> list[dict[str, Any]]:
+    """One entry a placement that was decided, each with the line items asked about (or all)."""
+    wanted = set(ask.explain_line_items)
+    own = asker.owner if asker.role == "advertiser" else None
+    told = []
+    for slate in outcome.slates:
+        if slate is None:
+            continue
+        entries = [
+            entry
+            for entry in outcome.serving.snapshot.entries
+            if (not wanted or entry.line_item.full_id in wanted)
+            and (own is None or entry.campaign.advertiser == own)
+        ]
+        teller = _Teller(slate, accounts)
+        placement = slate.context.view.placement.full_id
+        told.append({"placement": placement, "line_items": [teller.tell(e) for e in entries[:_MOST]]})
+    return told
+
+
+class _Teller:
+    def __init__(self, slate: PlacementSlate, accounts: plans.Accounts) -> None:
+        self._slate = slate
+        self._accounts = accounts
+        self._won = {winner.entry.position: winner for winner in slate.winners}
+        self._last = slate.winners[-1].entry if slate.winners else None
+
+    def tell(self, entry: Entry) -> dict[str, Any]:
+        out: dict[str, Any] = {
+            "line_item": entry.line_item.full_id,
+            "rank": entry.position + 1,
+            "score_micros": entry.score,
+        }
+        winner = self._won.get(entry.position)
+        if winner is not None:
+            return {**out, "outcome": "won", "creative": winner.creative.id}
+        drop = self._slate.drops.get(entry.position) or self._drop(entry)
+        if drop is not None:
+            return {**out, "outcome": "dropped", **_told(drop)}
+        beaten_by = self._last.line_item.full_id if self._last is not None else None
+        return {**out, "outcome": "outbid", "beaten_by": beaten_by}
+
+    def _drop(self, entry: Entry) -> rules.Drop | None:
+        context = self._slate.context
+        drop = rules.first_drop(entry, context)
+        return drop or plans.drop(entry, self._accounts, context.request.now_ms)
+
+
+def _told(drop: rules.Drop) -> dict[str, Any]:
+    told: dict[str, Any] = msgspec.to_builtins(drop)
+    return told

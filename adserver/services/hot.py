@@ -1,0 +1,232 @@
+"""The hot state as a whole, and how it comes back after a restart: by reading the journal again.
+
+Every record is applied in the order it was written, at the time it carries; what has run out by then is
+swept as it was the first time. Money is not moved here: what was billed is in the ledger, only holds are
+state. A checkpoint (the state at a position) spares reading from the beginning; it is a cache, and a
+missing or unreadable one costs time, nothing else.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+import msgspec
+from msgspec import Struct
+
+from adserver.domain import ids, limits
+from adserver.domain.books import Position
+from adserver.domain.caps import IMPRESSION, Counted
+from adserver.domain.decision import Ad, Decision, EventKind, Origin, Slot, event_id
+from adserver.domain.records import (
+    CapTerms,
+    Decided,
+    LineItemTerms,
+    Personal,
+    Record,
+    Recorded,
+    Released,
+    Status,
+)
+from adserver.services.render import origin_of
+from adserver.services.repeats import Repeat, Repeats
+
+CHECKPOINT_VERSION: Final = 1
+_LONGEST_TOKEN_MS: Final = limits.RENDER_WITHIN_MS_MAX + limits.CLICK_EXTRA_MS
+_EVENTS: Final = {EventKind.IMPRESSION: IMPRESSION, EventKind.VIEWABLE: "viewable", EventKind.CLICK: "click"}
+_BILLABLE: Final = {"cpm": EventKind.IMPRESSION, "vcpm": EventKind.VIEWABLE, "cpc": EventKind.CLICK}
+_NOBODY: Final = Personal(b"")
+
+
+class Exposed(Protocol):
+    def expose(
+        self, event_id: bytes, subject: bytes | None, session: bytes | None, counts: tuple[Counted, ...],
+        expires_ms: int, kept_ms: int,
+    ) -> None: ...  # fmt: skip
+    def confirm(
+        self, event_id: bytes, subject: bytes | None, counts: tuple[Counted, ...], at_ms: int
+    ) -> None: ...
+    def count(
+        self, subject: bytes | None, session: bytes | None, counts: tuple[Counted, ...], at_ms: int
+    ) -> None: ...
+    def session_of(self, event_id: bytes) -> bytes | None: ...
+    def release(self, event_id: bytes) -> bool: ...
+    def sweep(self, now_ms: int) -> None: ...
+    def dump(self) -> bytes: ...
+    def load(self, dumped: bytes) -> None: ...
+
+
+class Held(Protocol):
+    def know(self, terms: list[LineItemTerms]) -> None: ...
+    def restore(
+        self, event_id: bytes, line_item: int, amount_nanos: int, now_ms: int, expires_ms: int
+    ) -> None: ...
+    def void(self, event_id: bytes) -> bool: ...
+    def sweep(self, now_ms: int) -> None: ...
+    def dump(self) -> bytes: ...
+    def load_holds(self, dumped: bytes) -> None: ...
+
+
+class Paged(Protocol):
+    def restore(self, decided: Decided, origin_of: Callable[[Decision], Origin]) -> None: ...
+    def sweep(self, now_ms: int) -> int: ...
+    def dump(self) -> bytes: ...
+    def load(self, dumped: bytes) -> None: ...
+
+
+class Memory(Protocol):
+    def __contains__(self, key: bytes) -> bool: ...
+    def add(self, key: bytes, until_ms: int) -> None: ...
+    def sweep(self, now_ms: int) -> None: ...
+    def dump(self) -> bytes: ...
+    def load(self, dumped: bytes) -> None: ...
+
+
+class Checkpoint(Struct, array_like=True):
+    version: int
+    position: Position
+    terms: list[LineItemTerms]
+    exposures: bytes
+    holds: bytes
+    feeds: bytes
+    seen: bytes
+    filtered: bytes
+    released: bytes
+    repeats: list[tuple[bytes, Repeat]]
+
+
+class HotState:
+    """Everything that decisions and events change in memory."""
+
+    def __init__(
+        self, exposures: Exposed, budgets: Held, feeds: Paged, repeats: Repeats,
+        seen: Memory, filtered: Memory, released: Memory,
+    ) -> None:  # fmt: skip
+        self.exposures = exposures
+        self.budgets = budgets
+        self.feeds = feeds
+        self.repeats = repeats
+        self.seen = seen
+        self.filtered = filtered
+        self.released = released
+        self.terms: dict[int, LineItemTerms] = {}
+
+    # -- reading the journal again -----------------------------------------------------------------
+
+    def apply(self, record: Record, personal: Personal | None) -> None:
+        """One record of the journal, in order."""
+        who = personal or _NOBODY
+        if isinstance(record, Decided):
+            self._decided(record, who)
+        elif isinstance(record, Recorded):
+            self._recorded(record, who)
+        elif isinstance(record, Released):
+            self._released(record)
+        elif isinstance(record, LineItemTerms):
+            self.terms[record.serial] = record
+            self.budgets.know([record])
+
+    def sweep(self, now_ms: int) -> None:
+        """Forget what has run out. ``seen`` is swept apart: not while the ledger is behind."""
+        self.exposures.sweep(now_ms)
+        self.budgets.sweep(now_ms)
+        self.feeds.sweep(now_ms)
+        self.filtered.sweep(now_ms)
+        self.released.sweep(now_ms)
+
+    def _decided(self, record: Decided, who: Personal) -> None:
+        decision = record.decision
+        self.exposures.sweep(decision.now_ms)
+        self.budgets.sweep(decision.now_ms)
+        for slot in decision.slots:
+            if slot.repeated is None:
+                for ad in slot.ads:
+                    self._expose(decision, slot, ad, who)
+        self.feeds.restore(record, origin_of)
+        if record.repeat_key is not None:
+            self.repeats.keep(record.repeat_key, Repeat(decision, who.subject))
+
+    def _expose(self, decision: Decision, slot: Slot, ad: Ad, who: Personal) -> None:
+        ident = event_id(decision.request_id, ad.index)
+        terms = self.terms.get(ad.line_item)
+        counts = counts_of(terms, ad.creative, IMPRESSION) if terms else ()
+        late = terms is not None and any(cap.key.startswith("session:") for cap in terms.caps)
+        kept_ms = slot.expires_ms + (limits.CLICK_EXTRA_MS if late else 0)
+        self.exposures.expose(ident, who.subject, who.session, counts, slot.expires_ms, kept_ms)
+        if decision.mode == 0:
+            self.budgets.restore(ident, ad.line_item, ad.hold_nanos, decision.now_ms, slot.expires_ms)
+
+    def _recorded(self, record: Recorded, who: Personal) -> None:
+        kind = EventKind(record.kind)
+        key = record.event_id + bytes((record.kind,))
+        until_ms = max(record.at_ms, ids.minted_ms(record.event_id) + _LONGEST_TOKEN_MS) + 600_000
+        if record.status == Status.FILTERED:
+            self.filtered.add(key, until_ms)
+            return
+        self.seen.add(key, until_ms)
+        terms = self.terms.get(record.line_item)
+        event = _EVENTS.get(kind)
+        if terms is None or event is None:
+            return
+        counts = counts_of(terms, record.creative, event)
+        if kind is EventKind.IMPRESSION:
+            self.exposures.confirm(record.event_id, who.subject, counts, record.at_ms)
+        elif record.status == Status.ACCEPTED:
+            self.exposures.count(
+                who.subject, self.exposures.session_of(record.event_id), counts, record.at_ms
+            )
+        if record.status == Status.ACCEPTED and _BILLABLE.get(terms.model) is kind:
+            self.budgets.void(record.event_id)
+
+    def _released(self, record: Released) -> None:
+        until_ms = ids.minted_ms(record.event_id) + limits.RENDER_WITHIN_MS_MAX + 600_000
+        self.released.add(record.event_id, until_ms)
+        self.exposures.release(record.event_id)
+        self.budgets.void(record.event_id)
+
+    # -- checkpoints -------------------------------------------------------------------------------
+
+    def dump(self, position: Position) -> bytes:
+        return msgspec.msgpack.encode(
+            Checkpoint(
+                CHECKPOINT_VERSION, position, list(self.terms.values()), self.exposures.dump(),
+                self.budgets.dump(), self.feeds.dump(), self.seen.dump(), self.filtered.dump(),
+                self.released.dump(),
+                self.repeats.dump(),
+            )
+        )  # fmt: skip
+
+    def load(self, dumped: bytes) -> Position:
+        """Take a checkpoint up; the journal goes on from the position returned. Raises ValueError."""
+        checkpoint = msgspec.msgpack.decode(dumped, type=Checkpoint)
+        if checkpoint.version != CHECKPOINT_VERSION:
+            raise ValueError(f"a checkpoint of version {checkpoint.version}")
+        self.terms = {terms.serial: terms for terms in checkpoint.terms}
+        self.budgets.know(checkpoint.terms)
+        parts: tuple[tuple[Any, bytes], ...] = (
+            (self.exposures, checkpoint.exposures), (self.feeds, checkpoint.feeds),
+            (self.seen, checkpoint.seen), (self.filtered, checkpoint.filtered),
+            (self.released, checkpoint.released),
+        )  # fmt: skip
+        for part, content in parts:
+            part.load(content)
+        self.budgets.load_holds(checkpoint.holds)
+        for key, repeat in checkpoint.repeats:
+            self.repeats.keep(key, repeat)
+        return checkpoint.position
+
+
+def counts_of(terms: LineItemTerms, creative: int, event: str) -> tuple[Counted, ...]:
+    """The counters an event of this ad moves, from the journalled terms alone."""
+    identity = next((known for serial, known in terms.creatives if serial == creative), None)
+    own = f"creative:{identity}"
+    keep: dict[str, int] = {}
+    for cap in terms.caps:
+        if cap.event == event and _binds(cap, own):
+            counter = cap.key if event == IMPRESSION else f"{cap.key}/{event}"
+            keep[counter] = max(keep.get(counter, 0), cap.per_ms)
+    return tuple(Counted(name, ms, name.startswith("session:")) for name, ms in keep.items())
+
+
+def _binds(cap: CapTerms, own: str) -> bool:
+    """Caps of creatives bind their creative only."""
+    key = cap.key.removeprefix("session:")
+    return not key.startswith("creative:") or key == own

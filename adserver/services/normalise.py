@@ -1,0 +1,276 @@
+"""Ask -> Request: facts are normalised once, consent is applied before anything is kept, and people
+become pseudonyms. After this, nothing of the server sees a raw id."""
+
+from collections.abc import Callable, Iterable
+from typing import Protocol
+from urllib.parse import urlsplit
+
+from adserver.domain import ids, limits, money
+from adserver.domain.inventory import Blocks, FeedPolicy, Placement, Publisher
+from adserver.domain.request import FeedAsk, Mode, PlacementAsk, Request
+from adserver.domain.targeting import FACETS, normalise
+from adserver.engine.snapshot import Snapshot, parent_domains
+from adserver.services import agents, consent
+from adserver.services.ask import Ask, AskedPlacement, Asker, Terms
+from adserver.services.pseudonyms import Pseudonyms
+from adserver.services.refusals import Refused
+
+Facts = dict[str, tuple[str, ...]]
+
+
+class Geography(Protocol):
+    def country(self, ip: str) -> str | None:
+        """ISO 3166-1 alpha-2 of an address, None where unknown."""
+        ...
+
+
+class Normaliser:
+    """``chance`` gives 64 random bits."""
+
+    def __init__(
+        self, pseudonyms: Pseudonyms, geography: Geography | None, chance: Callable[[], int]
+    ) -> None:
+        self._names = pseudonyms
+        self._geography = geography
+        self._chance = chance
+
+    def request(self, ask: Ask, asker: Asker, terms: Terms, snapshot: Snapshot, now_ms: int) -> Request:
+        """Raises Refused for what cannot be asked."""
+        publisher = publisher_of(ask, asker, snapshot)
+        mode: Mode = ask.mode or ("dry_run" if ask.explain else "live")
+        allowed = consent.personalised(ask, publisher, terms)
+        person, session = self._who(ask, publisher, allowed, mode)
+        seed = self._chance()
+        return Request(
+            request_id=ids.mint(now_ms, seed, 0),
+            now_ms=now_ms,
+            seed=seed,
+            publisher=publisher.id,
+            placements=self._placements(ask, terms, publisher, snapshot, person, session),
+            facts=self._facts(ask, asker, snapshot, publisher, allowed),
+            mode=mode,
+            subject=person or session,
+            session=session,
+            personalised=allowed,
+            minor=consent.is_minor(ask, terms),
+            invalid_traffic=_is_bot(ask, asker),
+            secure=terms.secure,
+            blocks=_blocks(ask),
+            repeat_key=self._names.repeat(publisher.id, ask.id, mode) if ask.id else None,
+            gdpr=terms.gdpr,
+        )
+
+    def _who(
+        self, ask: Ask, publisher: Publisher, allowed: bool, mode: Mode
+    ) -> tuple[bytes | None, bytes | None]:
+        """(person, session): pseudonyms; the person only with consent."""
+        person = session = None
+        if allowed and ask.user.id:
+            person = self._names.person(publisher.user_space or publisher.id, _whole(ask.user.id, "user.id"))
+        if ask.session:
+            session = self._names.session(publisher.id, _whole(ask.session, "session"))
+        if mode == "test":
+            person, session = (name and self._names.test(name) for name in (person, session))
+        return person, session
+
+    def _placements(
+        self, ask: Ask, terms: Terms, publisher: Publisher, snapshot: Snapshot,
+        person: bytes | None, session: bytes | None,
+    ) -> tuple[PlacementAsk, ...]:  # fmt: skip
+        asks, errors = [], list[tuple[str, str]]()
+        within = terms.render_within_ms or (None,) * len(ask.placements)
+        for number, (asked, render_ms) in enumerate(zip(ask.placements, within, strict=True)):
+            path = f"placements[{number}]"
+            view = snapshot.view(publisher.id, asked.id)
+            feed = None
+            if view is not None:
+                feed, wrong = self._feed(asked, view.placement, person, session)
+                if wrong:
+                    errors.append((path + wrong[0], wrong[1]))
+            floor, problem = _floor(asked)
+            if problem:
+                errors.append((f"{path}.floor", problem))
+            # A feed page may take what its policy allows; anything else asks for one ad.
+            count = asked.count or (limits.ADS_PER_PLACEMENT if feed is not None else 1)
+            formats, sizes = tuple(sorted(set(asked.formats))), tuple(sorted(set(asked.sizes)))
+            asks.append(
+                PlacementAsk(asked.id, count, formats, sizes, floor, terms.strict_floor, render_ms, feed)
+            )
+        if sum(placement.feed is not None for placement in asks) > 1:
+            errors.append(("placements", "one feed placement a request"))
+        if errors:
+            raise Refused(400, "the request cannot be answered", errors)
+        return tuple(asks)
+
+    def _feed(
+        self, asked: AskedPlacement, placement: Placement, person: bytes | None, session: bytes | None
+    ) -> tuple[FeedAsk | None, tuple[str, str] | None]:
+        """The page asked for, or (path, message) of what is wrong."""
+        feed, is_feed = asked.feed, placement.surface == "feed"
+        if feed is None:
+            return None, (("", "a feed placement needs `feed`") if is_feed else None)
+        if not is_feed:
+            return None, (".feed", "only placements of surface feed have pages")
+        who = _account_of(placement.feed or FeedPolicy(), person, session)
+        if not who:
+            return None, (".feed", "a feed needs a session, or a user with consent")
+        account = self._names.feed(placement.publisher, placement.id, feed.id, *who)
+        return FeedAsk(feed.id, feed.page, feed.organic_count, account, feed.receipt), None
+
+    # -- facts -------------------------------------------------------------------------------------
+
+    def _facts(
+        self, ask: Ask, asker: Asker, snapshot: Snapshot, publisher: Publisher, allowed: bool
+    ) -> Facts:
+        facts: Facts = {}
+        _device_facts(facts, ask, asker)
+        self._geo_facts(facts, ask, asker)
+        _page_facts(facts, ask)
+        if allowed:
+            self._personal_facts(facts, ask, snapshot, publisher)
+        return facts
+
+    def _geo_facts(self, facts: Facts, ask: Ask, asker: Asker) -> None:
+        geo = ask.geo
+        country = geo.country
+        if not country and self._geography is not None and asker.ip:
+            country = self._geography.country(asker.ip)
+        _put(facts, "countries", country)
+        _put(facts, "regions", geo.region)
+        _put(facts, "cities", geo.city)
+        _put(facts, "postal_codes", geo.postal_code)
+
+    def _personal_facts(self, facts: Facts, ask: Ask, snapshot: Snapshot, publisher: Publisher) -> None:
+        if ask.user.segments:
+            facts["segments"] = tuple(dict.fromkeys(s.strip() for s in ask.user.segments))
+        audiences: tuple[str, ...] = ()
+        if ask.user.id:
+            person = self._names.person(publisher.user_space or publisher.id, ask.user.id)
+            audiences = tuple(
+                audience
+                for audience in snapshot.members.get(person, ())
+                if snapshot.audience_publishers.get(audience, publisher.id) == publisher.id
+            )
+        if audiences:
+            facts["audiences"] = audiences
+        for facet in FACETS:
+            name = f"facets.{facet}"
+            values = [*_texts(ask.user.properties.get(facet))]
+            for audience in audiences:
+                values += snapshot.facets.get(audience, {}).get(facet, ())
+            if values:
+                facts[name] = tuple(dict.fromkeys(normalise(name, value) for value in values))
+
+
+def publisher_of(ask: Ask, asker: Asker, snapshot: Snapshot) -> Publisher:
+    """Whose request this is. Raises Refused."""
+    if ask.publisher is not None:
+        publisher = snapshot.publishers.get(ask.publisher)
+        if publisher is None:
+            raise Refused(400, "unknown publisher", [("publisher", "no publisher of this id")])
+    elif len(snapshot.publishers) == 1:
+        publisher = next(iter(snapshot.publishers.values()))
+    else:
+        message = "required: this server has more than one publisher, or none"
+        raise Refused(400, "publisher missing", [("publisher", message)])
+    if asker.role == "publisher" and asker.owner != publisher.id:
+        raise Refused(403, "a key of another publisher")
+    if publisher.requires_key and asker.role not in ("publisher", "operator"):
+        raise Refused(401, "this publisher's placements need a key")
+    return publisher
+
+
+def _floor(asked: AskedPlacement) -> tuple[int, str]:
+    """(micros, what is wrong with it)."""
+    try:
+        return money.parse_amount(asked.floor) if asked.floor is not None else 0, ""
+    except ValueError as error:
+        return 0, str(error)
+
+
+def _account_of(policy: FeedPolicy, person: bytes | None, session: bytes | None) -> tuple[bytes, ...]:
+    """Whose account it is: the session's and the person's; with ``account: user`` the person's alone
+    wherever there is one."""
+    if policy.account == "user" and person is not None:
+        return (b"user", person)
+    return tuple(name for name in (session, person) if name is not None)
+
+
+def _is_bot(ask: Ask, asker: Asker) -> bool:
+    """A declared crawler. The peer's own agent counts when it is a browser's: a publisher's server asks
+    with the name of its HTTP library, which says nothing about the reader."""
+    agent = ask.device.user_agent or (asker.user_agent if asker.user_agent.startswith("Mozilla/") else "")
+    return bool(agent) and agents.is_crawler(agent)
+
+
+def _device_facts(facts: Facts, ask: Ask, asker: Asker) -> None:
+    device = ask.device
+    known = agents.agent_of(device.user_agent or asker.user_agent)
+    _put(facts, "devices", device.type or known.device)
+    _put(facts, "os", device.os or known.os)
+    _put(facts, "browsers", device.browser or known.browser)
+    _put(facts, "os_versions", device.os_version)
+    _put(facts, "models", device.model)
+    _put(facts, "connections", device.connection)
+    language = device.language or asker.language.split(",")[0].split(";")[0]
+    if language and language.strip() not in ("", "*"):
+        tag = normalise("languages", language.replace("_", "-"))
+        facts["languages"] = tuple(dict.fromkeys((tag, tag.split("-")[0])))
+
+
+def _page_facts(facts: Facts, ask: Ask) -> None:
+    page = ask.page
+    _put_all(facts, "keywords", page.keywords)
+    _put_all(facts, "categories", _with_parents(page.categories))
+    if page.url:
+        facts["urls"] = (page.url.strip(),)
+        try:
+            host = urlsplit(page.url).hostname
+        except ValueError:
+            host = None
+        if host:
+            facts["domains"] = tuple(parent_domains(host))
+
+
+def _with_parents(categories: Iterable[str]) -> list[str]:
+    """``IAB7-3`` is also ``IAB7``."""
+    return [name for category in categories for name in (category, category.split("-")[0])]
+
+
+def _blocks(ask: Ask) -> Blocks:
+    block = ask.block
+    if not (block.advertisers or block.domains or block.categories or block.labels):
+        return _NO_BLOCKS
+    return Blocks(
+        frozenset(block.advertisers),
+        frozenset(normalise("domains", domain) for domain in block.domains),
+        frozenset(normalise("categories", category) for category in block.categories),
+        frozenset(block.labels),
+    )
+
+
+_NO_BLOCKS = Blocks()
+
+
+def _put(facts: Facts, dimension: str, value: str | None) -> None:
+    if value and (normal := normalise(dimension, value)):
+        facts[dimension] = (normal,)
+
+
+def _put_all(facts: Facts, dimension: str, values: Iterable[str]) -> None:
+    found = tuple(dict.fromkeys(normal for value in values if (normal := normalise(dimension, value))))
+    if found:
+        facts[dimension] = found
+
+
+def _texts(value: object) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
+
+
+def _whole(text: str, path: str) -> str:
+    """Ids of people must not hold control characters: NUL separates the parts of a pseudonym."""
+    if any(letter < " " for letter in text):
+        raise Refused(400, "the request cannot be answered", [(path, "control characters are not allowed")])
+    return text

@@ -1,0 +1,263 @@
+"""Decision -> answer. Everything comes from the decision, the creatives of its serials and the signing
+key, so the same decision is rendered to the same bytes, today and after a restart."""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import orjson
+from msgspec import Struct
+
+from adserver.domain import ids
+from adserver.domain.campaign import Creative, LineItem
+from adserver.domain.decision import Ad, Decision, EventKind, FeedPage, Origin, Slot, event_id
+from adserver.domain.inventory import Placement, Publisher
+from adserver.engine import localtime
+from adserver.engine.snapshot import Snapshot
+from adserver.services.macros import MacroValues, expand
+from adserver.tokens import (
+    FLAG_GDPR_NO,
+    FLAG_GDPR_YES,
+    FLAG_PERSONALISED,
+    FLAG_TEST,
+    MODELS,
+    Signer,
+    Token,
+)
+
+KINDS: Final = (
+    EventKind.IMPRESSION,
+    EventKind.VIEWABLE,
+    EventKind.CLICK,
+    EventKind.RELEASE,
+    EventKind.HIDE,
+    EventKind.REPORT,
+)
+PATHS: Final = ("i", "v", "c", "r", "h", "p")
+TEST: Final = 1
+DRY_RUN: Final = 2
+
+
+class Sold(Struct, frozen=True):
+    """A creative version with what must be known of its surroundings, today and when it is long gone.
+    ``timezone``: the campaign's."""
+
+    creative: Creative
+    line_item: LineItem
+    advertiser: str
+    campaign: str
+    timezone: str
+
+
+FindSold = Callable[[int], Sold | None]
+"""The creative version of a serial, of any time; None only for a serial that was never given."""
+
+
+class Urls(Struct, frozen=True):
+    impression: str
+    viewable: str
+    click: str
+    release: str
+    hide: str
+    report: str
+
+
+class Shown(Struct, frozen=True):
+    """An ad ready to be written in some protocol."""
+
+    ad: Ad
+    event_id: bytes
+    sold: Sold
+    urls: Urls | None
+    impression_trackers: list[str]
+    viewable_trackers: list[str]
+    assets: Mapping[str, object]
+    expires_ms: int
+
+
+class Renderer:
+    """``public_url`` without a slash at its end."""
+
+    def __init__(self, signer: Signer, public_url: str, sold: FindSold) -> None:
+        self._signer = signer
+        self._public_url = public_url
+        self._sold = sold
+
+    def answer(
+        self, decision: Decision, snapshot: Snapshot, subject: bytes | None, prices: bool,
+        explain: object = None, consent_tcf: str = "",
+    ) -> bytes:  # fmt: skip
+        """The body of ``POST /v1/decisions``. ``prices``: whether the asker may see them."""
+        slots = []
+        for slot in decision.slots:
+            shown = self.shown(decision, slot, snapshot, subject, consent_tcf)
+            slots.append(_slot(slot, shown, snapshot, prices))
+        return orjson.dumps(
+            {
+                "request_id": ids.encode(decision.request_id),
+                "snapshot": f"r{decision.revision}",
+                "decisions": slots,
+                "explain": explain,
+            }
+        )
+
+    def shown(
+        self, decision: Decision, slot: Slot, snapshot: Snapshot, subject: bytes | None, consent_tcf: str = ""
+    ) -> list[Shown]:
+        """The ads of a slot. Repeated feed pages are rendered as their first decision was."""
+        origin = slot.repeated or origin_of(decision)
+        view = snapshot.placements_by_serial.get(slot.placement)
+        if view is None:
+            return []
+        live = decision.mode != DRY_RUN
+        shown = []
+        for ad in slot.ads:
+            sold = self._sold(ad.creative)
+            if sold is not None:
+                args = (origin, slot, ad, sold, view.placement, view.publisher)
+                shown.append(self._shown(*args, subject if live else None, live, consent_tcf))
+        return shown
+
+    def _shown(
+        self, origin: Origin, slot: Slot, ad: Ad, sold: Sold, placement: Placement, publisher: Publisher,
+        subject: bytes | None, live: bool, consent_tcf: str,
+    ) -> Shown:  # fmt: skip
+        ident = event_id(origin.request_id, ad.index)
+        urls = self._urls(origin, slot, ad, sold, ident, subject) if live else None
+        values = MacroValues(
+            event_id=ids.encode(ident),
+            timestamp_ms=ids.minted_ms(ident),
+            publisher=publisher.id,
+            placement=placement.id,
+            campaign=sold.campaign,
+            line_item=sold.line_item.id,
+            creative=sold.creative.id,
+            click_url=urls.click if urls else "",
+            gdpr=gdpr_text(origin.flags),
+            consent_tcf=consent_tcf,
+        )
+        creative = sold.creative
+        assets: Mapping[str, object] = creative.assets
+        html = assets.get("html")
+        if isinstance(html, str):
+            assets = {**assets, "html": expand(html, values)}
+        return Shown(
+            ad, ident, sold, urls,
+            [expand(tracker, values) for tracker in creative.impression_trackers],
+            [expand(tracker, values) for tracker in creative.viewable_trackers],
+            assets, slot.expires_ms,
+        )  # fmt: skip
+
+    def _urls(
+        self, origin: Origin, slot: Slot, ad: Ad, sold: Sold, ident: bytes, subject: bytes | None
+    ) -> Urls:
+        decided_ms = ids.minted_ms(ident)
+        token = Token(
+            event_id=ident,
+            line_item=ad.line_item,
+            creative=ad.creative,
+            placement=slot.placement,
+            render_s=(slot.expires_ms - decided_ms) // 1000,
+            day=localtime.day(sold.timezone, decided_ms),
+            price_nanos=ad.price_nanos,
+            model=MODELS.index(sold.line_item.pricing.model),
+            flags=origin.flags,
+            subject=subject,
+        )
+        texts = self._signer.sign(token, KINDS, origin.key_id)
+        base = self._public_url
+        return Urls(*(f"{base}/{path}/{text}" for path, text in zip(PATHS, texts, strict=True)))
+
+
+def flags_of(decision: Decision) -> int:
+    flags = FLAG_TEST if decision.mode == TEST else 0
+    flags |= FLAG_PERSONALISED if decision.personalised else 0
+    return flags | (0, FLAG_GDPR_NO, FLAG_GDPR_YES)[decision.gdpr]
+
+
+def origin_of(decision: Decision) -> Origin:
+    """What the URLs of its ads depend on."""
+    return Origin(decision.request_id, decision.key_id, flags_of(decision))
+
+
+def gdpr_text(flags: int) -> str:
+    return "1" if flags & FLAG_GDPR_YES else "0" if flags & FLAG_GDPR_NO else ""
+
+
+def instant(at_ms: int) -> str:
+    """RFC 3339 with milliseconds."""
+    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _slot(slot: Slot, shown: list[Shown], snapshot: Snapshot, prices: bool) -> dict[str, Any]:
+    view = snapshot.placements_by_serial.get(slot.placement)
+    currency = view.publisher.currency if view is not None else ""
+    out: dict[str, Any] = {
+        "placement": slot.placement_id,
+        "ads": [_ad(one, currency if prices else None) for one in shown],
+        "unfilled": slot.unfilled,
+        "no_fill": slot.no_fill,
+    }
+    if slot.feed is not None:
+        out["feed"] = feed_object(slot.feed)
+    return out
+
+
+def feed_object(page: FeedPage) -> dict[str, Any]:
+    return {
+        "id": page.feed_id,
+        "page": page.page,
+        "start_position": page.start,
+        "next_position": page.next,
+        "organic": page.organic,
+        "sponsored": page.sponsored,
+        "max_share": page.max_share,
+        "receipt": page.receipt or None,
+    }
+
+
+def _ad(shown: Shown, currency: str | None) -> dict[str, Any]:
+    sold, ad, urls = shown.sold, shown.ad, shown.urls
+    creative = sold.creative
+    out: dict[str, Any] = {
+        "event_id": ids.encode(shown.event_id),
+        "advertiser": sold.advertiser,
+        "campaign": sold.campaign,
+        "line_item": sold.line_item.id,
+        "creative": {
+            "id": creative.id,
+            "format": creative.format,
+            "size": creative.size,
+            "advertiser_domain": creative.advertiser_domain,
+            "categories": creative.categories,
+            "language": creative.language,
+            "assets": shown.assets,
+        },
+    }
+    if urls is not None:
+        out["impression_url"] = urls.impression
+        out["viewable_url"] = urls.viewable
+        out["click_url"] = urls.click
+        out["release_url"] = urls.release
+        out["events"] = {"hide": urls.hide, "report": urls.report}
+        out["impression_trackers"] = shown.impression_trackers
+        out["viewable_trackers"] = shown.viewable_trackers
+        out["expires_at"] = instant(shown.expires_ms)
+    if ad.position >= 0:
+        out["position"] = ad.position
+    if currency is not None:
+        out["price"] = _price(ad, sold.line_item, currency)
+    return out
+
+
+def _price(ad: Ad, item: LineItem, currency: str) -> dict[str, Any]:
+    """``rate_micros`` per ``per`` billable events is what is asked; ``clearing_micros`` what one billable
+    event of this ad costs (the books keep nanos)."""
+    per = 1 if item.pricing.model == "cpc" else 1000
+    return {
+        "model": item.pricing.model,
+        "rate_micros": item.pricing.amount_micros,
+        "per": per,
+        "currency": currency,
+        "clearing_micros": ad.price_nanos // 1000,
+    }

@@ -1,0 +1,105 @@
+"""Serve ads: from the asked request to the journalled answer.
+
+A request id answered before is answered again; a server behind its work says so; everything else is
+decided (``deciding``) and its record handed to the journal before the answer leaves.
+"""
+
+from collections.abc import Callable
+
+import msgspec
+from msgspec import Struct
+
+from adserver.clock import Clock
+from adserver.domain.books import JournalClosed
+from adserver.domain.decision import Decision, NoFill, Slot
+from adserver.domain.records import Decided, Personal
+from adserver.domain.request import Request
+from adserver.services.ask import Ask, Asker, Terms
+from adserver.services.deciding import MODES, Deciding, Kept
+from adserver.services.normalise import Normaliser
+from adserver.services.repeats import Repeat
+from adserver.services.slate import PlacementSlate
+from adserver.services.world import Serving, World
+
+
+class Outcome(Struct, frozen=True):
+    """A decision, whom it is for, and the slates it came from (none where it was answered again)."""
+
+    decision: Decision
+    request: Request
+    serving: Serving
+    subject: bytes | None
+    slates: tuple[PlacementSlate | None, ...] = ()
+
+
+class Decisions:
+    """The use case. ``chance``: 8 random bytes."""
+
+    def __init__(
+        self, world: World, kept: Kept, normaliser: Normaliser, clock: Clock,
+        key_id: Callable[[], int], chance: Callable[[], bytes], overloaded: Callable[[], bool],
+    ) -> None:  # fmt: skip
+        self.world = world
+        self._kept = kept
+        self._normaliser = normaliser
+        self._clock = clock
+        self._key_id = key_id
+        self._chance = chance
+        self._overloaded = overloaded
+
+    def decide(self, ask: Ask, asker: Asker, terms: Terms) -> Outcome:
+        """Raises Refused."""
+        serving = self.world.serving
+        request = self._normaliser.request(ask, asker, terms, serving.snapshot, self._clock())
+        kept = self._kept
+        if request.repeat_key is not None:
+            repeat = kept.repeats.find(request.repeat_key, request.now_ms)
+            if repeat is not None:
+                return Outcome(repeat.decision, request, serving, repeat.subject)
+        if self._overloaded():
+            return Outcome(_overloaded(request, serving), request, serving, request.subject)
+        deciding = Deciding(request, serving, kept, self._key_id())
+        decision = deciding.run()
+        if deciding.fleeting:
+            deciding.undo()
+        elif not self._keep(deciding, decision):
+            deciding.undo()
+            decision = _without_ads(decision)
+        return Outcome(decision, request, serving, request.subject, tuple(deciding.slates))
+
+    def _keep(self, deciding: Deciding, decision: Decision) -> bool:
+        """Into the journal before the answer leaves; False where there is no room and ads were promised."""
+        request, kept = deciding.request, self._kept
+        promised = any(slot.ads and slot.repeated is None for slot in decision.slots)
+        if promised or request.repeat_key is not None or any(deciding.pages):
+            try:
+                kept.journal.append(
+                    Decided(decision, request.repeat_key),
+                    Personal(self._chance(), request.subject, request.session),
+                )
+            except JournalClosed:
+                if promised:
+                    return False
+        deciding.commit_pages(decision)
+        if request.repeat_key is not None:
+            kept.repeats.keep(request.repeat_key, Repeat(decision, request.subject))
+        return True
+
+
+def _overloaded(request: Request, serving: Serving) -> Decision:
+    slots = tuple(Slot(0, ask.id, (), ask.count, NoFill.OVERLOADED) for ask in request.placements)
+    publisher = serving.snapshot.publishers[request.publisher].serial
+    return Decision(request.request_id, serving.snapshot.revision, publisher, slots, MODES[request.mode])
+
+
+def _without_ads(decision: Decision) -> Decision:
+    """The journal closed between asking and keeping: nothing is promised, feeds say nothing."""
+    slots = tuple(
+        msgspec.structs.replace(
+            slot, ads=(), unfilled=slot.unfilled + len(slot.ads), no_fill="disk_full", feed=None
+        )
+        if slot.repeated is None
+        else slot
+        for slot in decision.slots
+    )
+    return msgspec.structs.replace(decision, slots=slots)

@@ -1,0 +1,251 @@
+"""One placement of a request while it is being filled (see ``domain.admission``).
+
+Candidates come in serving order and are drawn only as far as needed. A candidate that a rule drops for
+this request is gone; one that only may not stand at this feed position is looked at again at the next.
+"""
+
+from collections.abc import Callable, Iterator
+
+from msgspec import Struct
+
+from adserver.domain import limits
+from adserver.domain.admission import Full, Granted
+from adserver.domain.campaign import Creative
+from adserver.domain.caps import BoundCap, Counted, counted
+from adserver.domain.decision import Ad, NoFill, event_id
+from adserver.engine import draw, ranking
+from adserver.engine.feed import Layout
+from adserver.engine.rules import Context, Drop, drop_of_request
+from adserver.engine.snapshot import Entry
+from adserver.services.exclusions import Company
+
+Reserve = Callable[[bytes, Entry, int, int], bool]
+"""(event id, entry, hold in nanos, expires ms) -> whether every budget had room."""
+
+_CREATIVE_SALT = 0xC0FFEE
+
+
+class Winner(Struct):
+    entry: Entry
+    creative: Creative
+    index: int
+    event_id: bytes
+    position: int
+    clearing_micros: int
+
+
+class PlacementSlate:
+    """``indexes`` gives the next ad's number within the request; ``drop`` says what of goals, budgets and
+    pacing holds an entry back; ``seed`` belongs to this placement. Unless a feed's ``layout`` says where
+    ads may stand, ``count`` says how many."""
+
+    def __init__(
+        self,
+        context: Context,
+        candidates: Iterator[Entry],
+        company: Company,
+        drop: Callable[[Entry], Drop | None],
+        reserve: Reserve,
+        indexes: Iterator[int],
+        seed: int,
+        count: int,
+        layout: Layout | None,
+    ) -> None:
+        self.context = context
+        self.layout = layout
+        self.winners: list[Winner] = []
+        self.drops: dict[int, Drop] = {}
+        self.unserved = 0
+        self.expires_ms = context.request.now_ms + _render_within_ms(context)
+        self._candidates = candidates
+        self._company = company
+        self._drop = drop
+        self._reserve = reserve
+        self._indexes = indexes
+        self._seed = seed
+        self._count = count
+        self._waiting: list[Entry] = []
+        self._position = -1
+
+    # -- what admission asks -----------------------------------------------------------------------
+
+    def open(self) -> bool:
+        if len(self.winners) >= self._count:
+            return False
+        if self.layout is None:
+            return True
+        position = self.layout.next_open()
+        self._position = -1 if position is None else position
+        return position is not None
+
+    def remaining(self) -> Iterator[Entry]:
+        """Those that could not stand at an earlier position first, then new ones, in serving order."""
+        for entry in list(self._waiting):
+            if not self._passes(entry):
+                self._waiting.remove(entry)
+            elif self._stands(entry):
+                self._waiting.remove(entry)
+                yield entry
+        for entry in self._candidates:
+            if self._passes(entry):
+                if self._stands(entry):
+                    yield entry
+                else:
+                    self._waiting.append(entry)
+
+    def capped(self, candidate: Entry, cap: BoundCap) -> None:
+        self.drops[candidate.position] = Drop(
+            NoFill.FREQUENCY_CAPPED, f"frequency_cap {cap.counter}", cap.limit, f"full in {cap.per_ms} ms"
+        )
+
+    def take(self, candidate: Entry, full: Full) -> Granted | None:
+        creative = self._creative(candidate, full)
+        if creative is None:
+            cap = candidate.creative_caps[0]
+            self.capped(candidate, cap)
+            return None
+        pricing = candidate.line_item.pricing
+        index = next(self._indexes)
+        ident = event_id(self.context.request.request_id, index)
+        hold = ranking.hold_nanos(pricing.model, pricing.amount_micros)
+        if not self._reserve(ident, candidate, hold, self.expires_ms):
+            self.drops[candidate.position] = Drop(NoFill.BUDGET_EXHAUSTED, "budget", hold, "no room")
+            return None
+        position = self._place(candidate)
+        self._company.join(candidate)
+        self.winners.append(Winner(candidate, creative, index, ident, position, pricing.amount_micros))
+        if candidate.campaign.repeat_in_request:
+            self._waiting.insert(0, candidate)
+        return self._granted(candidate, creative, ident)
+
+    def leave(self) -> None:
+        """Nobody can stand here. Elsewhere is worth a try only for those a distance kept out."""
+        self.unserved += 1
+        if self.layout is None or not self._waiting:
+            self._count = len(self.winners)
+        else:
+            self.layout.skip()
+
+    # -- inside ------------------------------------------------------------------------------------
+
+    def _passes(self, entry: Entry) -> bool:
+        drop = (
+            drop_of_request(entry, self.context)
+            or self._needs_somebody(entry)
+            or self._drop(entry)
+            or self._company.refuses(entry)
+        )
+        if drop is not None:
+            self.drops[entry.position] = drop
+        return drop is None
+
+    def _needs_somebody(self, entry: Entry) -> Drop | None:
+        """Without user and session nobody can be counted."""
+        request = self.context.request
+        if not entry.capped or entry.line_item.serve_without_user:
+            return None
+        if request.subject is None or (
+            request.session is None and any(cap.session for cap in (*entry.caps, *entry.creative_caps))
+        ):
+            return Drop(NoFill.NO_USER, "serve_without_user", True, False)
+        return None
+
+    def _stands(self, entry: Entry) -> bool:
+        layout, campaign = self.layout, entry.campaign
+        if layout is None or layout.admits(entry.advertiser, campaign.labels, campaign.exclude_labels):
+            return True
+        self.drops[entry.position] = Drop(NoFill.FEED_CAP, "advertiser_gap", "a distance", self._position)
+        return False
+
+    def _place(self, entry: Entry) -> int:
+        self.drops.pop(entry.position, None)
+        if self.layout is None:
+            return -1
+        return self.layout.place(entry.advertiser, entry.campaign.labels, entry.campaign.exclude_labels)
+
+    def _creative(self, entry: Entry, full: Full) -> Creative | None:
+        """By weight among those that fit and are not capped."""
+        fitting = self.context.creatives(entry)
+        if entry.creative_caps:
+            fitting = tuple(c for c in fitting if not any(full(cap) for cap in creative_caps(entry, c)))
+        weights = [c.weight if entry.line_item.rotation == "weighted" else 1 for c in fitting]
+        if sum(weights) == 0:
+            return None
+        salt = _CREATIVE_SALT + entry.line_item.serial + (len(self.winners) << 32)
+        return fitting[draw.pick(weights, self._seed, salt)]
+
+    def _granted(self, entry: Entry, creative: Creative, ident: bytes) -> Granted:
+        counts = exposure_counts(entry, creative)
+        every = (*entry.caps, *creative_caps(entry, creative))
+        later = any(cap.session for cap in every)
+        kept_ms = self.expires_ms + (limits.CLICK_EXTRA_MS if later else 0)
+        return Granted(ident, counts, self.expires_ms, kept_ms)
+
+    # -- afterwards --------------------------------------------------------------------------------
+
+    def runner_up(self, full: Full) -> Entry | None:
+        """The best auction candidate behind the winners that passes every rule and did not win: all that
+        were walked over either won or failed a rule, so it is the first of the rest."""
+        for entry in self._candidates:
+            if not ranking.is_auction(entry.tier):
+                if entry.tier // 10 > ranking.AUCTION:
+                    return None
+                continue
+            if (
+                self._passes(entry)
+                and not any(full(cap) for cap in entry.caps)
+                and self._creative(entry, full)
+            ):
+                return entry
+        return None
+
+    def ads(self) -> tuple[Ad, ...]:
+        return tuple(_ad(winner) for winner in self.winners)
+
+    def no_fill(self) -> NoFill:
+        """Why nobody (else) served: the reason that came furthest."""
+        reasons = {drop.reason for drop in self.drops.values()}
+        return max(reasons, key=_PROGRESS.index, default=NoFill.NO_MATCH)
+
+
+_PROGRESS = [
+    NoFill.UNKNOWN_PLACEMENT, NoFill.OVERLOADED, NoFill.NO_MATCH, NoFill.NO_CREATIVE, NoFill.CURRENCY,
+    NoFill.INVALID_TRAFFIC, NoFill.BLOCKED, NoFill.BELOW_FLOOR, NoFill.NO_USER, NoFill.BUDGET_EXHAUSTED,
+    NoFill.DISK_FULL, NoFill.RESERVATION_LIMIT, NoFill.PACED, NoFill.EXCLUDED, NoFill.FREQUENCY_CAPPED,
+    NoFill.FEED_CAP,
+]  # fmt: skip
+"""Reasons in the order a candidate meets them."""
+
+
+def creative_caps(entry: Entry, creative: Creative) -> tuple[BoundCap, ...]:
+    """The line item's caps of scope creative, bound to this creative."""
+    return tuple(
+        BoundCap(f"creative:{creative.identity}", cap.limit, cap.per_ms, cap.event, cap.session)
+        for cap in entry.creative_caps
+    )
+
+
+def exposure_counts(entry: Entry, creative: Creative, event: str = "impression") -> tuple[Counted, ...]:
+    """The counters an event of this ad moves."""
+    if event == "impression" and not entry.creative_caps:
+        return entry.counts
+    return counted((*entry.caps, *creative_caps(entry, creative)), event)
+
+
+def _render_within_ms(context: Context) -> int:
+    asked = context.ask.render_within_ms
+    return context.view.placement.render_within_ms if asked is None else asked
+
+
+def _ad(winner: Winner) -> Ad:
+    model = winner.entry.line_item.pricing.model
+    amount = winner.clearing_micros
+    return Ad(
+        index=winner.index,
+        line_item=winner.entry.line_item.serial,
+        creative=winner.creative.serial,
+        price_nanos=ranking.price_nanos(model, amount),
+        hold_nanos=ranking.hold_nanos(model, amount),
+        clearing_micros=amount,
+        position=winner.position,
+    )

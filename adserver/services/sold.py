@@ -1,0 +1,44 @@
+"""Finding a creative version by its serial: in the snapshot, or, for what was replaced or archived since,
+in the catalog. Replaced versions are asked for by old URLs only, so a small memory suffices."""
+
+from functools import lru_cache
+from typing import Protocol
+
+from adserver.domain.campaign import Creative, LineItem
+from adserver.domain.changes import Kind, Stored
+from adserver.services.render import Sold
+from adserver.services.world import World
+
+_REMEMBERED = 10_000
+
+
+class Archive(Protocol):
+    def creative(self, serial: int) -> tuple[Creative, LineItem, str] | None: ...
+    def get(self, kind: Kind, full_id: str) -> Stored | None: ...
+
+
+class SoldFinder:
+    """Callable: serial -> Sold, or None for a serial never given."""
+
+    def __init__(self, world: World, archive: Archive) -> None:
+        self._world = world
+        self._archive = archive
+        self._formerly = lru_cache(maxsize=_REMEMBERED)(self._read)
+
+    def __call__(self, serial: int) -> Sold | None:
+        found = self._world.snapshot.creatives.get(serial)
+        if found is None:
+            return self._formerly(serial)
+        creative, entry = found
+        campaign = entry.campaign
+        return Sold(creative, entry.line_item, campaign.advertiser, campaign.id, campaign.timezone)
+
+    def _read(self, serial: int) -> Sold | None:
+        found = self._archive.creative(serial)
+        if found is None:
+            return None
+        creative, line_item, full_id = found
+        advertiser, _, campaign = full_id.partition("/")
+        stored = self._archive.get("campaign", full_id)
+        timezone = str(stored.body.get("timezone", "UTC")) if stored is not None else "UTC"
+        return Sold(creative, line_item, advertiser, campaign, timezone)

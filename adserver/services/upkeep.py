@@ -1,0 +1,65 @@
+"""What goes on beside serving: making writes durable, posting, following the catalog, forgetting.
+
+Each duty is a small periodic task. One that fails is logged and tried again at its next turn: nothing here
+may stop because of one bad turn, except a failed fsync, which ends the process by itself.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from time import perf_counter
+from typing import Final
+
+DURABLE_S: Final = 0.1
+"""A power cut may take this much of exposures and feed pages (DESIGN, "Laws")."""
+FOLLOW_S: Final = 0.3
+POST_S: Final = 0.2
+SWEEP_S: Final = 0.25
+LAG_S: Final = 0.02
+
+Duty = Callable[[], Awaitable[None]]
+
+
+class LoopLag:
+    """How late the event loop is: what shedding follows. A smoothed maximum, in seconds."""
+
+    def __init__(self, limit_s: float = 0.25) -> None:
+        self._limit_s = limit_s
+        self.lag_s = 0.0
+
+    async def watch(self) -> None:
+        """One measurement: how much longer than asked a sleep took."""
+        began = perf_counter()
+        await asyncio.sleep(LAG_S)
+        late = max(0.0, perf_counter() - began - LAG_S)
+        self.lag_s = max(late, self.lag_s * 0.8)
+
+    @property
+    def overloaded(self) -> bool:
+        return self.lag_s > self._limit_s
+
+
+class Upkeep:
+    """Runs duties until stopped. ``failed``: (duty's name, error)."""
+
+    def __init__(self, failed: Callable[[str, Exception], None]) -> None:
+        self._failed = failed
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def every(self, seconds: float, name: str, duty: Duty) -> None:
+        """Start a duty; ``seconds`` lie between the end of a turn and the next."""
+        self._tasks.append(asyncio.create_task(self._run(seconds, name, duty), name=name))
+
+    async def _run(self, seconds: float, name: str, duty: Duty) -> None:
+        while True:
+            try:
+                await duty()
+            # A duty's bad turn must not end the others, nor itself.
+            except Exception as error:
+                self._failed(name, error)
+            await asyncio.sleep(seconds)
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()

@@ -1,0 +1,30 @@
+"""The snapshot in service and its ``live`` bits: swapped together by one assignment."""
+
+from adserver.domain.catalogue import Catalogue
+from adserver.engine.compile import compile_snapshot
+from adserver.engine.live import Live
+from adserver.engine.snapshot import Snapshot
+
+
+class Serving:
+    """One snapshot with what moves beside it."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
+        self.live = Live(len(snapshot.entries))
+
+
+class World:
+    """What is served now. A request takes ``serving`` once and keeps it to its end."""
+
+    def __init__(self) -> None:
+        self.serving = Serving(compile_snapshot(Catalogue()))
+        self.ready = False
+
+    @property
+    def snapshot(self) -> Snapshot:
+        return self.serving.snapshot
+
+    def swap(self, snapshot: Snapshot) -> None:
+        self.serving = Serving(snapshot)
+        self.ready = True

@@ -1,0 +1,195 @@
+"""Settings: each from its default, one TOML file, the environment (``ADSERVER_*``) and flags; the later
+wins. Every problem is reported at once, with where the value came from. What is reserved for later issues
+(workers, redis, database) is refused, never ignored.
+"""
+
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any, Final, Literal, cast
+from urllib.parse import urlsplit
+
+from msgspec import Struct
+
+PREFIX: Final = "ADSERVER_"
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+
+class Settings(Struct, frozen=True):
+    """``campaigns``: a folder applied at start; ``data``: where catalog, journal and secrets are kept;
+    ``port`` 0: any free one; ``public_url`` (without a slash at its end): what URLs are built from, empty:
+    made of host and port; ``trusted_proxies``: networks whose ``x-forwarded-for`` counts; ``geoip``: a
+    MaxMind file; ``segment_bytes``: the size of a journal segment."""
+
+    campaigns: Path | None = None
+    data: Path = Path("data")
+    host: str = "127.0.0.1"
+    port: int = 8000
+    public_url: str = ""
+    trusted_proxies: tuple[str, ...] = ()
+    log_level: LogLevel = "info"
+    geoip: Path | None = None
+    segment_bytes: int = 64 * 1024 * 1024
+
+
+class BadSettings(Exception):
+    """One line for each setting that is wrong."""
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("; ".join(problems))
+
+
+def load(flags: Mapping[str, object], environ: Mapping[str, str]) -> Settings:
+    """``flags``: name -> value, None where not given; ``config`` names the TOML file. Raises BadSettings."""
+    problems: list[str] = []
+    values: dict[str, Any] = {}
+    config = flags.get("config") or environ.get(f"{PREFIX}CONFIG")
+    if config:
+        _take(values, _from_file(Path(str(config)), problems), problems)
+    _take(values, _from_environ(environ, problems), problems)
+    given = {name: value for name, value in flags.items() if value is not None and name != "config"}
+    _take(values, {name: (value, f"--{name.replace('_', '-')}") for name, value in given.items()}, problems)
+    if problems:
+        raise BadSettings(problems)
+    return Settings(**values)
+
+
+_Found = Mapping[str, tuple[object, str]]
+"""Name -> value and where it was found."""
+
+
+def _from_file(path: Path, problems: list[str]) -> _Found:
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        problems.append(f"config: {path} cannot be read: {error.strerror}")
+        return {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        problems.append(f"config: {path} is not TOML: {error}")
+        return {}
+    found = {}
+    for name, value in table.items():
+        if name in _READERS or name in _RESERVED:
+            found[name] = (value, f"in {path}")
+        else:
+            problems.append(f"{name} (in {path}): unknown setting{_meant(name)}")
+    return found
+
+
+def _from_environ(environ: Mapping[str, str], problems: list[str]) -> _Found:
+    """Unknown variables are passed over, for others use the prefix too (Kubernetes names its services so),
+    unless one looks like a misspelt setting."""
+    found: dict[str, tuple[object, str]] = {}
+    for variable, value in environ.items():
+        name = variable.removeprefix(PREFIX).lower()
+        if not variable.startswith(PREFIX) or name == "config":
+            continue
+        if name in _READERS or name in _RESERVED:
+            found[name] = (value, f"in {variable}")
+        elif _close(name):
+            problems.append(f"{variable}: unknown setting{_meant(name)}")
+    return found
+
+
+def _close(name: str) -> list[str]:
+    return get_close_matches(name, [*_READERS, *_RESERVED], n=1, cutoff=0.8)
+
+
+def _meant(name: str) -> str:
+    close = _close(name)
+    return f", did you mean {close[0]}?" if close else f"; known are {', '.join(_READERS)}"
+
+
+def _take(values: dict[str, Any], found: _Found, problems: list[str]) -> None:
+    for name, (value, where) in found.items():
+        if name in _RESERVED:
+            if str(value) not in _RESERVED[name]:
+                problems.append(f"{name} ({where}): not built yet; leave it out")
+            continue
+        try:
+            values[name] = _READERS[name](value)
+        except ValueError as error:
+            problems.append(f"{name} ({where}): {error}")
+
+
+# -- one reader a setting ------------------------------------------------------------------------
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str | Path) or not str(value) or "\0" in str(value):
+        raise ValueError(f"is {value!r}; it is text")
+    return str(value)
+
+
+def _path(value: object) -> Path:
+    return Path(_text(value))
+
+
+def _whole(value: object, least: int, most: int) -> int:
+    text = value if isinstance(value, str) else str(value)
+    if isinstance(value, bool) or not re.fullmatch(r"[0-9]{1,18}", text, re.ASCII):
+        raise ValueError(f"is {value!r}; it is a whole number from {least} to {most}")
+    number = int(text)
+    if not least <= number <= most:
+        raise ValueError(f"is {number}; it is from {least} to {most}")
+    return number
+
+
+def _host(value: object) -> str:
+    text = _text(value)
+    if not re.fullmatch(r"[A-Za-z0-9.:_%-]{1,253}", text, re.ASCII):
+        raise ValueError(f"is {text!r}; it is an address or host name to listen on, such as 127.0.0.1")
+    return text
+
+
+def _public_url(value: object) -> str:
+    text = _text(value)
+    try:
+        parts = urlsplit(text)
+        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        sound = False
+    if not sound or "@" in parts.netloc or parts.query or parts.fragment or not re.fullmatch(r"[!-~]+", text):
+        raise ValueError(f"is {text!r}; it is an absolute URL such as https://ads.example")
+    return text.rstrip("/")
+
+
+def _networks(value: object) -> tuple[str, ...]:
+    """A list, or text with commas between; in flags also repeated."""
+    listed = [value] if isinstance(value, str) else value
+    if not isinstance(listed, list | tuple):
+        raise ValueError(f"is {value!r}; it is a list of networks such as 10.0.0.0/8")
+    texts = [part.strip() for item in listed for part in _text(item).split(",") if part.strip()]
+    for text in texts:
+        try:
+            ip_network(text)
+        except ValueError as error:
+            raise ValueError(f"{text!r} is not a network such as 10.0.0.0/8 ({error})") from error
+    return tuple(texts)
+
+
+def _log_level(value: object) -> LogLevel:
+    text = _text(value).lower()
+    if text not in ("debug", "info", "warning", "error"):
+        raise ValueError(f"is {text!r}; it is debug, info, warning or error")
+    return cast(LogLevel, text)
+
+
+_READERS: Final[dict[str, Callable[[object], object]]] = {
+    "campaigns": _path,
+    "data": _path,
+    "host": _host,
+    "port": lambda value: _whole(value, 0, 65535),
+    "public_url": _public_url,
+    "trusted_proxies": _networks,
+    "log_level": _log_level,
+    "geoip": _path,
+    "segment_bytes": lambda value: _whole(value, 64 * 1024, 4 * 1024**3),
+}
+
+_RESERVED: Final[dict[str, tuple[str, ...]]] = {"workers": ("1",), "redis": (), "database": ()}
+"""Settings of later issues, and the values of theirs that ask for nothing new."""

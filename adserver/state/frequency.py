@@ -1,0 +1,195 @@
+"""Exposures and their counters: law 2, exactly.
+
+An exposure is *outstanding* from its decision until its impression or its expiry, and *confirmed* at the
+instant the impression is received. For every person and cap
+
+    outstanding + confirmed in (t - per, t] <= limit        at every instant t
+
+Only a grant can raise the left side (a confirmation moves one from the first term to the second), so it
+is enough to check on granting; the check and the grant happen without an await between them. An exposure
+counts however old it is until ``expires_ms`` has passed. Caps on viewable impressions and clicks count
+those events when they come, so they bound what is decided after.
+
+A counter is a list: [outstanding, t1, t2, ...], times ascending; a limit is at most 255, so it stays
+short. Cost of a check: one dictionary access and, on full counters, a look at the first times. Memory:
+about 150 bytes a person and counter. Everything here is rebuilt from the journal.
+"""
+
+import heapq
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from adserver.domain.caps import BoundCap, Counted
+
+_SWEEP_STEP = 200
+
+
+class Exposure(Struct, array_like=True):
+    """An ad admitted for a person. ``kept_ms``: when the record itself may be forgotten."""
+
+    subject: bytes | None
+    session: bytes | None
+    counts: tuple[Counted, ...]
+    expires_ms: int
+    kept_ms: int
+    outstanding: bool = True
+
+
+class Exposures:
+    """All counters of all people, in memory."""
+
+    def __init__(self) -> None:
+        self._counters: dict[bytes, dict[str, list[int]]] = {}
+        self._exposures: dict[bytes, Exposure] = {}
+        self._ends: list[tuple[int, bytes]] = []
+        self._idle: list[bytes] = []
+
+    def __len__(self) -> int:
+        return len(self._exposures)
+
+    @property
+    def people(self) -> int:
+        return len(self._counters)
+
+    def full(self, cap: BoundCap, subject: bytes | None, session: bytes | None, now_ms: int) -> bool:
+        """Whether one more exposure would break the cap. Nobody to count is never full: whether an
+        unknown person is served at all is the caller's rule."""
+        who = session if cap.session else subject
+        counters = self._counters.get(who) if who is not None else None
+        counter = counters.get(cap.counter) if counters else None
+        if counter is None:
+            return False
+        return counter[0] + _since(counter, now_ms - cap.per_ms) >= cap.limit
+
+    def grant(self, event_id: bytes, exposure: Exposure) -> None:
+        """Count an exposure as outstanding. The caller has checked every cap, without awaiting since."""
+        self._exposures[event_id] = exposure
+        heapq.heappush(self._ends, (exposure.expires_ms, event_id))
+        for counted in exposure.counts:
+            counter = self._counter(exposure.session if counted.session else exposure.subject, counted)
+            if counter is not None:
+                counter[0] += 1
+
+    def release(self, event_id: bytes) -> bool:
+        """Take an outstanding exposure back; False if there is none (already rendered, expired, released)."""
+        exposure = self._exposures.get(event_id)
+        if exposure is None or not exposure.outstanding:
+            return False
+        self._settle(exposure)
+        del self._exposures[event_id]
+        return True
+
+    def confirm(
+        self, event_id: bytes, subject: bytes | None, counts: tuple[Counted, ...], at_ms: int
+    ) -> None:
+        """The impression came. After its expiry or release the exposure is not outstanding any more: it is
+        counted all the same, from now on, under the subject its token names."""
+        exposure = self._exposures.get(event_id)
+        if exposure is None:
+            self.count(subject, None, counts, at_ms)
+            return
+        if exposure.outstanding:
+            self._settle(exposure)
+            exposure.outstanding = False
+        self.count(exposure.subject, exposure.session, exposure.counts, at_ms)
+        if exposure.kept_ms <= exposure.expires_ms:
+            del self._exposures[event_id]
+
+    def expose(
+        self,
+        event_id: bytes,
+        subject: bytes | None,
+        session: bytes | None,
+        counts: tuple[Counted, ...],
+        expires_ms: int,
+        kept_ms: int,
+    ) -> None:
+        """``grant`` from plain parts, for the journal's records."""
+        self.grant(event_id, Exposure(subject, session, counts, expires_ms, kept_ms))
+
+    def session_of(self, event_id: bytes) -> bytes | None:
+        """The session an ad was admitted for, as long as a cap may need it."""
+        exposure = self._exposures.get(event_id)
+        return exposure.session if exposure else None
+
+    def count(
+        self, subject: bytes | None, session: bytes | None, counts: Sequence[Counted], at_ms: int
+    ) -> None:
+        """Count a confirmed event (an impression, a viewable impression, a click) at ``at_ms``."""
+        for counted in counts:
+            counter = self._counter(session if counted.session else subject, counted)
+            if counter is not None:
+                del counter[1 : 1 + len(counter) - 1 - _since(counter, at_ms - counted.keep_ms)]
+                if len(counter) > 1 and at_ms < counter[-1]:
+                    at_ms = counter[-1]
+                counter.append(at_ms)
+
+    def sweep(self, now_ms: int) -> None:
+        """End exposures whose time is over, and forget a few people of whom nothing counts any more."""
+        ends = self._ends
+        while ends and ends[0][0] < now_ms:
+            _, event_id = heapq.heappop(ends)
+            exposure = self._exposures.get(event_id)
+            if exposure is None:
+                continue
+            if exposure.outstanding:
+                self._settle(exposure)
+                exposure.outstanding = False
+            if exposure.kept_ms > now_ms:
+                heapq.heappush(ends, (exposure.kept_ms, event_id))
+            else:
+                del self._exposures[event_id]
+        self._forget(now_ms)
+
+    def _settle(self, exposure: Exposure) -> None:
+        for counted in exposure.counts:
+            who = exposure.session if counted.session else exposure.subject
+            counters = self._counters.get(who) if who is not None else None
+            counter = counters.get(counted.counter) if counters else None
+            if counter is not None and counter[0] > 0:
+                counter[0] -= 1
+
+    def _counter(self, who: bytes | None, counted: Counted) -> list[int] | None:
+        if who is None:
+            return None
+        counters = self._counters.setdefault(who, {})
+        counter = counters.get(counted.counter)
+        if counter is None:
+            counter = counters[counted.counter] = [0]
+        return counter
+
+    def _forget(self, now_ms: int) -> None:
+        """Some people a call: those whose counters are empty beyond the longest window possible."""
+        if not self._idle:
+            self._idle = list(self._counters)
+        horizon = now_ms - 90 * 86_400_000
+        for _ in range(min(_SWEEP_STEP, len(self._idle))):
+            who = self._idle.pop()
+            counters = self._counters.get(who)
+            if counters is None:
+                continue
+            for name in [n for n, c in counters.items() if not c[0] and (len(c) == 1 or c[-1] <= horizon)]:
+                del counters[name]
+            if not counters:
+                del self._counters[who]
+
+    def dump(self) -> bytes:
+        """Everything, for a checkpoint."""
+        return msgspec.msgpack.encode((self._counters, self._exposures))
+
+    def load(self, dumped: bytes) -> None:
+        kinds = tuple[dict[bytes, dict[str, list[int]]], dict[bytes, Exposure]]
+        self._counters, self._exposures = msgspec.msgpack.decode(dumped, type=kinds)
+        self._ends = [(exposure.expires_ms, event_id) for event_id, exposure in self._exposures.items()]
+        heapq.heapify(self._ends)
+
+
+def _since(counter: list[Any], after_ms: int) -> int:
+    """How many confirmed times lie behind ``after_ms``: the window is half-open, (t - per, t]."""
+    for index in range(1, len(counter)):
+        if counter[index] > after_ms:
+            return len(counter) - index
+    return 0

@@ -1,0 +1,42 @@
+"""Hot state in this process: admission as a plain function call. One event loop, no await inside, so a
+thousand concurrent requests of one person are admitted one after the other.
+"""
+
+from collections.abc import Iterable
+from functools import partial
+
+from adserver.domain.admission import C, Full, Slate
+from adserver.domain.caps import BoundCap
+from adserver.state.frequency import Exposure, Exposures
+
+
+class MemoryState(Exposures):
+    """Exposures, and the one step that grants them."""
+
+    def admit(
+        self, subject: bytes | None, session: bytes | None, slates: Iterable[Slate[C]], now_ms: int
+    ) -> None:
+        """Fill the slates in order, first that passes first. Each grant is counted before the next is
+        looked at, so caps hold across the placements of one request too."""
+        self.sweep(now_ms)
+        full = partial(self._is_full, subject, session, now_ms)
+        for slate in slates:
+            while slate.open():
+                if not self._fill(slate, full, subject, session):
+                    slate.leave()
+
+    def _is_full(self, subject: bytes | None, session: bytes | None, now_ms: int, cap: BoundCap) -> bool:
+        return self.full(cap, subject, session, now_ms)
+
+    def _fill(self, slate: Slate[C], full: Full, subject: bytes | None, session: bytes | None) -> bool:
+        for candidate in slate.remaining():
+            cap = next((cap for cap in candidate.caps if full(cap)), None)
+            if cap is not None:
+                slate.capped(candidate, cap)
+                continue
+            granted = slate.take(candidate, full)
+            if granted is not None:
+                exposure = Exposure(subject, session, granted.counts, granted.expires_ms, granted.kept_ms)
+                self.grant(granted.event_id, exposure)
+                return True
+        return False

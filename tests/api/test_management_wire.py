@@ -1,0 +1,224 @@
+"""Management as it is on the wire: who may, etags, and nothing of anybody else's."""
+
+import json
+from typing import Any
+
+import pytest
+
+from adserver.domain import limits
+from small_server import Answer, Wire
+
+CAMPAIGN = "/v1/advertisers/acme/campaigns/summer"
+ADVERTISER = {"advertiser": "acme", "currency": "EUR", "timezone": "Europe/Paris"}
+LINE_ITEM = {"id": "a", "priority": "house", "pricing": {"model": "cpm", "amount": "0.00"}}
+SUMMER = {
+    "advertiser": "acme", "campaign": "summer", "currency": "EUR", "timezone": "Europe/Paris",
+    "line_items": [LINE_ITEM],
+}  # fmt: skip
+PLACES = {
+    "/v1/advertisers/acme": ADVERTISER,
+    CAMPAIGN: SUMMER,
+    "/v1/advertisers/acme/audiences/fans": {"advertiser": "acme", "audience": "fans", "user_space": "lumen"},
+    "/v1/publishers/lumen": {"publisher": "lumen", "currency": "EUR", "timezone": "Europe/Paris"},
+    "/v1/publishers/lumen/placements/home": {"id": "home", "surface": "page", "formats": ["native"]},
+    "/v1/publishers/lumen/audiences/readers": {"publisher": "lumen", "audience": "readers"},
+}
+
+
+def call(
+    server: Wire, method: str, path: str, body: Any = None, key: str | None = "adk_op", **headers: str
+) -> Answer:
+    raw = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    if key is not None:
+        named["authorization"] = f"Bearer {key}"
+    return server.ask(method, path, raw, named)
+
+
+def fill(server: Wire) -> None:
+    for path, body in PLACES.items():
+        assert call(server, "PUT", path, body).status == 201, path
+
+
+def test_every_kind_is_created_read_replaced_and_archived(server: Wire) -> None:
+    fill(server)
+    assert server.world.changes == len(PLACES)
+    for path, body in PLACES.items():
+        answer = call(server, "GET", path)
+        assert answer.status == 200 and body.items() <= answer.json.items(), path
+        assert call(server, "GET", path, if_none_match=answer.headers["etag"]).status == 304
+        assert call(server, "PUT", path, body).status == 200
+    for path in reversed(PLACES):
+        answer = call(server, "DELETE", path)
+        assert (answer.status, answer.body) == (204, b"")
+        assert call(server, "GET", path).status == 404
+        assert call(server, "DELETE", path).status == 404
+    assert server.world.changes == 3 * len(PLACES)
+
+
+def test_preconditions(server: Wire) -> None:
+    body = PLACES[CAMPAIGN]
+    assert call(server, "PUT", CAMPAIGN, body, if_match="*").status == 412
+    first = call(server, "PUT", CAMPAIGN, body, if_none_match="*")
+    assert first.status == 201
+    assert call(server, "PUT", CAMPAIGN, body, if_none_match="*").status == 412
+    changed = {**body, "labels": ["travel"]}
+    second = call(server, "PUT", CAMPAIGN, changed, if_match=first.headers["etag"])
+    assert second.status == 200 and second.headers["etag"] != first.headers["etag"]
+    stale = call(server, "PUT", CAMPAIGN, body, if_match=first.headers["etag"])
+    assert (stale.status, stale.headers["content-type"]) == (412, "application/problem+json")
+    assert call(server, "DELETE", CAMPAIGN, if_match=first.headers["etag"]).status == 412
+    assert call(server, "GET", CAMPAIGN).json == changed
+    assert call(server, "DELETE", CAMPAIGN, if_match="*").status == 204
+
+
+def test_a_key_is_needed(server: Wire) -> None:
+    for path in [*PLACES, CAMPAIGN + "/delivery", "/v1/publishers"]:
+        for key in (None, "nope"):
+            answer = call(server, "GET", path, key=key)
+            assert answer.status == 401 and answer.headers["www-authenticate"] == "Bearer", path
+    assert call(server, "PUT", CAMPAIGN, PLACES[CAMPAIGN], key=None).status == 401
+    assert server.world.changes == 0
+
+
+def test_somebody_elses_object_is_as_a_missing_one(server: Wire) -> None:
+    fill(server)
+    rival = {**SUMMER, "advertiser": "rival", "campaign": "secret"}
+    assert call(server, "PUT", "/v1/advertisers/rival", {**ADVERTISER, "advertiser": "rival"}).status == 201
+    assert call(server, "PUT", "/v1/advertisers/rival/campaigns/secret", rival).status == 201
+    before = server.world.store.revision()
+    missing = call(server, "GET", "/v1/advertisers/acme/campaigns/none", key="adk_acme")
+    assert missing.status == 404
+    theirs = ["/v1/advertisers/rival", "/v1/advertisers/rival/campaigns/secret", "/v1/publishers/lumen"]
+    theirs += ["/v1/advertisers/rival/campaigns", "/v1/publishers/lumen/placements/home"]
+    theirs += ["/v1/advertisers/rival/campaigns/secret/delivery", "/v1/publishers/lumen/audiences"]
+    for path in theirs:
+        methods = ("GET",) if path.endswith(("s", "delivery")) else ("GET", "PUT", "DELETE")
+        for method in methods:
+            answer = call(server, method, path, rival if method == "PUT" else None, "adk_acme")
+            assert (answer.status, answer.body) == (404, missing.body), (method, path)
+    for path in (CAMPAIGN, "/v1/advertisers/acme/audiences/fans"):
+        assert call(server, "GET", path, key="adk_lumen").status == 404
+    assert server.world.store.revision() == before
+
+
+def test_owners_change_what_is_theirs_and_operators_create_owners(server: Wire) -> None:
+    assert call(server, "PUT", "/v1/advertisers/acme", ADVERTISER, "adk_acme").status == 403
+    fill(server)
+    for path, body in PLACES.items():
+        key = "adk_acme" if "advertisers" in path else "adk_lumen"
+        assert call(server, "GET", path, key=key).status == 200
+        assert call(server, "PUT", path, body, key).status == 200
+    assert call(server, "DELETE", "/v1/advertisers/acme", key="adk_acme").status == 403
+    assert call(server, "DELETE", CAMPAIGN, key="adk_acme").status == 204
+
+
+def test_an_audience_belongs_to_whom_the_path_says(server: Wire) -> None:
+    path = "/v1/advertisers/acme/audiences/fans"
+    for body in ({"advertiser": "rival"}, {"publisher": "acme"}, {"advertiser": "acme", "publisher": "acme"}):
+        assert call(server, "PUT", path, body, "adk_acme").status == 400
+    call(server, "PUT", "/v1/publishers/acme", {**PLACES["/v1/publishers/lumen"], "publisher": "acme"})
+    assert call(server, "PUT", "/v1/publishers/acme/audiences/fans", {}).status == 201
+    for method, body in (("GET", None), ("PUT", {"user_space": "x"}), ("DELETE", None)):
+        assert call(server, method, path, body, "adk_acme").status == (409 if method == "PUT" else 404)
+    assert call(server, "GET", "/v1/advertisers/acme/audiences", key="adk_acme").json["items"] == []
+
+
+def test_every_problem_of_a_document_is_named(server: Wire) -> None:
+    fill(server)
+    wrong = {"campaign": "summer", "colour": "red", "line_items": [{**LINE_ITEM, "priority": "first"}]}
+    answer = call(server, "PUT", CAMPAIGN, wrong)
+    assert answer.status == 400
+    paths = {error["path"] for error in answer.json["errors"]}
+    assert {"currency", "colour", "line_items[0].priority"} <= paths
+    assert call(server, "GET", CAMPAIGN).json["currency"] == "EUR"
+    # What breaks another document names that document.
+    broken = {**PLACES["/v1/publishers/lumen"], "placements": []}
+    targeted = [{**LINE_ITEM, "targeting": {"placements": ["lumen/home"]}}]
+    assert call(server, "PUT", CAMPAIGN, {**SUMMER, "line_items": targeted}).status == 200
+    answer = call(server, "PUT", "/v1/publishers/lumen", broken)
+    assert answer.status == 400 and "acme/summer" in answer.json["errors"][0]["path"]
+
+
+def test_what_was_billed_keeps_its_currency(server: Wire) -> None:
+    fill(server)
+    server.world.store.mark_billed(server.world.store.load().campaigns[0].serial)
+    assert call(server, "PUT", CAMPAIGN, {**SUMMER, "currency": "USD"}).status == 409
+    assert call(server, "PUT", CAMPAIGN, {**SUMMER, "labels": ["travel"]}).status == 200
+
+
+@pytest.mark.parametrize("raw", [b"", b"{", b"[]", b"[" * 100_000, b"\xff"])
+def test_what_is_not_a_document_is_400(server: Wire, raw: bytes) -> None:
+    answer = call(server, "PUT", CAMPAIGN, raw)
+    assert answer.status == 400 and answer.json["errors"]
+
+
+def test_ids_media_types_and_sizes(server: Wire) -> None:
+    for bad in ("Summer", "a%20b", "%2e%2e", "-a", "a" * 65, "a%00", "%C3%A9"):
+        assert call(server, "PUT", f"/v1/advertisers/{bad}", {"currency": "EUR"}).status == 400, bad
+        assert call(server, "GET", f"/v1/advertisers/{bad}").status == 404, bad
+    assert call(server, "PUT", CAMPAIGN, b"a: 1", content_type="application/yaml").status == 415
+    head = f"PUT {CAMPAIGN} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer adk_op\r\ncontent-length: "
+    received = server.raw(f"{head}{limits.MANAGEMENT_BYTES + 1}\r\n\r\n".encode(), timeout=1)
+    assert received.startswith(b"HTTP/1.1 413")
+
+
+def test_a_stranger_s_body_is_not_read(server: Wire) -> None:
+    head = f"PUT {CAMPAIGN} HTTP/1.1\r\nhost: x\r\ncontent-length: {limits.MANAGEMENT_BYTES}\r\n\r\n"
+    assert server.raw(head.encode(), timeout=1).startswith(b"HTTP/1.1 401")
+
+
+def test_collections_are_paged(server: Wire) -> None:
+    fill(server)
+    for name in "abcde":
+        call(server, "PUT", f"/v1/advertisers/acme/campaigns/{name}", {**SUMMER, "campaign": name})
+    seen, after = [], ""
+    while True:
+        query = f"?limit=2&after={after}" if after else "?limit=2"
+        answer = call(server, "GET", f"/v1/advertisers/acme/campaigns{query}", key="adk_acme")
+        seen += [item["campaign"] for item in answer.json["items"]]
+        after = answer.json["next"]
+        if after is None:
+            break
+    assert seen == ["a", "b", "c", "d", "e", "summer"]
+    assert [item["advertiser"] for item in call(server, "GET", "/v1/advertisers").json["items"]] == ["acme"]
+    mine = call(server, "GET", "/v1/advertisers", key="adk_acme")
+    assert [item["advertiser"] for item in mine.json["items"]] == ["acme"]
+    assert call(server, "GET", "/v1/publishers", key="adk_acme").json["items"] == []
+    for limit in ("0", "1001", "-1", "x", "1e3", "٣"):
+        path = f"/v1/advertisers/acme/campaigns?limit={limit}"
+        assert server.ask("GET", _quoted(path), None, {"authorization": "Bearer adk_op"}).status == 400
+
+
+def test_delivery(server: Wire) -> None:
+    answer = call(server, "GET", CAMPAIGN + "/delivery", key="adk_acme")
+    assert (answer.status, answer.json["campaign"]) == (200, "acme/summer")
+    assert call(server, "GET", "/v1/advertisers/acme/campaigns/none/delivery", key="adk_acme").status == 404
+
+
+def test_what_is_reserved_says_that_it_is_not_built_yet(server: Wire) -> None:
+    fill(server)
+    assert "not built yet" in call(server, "PATCH", CAMPAIGN, {}).json["detail"]
+    assert call(server, "PATCH", CAMPAIGN, {}).status == 405
+    for method, path in (
+        ("POST", CAMPAIGN + ":pause"),
+        ("GET", CAMPAIGN + ":pause"),
+        ("POST", "/v1/advertisers/acme/campaigns:bulk"),
+        ("POST", CAMPAIGN + "/line-items/a:pause"),
+        ("POST", "/v1/advertisers/acme/audiences/fans/members"),
+        ("GET", "/v1/reports/delivery"),
+        ("GET", "/v1/statements/acme"),
+        ("POST", "/v1/conversions"),
+        ("POST", "/v1/keys"),
+        ("POST", "/v1/forecast"),
+        ("POST", "/openrtb2/auction"),
+    ):
+        answer = call(server, method, path, {} if method == "POST" else None)
+        assert answer.status in (404, 405) and "not built yet" in answer.json["detail"], path
+        assert answer.headers["x-request-id"]
+
+
+def _quoted(path: str) -> str:
+    from urllib.parse import quote
+
+    return quote(path, safe="/?=&")

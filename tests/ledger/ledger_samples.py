@@ -1,0 +1,129 @@
+"""Records to build journals by hand."""
+
+from contextlib import closing
+from pathlib import Path
+
+import msgspec
+
+from adserver.domain import ids
+from adserver.domain.books import Position
+from adserver.domain.decision import Ad, Decision, EventKind, FeedPage, Slot, event_id
+from adserver.domain.records import (
+    BudgetTerms,
+    CapTerms,
+    Decided,
+    LineItemTerms,
+    Personal,
+    PlacementTerms,
+    Record,
+    Recorded,
+    Status,
+    Unbilled,
+)
+from adserver.ledger.reader import Reader
+
+NOW_MS = 1_800_000_000_000
+DAY = NOW_MS // 86_400_000
+PRICE = 4_200_000
+EXPIRES_AFTER_MS = 900_000
+
+
+def terms(
+    serial: int = 1,
+    budgets: tuple[BudgetTerms, ...] = (),
+    caps: tuple[CapTerms, ...] = (),
+    at_ms: int = NOW_MS,
+    revision: int = 1,
+    model: str = "cpm",
+    campaign: int = 10,
+    advertiser: int = 20,
+) -> LineItemTerms:
+    return LineItemTerms(
+        at_ms, revision, serial, f"acme/summer/item-{serial}", campaign, advertiser, "EUR", "UTC", model,
+        PRICE, caps, budgets, ((100 + serial, 200 + serial),),
+    )  # fmt: skip
+
+
+def budget(account: str, limit_nanos: int, period: str = "lifetime") -> BudgetTerms:
+    return BudgetTerms(account, period, limit_nanos, "UTC")
+
+
+def placement(serial: int = 7, publisher: int = 3, **policy: int) -> PlacementTerms:
+    plain = PlacementTerms(NOW_MS, 1, serial, f"lumen/place-{serial}", publisher, "EUR")
+    return msgspec.structs.replace(plain, **policy)
+
+
+def request(number: int, at_ms: int = NOW_MS) -> bytes:
+    return ids.mint(at_ms, number, 0)
+
+
+def person(number: int = 1, session: int | None = None) -> Personal:
+    name = number.to_bytes(16, "big")
+    return Personal(bytes(7) + b"s", name, name if session is None else session.to_bytes(16, "big"))
+
+
+def decided(
+    request_id: bytes,
+    line_items: tuple[int, ...] = (1,),
+    place: int = 7,
+    mode: int = 0,
+    price: int = PRICE,
+) -> Decided:
+    ads = tuple(Ad(index, item, 100 + item, price, price, price) for index, item in enumerate(line_items, 1))
+    slot = Slot(place, f"place-{place}", ads, expires_ms=ids.minted_ms(request_id) + EXPIRES_AFTER_MS)
+    return Decided(Decision(request_id, 1, 3, (slot,), mode))
+
+
+def page(
+    request_id: bytes,
+    number: int,
+    start: int,
+    items: int,
+    ads: tuple[tuple[int, int], ...],
+    account: bytes = b"account-account-",
+    continued: bool = False,
+    place: int = 7,
+) -> Decided:
+    """``ads``: (position, line item)."""
+    shown = tuple(
+        Ad(index, item, 100 + item, PRICE, PRICE, PRICE, position)
+        for index, (position, item) in enumerate(ads, 1)
+    )
+    feed = FeedPage(
+        account, "main", number, start, start + items, items - len(ads), len(ads), continued=continued
+    )
+    expires_ms = ids.minted_ms(request_id) + EXPIRES_AFTER_MS
+    slot = Slot(place, f"place-{place}", shown, expires_ms=expires_ms, feed=feed)
+    return Decided(Decision(request_id, 1, 3, (slot,)))
+
+
+def recorded(
+    request_id: bytes,
+    index: int = 1,
+    kind: EventKind = EventKind.IMPRESSION,
+    status: Status = Status.ACCEPTED,
+    line_item: int = 1,
+    billed: int | None = None,
+    after_ms: int = 1000,
+    test: bool = False,
+    place: int = 7,
+    unbilled: Unbilled | None = None,
+    free: int = 0,
+) -> Recorded:
+    """An event as the event service would record it under CPM."""
+    if billed is None:
+        accepted = status == Status.ACCEPTED and kind == EventKind.IMPRESSION and not test and not unbilled
+        billed = PRICE if accepted else 0
+    at_ms = ids.minted_ms(request_id)
+    return Recorded(
+        event_id(request_id, index), int(kind), int(status), at_ms + after_ms, line_item, 100 + line_item,
+        place, billed, int(unbilled or Unbilled.NONE), at_ms // 86_400_000, "", free, test,
+    )  # fmt: skip
+
+
+def contents(
+    directory: Path, start: Position | None = None, until: Position | None = None
+) -> list[tuple[Position, Record, Personal | None]]:
+    """What a fresh reader finds."""
+    with closing(Reader(directory)) as reader:
+        return list(reader.read(start or Position(), until))
