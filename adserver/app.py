@@ -4,28 +4,37 @@ import asyncio
 import gc
 import os
 import secrets as chance
+import signal
+import socket
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import uvicorn
+from maxminddb import InvalidDatabaseError
 
 from adserver.api import asgi
 from adserver.api.ports import Services
 from adserver.catalog import documents, folder
 from adserver.catalog import secrets as catalog_secrets
 from adserver.catalog.keys import Key, Keys
+from adserver.catalog.secrets import BadSecrets
 from adserver.catalog.store import Store
+from adserver.catalog.tables import Unusable
 from adserver.clock import Clock, WallClock
 from adserver.domain.books import Position
+from adserver.domain.changes import Conflict, Invalid
 from adserver.engine import localtime
 from adserver.geography import MaxMindFile
 from adserver.ledger.budgets import Budgets
+from adserver.ledger.disk import JournalBusy
 from adserver.ledger.journal import Journal
 from adserver.ledger.ledger import Ledger
 from adserver.ledger.poster import Poster
 from adserver.ledger.reader import Reader
+from adserver.ledger.segments import Damage
 from adserver.services.answer import AdServer
 from adserver.services.deciding import Kept
 from adserver.services.delivery import Delivery
@@ -122,8 +131,9 @@ class App:
             return Position()
 
     def _load_books(self) -> None:
-        today = self.clock() // _DAY_MS
-        self.budgets.load(self.ledger.totals(), self.ledger.billed_accounts(today - _DAYS_KEPT))
+        self._today = self.clock() // _DAY_MS
+        billed = self.ledger.billed_accounts(self._today - _DAYS_KEPT)
+        self.budgets.load(self.ledger.totals(), billed)
 
     # -- composing ---------------------------------------------------------------------------------
 
@@ -240,7 +250,10 @@ class App:
     async def _sweep(self) -> None:
         now_ms = self.clock()
         self.hot.sweep(now_ms)
-        self.budgets.forget_days(now_ms // _DAY_MS - _DAYS_KEPT)
+        today = now_ms // _DAY_MS
+        if today != self._today:
+            self._today = today
+            self.budgets.forget_days(today - _DAYS_KEPT)
         serving = self.world.serving
         for position in list(serving.live.cleared):
             serving.live.set(position)
@@ -307,9 +320,42 @@ def server_of(app: Callable[..., Any], settings: Settings) -> uvicorn.Server:
     return uvicorn.Server(config)
 
 
+class CannotServe(Exception):
+    """The server cannot start; the message says why and is for the operator."""
+
+
+def bind(settings: Settings) -> tuple[socket.socket, Settings]:
+    """Take the port before anything is opened: a port in use is found out at once, and port 0 becomes a
+    number that URLs can name. Raises CannotServe."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((settings.host, settings.port))
+    except OSError as error:
+        listening.close()
+        raise CannotServe(f"{settings.host}:{settings.port} cannot be used: {error.strerror}") from error
+    return listening, msgspec.structs.replace(settings, port=listening.getsockname()[1])
+
+
+def open_app(settings: Settings, extra: tuple[Any, ...] = ()) -> App:
+    """Raises CannotServe for what an operator can mend."""
+    try:
+        return App(settings, extra=extra)
+    except _MENDABLE as error:
+        raise CannotServe(str(error)) from error
+
+
+_MENDABLE = (JournalBusy, Damage, BadSecrets, Unusable, Invalid, Conflict, OSError, InvalidDatabaseError)
+
+
 def serve(settings: Settings) -> None:
-    """Serve until told to stop (SIGINT, SIGTERM)."""
+    """Serve until told to stop (SIGINT, SIGTERM). Raises CannotServe."""
     logs.configure(settings.log_level)
-    app = App(settings)
+    listening, settings = bind(settings)
+    app = open_app(settings)
     app.log.info("serving", url=public_url(settings), revision=app.world.snapshot.revision)
-    server_of(app, settings).run()
+    # uvicorn ends gracefully on these and then raises them again, which would end the process by signal.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)
+    server_of(app, settings).run(sockets=[listening])

@@ -117,10 +117,13 @@ def serve(
     )  # fmt: skip
     if settings.campaigns is not None:
         _folder(settings.campaigns)
+    from adserver.app import CannotServe
     from adserver.app import serve as run
 
-    code = run(settings)
-    raise typer.Exit(code if isinstance(code, int) else 0)
+    try:
+        run(settings)
+    except CannotServe as error:
+        raise Wrong(str(error)) from error
 
 
 @app.command()

@@ -90,17 +90,17 @@ def _from_environ(environ: Mapping[str, str], problems: list[str]) -> _Found:
             continue
         if name in _READERS or name in _RESERVED:
             found[name] = (value, f"in {variable}")
-        elif _close(name):
+        elif _close(name, 0.8):
             problems.append(f"{variable}: unknown setting{_meant(name)}")
     return found
 
 
-def _close(name: str) -> list[str]:
-    return get_close_matches(name, [*_READERS, *_RESERVED], n=1, cutoff=0.8)
+def _close(name: str, cutoff: float) -> list[str]:
+    return get_close_matches(name, [*_READERS, *_RESERVED], n=1, cutoff=cutoff)
 
 
 def _meant(name: str) -> str:
-    close = _close(name)
+    close = _close(name, 0.6)
     return f", did you mean {close[0]}?" if close else f"; known are {', '.join(_READERS)}"
 
 

@@ -34,7 +34,6 @@ FLAG_GDPR_NO: Final = 4
 FLAG_GDPR_YES: Final = 8
 FLAG_SUBJECT: Final = 16
 _MODEL_SHIFT: Final = 6
-MODELS: Final = ("cpm", "vcpm", "cpc")
 
 _BODY: Final = struct.Struct(">16sIIIBHHQB16s")
 _SPELLING: Final = re.compile(r"[A-Za-z0-9_-]{100}\Z", re.ASCII)
@@ -48,7 +47,8 @@ class BadToken(ValueError):
 
 class Token(Struct, frozen=True):
     """What an ad's URLs say. ``render_s``: seconds from the decision to ``expires_at``; ``day``: the
-    decision's day in the campaign's time zone (days since the epoch); ``model`` indexes ``MODELS``."""
+    decision's day in the campaign's time zone (days since the epoch); ``model`` numbers
+    ``campaign.MODELS``."""
 
     event_id: bytes
     line_item: int

@@ -72,7 +72,7 @@ def hot_routes(services: Services, peers: Peers, ticks: Callable[[], float] = pe
 
 _DECISION: Final = {200: DecisionAnswer, 409: "a feed page ahead of the next: see `expected_page`"}
 _RESULTS: Final = {200: Results, 503: "no room to record them, try again"}
-_BID: Final = {200: dict[str, Any], 204: "no bid"}
+_BID: Final = {200: dict[str, Any], 204: "no bid", 400: None}
 
 
 class Application:

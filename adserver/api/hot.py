@@ -21,9 +21,9 @@ TRACKING_METHODS: Final = ("GET", "HEAD", "POST")
 
 class HotRoute(Struct, frozen=True):
     """``name`` is the metric's label and the path template of the documentation, which is made of
-    ``summary``, ``request`` (the body's type) and ``answers`` (status -> type, or a text). ``limit``: the
-    body's bound in bytes; 0: the body is not read at all. Exactly one of ``now`` and ``later`` is there.
-    ``unbuilt``: what a 405 says of a method that the contract reserves."""
+    ``summary``, ``request`` (the body's type) and ``answers`` (status -> type, a text, or None: no
+    body). ``limit``: the body's bound in bytes; 0: the body is not read at all. Exactly one of ``now``
+    and ``later`` is there. ``unbuilt``: what a 405 says of a method that the contract reserves."""
 
     name: str
     methods: tuple[str, ...]

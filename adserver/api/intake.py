@@ -9,7 +9,10 @@ from adserver.services.refusals import Refused
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 _DRAIN_BYTES: Final = 1 << 20
-"""A refused body that is longer by this much is not read to its end: the connection is closed instead."""
+"""An unread body longer than this is not waited for: the connection is closed instead."""
+
+_UNREAD: Final = frozenset((401, 405, 413))
+"""What is answered before a body was read to its end."""
 
 
 class Disconnected(Exception):
@@ -40,7 +43,12 @@ def too_large(limit: int) -> Refused:
     return Refused(413, f"a body here has at most {limit} bytes")
 
 
-def closes(head: Head, limit: int) -> bool:
-    """Whether the connection ends with a 413: what is yet to come is long, or its length is unknown."""
+def closes(head: Head, limit: int, status: int) -> bool:
+    """Whether the connection ends with this answer: a body was left unread, and what is yet to come of it
+    is long or of unknown length."""
+    if limit and status not in _UNREAD:
+        return False
     declared = declared_length(head)
-    return declared is None or declared > limit + _DRAIN_BYTES
+    if declared is None:
+        return head.header(b"transfer-encoding") is not None
+    return declared > limit + _DRAIN_BYTES

@@ -118,6 +118,8 @@ def _operation(one: Described, schemas: _Schemas) -> dict[str, Any]:
 def _answer(one: Described, status: int, said: Any, schemas: _Schemas) -> dict[str, Any]:
     phrase = HTTPStatus(status).phrase
     description = said if isinstance(said, str) else phrase
+    if said is None:
+        return {"description": description}
     if status >= 400:
         return {
             "description": description,

@@ -72,14 +72,14 @@ class Guard:
             reply = await act
         except Refused as refused:
             reply = refusal(refused)
-            if refused.status == 413 and closes(head, limit):
-                reply.headers = (*reply.headers, (b"connection", b"close"))
         except Disconnected:
             raise
         # The last resort: a fault of ours in one request must not become everybody's.
         except Exception as error:
             self._log.failure("a request failed", error, route=name, request_id=request_id)
             reply = problem(500)
+        if closes(head, limit, reply.status):
+            reply.headers = (*reply.headers, (b"connection", b"close"))
         self.note(name, reply.status, request_id)
         return reply
 

@@ -87,6 +87,8 @@ class Fields:
         if len(self._asked) >= len(self._values) and self._asked.issuperset(self._values):
             return
         for name in self._values:
+            if self.findings.full:
+                return
             if name not in self._asked:
                 hint = suggestion(name, self._asked) or f"; known are {', '.join(sorted(self._asked))}"
                 self.add(shown(name)[1:-1], f"unknown field{hint}")

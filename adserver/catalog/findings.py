@@ -3,10 +3,14 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+from adserver.domain import limits
 from adserver.domain.changes import Problem
 
 _SHOWN: int = 12
 """Longer lists of what is allowed are cut: a message is read by a person."""
+
+_COMPARED: int = 200
+"""Comparing texts costs the product of their lengths; nobody misspells a longer one."""
 
 
 class Findings:
@@ -15,8 +19,15 @@ class Findings:
     def __init__(self) -> None:
         self.problems: list[Problem] = []
 
+    @property
+    def full(self) -> bool:
+        return len(self.problems) > limits.PROBLEMS_PER_DOCUMENT
+
     def add(self, path: str, message: str) -> None:
-        self.problems.append(Problem(path, message))
+        if len(self.problems) < limits.PROBLEMS_PER_DOCUMENT:
+            self.problems.append(Problem(path, message))
+        elif not self.full:
+            self.problems.append(Problem("", "there are more problems; these are the first"))
 
 
 def join(path: str, name: str) -> str:
@@ -26,6 +37,8 @@ def join(path: str, name: str) -> str:
 
 def suggestion(given: str, known: Iterable[str]) -> str:
     """``; did you mean "x"?`` where one of ``known`` is close, else nothing."""
+    if len(given) > _COMPARED:
+        return ""
     close = get_close_matches(given, list(known), n=1, cutoff=0.6)
     return f'; did you mean "{close[0]}"?' if close else ""
 

@@ -67,7 +67,7 @@ def _entries(root: Path, folder: Path, problems: list[Problem]) -> list[Path]:
 
 def _is_document(path: Path) -> bool:
     """By its name; whether it can be read is seen, and said, when it is."""
-    return path.suffix in SUFFIXES and not path.name.startswith(".") and not os.path.isdir(path)  # noqa: PTH112
+    return path.suffix in SUFFIXES and not path.name.startswith(".") and not os.path.isdir(path)  # noqa: PTH112 - as above
 
 
 class _Reading:

@@ -181,8 +181,12 @@ def read_audience(fields: Fields, kept: bool) -> tuple[Audience, tuple[str, ...]
     users = None
     if kept:
         fields.take("members")
-    elif fields.present("users"):
-        users = _users(fields)
+    else:
+        users = _users(fields) if fields.present("users") else None
+        if fields.present("members"):
+            fields.add("members", "is counted by the server; leave it out, or name the users")
+        if fields.present("members_file"):
+            fields.add("members_file", "stands in files only; name the users")
     fields.done()
     return audience, users
 

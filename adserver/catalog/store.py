@@ -132,11 +132,11 @@ class Store:
         object brings it back under its serial.
         Raises Invalid (every problem), Mismatch (``if_match`` is the etag the caller believes in, ``*`` for
         any; ``if_none_match``: there must be none) or Conflict."""
+        drafts, problems = read(kind, full_id, self._owned(kind, full_id, body))
+        if problems:
+            raise Invalid(problems)
         with self._writing() as (connection, outcomes):
             self._check_state((kind, full_id), if_match, if_none_match)
-            drafts, problems = read(kind, full_id, self._owned(kind, full_id, body))
-            if problems:
-                raise Invalid(problems)
             dropped = self._dropped(kind, full_id, body, drafts)
             try:
                 outcomes += self._acceptance(connection).accept(drafts, dropped)
@@ -250,7 +250,9 @@ class Store:
         if kind != "audience" or "advertiser" in body or "publisher" in body:
             return body
         owner = full_id.partition("/")[0]
-        return body | {"publisher" if ("publisher", owner) in self._shelf.held else "advertiser": owner}
+        with self._reading():
+            is_publisher = ("publisher", owner) in self._shelf.held
+        return body | {"publisher" if is_publisher else "advertiser": owner}
 
     def _dropped(self, kind: Kind, full_id: str, body: dict[str, object], drafts: Drafts) -> Keys:
         if kind != "publisher" or "placements" not in body:

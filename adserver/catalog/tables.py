@@ -127,6 +127,8 @@ def open_file(path: Path) -> Engine:
     event.listen(engine, "connect", _prepare)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        # Pseudonyms and hashes of keys: nobody else's business. SQLite's other files follow this one's mode.
+        path.touch(0o600)
         _create(engine, path)
     except OSError as error:
         raise Unusable(f"{path} cannot be used: {error.strerror}") from error

@@ -11,11 +11,13 @@ from msgspec import Struct
 
 from adserver.catalog.drafts import Draft, Key
 from adserver.catalog.findings import shown, suggestion
+from adserver.domain import limits
 from adserver.domain.campaign import Advertiser, Campaign
 from adserver.domain.changes import Kind, Problem
 from adserver.domain.inventory import Audience
 
-_SUGGESTIONS: Final = 50
+_COMPARED: Final = 2000
+_SUGGESTIONS: Final = 20
 """Looking for close names is slow; a document with more dangling references has another problem."""
 
 
@@ -43,10 +45,20 @@ class Examination:
                 self._campaign(draft)
             elif draft.kind in ("audience", "placement"):
                 self._owner(draft)
-            elif draft.kind == "advertiser" and ("publisher", draft.full_id) in self._held:
-                message = f"{shown(draft.full_id)} is a publisher; advertisers and publishers share their ids"
-                self._add(draft, "advertiser", message)
+            else:
+                self._one_kind_of_owner(draft)
         return self.problems
+
+    def _one_kind_of_owner(self, draft: Draft) -> None:
+        """Advertisers and publishers share their ids, archived ones included. Said once of a pair."""
+        other: Kind = "publisher" if draft.kind == "advertiser" else "advertiser"
+        found = self._held.get((other, draft.full_id))
+        if found is not None and (found.archived or draft.kind == "publisher"):
+            article = "an" if other == "advertiser" else "a"
+            message = (
+                f"{shown(draft.full_id)} is {article} {other}; advertisers and publishers share their ids"
+            )
+            self._add(draft, draft.kind, message)
 
     def _campaign(self, draft: Draft) -> None:
         campaign = draft.subject
@@ -92,11 +104,19 @@ class Examination:
         if key not in self._suggestions:
             if len(self._suggestions) >= _SUGGESTIONS:
                 return ""
-            names = [name for held, name in self._held if held == kind]
-            self._suggestions[key] = suggestion(full_id, names)
+            self._suggestions[key] = suggestion(full_id, self._names(kind, full_id))
         return self._suggestions[key]
 
+    def _names(self, kind: Kind, full_id: str) -> list[str]:
+        """What may have been meant: the same owner's things, or else the first of all."""
+        names = [name for held, name in self._held if held == kind]
+        prefix = full_id.partition("/")[0] + "/"
+        own = [name for name in names if name.startswith(prefix)]
+        return (own or names)[:_COMPARED]
+
     def _add(self, draft: Draft, path: str, message: str) -> None:
+        if len(self.problems) >= limits.PROBLEMS_PER_DOCUMENT:
+            return
         where = f"{draft.path}.{path}" if draft.path else path
         self.problems.append(Problem(where, message, f"{draft.kind} {draft.full_id}"))
 

@@ -44,6 +44,10 @@ class Slate(Protocol[C]):
         """Candidates not ruled out yet, in serving order, for what is open now."""
         ...
 
+    def limited(self) -> None:
+        """This person has as many exposures outstanding as anybody may have: nothing more is taken."""
+        ...
+
     def capped(self, candidate: C, cap: BoundCap) -> None:
         """This candidate is out for the rest of the request: a cap is full."""
         ...

@@ -42,15 +42,17 @@ class EventKind(IntEnum):
 class Ad(Struct, frozen=True, array_like=True):
     """One winner. ``index`` numbers the ads of a request from 1; ``price_nanos`` is what the billable
     event costs (per impression, viewable impression or click); ``hold_nanos`` what was reserved for it;
-    ``clearing_micros`` the price in the pricing model's own unit; ``position`` is the feed's, else -1."""
+    ``rate_micros`` what the line item asked, in its pricing model's unit; ``model`` numbers the model
+    (``campaign.MODELS``): both as they were decided. ``position`` is the feed's, else -1."""
 
     index: int
     line_item: int
     creative: int
     price_nanos: int
     hold_nanos: int
-    clearing_micros: int
+    rate_micros: int
     position: int = -1
+    model: int = 0
 
 
 class FeedPage(Struct, frozen=True, array_like=True):

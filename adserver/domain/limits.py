@@ -22,6 +22,8 @@ RECEIPTS_PER_VERIFICATION: Final = 10_000
 FEED_HULL_POINTS: Final = 32
 """Corners kept of an account's ads (``feeds._hull``); with more, the window rule becomes stricter."""
 TMAX_MS: Final = 10_000
+OUTSTANDING_PER_PERSON: Final = 1000
+"""Ads a person may have reserved and not rendered: more is somebody emptying budgets, not reading."""
 REPEAT_WINDOW_MS: Final = 60_000
 """How long a request id is answered again with the same answer."""
 
@@ -33,6 +35,14 @@ RECEIPTS_BYTES: Final = 4 * 1024 * 1024
 """Body of a receipt verification."""
 AUCTION_BYTES: Final = 256 * 1024
 """Body of an OpenRTB bid request."""
+BID_RENDER_MS: Final = 60_000
+"""How long a bid holds what it reserved, unless the exchange says less."""
+SIZES_PER_IMP: Final = 50
+PIXELS_MAX: Final = 16_384
+"""A side of an ad; anything longer is no size."""
+ASSETS_PER_NATIVE: Final = 100
+BID_FLOOR_MICROS_MAX: Final = 10**13
+"""Ten million a thousand: nobody bids above."""
 RENDER_WITHIN_MS_MAX: Final = 24 * 3600_000
 RENDER_WITHIN_MS: Final = 15 * 60_000
 RENDER_WITHIN_LONG_MS: Final = 30 * 60_000
@@ -51,6 +61,8 @@ CAPS_PER_LINE_ITEM: Final = 8
 TRACKERS_PER_CREATIVE: Final = 20
 WEIGHT_MAX: Final = 1_000_000
 LABELS_PER_OBJECT: Final = 100
+PROBLEMS_PER_DOCUMENT: Final = 1000
+"""Of a document with more problems these many are named."""
 PLACEMENTS_PER_PUBLISHER: Final = 10_000
 FEED_RULE_MAX: Final = 10_000
 """The most items a rule of a feed policy may speak of."""

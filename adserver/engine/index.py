@@ -23,6 +23,9 @@ from adserver.domain.targeting import Clause
 
 CHUNK: Final = 4096
 
+_KEPT_VALUES: Final = 2
+_KEPT_SELECTORS: Final = 1024
+
 Postings = dict[str, dict[int, int]]
 """value -> chunk number -> bits."""
 
@@ -30,9 +33,10 @@ Postings = dict[str, dict[int, int]]
 class Dimension:
     """One targeting dimension over all positions."""
 
-    __slots__ = ("exclude", "include", "open", "required", "wildcard")
+    __slots__ = ("_kept", "exclude", "include", "open", "required", "wildcard")
 
     def __init__(self, size: int) -> None:
+        self._kept: dict[tuple[str, ...], Selector] = {}
         full = [(1 << min(CHUNK, size - start)) - 1 for start in range(0, size, CHUNK)]
         self.wildcard = full
         self.open = list(full)
@@ -50,46 +54,50 @@ class Dimension:
             _post(self.required, clause.all[:1], chunk, bit)
         _post(self.exclude, clause.none, chunk, bit)
 
-    def selector(self, values: Sequence[str]) -> "Selector":
-        return Selector(
-            self.wildcard,
-            [postings for value in values if (postings := self.include.get(value))],
-            [postings for value in values if (postings := self.exclude.get(value))],
-            self.open if self.required else None,
-            [postings for value in values if (postings := self.required.get(value))],
-        )
+    def selector(self, values: tuple[str, ...]) -> "Selector":
+        """Of one request's values. Those of few values (most requests have the same countries, devices,
+        hours) are kept, and with them the masks already made."""
+        kept = self._kept.get(values)
+        if kept is None:
+            kept = Selector(self, values)
+            if len(values) <= _KEPT_VALUES:
+                if len(self._kept) >= _KEPT_SELECTORS:
+                    self._kept.clear()
+                self._kept[values] = kept
+        return kept
 
 
 class Selector:
-    """A dimension narrowed to one request's values; ``mask`` gives the positions of a chunk that pass."""
+    """A dimension narrowed to some values."""
 
-    __slots__ = ("exclude", "include", "open", "required", "wildcard")
+    __slots__ = ("_dimension", "_exclude", "_include", "_masks", "_required")
 
-    def __init__(
-        self,
-        wildcard: list[int],
-        include: list[dict[int, int]],
-        exclude: list[dict[int, int]],
-        open_: list[int] | None,
-        required: list[dict[int, int]],
-    ) -> None:
-        self.wildcard, self.include, self.exclude = wildcard, include, exclude
-        self.open, self.required = open_, required
+    def __init__(self, dimension: Dimension, values: tuple[str, ...]) -> None:
+        self._dimension = dimension
+        self._include = _of(dimension.include, values)
+        self._exclude = _of(dimension.exclude, values)
+        self._required = _of(dimension.required, values)
+        self._masks: dict[int, int] = {}
 
-    def narrow(self, bits: int, chunk: int) -> int:
-        """``bits`` without the positions of this chunk that the dimension rules out."""
-        mask = self.wildcard[chunk]
-        for postings in self.include:
+    def mask(self, chunk: int) -> int:
+        """The positions of a chunk that pass."""
+        mask = self._masks.get(chunk)
+        if mask is None:
+            mask = self._masks[chunk] = self._make(chunk)
+        return mask
+
+    def _make(self, chunk: int) -> int:
+        mask = self._dimension.wildcard[chunk]
+        for postings in self._include:
             mask |= postings.get(chunk, 0)
-        bits &= mask
-        for postings in self.exclude:
-            bits &= ~postings.get(chunk, 0)
-        if self.open is not None:
-            mask = self.open[chunk]
-            for postings in self.required:
-                mask |= postings.get(chunk, 0)
-            bits &= mask
-        return bits
+        for postings in self._exclude:
+            mask &= ~postings.get(chunk, 0)
+        if self._dimension.required:
+            required = self._dimension.open[chunk]
+            for postings in self._required:
+                required |= postings.get(chunk, 0)
+            mask &= required
+        return mask
 
 
 class Index:
@@ -128,12 +136,16 @@ class Index:
             for selector in selectors:
                 if not bits:
                     break
-                bits = selector.narrow(bits, chunk)
+                bits &= selector.mask(chunk)
             base = chunk * CHUNK - 1
             while bits:
                 low = bits & -bits
                 bits ^= low
                 yield base + low.bit_length()
+
+
+def _of(postings: Postings, values: Iterable[str]) -> list[dict[int, int]]:
+    return [found for value in values if (found := postings.get(value))]
 
 
 def _post(postings: Postings, values: Iterable[str], chunk: int, bit: int) -> None:

@@ -40,12 +40,14 @@ class Account(Struct):
 
 
 class Hold(Struct, array_like=True):
-    """What an exposure reserves, in which accounts, until when."""
+    """What an exposure reserves, in which accounts, until when. ``rendered``: its impression came, while
+    the click or viewable impression it reserves for is still to come."""
 
     line_item: int
     amount_nanos: int
     accounts: tuple[tuple[str, int], ...]
     until_ms: int
+    rendered: bool = False
 
 
 class Bound(Struct):
@@ -54,6 +56,9 @@ class Bound(Struct):
     terms: LineItemTerms
     totals: LineItemTotals
     outstanding: int = 0
+    day: int | None = None
+    keys: tuple[tuple[str, int], ...] = ()
+    accounts: tuple[Account, ...] = ()
 
 
 LIFETIME = -1
@@ -77,7 +82,7 @@ class Budgets:
             if known is None:
                 self._bound[item.serial] = Bound(item, LineItemTotals(item.serial))
             else:
-                known.terms = item
+                known.terms, known.day = item, None
 
     def bind(self, terms: Iterable[LineItemTerms]) -> None:
         """Take over the limits now in force. Budgets that the catalogue no longer names stop binding;
@@ -109,7 +114,7 @@ class Budgets:
         return line_item in self._bound
 
     def totals(self, line_item: int) -> tuple[LineItemTotals, int] | None:
-        """(what was counted so far, exposures whose holds are outstanding)."""
+        """(what was counted so far, ads reserved and not yet rendered)."""
         bound = self._bound.get(line_item)
         return None if bound is None else (bound.totals, bound.outstanding)
 
@@ -123,7 +128,11 @@ class Budgets:
         bound = self._bound.get(line_item)
         if bound is None:
             return False
-        return all(self._account(*key).has(amount_nanos) for key in self._keys(bound.terms, now_ms))
+        for account in self._bound_by(bound, now_ms):
+            limit = account.limit_nanos
+            if limit is not None and account.billed_nanos + account.held_nanos + amount_nanos > limit:
+                return False
+        return True
 
     def reserve(
         self, event_id: bytes, line_item: int, amount_nanos: int, now_ms: int, expires_ms: int
@@ -157,8 +166,16 @@ class Budgets:
             return False
         for key in hold.accounts:
             self._account(*key).held_nanos -= hold.amount_nanos
-        self._bound[hold.line_item].outstanding -= 1
+        self._bound[hold.line_item].outstanding -= not hold.rendered
         return True
+
+    def rendered(self, event_id: bytes) -> None:
+        """The impression came and did not cost anything by itself: the ad is no longer outstanding, its
+        hold stays for the click or the viewable impression."""
+        hold = self._holds.get(event_id)
+        if hold is not None and not hold.rendered:
+            hold.rendered = True
+            self._bound[hold.line_item].outstanding -= 1
 
     def affords(self, event_id: bytes, line_item: int, price_nanos: int, decided_ms: int) -> bool:
         """Whether an event can be billed: its own hold and what is free suffice in every account of the
@@ -167,19 +184,17 @@ class Budgets:
         if bound is None:
             return False
         hold = self._holds.get(event_id)
-        own = set(hold.accounts) if hold else set()
-        return all(
-            self._account(*key).has(price_nanos - (hold.amount_nanos if hold and key in own else 0))
-            for key in self._keys(bound.terms, decided_ms)
-        )
+        beyond = price_nanos - (hold.amount_nanos if hold is not None else 0)
+        # What was reserved is good, even if the budget was lowered since.
+        return beyond <= 0 or all(account.has(beyond) for account in self._bound_by(bound, decided_ms))
 
     def bill(self, line_item: int, price_nanos: int, decided_ms: int) -> None:
         """Add to every account what was billed (decided above, or read back from the journal)."""
         bound = self._bound.get(line_item)
         if bound is None:
             return
-        for key in self._keys(bound.terms, decided_ms):
-            self._account(*key).billed_nanos += price_nanos
+        for account in self._bound_by(bound, decided_ms):
+            account.billed_nanos += price_nanos
         bound.totals.billed_nanos += price_nanos
 
     def sweep(self, now_ms: int) -> None:
@@ -195,9 +210,12 @@ class Budgets:
         bound = self._bound.get(line_item)
         if bound is None:
             return None
-        accounts = [self._account(*key) for key in self._keys(bound.terms, now_ms)]
         return min(
-            (a.limit_nanos - a.billed_nanos - a.held_nanos for a in accounts if a.limit_nanos is not None),
+            (
+                account.limit_nanos - account.billed_nanos - account.held_nanos
+                for account in self._bound_by(bound, now_ms)
+                if account.limit_nanos is not None
+            ),
             default=None,
         )
 
@@ -206,19 +224,23 @@ class Budgets:
         return self._account(name, LIFETIME if day is None else day)
 
     def _hold(self, event_id: bytes, bound: Bound, amount_nanos: int, now_ms: int, expires_ms: int) -> None:
-        keys = self._keys(bound.terms, now_ms)
-        for key in keys:
-            self._account(*key).held_nanos += amount_nanos
+        for account in self._bound_by(bound, now_ms):
+            account.held_nanos += amount_nanos
         until_ms = expires_ms + limits.GRACE_MS
-        self._holds[event_id] = Hold(bound.terms.serial, amount_nanos, keys, until_ms)
+        self._holds[event_id] = Hold(bound.terms.serial, amount_nanos, bound.keys, until_ms)
         heapq.heappush(self._ends, (until_ms, event_id))
         bound.outstanding += 1
 
-    def _keys(self, terms: LineItemTerms, at_ms: int) -> tuple[tuple[str, int], ...]:
+    def _bound_by(self, bound: Bound, at_ms: int) -> tuple[Account, ...]:
         """Every account an event decided at ``at_ms`` belongs to, budgeted or not: a budget given later
-        must find what was spent before. Days are the campaign's at every level, as in the ledger."""
-        day = self._day(terms.timezone, at_ms)
-        return tuple((name, period) for name in _levels(terms) for period in (LIFETIME, day))
+        must find what was spent before. Days are the campaign's at every level, as in the ledger. Kept
+        for the day last asked for, which nearly always is today; ``bound.keys`` names them."""
+        day = self._day(bound.terms.timezone, at_ms)
+        if day != bound.day:
+            bound.keys = tuple((name, period) for name in _levels(bound.terms) for period in (LIFETIME, day))
+            bound.accounts = tuple(self._account(*key) for key in bound.keys)
+            bound.day = day
+        return bound.accounts
 
     def _account(self, name: str, day: int) -> Account:
         account = self._accounts.get((name, day))
@@ -239,7 +261,7 @@ class Budgets:
         self._ends = [(hold.until_ms, event_id) for event_id, hold in self._holds.items()]
         heapq.heapify(self._ends)
         for hold in self._holds.values():
-            self._bound[hold.line_item].outstanding += 1
+            self._bound[hold.line_item].outstanding += not hold.rendered
             for key in hold.accounts:
                 self._account(*key).held_nanos += hold.amount_nanos
 
@@ -249,6 +271,9 @@ class Budgets:
             k for k, a in self._accounts.items() if LIFETIME < k[1] < before_day and not a.held_nanos
         ]:
             del self._accounts[key]
+        for bound in self._bound.values():
+            if bound.day is not None and bound.day < before_day:
+                bound.day = None
 
 
 def _levels(terms: LineItemTerms) -> tuple[str, str, str]:

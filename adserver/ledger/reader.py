@@ -132,8 +132,14 @@ class Cursor:
         rest = os.pread(self._file.fileno(), max(0, size - self.offset), self.offset)
         for at, mark in segments.later_marks(rest, self.offset, self.header.seed):
             if mark.durable > self.offset:
-                return at
+                return None if self._grown() else at
         return None
+
+    def _grown(self) -> bool:
+        """Whether there is a whole frame by now: a running writer may have finished it, and written the
+        mark too, since it was looked for. The mark came later, so a second look tells for sure."""
+        raw = os.pread(self._file.fileno(), segments.FRAME_BYTES_MAX, self.offset)
+        return isinstance(segments.parse_frame(raw, 0, self.offset, self.header.seed), Frame)
 
     def ends_cleanly(self) -> bool:
         """Whether nothing but zeros begins behind the last frame (a frame's lengths are never zero)."""

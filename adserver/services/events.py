@@ -12,6 +12,7 @@ from typing import Final, Protocol
 from adserver.clock import Clock
 from adserver.domain import ids
 from adserver.domain.books import JournalClosed, LineItemTotals
+from adserver.domain.campaign import MODELS
 from adserver.domain.caps import Counted
 from adserver.domain.decision import EventKind
 from adserver.domain.records import Personal, Recorded, Released, Status, Unbilled
@@ -24,7 +25,7 @@ from adserver.services.refusals import Refused
 from adserver.services.render import FindSold, gdpr_text
 from adserver.services.slate import exposure_counts
 from adserver.services.world import World
-from adserver.tokens import FLAG_TEST, MODELS, BadToken, Signer, Token
+from adserver.tokens import FLAG_TEST, BadToken, Signer, Token
 
 BILLABLE: Final = {"cpm": EventKind.IMPRESSION, "vcpm": EventKind.VIEWABLE, "cpc": EventKind.CLICK}
 _CAPPED_EVENT: Final = {
@@ -56,6 +57,7 @@ class Spending(Protocol):
     def affords(self, event_id: bytes, line_item: int, price_nanos: int, decided_ms: int) -> bool: ...
     def bill(self, line_item: int, price_nanos: int, decided_ms: int) -> None: ...
     def void(self, event_id: bytes) -> bool: ...
+    def rendered(self, event_id: bytes) -> None: ...
     def totals(self, line_item: int) -> tuple[LineItemTotals, int] | None: ...
 
 
@@ -171,6 +173,8 @@ class EventRecorder:
             self._budgets.void(token.event_id)
             if billed:
                 self._budgets.bill(token.line_item, billed, token.decided_ms)
+        elif kind is EventKind.IMPRESSION:
+            self._budgets.rendered(token.event_id)
         self._count(token, _COUNTED.get(kind), free)
         return Status.ACCEPTED, billed > 0
 

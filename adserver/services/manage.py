@@ -4,6 +4,7 @@ An object of somebody else's does not exist for a key: every refusal of that kin
 """
 
 import asyncio
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NoReturn, Protocol
 
@@ -14,6 +15,7 @@ from adserver.services.refusals import Refused
 PAGE: Final = 100
 PAGE_MAX: Final = 1000
 
+_AUDIENCE_MEANT: Final = re.compile(r'; did you mean "([^"/]*/[^"]*)"\?\Z')
 _OWNERS: Final = ("advertiser", "publisher")
 
 
@@ -95,7 +97,9 @@ class Manage:
         async with self._writing:
             await self._check_place(who, kind, owner_kind, full_id)
             put = self._store.put
-            stored: Stored = await asyncio.to_thread(_told, put, kind, full_id, body, if_match, if_none_match)
+            stored: Stored = await asyncio.to_thread(
+                _told, who, put, kind, full_id, body, if_match, if_none_match
+            )
         self._changed()
         return stored
 
@@ -107,7 +111,7 @@ class Manage:
         if kind in _OWNERS and who.role != "operator":
             raise Refused(403, f"a {kind} is archived by operators")
         async with self._writing:
-            gone = await asyncio.to_thread(_told, self._store.archive, kind, full_id, if_match)
+            gone = await asyncio.to_thread(_told, who, self._store.archive, kind, full_id, if_match)
         if not gone:
             _absent()
         self._changed()
@@ -190,25 +194,42 @@ def _asked(parse: Callable[[bytes], dict[str, object]], raw: bytes) -> dict[str,
         raise _invalid(error) from error
 
 
-def _told(change: Callable[..., Any], kind: Kind, full_id: str, *arguments: Any) -> Any:
+def _told(who: Who, change: Callable[..., Any], kind: Kind, full_id: str, *arguments: Any) -> Any:
     """Make a change; what the catalog refuses becomes the caller's answer."""
     try:
         return change(kind, full_id, *arguments)
     except Invalid as error:
-        raise _invalid(error, f"{kind} {full_id}") from error
+        raise _invalid(error, who, full_id) from error
     except Mismatch as error:
         raise Refused(412, str(error)) from error
     except Conflict as error:
-        raise Refused(409, str(error)) from error
+        # It may name who uses the object: other people's ids are nobody's business.
+        told = str(error) if who.role == "operator" or kind == "campaign" else f"this {kind} is in use"
+        raise Refused(409, told) from error
 
 
-def _invalid(error: Invalid, document: str = "") -> Refused:
-    errors = [(_place(problem, document), problem.message) for problem in error.problems]
+def _invalid(error: Invalid, who: Who | None = None, full_id: str = "") -> Refused:
+    errors = dict.fromkeys(_problem(problem, who, full_id) for problem in error.problems)
     return Refused(400, "the document is not valid; nothing was changed", errors)
 
 
-def _place(problem: Problem, document: str) -> str:
-    """A problem in another document (the change would break it) names that document."""
-    if problem.document in ("", document):
-        return problem.path
-    return f"{problem.document}: {problem.path}"
+def _problem(problem: Problem, who: Who | None, full_id: str) -> tuple[str, str]:
+    """(path, message). A problem in another document, which the change would break, names that document,
+    unless it is somebody else's."""
+    place = problem.document.partition(" ")[2] or problem.document
+    strange = who is not None and who.role != "operator"
+    if place in ("", full_id):
+        return problem.path, _discreet(problem.message, who) if strange else problem.message
+    if not strange or _owns(who, place):
+        return f"{problem.document}: {problem.path}", problem.message
+    return "", "somebody else's object depends on what this would change"
+
+
+def _discreet(message: str, who: Who | None) -> str:
+    """Suggestions are made from the whole catalogue; other people's audiences are none."""
+    meant = _AUDIENCE_MEANT.search(message) if message.startswith("there is no audience") else None
+    return message if meant is None or _owns(who, meant[1]) else message[: meant.start()]
+
+
+def _owns(who: Who | None, full_id: str) -> bool:
+    return who is not None and full_id.partition("/")[0] == who.owner

@@ -9,7 +9,7 @@ import orjson
 from msgspec import Struct
 
 from adserver.domain import ids
-from adserver.domain.campaign import Creative, LineItem
+from adserver.domain.campaign import MODELS, Creative, LineItem
 from adserver.domain.decision import Ad, Decision, EventKind, FeedPage, Origin, Slot, event_id
 from adserver.domain.inventory import Placement, Publisher
 from adserver.engine import localtime
@@ -20,7 +20,6 @@ from adserver.tokens import (
     FLAG_GDPR_YES,
     FLAG_PERSONALISED,
     FLAG_TEST,
-    MODELS,
     Signer,
     Token,
 )
@@ -160,7 +159,7 @@ class Renderer:
             render_s=(slot.expires_ms - decided_ms) // 1000,
             day=localtime.day(sold.timezone, decided_ms),
             price_nanos=ad.price_nanos,
-            model=MODELS.index(sold.line_item.pricing.model),
+            model=ad.model,
             flags=origin.flags,
             subject=subject,
         )
@@ -246,18 +245,18 @@ def _ad(shown: Shown, currency: str | None) -> dict[str, Any]:
     if ad.position >= 0:
         out["position"] = ad.position
     if currency is not None:
-        out["price"] = _price(ad, sold.line_item, currency)
+        out["price"] = _price(ad, currency)
     return out
 
 
-def _price(ad: Ad, item: LineItem, currency: str) -> dict[str, Any]:
+def _price(ad: Ad, currency: str) -> dict[str, Any]:
     """``rate_micros`` per ``per`` billable events is what is asked; ``clearing_micros`` what one billable
     event of this ad costs (the books keep nanos)."""
-    per = 1 if item.pricing.model == "cpc" else 1000
+    model = MODELS[ad.model]
     return {
-        "model": item.pricing.model,
-        "rate_micros": item.pricing.amount_micros,
-        "per": per,
+        "model": model,
+        "rate_micros": ad.rate_micros,
+        "per": 1 if model == "cpc" else 1000,
         "currency": currency,
         "clearing_micros": ad.price_nanos // 1000,
     }

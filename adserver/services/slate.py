@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from adserver.domain import limits
 from adserver.domain.admission import Full, Granted
-from adserver.domain.campaign import Creative
+from adserver.domain.campaign import MODELS, Creative
 from adserver.domain.caps import BoundCap, Counted, counted
 from adserver.domain.decision import Ad, NoFill, event_id
 from adserver.engine import draw, ranking
@@ -80,18 +80,29 @@ class PlacementSlate:
 
     def remaining(self) -> Iterator[Entry]:
         """Those that could not stand at an earlier position first, then new ones, in serving order."""
-        for entry in list(self._waiting):
-            if not self._passes(entry):
-                self._waiting.remove(entry)
-            elif self._stands(entry):
-                self._waiting.remove(entry)
+        number = 0
+        while number < len(self._waiting):
+            entry = self._waiting[number]
+            if self._passes(entry) and not self._stands(entry):
+                number += 1
+                continue
+            del self._waiting[number]
+            if entry.position not in self.drops:
                 yield entry
         for entry in self._candidates:
-            if self._passes(entry):
-                if self._stands(entry):
-                    yield entry
-                else:
-                    self._waiting.append(entry)
+            if not self._passes(entry):
+                continue
+            if self._stands(entry):
+                yield entry
+            elif self.layout is not None and self.layout.opens_later(*_company(entry)):
+                self._waiting.append(entry)
+
+    def limited(self) -> None:
+        """This person has more reservations open than anybody may: nothing more for now."""
+        most = limits.OUTSTANDING_PER_PERSON
+        self.drops[-1] = Drop(NoFill.RESERVATION_LIMIT, "reservations", most, "reached")
+        self.unserved += 1
+        self._count = len(self.winners)
 
     def capped(self, candidate: Entry, cap: BoundCap) -> None:
         self.drops[candidate.position] = Drop(
@@ -119,12 +130,14 @@ class PlacementSlate:
         return self._granted(candidate, creative, ident)
 
     def leave(self) -> None:
-        """Nobody can stand here. Elsewhere is worth a try only for those a distance kept out."""
+        """Nobody can stand here. Elsewhere is worth a try only for those a distance kept out: the page goes
+        on where the first of them may stand."""
         self.unserved += 1
-        if self.layout is None or not self._waiting:
+        layout = self.layout
+        if layout is None or not self._waiting:
             self._count = len(self.winners)
         else:
-            self.layout.skip()
+            layout.skip_to(min(layout.free_from(*_company(entry)) for entry in self._waiting))
 
     # -- inside ------------------------------------------------------------------------------------
 
@@ -151,17 +164,15 @@ class PlacementSlate:
         return None
 
     def _stands(self, entry: Entry) -> bool:
-        layout, campaign = self.layout, entry.campaign
-        if layout is None or layout.admits(entry.advertiser, campaign.labels, campaign.exclude_labels):
+        """Whether it may stand at the open position, for the distances a feed keeps."""
+        if self.layout is None or self.layout.admits(*_company(entry)):
+            self.drops.pop(entry.position, None)
             return True
         self.drops[entry.position] = Drop(NoFill.FEED_CAP, "advertiser_gap", "a distance", self._position)
         return False
 
     def _place(self, entry: Entry) -> int:
-        self.drops.pop(entry.position, None)
-        if self.layout is None:
-            return -1
-        return self.layout.place(entry.advertiser, entry.campaign.labels, entry.campaign.exclude_labels)
+        return -1 if self.layout is None else self.layout.place(*_company(entry))
 
     def _creative(self, entry: Entry, full: Full) -> Creative | None:
         """By weight among those that fit and are not capped."""
@@ -211,10 +222,15 @@ class PlacementSlate:
 _PROGRESS = [
     NoFill.UNKNOWN_PLACEMENT, NoFill.OVERLOADED, NoFill.NO_MATCH, NoFill.NO_CREATIVE, NoFill.CURRENCY,
     NoFill.INVALID_TRAFFIC, NoFill.BLOCKED, NoFill.BELOW_FLOOR, NoFill.NO_USER, NoFill.BUDGET_EXHAUSTED,
-    NoFill.DISK_FULL, NoFill.RESERVATION_LIMIT, NoFill.PACED, NoFill.EXCLUDED, NoFill.FREQUENCY_CAPPED,
-    NoFill.FEED_CAP,
+    NoFill.DISK_FULL, NoFill.PACED, NoFill.EXCLUDED, NoFill.FREQUENCY_CAPPED,
+    NoFill.FEED_CAP, NoFill.RESERVATION_LIMIT,
 ]  # fmt: skip
 """Reasons in the order a candidate meets them."""
+
+
+def _company(entry: Entry) -> tuple[int, tuple[str, ...], tuple[str, ...]]:
+    """What distances in a feed are about: advertiser, labels, excluded labels."""
+    return entry.advertiser, entry.campaign.labels, entry.campaign.exclude_labels
 
 
 def creative_caps(entry: Entry, creative: Creative) -> tuple[BoundCap, ...]:
@@ -246,6 +262,7 @@ def _ad(winner: Winner) -> Ad:
         creative=winner.creative.serial,
         price_nanos=ranking.price_nanos(model, amount),
         hold_nanos=ranking.hold_nanos(model, amount),
-        clearing_micros=amount,
+        rate_micros=winner.entry.line_item.pricing.amount_micros,
         position=winner.position,
+        model=MODELS.index(model),
     )

@@ -22,6 +22,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from adserver.domain import limits
 from adserver.domain.caps import BoundCap, Counted
 
 _SWEEP_STEP = 200
@@ -44,6 +45,7 @@ class Exposures:
     def __init__(self) -> None:
         self._counters: dict[bytes, dict[str, list[int]]] = {}
         self._exposures: dict[bytes, Exposure] = {}
+        self._outstanding: dict[bytes, int] = {}
         self._ends: list[tuple[int, bytes]] = []
         self._idle: list[bytes] = []
 
@@ -68,10 +70,15 @@ class Exposures:
         """Count an exposure as outstanding. The caller has checked every cap, without awaiting since."""
         self._exposures[event_id] = exposure
         heapq.heappush(self._ends, (exposure.expires_ms, event_id))
+        self._change_outstanding(exposure.subject, 1)
         for counted in exposure.counts:
             counter = self._counter(exposure.session if counted.session else exposure.subject, counted)
             if counter is not None:
                 counter[0] += 1
+
+    def outstanding(self, subject: bytes | None) -> int:
+        """How many exposures of a person are outstanding; 0 for nobody."""
+        return self._outstanding.get(subject, 0) if subject is not None else 0
 
     def release(self, event_id: bytes) -> bool:
         """Take an outstanding exposure back; False if there is none (already rendered, expired, released)."""
@@ -128,7 +135,7 @@ class Exposures:
                 counter.append(at_ms)
 
     def sweep(self, now_ms: int) -> None:
-        """End exposures whose time is over, and forget a few people of whom nothing counts any more."""
+        """End the exposures whose time is over."""
         ends = self._ends
         while ends and ends[0][0] < now_ms:
             _, event_id = heapq.heappop(ends)
@@ -142,9 +149,17 @@ class Exposures:
                 heapq.heappush(ends, (exposure.kept_ms, event_id))
             else:
                 del self._exposures[event_id]
-        self._forget(now_ms)
+
+    def _change_outstanding(self, subject: bytes | None, change: int) -> None:
+        if subject is not None:
+            now = self._outstanding.get(subject, 0) + change
+            if now > 0:
+                self._outstanding[subject] = now
+            else:
+                self._outstanding.pop(subject, None)
 
     def _settle(self, exposure: Exposure) -> None:
+        self._change_outstanding(exposure.subject, -1)
         for counted in exposure.counts:
             who = exposure.session if counted.session else exposure.subject
             counters = self._counters.get(who) if who is not None else None
@@ -161,11 +176,11 @@ class Exposures:
             counter = counters[counted.counter] = [0]
         return counter
 
-    def _forget(self, now_ms: int) -> None:
-        """Some people a call: those whose counters are empty beyond the longest window possible."""
+    def forget(self, now_ms: int) -> None:
+        """Drop people of whom nothing counts any more: a few are looked at each call, in turn."""
         if not self._idle:
             self._idle = list(self._counters)
-        horizon = now_ms - 90 * 86_400_000
+        horizon = now_ms - limits.CAP_PER_MS_MAX
         for _ in range(min(_SWEEP_STEP, len(self._idle))):
             who = self._idle.pop()
             counters = self._counters.get(who)
@@ -185,6 +200,10 @@ class Exposures:
         self._counters, self._exposures = msgspec.msgpack.decode(dumped, type=kinds)
         self._ends = [(exposure.expires_ms, event_id) for event_id, exposure in self._exposures.items()]
         heapq.heapify(self._ends)
+        self._outstanding.clear()
+        for exposure in self._exposures.values():
+            if exposure.outstanding:
+                self._change_outstanding(exposure.subject, 1)
 
 
 def _since(counter: list[Any], after_ms: int) -> int:

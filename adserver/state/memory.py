@@ -5,6 +5,7 @@ thousand concurrent requests of one person are admitted one after the other.
 from collections.abc import Iterable
 from functools import partial
 
+from adserver.domain import limits
 from adserver.domain.admission import C, Full, Slate
 from adserver.domain.caps import BoundCap
 from adserver.state.frequency import Exposure, Exposures
@@ -22,7 +23,9 @@ class MemoryState(Exposures):
         full = partial(self._is_full, subject, session, now_ms)
         for slate in slates:
             while slate.open():
-                if not self._fill(slate, full, subject, session):
+                if self.outstanding(subject) >= limits.OUTSTANDING_PER_PERSON:
+                    slate.limited()
+                elif not self._fill(slate, full, subject, session):
                     slate.leave()
 
     def _is_full(self, subject: bytes | None, session: bytes | None, now_ms: int, cap: BoundCap) -> bool:

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from small_server import Wire, World, served
 
 
@@ -16,6 +15,11 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 
 @pytest.fixture
-def server(world: World) -> Iterator[Wire]:
+def small_server(world: World) -> Iterator[Wire]:
     with served(world) as wire:
         yield wire
+
+
+@pytest.fixture
+def server(small_server: Wire) -> Wire:
+    return small_server

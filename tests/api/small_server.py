@@ -6,19 +6,20 @@ import http.client
 import io
 import json
 import logging
+import re
 import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 import uvicorn
 
 from adserver.api.asgi import Application, build
-from adserver.api.ports import Services
+from adserver.api.ports import Auction, Services
 from adserver.catalog.documents import parse_json
 from adserver.catalog.store import Store
 from adserver.domain import ids
@@ -51,6 +52,7 @@ KEYS = {
     "adk_op": Holder("operator"),
     "adk_acme": Holder("advertiser", "acme"),
     "adk_lumen": Holder("publisher", "lumen"),
+    "adk_other_acme": Holder("publisher", "acme"),
 }
 
 
@@ -137,11 +139,11 @@ class World:
     def changed(self) -> None:
         self.changes += 1
 
-    def app(self, trusted: Sequence[str] = ()) -> Application:
+    def app(self, trusted: Sequence[str] = (), auction: Auction | None = None) -> Application:
         manage = Manage(self.store, parse_json, SmallDelivery(), self.changed)
         services = Services(
             self.server, self.recorder, Receipts(b"r" * 32), manage, KEYS.get, self.metrics,
-            Log("adserver.test", OncePer(0)), lambda: self.ready,
+            Log("adserver.test", OncePer(0)), lambda: self.ready, auction,
         )  # fmt: skip
         return build(services, trusted)
 
@@ -165,6 +167,9 @@ class Wire:
     world: World
     log: io.StringIO
     operator_key: str = "adk_op"
+    acme_key: str = "adk_acme"
+    lumen_key: str = "adk_lumen"
+    every_line: bool = True
     publisher: str = "lumen"
     placement: str = "home-top"
     _minted: int = 0
@@ -204,13 +209,24 @@ class Wire:
     def tracking(self, kind: str) -> str:
         return f"/{LETTERS[kind]}/{self.token(kind)}"
 
+    def accepted(self) -> float:
+        """Events accepted so far, by the server's own count."""
+        text = self.ask("GET", "/metrics").body.decode()
+        counted = re.findall(r'^adserver_events_total\{.*verdict="accepted"\} (\S+)$', text, re.MULTILINE)
+        return sum(float(count) for count in counted)
+
+    def rss_bytes(self) -> int:
+        """Resident memory of the serving process."""
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+        return int(status.partition("VmRSS:")[2].split()[0]) * 1024
+
     def lines(self) -> list[dict[str, Any]]:
         """The log so far."""
         return [json.loads(line) for line in self.log.getvalue().splitlines()]
 
 
 @contextlib.contextmanager
-def served(world: World, trusted: Sequence[str] = ()) -> Iterator[Wire]:
+def served(world: World, trusted: Sequence[str] = (), auction: Auction | None = None) -> Iterator[Wire]:
     """Really listening on a free port of the loopback, in a thread of its own."""
     log = io.StringIO()
     handler = logging.StreamHandler(log)
@@ -220,23 +236,44 @@ def served(world: World, trusted: Sequence[str] = ()) -> Iterator[Wire]:
     logger.setLevel("INFO")
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
-        world.app(trusted), http="httptools", ws="none", lifespan="off", log_config=None,
+        world.app(trusted, auction), http="httptools", ws="none", lifespan="off", log_config=None,
         access_log=False, proxy_headers=False, server_header=False,
     )  # fmt: skip
+    loop = config.get_loop_factory()()
     server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    server.lifespan = Quiet()
+    config.load()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
+    # Not `server.run` and `server.shutdown`: they sleep for a tenth of a second at every turn.
+    asyncio.run_coroutine_threadsafe(server.startup([listener]), loop).result(10)
     try:
-        deadline = time.monotonic() + 10
-        while not server.started:
-            assert time.monotonic() < deadline, "the server did not start"
-            time.sleep(0.005)
         yield Wire(listener.getsockname()[1], world, log)
     finally:
-        server.should_exit = True
+        asyncio.run_coroutine_threadsafe(stop(server), loop).result(10)
+        loop.call_soon_threadsafe(loop.stop)
         thread.join(10)
-        listener.close()
+        loop.close()
         logger.removeHandler(handler)
+
+
+async def stop(server: uvicorn.Server) -> None:
+    for listening in server.servers:
+        listening.close()
+    for connection in list(server.server_state.connections):
+        connection.shutdown()
+    for listening in server.servers:
+        await listening.wait_closed()
+
+
+class Quiet:
+    """The lifespan of an app that has none."""
+
+    should_exit = False
+    state: ClassVar[dict[str, Any]] = {}
+
+    async def shutdown(self) -> None: ...
+    async def startup(self) -> None: ...
 
 
 USER_AGENT = {"user-agent": "Mozilla/5.0 (X11; Linux x86_64) Gecko/20100101 Firefox/140.0"}

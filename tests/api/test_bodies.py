@@ -15,9 +15,13 @@ ANY = msgspec.json.Decoder(Any)
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=6)
 LEAVES = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | TEXTS
 VALUES = st.recursive(
-    LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=4), max_leaves=12
+    LEAVES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=4),
+    max_leaves=12,
 )
-SPELLINGS = st.sampled_from([(", ", ": ", True), (",", ":", False), (" ,\n", "\t: ", False), (",", ":", True)])
+SPELLINGS = st.sampled_from(
+    [(", ", ": ", True), (",", ":", False), (" ,\n", "\t: ", False), (",", ":", True)]
+)
 
 
 @given(VALUES, SPELLINGS)

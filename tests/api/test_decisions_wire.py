@@ -4,13 +4,13 @@ import json
 
 import msgspec
 import pytest
+from small_server import Wire
 
 from adserver.api import bodies
 from adserver.api.answers import DecisionAnswer
 from adserver.domain import limits
 from adserver.services.ask import DECODER
 from adserver.services.refusals import Refused
-from small_server import Wire
 
 ASK = {"publisher": "lumen", "placements": [{"id": "home-top"}]}
 
@@ -94,7 +94,11 @@ def test_a_chunked_body_is_bounded_while_it_comes(server: Wire) -> None:
 
 def test_methods_and_paths(server: Wire) -> None:
     answer = server.ask("GET", "/v1/decisions")
-    assert answer.status == 405 and "POST" in answer.headers["allow"] and "not built yet" in answer.json["detail"]
+    assert (
+        answer.status == 405
+        and "POST" in answer.headers["allow"]
+        and "not built yet" in answer.json["detail"]
+    )
     for path in ("/v1/decisions/", "/v1/decision", "/", "//v1/decisions", "/V1/decisions"):
         answer = server.ask("POST", path, b"{}")
         assert answer.status == 404 and answer.headers["content-type"] == "application/problem+json", path
@@ -200,7 +204,11 @@ def test_pipelined_asks_are_answered_in_order(server: Wire) -> None:
     def one(name: str, close: bool) -> bytes:
         body = json.dumps({"placements": [{"id": name}]}).encode()
         last = b"connection: close\r\n" if close else b""
-        return b"POST /v1/decisions HTTP/1.1\r\nhost: x\r\n%bcontent-length: %d\r\n\r\n%b" % (last, len(body), body)
+        return b"POST /v1/decisions HTTP/1.1\r\nhost: x\r\n%bcontent-length: %d\r\n\r\n%b" % (
+            last,
+            len(body),
+            body,
+        )
 
     received = server.raw(one("a", False) + one("b", False) + one("c", True))
     assert [part for part in (b'"a"', b'"b"', b'"c"') if part in received] == [b'"a"', b'"b"', b'"c"']

@@ -4,9 +4,12 @@ import json
 from typing import Any
 
 import pytest
+from small_server import Answer, Holder, Wire
 
 from adserver.domain import limits
-from small_server import Answer, Wire
+from adserver.domain.changes import Invalid, Problem
+from adserver.services import manage
+from adserver.services.refusals import Refused
 
 CAMPAIGN = "/v1/advertisers/acme/campaigns/summer"
 ADVERTISER = {"advertiser": "acme", "currency": "EUR", "timezone": "Europe/Paris"}
@@ -99,7 +102,27 @@ def test_somebody_elses_object_is_as_a_missing_one(server: Wire) -> None:
             assert (answer.status, answer.body) == (404, missing.body), (method, path)
     for path in (CAMPAIGN, "/v1/advertisers/acme/audiences/fans"):
         assert call(server, "GET", path, key="adk_lumen").status == 404
+    for path in (CAMPAIGN, "/v1/advertisers/acme", "/v1/advertisers/acme/campaigns"):
+        assert call(server, "GET", path, key="adk_other_acme").body == missing.body
     assert server.world.store.revision() == before
+
+
+def test_nobody_guesses_the_names_of_other_peoples_audiences(server: Wire) -> None:
+    fill(server)
+    for owner, audience in (("rival", "secret-buyers"), ("acme", "winter-buyers")):
+        call(server, "PUT", f"/v1/advertisers/{owner}", {**ADVERTISER, "advertiser": owner})
+        path = f"/v1/advertisers/{owner}/audiences/{audience}"
+        assert call(server, "PUT", path, {"user_space": "lumen"}).status == 201
+
+    def refused(audience: str, key: str) -> bytes:
+        body = {**SUMMER, "line_items": [{**LINE_ITEM, "targeting": {"audiences": [audience]}}]}
+        answer = call(server, "PUT", CAMPAIGN, body, key)
+        assert answer.status == 400
+        return answer.body
+
+    there, absent = (refused(name, "adk_acme") for name in ("rival/secret-buyers", "rival/secret-buyerz"))
+    assert there.replace(b"buyers", b"buyerz") == absent
+    assert b"winter-buyers" in refused("winter-buyer", "adk_acme")
 
 
 def test_owners_change_what_is_theirs_and_operators_create_owners(server: Wire) -> None:
@@ -132,12 +155,33 @@ def test_every_problem_of_a_document_is_named(server: Wire) -> None:
     paths = {error["path"] for error in answer.json["errors"]}
     assert {"currency", "colour", "line_items[0].priority"} <= paths
     assert call(server, "GET", CAMPAIGN).json["currency"] == "EUR"
-    # What breaks another document names that document.
-    broken = {**PLACES["/v1/publishers/lumen"], "placements": []}
-    targeted = [{**LINE_ITEM, "targeting": {"placements": ["lumen/home"]}}]
-    assert call(server, "PUT", CAMPAIGN, {**SUMMER, "line_items": targeted}).status == 200
-    answer = call(server, "PUT", "/v1/publishers/lumen", broken)
-    assert answer.status == 400 and "acme/summer" in answer.json["errors"][0]["path"]
+
+
+def test_what_is_in_use_stays_and_says_by_whom_to_operators_alone(server: Wire) -> None:
+    fill(server)
+    targeted = [{**LINE_ITEM, "targeting": {"audiences": ["lumen/readers"]}}]
+    assert call(server, "PUT", CAMPAIGN, {**SUMMER, "line_items": targeted}, "adk_acme").status == 200
+    readers = "/v1/publishers/lumen/audiences/readers"
+    theirs, all_of_it = (call(server, "DELETE", readers, key=key) for key in ("adk_lumen", "adk_op"))
+    assert (theirs.status, all_of_it.status) == (409, 409)
+    assert b"acme" not in theirs.body and b"acme/summer" in all_of_it.body
+
+
+@pytest.mark.parametrize(
+    ("role", "told"),
+    [("operator", "campaign rival/x: currency"), ("acme", ""), ("rival", "campaign rival/x: currency")],
+)
+def test_problems_in_other_documents_are_told_to_their_owners(role: str, told: str) -> None:
+    def change(kind: str, full_id: str) -> None:
+        raise Invalid(
+            [Problem("id", "own", f"{kind} {full_id}"), Problem("currency", "m", "campaign rival/x")]
+        )
+
+    holder = Holder("operator") if role == "operator" else Holder("advertiser", role)
+    with pytest.raises(Refused) as refused:
+        manage._told(holder, change, "advertiser", "acme")
+    assert refused.value.errors[0] == ("id", "own")
+    assert refused.value.errors[1][0] == told
 
 
 def test_what_was_billed_keeps_its_currency(server: Wire) -> None:
@@ -159,13 +203,13 @@ def test_ids_media_types_and_sizes(server: Wire) -> None:
         assert call(server, "GET", f"/v1/advertisers/{bad}").status == 404, bad
     assert call(server, "PUT", CAMPAIGN, b"a: 1", content_type="application/yaml").status == 415
     head = f"PUT {CAMPAIGN} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer adk_op\r\ncontent-length: "
-    received = server.raw(f"{head}{limits.MANAGEMENT_BYTES + 1}\r\n\r\n".encode(), timeout=1)
+    received = server.raw(f"{head}{limits.MANAGEMENT_BYTES + 1}\r\n\r\n".encode(), timeout=0.3)
     assert received.startswith(b"HTTP/1.1 413")
 
 
 def test_a_stranger_s_body_is_not_read(server: Wire) -> None:
     head = f"PUT {CAMPAIGN} HTTP/1.1\r\nhost: x\r\ncontent-length: {limits.MANAGEMENT_BYTES}\r\n\r\n"
-    assert server.raw(head.encode(), timeout=1).startswith(b"HTTP/1.1 401")
+    assert server.raw(head.encode(), timeout=0.3).startswith(b"HTTP/1.1 401")
 
 
 def test_collections_are_paged(server: Wire) -> None:

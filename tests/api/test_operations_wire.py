@@ -5,8 +5,9 @@ import re
 from typing import Any
 
 import pytest
+from small_server import USER_AGENT, Wire, World, served
 
-from small_server import USER_AGENT, Wire
+from adserver.api.messages import Head, Reply
 
 NOWHERE = ("http://", "https://", "<script", "src=", "@import", "url(")
 
@@ -90,7 +91,10 @@ def test_methods_that_are_not_documented_are_405(server: Wire, document: dict[st
         real = re.sub(r"\{\w+\}", "x", path)
         for method in {"get", "post", "put", "delete"} - set(methods):
             answer = server.ask(method.upper(), real, b"")
-            assert answer.status == 405 and method.upper() not in answer.headers["allow"].split(", "), (method, path)
+            assert answer.status == 405 and method.upper() not in answer.headers["allow"].split(", "), (
+                method,
+                path,
+            )
 
 
 def test_references_of_the_document_resolve(document: dict[str, Any]) -> None:
@@ -98,7 +102,9 @@ def test_references_of_the_document_resolve(document: dict[str, Any]) -> None:
     schemas = document["components"]["schemas"]
     for name in re.findall(r'"#/components/schemas/(\w+)"', text):
         assert name in schemas
-    names = [operation["operationId"] for methods in document["paths"].values() for operation in methods.values()]
+    names = [
+        operation["operationId"] for methods in document["paths"].values() for operation in methods.values()
+    ]
     assert len(names) == len(set(names))
     assert schemas["Ask"]["required"] == ["placements"]
 
@@ -110,3 +116,15 @@ def test_the_docs_are_one_page_that_fetches_nothing(server: Wire, document: dict
     for path in document["paths"]:
         assert f"<code>{path}</code>" in page
     assert not [word for word in NOWHERE if word in page]
+
+
+def test_the_auction_is_served_once_there_is_one(world: World) -> None:
+    def auction(head: Head, body: bytes) -> Reply:
+        return Reply(204 if body == b"{}" else 400, ())
+
+    with served(world, auction=auction) as server:
+        assert server.ask("POST", "/openrtb2/auction", b"{}").status == 204
+        answer = server.ask("POST", "/openrtb2/auction", b"")
+        assert (answer.status, answer.body, answer.headers["content-length"]) == (400, b"", "0")
+        documented = server.ask("GET", "/openapi.json").json["paths"]["/openrtb2/auction"]["post"]
+        assert "content" not in documented["responses"]["400"]

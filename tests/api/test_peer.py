@@ -45,7 +45,9 @@ def test_a_very_long_chain_is_not_read_to_its_end() -> None:
     assert Peers(["0.0.0.0/0"]).address(head("10.0.0.1", ",".join(["10.0.0.2"] * 5000))) == "10.0.0.2"
 
 
-@pytest.mark.parametrize("text", ["999.1.1.1", "1.2.3", "fe80::1%eth0", "", "a", "1.2.3.4/8", " 1.2.3.4", None])
+@pytest.mark.parametrize(
+    "text", ["999.1.1.1", "1.2.3", "fe80::1%eth0", "", "a", "1.2.3.4/8", " 1.2.3.4", None]
+)
 def test_what_is_no_address(text: str | None) -> None:
     assert valid(text) == ""
 

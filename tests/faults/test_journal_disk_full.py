@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from adserver.domain.books import JournalClosed, Position
-from adserver.domain.records import Released
+from adserver.domain.records import Personal, Released
 from adserver.ledger.journal import Journal
-from adserver.ledger.reader import Reader
+from adserver.ledger.reader import Reader, segment_path
 
 SEGMENT = 256 * 1024
 RECORD = Released(bytes(16), 1, 1)
@@ -71,11 +71,11 @@ def go_through(directory: Path, make_room: object) -> None:
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     disk = tmp_path / "disk"
     disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=700k", "tmpfs", str(disk)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=800k", "tmpfs", str(disk)]
     if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode != 0:
         pytest.skip("no right to mount a small file system here; the limit on file sizes covers the rest")
     yield disk
-    subprocess.run(["umount", str(disk)], check=True)
+    subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
 def test_a_full_disk(small_disk: Path) -> None:
@@ -136,11 +136,13 @@ def test_a_failing_disk_is_tried_again(tmp_path: Path, monkeypatch: pytest.Monke
         patched.setattr(os, "pwrite", half)
         for _ in range(3):
             with pytest.raises(JournalClosed):
-                journal.append(RECORD)
+                journal.append(RECORD, Personal(b"saltsalt", bytes(range(16)), bytes(range(16, 32))))
         assert journal.position == at and not journal.open
     watch.ms += 1000
     assert journal.open
     journal.append(RECORD)
+    rest = segment_path(tmp_path, 1).read_bytes()[journal.position.offset :]
+    assert not any(rest), "a shorter record leaves no rest of the longer one"
     journal.close()
     with closing(Reader(tmp_path)) as reader:
         assert [record for _, record, _ in reader.read(Position())] == [RECORD] * 2

@@ -48,6 +48,8 @@ def unsynced_tail(directory: Path) -> tuple[bytes, list[int], int]:
 
 
 def put(directory: Path, raw: bytes) -> None:
+    for path in directory.glob("*.seg"):
+        path.unlink()
     segment_path(directory, 1).write_bytes(raw)
 
 
@@ -88,6 +90,26 @@ def test_a_tail_torn_anywhere_leaves_the_whole_frames(
         reopened.append(release(99), PERSON)
         reopened.close()
         assert read(directory) == [*kept, release(99)], at
+
+
+def test_what_was_cut_never_comes_back(tmp_path: Path) -> None:
+    """Behind a torn frame whole ones may stand (pages reach the disk in any order). The next record has
+    the torn one's length exactly; the old neighbour must not follow it."""
+    journal = Journal(tmp_path, SMALL)
+    ends = []
+    for number in range(1, 6):
+        journal.append(release(number))
+        ends.append(journal.position.offset)
+    raw = bytearray(segment_path(tmp_path, 1).read_bytes())
+    journal.close()
+    raw[ends[2] - 1] ^= 1
+    put(tmp_path, bytes(raw))
+    reopened = Journal(tmp_path, SMALL)
+    assert reopened.cut_bytes == ends[4] - ends[1]
+    reopened.append(release(99))
+    assert reopened.position.offset == ends[2]
+    assert read(tmp_path) == [release(1), release(2), release(99)]
+    reopened.close()
 
 
 def test_a_tear_before_a_mark_is_damage(journal: tuple[Path, bytes, list[int]]) -> None:

@@ -1,0 +1,178 @@
+"""``adserver demo``: a server on the sample world, traffic to drive it, numbers to look at, an audit at the end.
+
+Two processes: the server in one, in a temporary folder, on a socket that is opened here first (so a port in
+use is one clear line); the traffic in this one. Whatever ends it (Ctrl-C, SIGTERM, the seconds asked for,
+the server's death), the server is stopped, the audit is made, the folder is removed.
+"""
+
+import asyncio
+import errno
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from random import Random
+from typing import Final
+
+from rich.console import Console
+
+from adserver.cli import Wrong
+from adserver.demo import exchange, world
+from adserver.demo.audit import audit, print_verdicts
+from adserver.demo.client import Client, Lost
+from adserver.demo.score import Score
+from adserver.demo.shown import REFRESH_S, Screen, failures
+from adserver.demo.traffic import RATE, Traffic
+
+HOST: Final = "127.0.0.1"
+SEED: Final = 20260601
+_READY_S: Final = 30
+_STOP_S: Final = 20
+_INTERRUPTED: Final = 130
+
+
+class Ended(Exception):
+    """The server ended by itself."""
+
+
+def run(seconds: float | None, port: int, rate: float = RATE) -> int:
+    """Run until stopped, or for ``seconds``; 0 if everything served was within the laws, 1 if not.
+    Raises Wrong for what cannot be done at all."""
+    console = Console(highlight=False)
+    listening = _listen(port)
+    try:
+        requests = exchange.read(exchange.find())
+        with tempfile.TemporaryDirectory(prefix="adserver-demo-") as folder:
+            sample = world.make(world.find(), Path(folder) / "data")
+            return _Demo(console, Path(folder), sample, listening).run(requests, seconds, rate)
+    except (world.NoWorld, exchange.NoRequests) as error:
+        raise Wrong(str(error)) from error
+    finally:
+        listening.close()
+
+
+def _listen(port: int) -> socket.socket:
+    try:
+        return socket.create_server((HOST, port), backlog=2048)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise Wrong(f"port {port} is in use: choose another one with --port") from error
+        raise Wrong(f"port {port} cannot be used: {error.strerror}") from error
+
+
+class _Demo:
+    def __init__(
+        self, console: Console, folder: Path, sample: world.World, listening: socket.socket
+    ) -> None:
+        self._console, self._folder, self._sample, self._listening = console, folder, sample, listening
+        self._port = listening.getsockname()[1]
+        self._log = folder / "server.log"
+        self._score = Score(sample.catalogue)
+
+    def run(self, requests: list[dict[str, object]], seconds: float | None, rate: float) -> int:
+        with _asked_to_stop() as stop, self._serving() as server:
+            try:
+                asyncio.run(self._drive(server, requests, seconds, rate, stop))
+            except Ended as ended:
+                self._say(f"the server ended by itself ({ended})")
+                self._score.failures["the server ended by itself"] += 1
+            code = _stop(server)
+            if code != 0:
+                self._score.failures[f"the server's exit code was {code}"] += 1
+            return self._finish()
+
+    def _finish(self) -> int:
+        self._tell_log()
+        self._say("\nAudit of everything that was served, from journal and ledger, and from the answers alone:")
+        fine = print_verdicts(audit(self._folder / "data", self._score), self._say)
+        self._say("the audit is clean" if fine else "the audit found differences")
+        return 0 if fine else 1
+
+    # -- the server --------------------------------------------------------------------------------
+
+    @contextmanager
+    def _serving(self) -> Iterator[subprocess.Popen[bytes]]:
+        number = self._listening.fileno()
+        command = [
+            sys.executable, "-m", "adserver.demo.serving", "--folder", str(self._folder),
+            "--data", str(self._folder / "data"), "--campaigns", str(self._sample.campaigns),
+            "--socket", str(number),
+        ]  # fmt: skip
+        with self._log.open("wb") as log:
+            # A session of its own: Ctrl-C is for us, who stop it in good order.
+            server = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=log, stderr=log, pass_fds=[number], start_new_session=True
+            )
+        self._listening.close()
+        try:
+            yield server
+        finally:
+            if server.poll() is None:
+                server.kill()
+            server.wait()
+            if server.stdin is not None:
+                server.stdin.close()
+
+    def _tell_log(self) -> None:
+        """What the server complained about, if anything."""
+        lines = self._log.read_text("utf-8", "replace").splitlines()
+        for line in lines[-3:]:
+            self._say(f"server: {line[:300]}")
+
+    # -- the traffic -------------------------------------------------------------------------------
+
+    async def _drive(
+        self, server: subprocess.Popen[bytes], requests: list[dict[str, object]], seconds: float | None,
+        rate: float, stop: "Stop",
+    ) -> None:  # fmt: skip
+        client = Client(HOST, self._port, key=self._sample.key)
+        traffic = Traffic(client, self._score, requests, Random(SEED), rate)
+        url = f"http://{HOST}:{self._port}/demo"
+        await self._ready(client, server, stop)
+        self._say(f"A feed to look at: {url}   (everything on this machine only; Ctrl-C ends it)")
+        driving = asyncio.create_task(traffic.run())
+        try:
+            with Screen(self._console, url, self._score, traffic) as screen:
+                await self._until(driving, server, seconds, stop, screen)
+                driving.cancel()
+                with suppress(asyncio.CancelledError):
+                    await driving
+                await traffic.look()
+                screen.update()
+        finally:
+            driving.cancel()
+            client.close()
+
+    async def _ready(self, client: Client, server: subprocess.Popen[bytes], stop: "Stop") -> None:
+        deadline = asyncio.get_running_loop().time() + _READY_S
+        while not stop.asked:
+            if server.poll() is not None:
+                raise Ended(f"exit code {server.poll()}")
+            with suppress(Lost):
+                if (await client.ask("GET", "/readyz")).status == 200:
+                    return
+            if asyncio.get_running_loop().time() > deadline:
+                raise Ended(f"it was not ready within {_READY_S} s")
+            await asyncio.sleep(0.05)
+
+    async def _until(
+        self, driving: "asyncio.Task[None]", server: subprocess.Popen[bytes], seconds: float | None,
+        stop: "Stop", screen: Screen,
+    ) -> None:  # fmt: skip
+        now_s = asyncio.get_running_loop().time
+        end_s = None if seconds is None else now_s() + seconds
+        while not stop.asked and (end_s is None or now_s() < end_s):
+            if server.poll() is not None:
+                raise Ended(f"exit code {server.poll()}")
+            if driving.done():
+                driving.result()
+            screen.update()
+            left_s = REFRESH_S if end_s is None else max(min(REFRESH_S, end_s - now_s()), 0)
+            await stop.within(left_s)
+
+    def _say(self, line: str) -> None:
+        self._console.print(line, markup=False, soft_wrap=True)

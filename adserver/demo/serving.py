@@ -1,0 +1,67 @@
+"""The demo's server, a process of its own: so the driver's figures are those of a client, not of a guest.
+
+``python -m adserver.demo.serving``: started by ``play``, which hands over the listening socket and, by
+closing our standard input, says that it is over; so does its sudden death, and nothing is left behind.
+"""
+
+import argparse
+import shutil
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from threading import Thread
+
+import uvicorn
+
+from adserver.app import App, server_of
+from adserver.demo import pages
+from adserver.demo.tally import Tally
+from adserver.demo.why import Reasons
+from adserver.services.serve import Outcome
+from adserver.settings import Settings
+from adserver.telemetry import logs
+
+SEGMENT_BYTES = 8 * 1024 * 1024
+
+
+class DemoApp(App):
+    """The server as it is, with pages beside it and an eye on every outcome."""
+
+    def __init__(self, settings: Settings, campaigns: Path) -> None:
+        self.tally = Tally()
+        self.reasons = Reasons()
+        super().__init__(settings, extra=pages.routes(self, campaigns))
+
+    def _served(self, outcome: Outcome) -> None:
+        super()._served(outcome)
+        self.tally.take(outcome)
+        self.reasons.take(outcome)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="adserver.demo.serving")
+    parser.add_argument("--folder", type=Path, required=True, help="removed when the demo dies suddenly")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--campaigns", type=Path, required=True)
+    parser.add_argument("--socket", type=int, required=True, help="an inherited listening socket")
+    asked = parser.parse_args(arguments)
+    # Ctrl-C is the driver's business: it stops us when it has stopped asking.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    logs.configure("warning")
+    with socket.socket(fileno=asked.socket) as listening:
+        settings = Settings(data=asked.data, port=listening.getsockname()[1], segment_bytes=SEGMENT_BYTES)
+        server = server_of(DemoApp(settings, asked.campaigns), settings)
+        Thread(target=_wait_for_end, args=(server,), daemon=True).start()
+        server.run(sockets=[listening])
+
+
+def _wait_for_end(server: uvicorn.Server) -> None:
+    """Whatever the driver writes before it closes our standard input is not read."""
+    sys.stdin.buffer.read()
+    server.should_exit = True
+
+
+if __name__ == "__main__":
+    main()

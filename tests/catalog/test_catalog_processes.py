@@ -1,0 +1,105 @@
+"""Several processes and sudden ends: a change is there whole or not at all."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from hashlib import blake2b
+from pathlib import Path
+
+import pytest
+
+from adserver.catalog.store import Store
+
+CHILD = """
+import sys
+from hashlib import blake2b
+from pathlib import Path
+from adserver.catalog.folder import read_folder
+from adserver.catalog.store import Store
+
+store = Store(Path(sys.argv[1]), lambda space, user: blake2b(user.encode(), digest_size=16).digest())
+{work}
+"""
+APPLY = """
+folder = Path(sys.argv[2])
+for level in range(1, 1000):
+    for path in folder.glob("*/c*.yaml"):
+        text = path.read_text()
+        head, _, tail = text.partition("level: ")
+        path.write_text(head + f"level: {1 + level % 10}" + tail[tail.index("\\n"):])
+    print("begin", flush=True)
+    store.apply(read_folder(folder))
+    print("done", flush=True)
+"""
+PUT = """
+name = sys.argv[2]
+print("begin", flush=True)
+for number in range(20):
+    campaign = f"{name}{number}"
+    line = {"id": "l", "priority": "house", "pricing": {"model": "cpm", "amount": "0.00"}}
+    body = {"currency": "EUR", "line_items": [line]}
+    store.put("campaign", f"voyages/{campaign}", body)
+"""
+CAMPAIGN = """advertiser: voyages
+campaign: {name}
+currency: EUR
+line_items:
+  - id: only
+    priority: house
+    level: 5
+    pricing: {{model: cpm, amount: "0.00"}}
+"""
+
+
+def pseudonymise(_space: str, user: str) -> bytes:
+    return blake2b(user.encode(), digest_size=16).digest()
+
+
+def start(work: str, *arguments: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", CHILD.replace("{work}", work), *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def test_processes_write_at_once_and_give_each_serial_once(tmp_path: Path) -> None:
+    path = tmp_path / "catalog.sqlite"
+    store = Store(path, pseudonymise)
+    children = [start(PUT, path, name) for name in ("a", "b")]
+    assert [child.wait(60) for child in children] == [0, 0]
+    for child in children:
+        assert child.stdout is not None
+        child.stdout.close()
+    catalogue = store.load()
+    assert catalogue.revision == store.revision() == 40
+    assert len({campaign.serial for campaign in catalogue.campaigns}) == 40
+    assert len({campaign.line_items[0].serial for campaign in catalogue.campaigns}) == 40
+    store.close()
+
+
+@pytest.mark.slow
+def test_a_kill_in_the_middle_of_apply_leaves_all_or_nothing(tmp_path: Path) -> None:
+    path, folder = tmp_path / "catalog.sqlite", tmp_path / "campaigns"
+    (folder / "voyages").mkdir(parents=True)
+    for number in range(60):
+        name = f"c{number}"
+        (folder / "voyages" / f"{name}.yaml").write_text(CAMPAIGN.format(name=name), encoding="utf-8")
+    seen = set()
+    for turn in range(12):
+        child = start(APPLY, path, folder)
+        assert child.stdout is not None
+        for line in child.stdout:
+            if line == "begin\n":
+                break
+        # The moment is spread over the length of an apply (some 30 ms): by turn, not by chance.
+        time.sleep(0.004 * turn)
+        os.kill(child.pid, signal.SIGKILL)
+        child.wait(10)
+        child.stdout.close()
+        store = Store(path, pseudonymise)
+        catalogue = store.load()
+        levels = {campaign.line_items[0].level for campaign in catalogue.campaigns}
+        assert (len(catalogue.campaigns), len(levels)) in ((0, 0), (60, 1))
+        seen.add(catalogue.revision)
+        store.close()
+    assert len(seen) > 1

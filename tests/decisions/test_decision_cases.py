@@ -1,0 +1,29 @@
+"""One runner for every decision case (DESIGN, house style: a case is a file)."""
+
+from pathlib import Path
+
+import cases
+import pytest
+
+from adserver.domain.decision import NoFill
+
+EVERY = [path for folder in cases.FOLDERS for path in cases.paths(folder)]
+ELSEWHERE = {NoFill.OVERLOADED, NoFill.DISK_FULL}
+"""What needs an overloaded loop or a full disk: tests/services/test_serve_troubles.py."""
+
+
+@pytest.mark.parametrize("path", EVERY, ids=[f"{path.parent.name}/{path.stem}" for path in EVERY])
+def test_case(path: Path, tmp_path: Path) -> None:
+    cases.Play(cases.load(path), tmp_path / "world").run()
+
+
+def test_every_reason_is_produced_by_some_case() -> None:
+    produced = set().union(*(cases.no_fills(cases.load(path)) for path in EVERY))
+    assert produced >= set(NoFill) - ELSEWHERE
+    assert not produced - set(NoFill)
+
+
+def test_invalid_cases_are_refused_and_others_answered() -> None:
+    for path in EVERY:
+        refused = "error" in cases.load(path)["expected"]
+        assert refused == (path.parent.name == "invalid"), path

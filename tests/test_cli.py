@@ -1,0 +1,142 @@
+"""The command line as people use it: real processes, exit codes, one clear line for wrong input."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from adserver.catalog.keys import Keys
+
+SAMPLES = Path(__file__).parents[1] / "campaigns"
+
+
+def run(*arguments: object, cwd: Path | None = None, **environ: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from adserver.cli import main; main()", *map(str, arguments)]
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("ADSERVER_")}
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=60, cwd=cwd, env=clean | environ, check=False
+    )
+
+
+def wrong(*arguments: object, **environ: str) -> str:
+    """The one line that wrong input is answered with."""
+    done = run(*arguments, **environ)
+    assert done.returncode == 2, done
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("adserver: ")
+    return done.stderr.strip()
+
+
+def test_check_of_the_samples() -> None:
+    done = run("check", SAMPLES)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith(": no problems\n")
+
+
+def test_check_prints_file_path_and_message_of_every_problem(tmp_path: Path) -> None:
+    (tmp_path / "solace").mkdir()
+    (tmp_path / "solace" / "sleep.yaml").write_text("advertiser: solace\ncampaign: sleep\ncurency: EUR\n")
+    (tmp_path / "solace" / "other.yaml").write_text("\x1b[31mx: [")
+    done = run("check", tmp_path)
+    assert done.returncode == 1
+    lines = done.stdout.splitlines()
+    assert lines[0] == "solace/other.yaml"
+    assert lines[2] == "solace/sleep.yaml"
+    assert '  curency: unknown field; did you mean "currency"?' in lines
+    assert any(line.startswith("  currency: is missing") for line in lines)
+    assert lines[-1] == "1 campaign: 3 problems in 2 files"
+    assert "\x1b" not in done.stdout
+    assert len(lines) == len(set(lines))
+
+
+def test_apply_and_keys(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    done = run("apply", SAMPLES, "--data", data)
+    assert done.returncode == 0, done
+    assert done.stdout.endswith(" created, 0 replaced, 0 left alone\n")
+    assert run("apply", SAMPLES, "--data", data).stdout.startswith("0 created, 0 replaced, ")
+    done = run(
+        "keys", "create", "--role", "advertiser", "--advertiser", "solace", "--data", data, "--read-prices"
+    )
+    assert done.returncode == 0, done
+    assert re.fullmatch(r"adk_[0-9a-f]{16}_[\w-]{43}\n", done.stdout, re.ASCII)
+    text = done.stdout.strip()
+    key = Keys(data / "catalog.sqlite").find(text, 0)
+    assert key is not None
+    assert (key.role, key.owner, key.read_prices) == ("advertiser", "solace", True)
+    listed = run("keys", "list", ADSERVER_DATA=str(data)).stdout
+    assert key.id in listed
+    assert text not in listed
+    assert run("keys", "revoke", key.id, "--data", data).returncode == 0
+    assert "there is no valid key" in wrong("keys", "revoke", key.id, "--data", data)
+
+
+def test_apply_of_a_broken_folder_changes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "solace").mkdir()
+    (tmp_path / "solace" / "sleep.yaml").write_text("advertiser: solace\ncampaign: sleep\n")
+    done = run("apply", tmp_path, "--data", tmp_path / "data")
+    assert done.returncode == 1
+    assert "currency: is missing" in done.stdout
+    assert done.stdout.endswith("nothing was changed\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("check",), "Missing argument 'DIR'"),
+        (("check", "/nowhere"), "/nowhere is not a folder"),
+        (("frobnicate",), "No such command"),
+        (("check", "--fast", "."), "--fast"),
+        (("keys", "create"), "Missing option '--role'"),
+        (("keys", "create", "--role", "king"), "it is operator, advertiser or publisher"),
+        (("keys", "create", "--role", "advertiser"), "needs --advertiser"),
+        (("keys", "create", "--role", "operator", "--publisher", "x"), "--publisher does not go with"),
+        (("keys", "create", "--role", "publisher", "--publisher", "X Y"), "needs --publisher"),
+        (("keys", "list", "--data", "/dev/null/x"), "cannot be used"),
+        (("serve", "--port", "http"), "port (--port)"),
+        (("serve", "--workers", "4"), "not built yet"),
+        (("serve", "--redis", "redis://x"), "not built yet"),
+        (("serve", "--campaigns", "/nowhere"), "/nowhere is not a folder"),
+        (("verify", "--data", "/nowhere"), "/nowhere is not a data folder"),
+        (("demo", "--seconds", "soon"), "--seconds"),
+        (("plan", "."), "plan is not built yet"),
+        (("bench", "--quick"), "bench is not built yet"),
+        (("simulate", "x", "--help"), "simulate is not built yet"),
+    ],
+)
+def test_wrong_input_is_one_line(arguments: tuple[str, ...], message: str) -> None:
+    assert message in wrong(*arguments)
+
+
+def test_a_setting_from_the_environment_is_checked_too() -> None:
+    assert "port (in ADSERVER_PORT)" in wrong("serve", ADSERVER_PORT="tcp://10.0.0.1:8000")
+
+
+def test_help_names_what_is_built() -> None:
+    done = run("--help")
+    assert done.returncode == 0
+    for name in ("check", "apply", "serve", "demo", "verify", "keys"):
+        assert re.search(rf"^\s+{name}\s", done.stdout, re.MULTILINE)
+    assert "simulate" not in done.stdout
+    shown = run("serve", "--help").stdout
+    for option in (
+        "--campaigns",
+        "--data",
+        "--host",
+        "--port",
+        "--public-url",
+        "--trusted-proxies",
+        "--config",
+    ):
+        assert option in shown
+    assert "Usage:" in run().stderr
+
+
+def test_a_reader_who_leaves_early_is_no_error() -> None:
+    command = f"{sys.executable} -c 'from adserver.cli import main; main()' check {SAMPLES} | true"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stderr == ""

@@ -1,0 +1,112 @@
+"""Settings: default < file < environment < flag, and a line for everything that is wrong."""
+
+from pathlib import Path
+
+import pytest
+
+from adserver.settings import BadSettings, Settings, load
+
+
+def refused(flags: dict[str, object], environ: dict[str, str] | None = None) -> tuple[str, ...]:
+    with pytest.raises(BadSettings) as refusal:
+        load(flags, environ or {})
+    return refusal.value.problems
+
+
+def test_defaults() -> None:
+    assert load({}, {"PATH": "/bin"}) == Settings()
+    assert Settings().data == Path("data")
+    assert Settings().segment_bytes == 64 * 1024 * 1024
+
+
+def test_the_later_source_wins(tmp_path: Path) -> None:
+    config = tmp_path / "adserver.toml"
+    config.write_text('port = 1\nhost = "0.0.0.0"\nlog_level = "debug"\ntrusted_proxies = ["10.0.0.0/8"]\n')
+    environ = {"ADSERVER_CONFIG": str(config), "ADSERVER_PORT": "2", "ADSERVER_LOG_LEVEL": "error"}
+    settings = load({"port": "3", "campaigns": None}, environ)
+    assert (settings.port, settings.log_level, settings.host) == (3, "error", "0.0.0.0")
+    assert settings.trusted_proxies == ("10.0.0.0/8",)
+    assert load({"config": str(config)}, {}).port == 1
+
+
+def test_every_setting_from_the_environment() -> None:
+    environ = {
+        "ADSERVER_CAMPAIGNS": "campaigns",
+        "ADSERVER_DATA": "/var/lib/x",
+        "ADSERVER_HOST": "::1",
+        "ADSERVER_PORT": "0",
+        "ADSERVER_PUBLIC_URL": "https://ads.example/",
+        "ADSERVER_TRUSTED_PROXIES": "10.0.0.0/8, 192.168.1.1",
+        "ADSERVER_LOG_LEVEL": "WARNING",
+        "ADSERVER_GEOIP": "places.mmdb",
+        "ADSERVER_SEGMENT_BYTES": "1048576",
+    }
+    assert load({}, environ) == Settings(
+        campaigns=Path("campaigns"),
+        data=Path("/var/lib/x"),
+        host="::1",
+        port=0,
+        public_url="https://ads.example",
+        trusted_proxies=("10.0.0.0/8", "192.168.1.1"),
+        log_level="warning",
+        geoip=Path("places.mmdb"),
+        segment_bytes=1048576,
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("port", "http", "a whole number from 0 to 65535"),
+        ("port", "65536", "from 0 to 65535"),
+        ("port", "-1", "a whole number"),
+        ("port", True, "a whole number"),
+        ("port", "1_000", "a whole number"),
+        ("host", "a b", "an address or host name"),
+        ("data", "", "it is text"),
+        ("public_url", "ads.example", "an absolute URL"),
+        ("public_url", "ftp://ads.example", "an absolute URL"),
+        ("public_url", "https://u:p@ads.example", "an absolute URL"),
+        ("public_url", "https://ads.example/?x", "an absolute URL"),
+        ("public_url", "https://ads.example:99999", "an absolute URL"),
+        ("trusted_proxies", "10.0.0.0/33", "is not a network"),
+        ("trusted_proxies", ["10.0.0.1/8"], "is not a network"),
+        ("trusted_proxies", 7, "a list of networks"),
+        ("log_level", "loud", "debug, info, warning or error"),
+        ("segment_bytes", "100", "from 65536"),
+        ("workers", "2", "not built yet"),
+        ("redis", "redis://127.0.0.1", "not built yet"),
+        ("database", "postgresql://127.0.0.1", "not built yet"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_source(name: str, value: object, message: str) -> None:
+    (line,) = refused({name: value})
+    assert line.startswith(f"{name} (--{name.replace('_', '-')}): ")
+    assert message in line
+    assert "\n" not in line
+
+
+def test_one_worker_is_what_there_is() -> None:
+    assert load({"workers": "1"}, {}) == Settings()
+
+
+def test_every_problem_at_once() -> None:
+    assert len(refused({"port": "x", "redis": "y"}, {"ADSERVER_HOST": "a b"})) == 3
+
+
+def test_files_that_cannot_be_used(tmp_path: Path) -> None:
+    assert "cannot be read" in refused({"config": str(tmp_path / "absent.toml")})[0]
+    config = tmp_path / "adserver.toml"
+    config.write_text("port = ")
+    assert "is not TOML" in refused({"config": str(config)})[0]
+    config.write_bytes(b"\xff")
+    assert "is not TOML" in refused({"config": str(config)})[0]
+    config.write_text("prot = 7\nzzz = 1\n")
+    problems = refused({"config": str(config)})
+    assert "unknown setting, did you mean port?" in problems[0]
+    assert "unknown setting; known are campaigns" in problems[1]
+
+
+def test_foreign_variables_are_passed_over_and_misspelt_ones_are_not() -> None:
+    assert load({}, {"ADSERVER_SERVICE_HOST": "10.0.0.1"}) == Settings()
+    assert "did you mean public_url?" in refused({}, {"ADSERVER_PUBLIC_ULR": "x"})[0]
