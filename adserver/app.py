@@ -6,6 +6,7 @@ import os
 import secrets as chance
 import signal
 import socket
+import subprocess
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -15,7 +16,8 @@ import msgspec
 import uvicorn
 from maxminddb import InvalidDatabaseError
 
-from adserver.api import asgi
+from adserver import recovery
+from adserver.api import asgi, openrtb
 from adserver.api.ports import Services
 from adserver.catalog import documents, folder
 from adserver.catalog import secrets as catalog_secrets
@@ -24,11 +26,8 @@ from adserver.catalog.secrets import BadSecrets
 from adserver.catalog.store import Store
 from adserver.catalog.tables import Unusable
 from adserver.clock import Clock, WallClock
-from adserver.domain.books import Position
 from adserver.domain.changes import Conflict, Invalid
-from adserver.engine import localtime
 from adserver.geography import MaxMindFile
-from adserver.ledger.budgets import Budgets
 from adserver.ledger.disk import JournalBusy
 from adserver.ledger.journal import Journal
 from adserver.ledger.ledger import Ledger
@@ -39,27 +38,22 @@ from adserver.services.answer import AdServer
 from adserver.services.deciding import Kept
 from adserver.services.delivery import Delivery
 from adserver.services.events import EventRecorder
-from adserver.services.hot import HotState
 from adserver.services.manage import Manage
 from adserver.services.normalise import Normaliser
 from adserver.services.pseudonyms import Pseudonyms
 from adserver.services.publishing import Publishing
 from adserver.services.receipts import Receipts
 from adserver.services.render import Renderer
-from adserver.services.repeats import Repeats
 from adserver.services.serve import Decisions, Outcome
 from adserver.services.sold import SoldFinder
-from adserver.services.upkeep import DURABLE_S, FOLLOW_S, POST_S, SWEEP_S, LoopLag, Upkeep
+from adserver.services.upkeep import CHECKPOINT_S, DURABLE_S, FOLLOW_S, POST_S, SWEEP_S, LoopLag, Upkeep
+from adserver.services.withdrawing import Withdrawal
 from adserver.services.world import World
 from adserver.settings import Settings
-from adserver.state.feeds import FeedAccounts
-from adserver.state.memory import MemoryState
-from adserver.state.seen import Seen
 from adserver.telemetry import logs
 from adserver.telemetry.metrics import Metrics
 from adserver.tokens import Signer
 
-CHECKPOINT = "checkpoint.msgpack"
 _DAYS_KEPT = 3
 _DAY_MS = 86_400_000
 
@@ -78,7 +72,6 @@ class App:
         self.metrics = Metrics()
         self.lag = LoopLag()
         self._open_stores(settings.data)
-        self._open_state()
         self._recover()
         self._wire(extra)
         self.publishing.start()
@@ -100,40 +93,18 @@ class App:
         if self.settings.campaigns is not None:
             self.store.apply(folder.read_folder(self.settings.campaigns))
 
-    def _open_state(self) -> None:
-        self.exposures = MemoryState()
-        self.budgets = Budgets(localtime.day)
-        self.feeds = FeedAccounts()
-        self.repeats = Repeats()
-        self.seen, self.filtered, self.released = Seen(), Seen(), Seen()
-        self.hot = HotState(
-            self.exposures, self.budgets, self.feeds, self.repeats, self.seen, self.filtered, self.released
-        )
-
     def _recover(self) -> None:
         """What was written but not posted is posted; what was decided and is not over is outstanding."""
         Poster(self.reader, self.ledger).drain()
-        position = self._load_checkpoint()
-        for _, record, personal in self.reader.read(position):
-            self.hot.apply(record, personal)
-        self._load_books()
-        self.hot.sweep(self.clock())
-
-    def _load_checkpoint(self) -> Position:
-        path = self.settings.data / CHECKPOINT
-        if not path.exists():
-            return Position()
-        try:
-            return self.hot.load(path.read_bytes())
-        except (OSError, ValueError) as error:
-            self.log.failure("the checkpoint cannot be used; reading the whole journal", error)
-            self._open_state()
-            return Position()
-
-    def _load_books(self) -> None:
+        states, trouble = recovery.recover(self.settings.data, self.journal.position)
+        if trouble is not None:
+            self.log.failure("the checkpoint is of no use; the whole journal was read", trouble)
+        self.states = states
         self._today = self.clock() // _DAY_MS
-        billed = self.ledger.billed_accounts(self._today - _DAYS_KEPT)
-        self.budgets.load(self.ledger.totals(), billed)
+        states.budgets.load(self.ledger.totals(), self.ledger.billed_accounts(self._today - _DAYS_KEPT))
+        states.hot.sweep(self.clock())
+        self._checkpointed = self.journal.position.segment
+        self._renewal: asyncio.subprocess.Process | None = None
 
     # -- composing ---------------------------------------------------------------------------------
 
@@ -141,7 +112,10 @@ class App:
         settings, clock = self.settings, self.clock
         self.world = World()
         self.sold = SoldFinder(self.world, self.store)
-        kept = Kept(self.exposures, self.feeds, self.budgets, self.journal, self.receipts, self.repeats)
+        states = self.states
+        kept = Kept(
+            states.exposures, states.feeds, states.budgets, self.journal, self.receipts, states.repeats
+        )
         geography = MaxMindFile(settings.geoip) if settings.geoip is not None else None
         normaliser = Normaliser(self.names, geography, lambda: int.from_bytes(os.urandom(8), "big"))
         self.decisions = Decisions(
@@ -149,14 +123,14 @@ class App:
             lambda: self.lag.overloaded,
         )  # fmt: skip
         self.renderer = Renderer(self.signer, public_url(settings), self.sold)
-        self.server = AdServer(self.decisions, self.renderer, self.budgets, self._served)
+        self.server = AdServer(self.decisions, self.renderer, states.budgets, self._served)
         self.recorder = EventRecorder(
-            self.world, self.signer, self.exposures, self.budgets, self.journal, self.ledger, self.seen,
-            self.filtered, self.released, self.sold, clock, _salt,
+            self.world, self.signer, states.exposures, states.budgets, self.journal, self.ledger, states.seen,
+            states.filtered, states.released, self.sold, clock, _salt,
         )  # fmt: skip
-        self.delivery = Delivery(self.world, self.budgets, clock)
+        self.delivery = Delivery(self.world, states.budgets, clock)
         self.publishing = Publishing(
-            self.store, self.world, self.journal, self.budgets, clock, self._build_failed
+            self.store, self.world, self.journal, states.budgets, clock, self._build_failed
         )
         self.changed = asyncio.Event()
         self.manage = Manage(self.store, documents.parse_json, self.delivery, self.changed.set)
@@ -164,6 +138,7 @@ class App:
         self._watch()
 
     def _services(self, extra: tuple[Any, ...]) -> Services:
+        states = self.states
         return Services(
             server=self.server,
             recorder=self.recorder,
@@ -173,8 +148,18 @@ class App:
             metrics=self.metrics,
             log=self.log,
             ready=lambda: self.world.ready,
-            auction=None,
-            extra=extra,
+            auction=openrtb.Auction(
+                self.server,
+                self.renderer,
+                Withdrawal(
+                    self.states.exposures, self.states.budgets, self.journal, self.states.released, self.clock
+                ),
+                lambda: self.world.snapshot,
+                self._find_key,
+                public_url(self.settings),
+                self.metrics.decided,
+            ),
+            extra=(*openrtb.routes(), *extra),
         )
 
     def _find_key(self, text: str) -> Key | None:
@@ -213,6 +198,7 @@ class App:
         self._upkeep.every(DURABLE_S, "durable", self._durable)
         self._upkeep.every(POST_S, "post", self._post)
         self._upkeep.every(SWEEP_S, "sweep", self._sweep)
+        self._upkeep.every(CHECKPOINT_S, "checkpoint", self._renew_checkpoint)
         self._upkeep.every(0, "follow", self._follow)
         self._upkeep.every(0, "lag", self.lag.watch)
         # What was loaded so far lives as long as the process: the collector need not walk it again.
@@ -224,10 +210,15 @@ class App:
         await self._upkeep.stop()
         await self.journal.durable()
         await asyncio.to_thread(self.poster.drain)
-        self._save_checkpoint()
+        await self._end_renewal()
+        try:
+            recovery.save(self.settings.data, self.states.hot, self.journal.position)
+        except OSError as error:
+            self.log.failure("no checkpoint was written; the next start reads more of the journal", error)
         self.close()
 
     def close(self) -> None:
+        self.reader.close()
         self.journal.close()
         self.ledger.close()
         self.store.close()
@@ -241,7 +232,7 @@ class App:
         while await asyncio.to_thread(self.poster.step):
             await asyncio.to_thread(self._mark_billed)
         if self.ledger.position >= self.journal.synced_position:
-            self.seen.sweep(self.clock())
+            self.states.seen.sweep(self.clock())
 
     def _mark_billed(self) -> None:
         for campaign in self.ledger.billed_campaigns():
@@ -249,11 +240,11 @@ class App:
 
     async def _sweep(self) -> None:
         now_ms = self.clock()
-        self.hot.sweep(now_ms)
+        self.states.hot.sweep(now_ms)
         today = now_ms // _DAY_MS
         if today != self._today:
             self._today = today
-            self.budgets.forget_days(today - _DAYS_KEPT)
+            self.states.budgets.forget_days(today - _DAYS_KEPT)
         serving = self.world.serving
         for position in list(serving.live.cleared):
             serving.live.set(position)
@@ -265,11 +256,24 @@ class App:
         self.changed.clear()
         await self.publishing.follow()
 
-    def _save_checkpoint(self) -> None:
-        path = self.settings.data / CHECKPOINT
-        temporary = path.with_suffix(".tmp")
-        temporary.write_bytes(self.hot.dump(self.journal.position))
-        temporary.replace(path)
+    async def _renew_checkpoint(self) -> None:
+        """In a child, whenever another segment was sealed; one child at a time."""
+        if self._renewal is not None:
+            if self._renewal.returncode is None:
+                return
+            if self._renewal.returncode:
+                self.log.warning("the checkpoint was not renewed", code=self._renewal.returncode)
+            self._renewal = None
+        segment = self.journal.position.segment
+        if segment > self._checkpointed:
+            self._checkpointed = segment
+            command = recovery.renewing(self.settings.data, segment)
+            self._renewal = await asyncio.create_subprocess_exec(*command, stdin=subprocess.DEVNULL)
+
+    async def _end_renewal(self) -> None:
+        if self._renewal is not None and self._renewal.returncode is None:
+            self._renewal.kill()
+            await self._renewal.wait()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """ASGI, lifespan included."""

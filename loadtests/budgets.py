@@ -76,8 +76,7 @@ def _sold(found: Findings, decisions: list[Decision], world: World) -> dict[str,
 def _nanos(found: Findings, ad: Ad, exact: bool) -> tuple[int, int]:
     price = ad.price
     assert price is not None
-    bid = price.rate_micros * 1000 // price.per
-    bid_nanos = price.rate_micros * 1000 * 1000 // price.per
+    bid, bid_nanos = price.rate_micros // price.per, price.rate_micros * 1000 // price.per
     found.expect(price.clearing_micros <= bid, f"ad {ad.event_id} clears above its bid")
     if exact:
         found.expect(price.clearing_micros == bid, f"ad {ad.event_id} clears below its bid without an auction")

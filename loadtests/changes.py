@@ -14,13 +14,14 @@ from typing import Any, Final
 
 from adserver.domain import money
 from loadtests.records import Book, Change, now_ms, now_ms_up
-from loadtests.server import Server
+from loadtests.server import Broken, Server
 from loadtests.terms import World
 
 EVERY_S: Final = 1.0
 _GIVE_UP_MS: Final = 5000
 _POLL_S: Final = 0.02
 _PROBE: Final = "loadtest-probe"
+_PUBLISHER: Final = "loadtest-probe-pages"
 _STEPS: Final = 100
 
 
@@ -39,10 +40,10 @@ class Changes(threading.Thread):
     def prepare(self) -> None:
         """The probe's publisher and advertiser."""
         placement = {"id": "probe", "surface": "page", "formats": ["text"]}
-        publisher = {"publisher": _PROBE, "currency": "EUR", "placements": [placement]}
+        publisher = {"publisher": _PUBLISHER, "currency": "EUR", "placements": [placement]}
         advertiser = {"advertiser": _PROBE, "currency": "EUR"}
-        self._put(f"/v1/publishers/{_PROBE}", publisher)
-        self._put(f"/v1/advertisers/{_PROBE}", advertiser)
+        self._accepted(f"/v1/publishers/{_PUBLISHER}", publisher)
+        self._accepted(f"/v1/advertisers/{_PROBE}", advertiser)
 
     def end(self) -> None:
         self._ended.set()
@@ -66,14 +67,14 @@ class Changes(threading.Thread):
             status, answer = self._put(f"/v1/advertisers/{advertiser}/campaigns/{campaign}", changed)
             received_ms = now_ms_up()
             live_ms = self._seen_live(f"change {number}", received_ms) if status in (200, 201) else None
-        except OSError as error:
+        except (OSError, Broken) as error:
             return Change(sent_ms, now_ms_up(), 0, name, rates, None, repr(error))
         return Change(sent_ms, received_ms, status, name, rates, live_ms, "" if live_ms else str(answer))
 
     def _seen_live(self, text: str, since_ms: int) -> int | None:
         """When the probe answered ``text`` for the first time; None: not soon."""
-        self._put(f"/v1/advertisers/{_PROBE}/campaigns/probe", _probe(text))
-        ask = {"publisher": _PROBE, "placements": [{"id": "probe"}], "mode": "dry_run"}
+        self._accepted(f"/v1/advertisers/{_PROBE}/campaigns/probe", _probe(text))
+        ask = {"publisher": _PUBLISHER, "placements": [{"id": "probe"}], "mode": "dry_run"}
         while now_ms() - since_ms < _GIVE_UP_MS:
             status, answer = self._server.call("POST", "/v1/decisions", ask)
             if status != 200:
@@ -90,6 +91,11 @@ class Changes(threading.Thread):
         path = f"/v1/advertisers/{advertiser}/campaigns/{campaign}"
         body: dict[str, Any] = self._server.call("GET", path, key=self._key)[1]
         return body
+
+    def _accepted(self, path: str, body: dict[str, Any]) -> None:
+        status, answer = self._put(path, body)
+        if status not in (200, 201):
+            raise Broken(f"PUT {path} was answered {status}: {answer}")
 
     def _put(self, path: str, body: dict[str, Any]) -> tuple[int, Any]:
         return self._server.call("PUT", path, body, self._key)
@@ -121,6 +127,6 @@ def _probe(text: str) -> dict[str, Any]:
     }  # fmt: skip
     line_item = {
         "id": "probe", "priority": "house", "pricing": {"model": "cpm", "amount": "0.00"},
-        "targeting": {"placements": [f"{_PROBE}/probe"]}, "creatives": [creative],
+        "targeting": {"placements": [f"{_PUBLISHER}/probe"]}, "creatives": [creative],
     }  # fmt: skip
     return {"advertiser": _PROBE, "campaign": "probe", "currency": "EUR", "line_items": [line_item]}

@@ -10,8 +10,8 @@ import msgspec
 from msgspec import Struct
 
 from adserver.api.openrtb_films import Film, read_film, vast
+from adserver.api.openrtb_images import takes
 from adserver.api.openrtb_reading import decode, flag, listing, mapping, mimes, whole, wholes
-from adserver.api.openrtb_images import mime_of
 from adserver.domain import limits
 from adserver.services.render import Shown, Urls
 
@@ -144,10 +144,7 @@ def _fitting(value: object, length: int | None) -> str:
 def _image(asset: Asset, shown: Shown) -> dict[str, Any] | None:
     kind = asset.type or _MAIN
     url = shown.assets.get(_IMAGES.get(kind, ""))
-    if not isinstance(url, str):
-        return None
-    mime = mime_of(url)
-    if asset.mimes and mime is not None and mime not in asset.mimes:
+    if not isinstance(url, str) or not takes(asset.mimes, url):
         return None
     return {"img": {"type": kind, "url": url}}
 

@@ -57,7 +57,9 @@ def law_of(difference: str) -> int:
         return 1
     if ": the cap " in difference:
         return 2
-    if difference.startswith("budget ") or ("billed" in difference and " of " in difference and "nanos" in difference):
+    if difference.startswith("budget ") or (
+        "billed" in difference and " of " in difference and "nanos" in difference
+    ):
         return 3
     return 4
 
@@ -79,14 +81,16 @@ def print_verdicts(verdicts: list[Verdict], print_line: Callable[[str], None]) -
 def _feeds(score: Score) -> str:
     feeds = score.feeds
     return (
-        f"driver: {feeds.items:,} prefixes of {feeds.pages:,} pages with {feeds.sponsored:,} sponsored items; "
-        f"{feeds.repeats:,} pages asked again, the same"
+        f"driver: {feeds.items:,} prefixes of {feeds.pages:,} pages with {feeds.sponsored:,} sponsored "
+        f"items; {feeds.repeats:,} pages asked again"
     )
 
 
 def _caps(score: Score) -> str:
     caps = score.caps
-    return f"driver: {caps.exposures:,} exposures of {caps.people:,} people, {caps.full:,} times a cap was full"
+    return (
+        f"driver: {caps.exposures:,} exposures of {caps.people:,} people, {caps.full:,} times a cap was full"
+    )
 
 
 class _Ledger:
@@ -111,7 +115,9 @@ class _Ledger:
         """How near the limits it came."""
         used = [billed * 10000 // limit for limit, billed in self._budgets if limit]
         spent, most = sum(share >= 9900 for share in used), max(used, default=0)
-        return f"{len(used):,} of them limited, {spent:,} spent to 99 % and more, the fullest to {most / 100:g} %"
+        return (
+            f"{len(used):,} of them limited, {spent:,} spent to 99 % or more, the fullest to {most / 100:g} %"
+        )
 
     def missing(self, score: Score) -> list[str]:
         """Acknowledged and not in the ledger."""
@@ -127,4 +133,6 @@ class _Ledger:
 
     def found(self, score: Score) -> str:
         acknowledged = len(score.spend.accepted) + sum(score.spend.anonymous.values())
-        return f"driver: {acknowledged:,} events acknowledged to it, the ledger counts {len(self._accepted):,}"
+        return (
+            f"driver: {acknowledged:,} events acknowledged to it, the ledger counts {len(self._accepted):,}"
+        )

@@ -11,7 +11,9 @@ from typing import Final
 import httptools
 from msgspec import Struct
 
-AGENT: Final = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0 Safari/537.36"
+AGENT: Final = (
+    "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0 Safari/537.36"
+)
 
 
 class Reply(Struct):
@@ -84,9 +86,11 @@ class _Connection(asyncio.Protocol):
 
 
 class Client:
-    """``connections``: how many at most. ``key``: of the management API, sent with ``ask(.., keyed=True)``."""
+    """``connections``: how many at most; ``key``: of the management API, sent where ``keyed``."""
 
-    def __init__(self, host: str, port: int, connections: int = 48, key: str = "", wait_s: float = 5.0) -> None:
+    def __init__(
+        self, host: str, port: int, connections: int = 48, key: str = "", wait_s: float = 5.0
+    ) -> None:
         self._host, self._port, self._key, self._wait_s = host, port, key, wait_s
         self._room = asyncio.Semaphore(connections)
         self._idle: list[_Connection] = []

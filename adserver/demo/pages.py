@@ -91,14 +91,14 @@ def _people(app: "DemoApp") -> Handler:
 
 def _numbers(app: "DemoApp") -> Handler:
     async def answer(request: Request) -> Response:
-        return _json({**app.tally.told(), "spend": spend(app.world.snapshot, app.budgets)})
+        return _json({**app.tally.told(), "spend": spend(app.world.snapshot, app.states.budgets)})
 
     return answer
 
 
 def _why(app: "DemoApp") -> Handler:
     async def answer(request: Request) -> Response:
-        told = app.reasons.why(request.path_params["event_id"], app.budgets)
+        told = app.reasons.why(request.path_params["event_id"], app.states.budgets)
         return _nothing() if told is None else _json(told)
 
     return answer

@@ -31,7 +31,8 @@ PERSONAS: Final = (
         {"country": "FR", "region": "IDF", "city": "Paris", "postal_code": "75011"}, "fr",
     ),
     Persona(
-        "Jonas Peeters", "Finance manager, travels a lot", ("lumen/finance-leads", "voyages-lumiere/travellers"),
+        "Jonas Peeters", "Finance manager, travels a lot",
+        ("lumen/finance-leads", "voyages-lumiere/travellers"),
         {"country": "BE", "city": "Brussels"}, "en",
     ),
     Persona(
@@ -74,9 +75,7 @@ def _fitting(
     return min((user for user in users if user not in taken), key=misfit)
 
 
-def _told(
-    persona: Persona, user: str, audiences: tuple[str, ...], snapshot: Snapshot
-) -> dict[str, Any]:
+def _told(persona: Persona, user: str, audiences: tuple[str, ...], snapshot: Snapshot) -> dict[str, Any]:
     facets: dict[str, list[str]] = {}
     for audience in audiences:
         for facet, values in snapshot.facets.get(audience, {}).items():

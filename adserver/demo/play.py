@@ -1,4 +1,4 @@
-"""``adserver demo``: a server on the sample world, traffic to drive it, numbers to look at, an audit at the end.
+"""``adserver demo``: a server on the sample world, traffic to drive it, numbers on the terminal, an audit.
 
 Two processes: the server in one, in a temporary folder, on a socket that is opened here first (so a port in
 use is one clear line); the traffic in this one. Whatever ends it (Ctrl-C, SIGTERM, the seconds asked for,
@@ -25,14 +25,17 @@ from adserver.demo import exchange, world
 from adserver.demo.audit import audit, print_verdicts
 from adserver.demo.client import Client, Lost
 from adserver.demo.score import Score
-from adserver.demo.shown import REFRESH_S, Screen, failures
+from adserver.demo.serving import STOP
+from adserver.demo.shown import Screen
 from adserver.demo.traffic import RATE, Traffic
 
 HOST: Final = "127.0.0.1"
 SEED: Final = 20260601
 _READY_S: Final = 30
 _STOP_S: Final = 20
-_INTERRUPTED: Final = 130
+_TICK_S: Final = 0.1
+_TOLD: Final = 3
+_WIDTH: Final = 600
 
 
 class Ended(Exception):
@@ -65,9 +68,7 @@ def _listen(port: int) -> socket.socket:
 
 
 class _Demo:
-    def __init__(
-        self, console: Console, folder: Path, sample: world.World, listening: socket.socket
-    ) -> None:
+    def __init__(self, console: Console, folder: Path, sample: world.World, listening: socket.socket) -> None:
         self._console, self._folder, self._sample, self._listening = console, folder, sample, listening
         self._port = listening.getsockname()[1]
         self._log = folder / "server.log"
@@ -87,7 +88,9 @@ class _Demo:
 
     def _finish(self) -> int:
         self._tell_log()
-        self._say("\nAudit of everything that was served, from journal and ledger, and from the answers alone:")
+        self._say(
+            "\nAudit of everything that was served, from journal and ledger, and from the answers alone:"
+        )
         fine = print_verdicts(audit(self._folder / "data", self._score), self._say)
         self._say("the audit is clean" if fine else "the audit found differences")
         return 0 if fine else 1
@@ -98,14 +101,19 @@ class _Demo:
     def _serving(self) -> Iterator[subprocess.Popen[bytes]]:
         number = self._listening.fileno()
         command = [
-            sys.executable, "-m", "adserver.demo.serving", "--folder", str(self._folder),
+            sys.executable, "-m", "adserver.demo", "--folder", str(self._folder),
             "--data", str(self._folder / "data"), "--campaigns", str(self._sample.campaigns),
             "--socket", str(number),
         ]  # fmt: skip
         with self._log.open("wb") as log:
             # A session of its own: Ctrl-C is for us, who stop it in good order.
             server = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=log, stderr=log, pass_fds=[number], start_new_session=True
+                command,
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                pass_fds=[number],
+                start_new_session=True,
             )
         self._listening.close()
         try:
@@ -118,10 +126,13 @@ class _Demo:
                 server.stdin.close()
 
     def _tell_log(self) -> None:
-        """What the server complained about, if anything."""
+        """What the server complained about. An error in its log is one of the demo's."""
         lines = self._log.read_text("utf-8", "replace").splitlines()
-        for line in lines[-3:]:
-            self._say(f"server: {line[:300]}")
+        errors = sum('"level": "error"' in line for line in lines)
+        if errors:
+            self._score.failures["error in the server's log"] += errors
+        for line in lines[-_TOLD:]:
+            self._say(f"server: {line[:_WIDTH]}")
 
     # -- the traffic -------------------------------------------------------------------------------
 
@@ -171,8 +182,45 @@ class _Demo:
             if driving.done():
                 driving.result()
             screen.update()
-            left_s = REFRESH_S if end_s is None else max(min(REFRESH_S, end_s - now_s()), 0)
-            await stop.within(left_s)
+            # Short, for a signal does not end a sleep.
+            await asyncio.sleep(_TICK_S)
 
     def _say(self, line: str) -> None:
         self._console.print(line, markup=False, soft_wrap=True)
+
+
+def _stop(server: subprocess.Popen[bytes]) -> int:
+    """Ask the server to end in good order; its exit code."""
+    assert server.stdin is not None
+    with suppress(OSError):
+        server.stdin.write(STOP)
+        server.stdin.close()
+    try:
+        return server.wait(_STOP_S)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        return server.wait()
+
+
+class Stop:
+    """Set by the first signal; the second interrupts whatever is still going on."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def take(self, number: int, frame: object) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+
+
+@contextmanager
+def _asked_to_stop() -> Iterator[Stop]:
+    """Ctrl-C and SIGTERM are requests, not accidents."""
+    stop = Stop()
+    before = {number: signal.signal(number, stop.take) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

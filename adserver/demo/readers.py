@@ -33,7 +33,14 @@ class Reader:
     """One person's session with one publisher."""
 
     def __init__(
-        self, publisher: str, person: Person, crowd: Crowd, client: Client, pace: Pace, score: Score, chance: Random
+        self,
+        publisher: str,
+        person: Person,
+        crowd: Crowd,
+        client: Client,
+        pace: Pace,
+        score: Score,
+        chance: Random,
     ) -> None:
         self._publisher, self._person, self._crowd = publisher, person, crowd
         self._client, self._pace, self._score, self._chance = client, pace, score, chance

@@ -1,6 +1,6 @@
 """The demo's server, a process of its own: so the driver's figures are those of a client, not of a guest.
 
-``python -m adserver.demo.serving``: started by ``play``, which hands over the listening socket and, by
+``python -m adserver.demo``: started by ``play``, which hands over the listening socket and, by
 closing our standard input, says that it is over; so does its sudden death, and nothing is left behind.
 """
 
@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from threading import Thread
+from typing import Final
 
 import uvicorn
 
@@ -23,7 +24,9 @@ from adserver.services.serve import Outcome
 from adserver.settings import Settings
 from adserver.telemetry import logs
 
-SEGMENT_BYTES = 8 * 1024 * 1024
+SEGMENT_BYTES: Final = 8 * 1024 * 1024
+STOP: Final = b"stop"
+"""What the driver writes when it ends in good order and wants the folder for its audit."""
 
 
 class DemoApp(App):
@@ -41,7 +44,7 @@ class DemoApp(App):
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="adserver.demo.serving")
+    parser = argparse.ArgumentParser(prog="adserver.demo")
     parser.add_argument("--folder", type=Path, required=True, help="removed when the demo dies suddenly")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--campaigns", type=Path, required=True)
@@ -53,15 +56,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with socket.socket(fileno=asked.socket) as listening:
         settings = Settings(data=asked.data, port=listening.getsockname()[1], segment_bytes=SEGMENT_BYTES)
         server = server_of(DemoApp(settings, asked.campaigns), settings)
-        Thread(target=_wait_for_end, args=(server,), daemon=True).start()
+        said: list[bytes] = []
+        Thread(target=_wait_for_end, args=(server, said), daemon=True).start()
         server.run(sockets=[listening])
+    if said == [b""]:
+        shutil.rmtree(asked.folder, ignore_errors=True)
 
 
-def _wait_for_end(server: uvicorn.Server) -> None:
-    """Whatever the driver writes before it closes our standard input is not read."""
-    sys.stdin.buffer.read()
+def _wait_for_end(server: uvicorn.Server, said: list[bytes]) -> None:
+    said.append(sys.stdin.buffer.read())
     server.should_exit = True
-
-
-if __name__ == "__main__":
-    main()

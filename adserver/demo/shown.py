@@ -21,7 +21,7 @@ _BAR: Final = 24
 
 
 class Screen:
-    """``update`` every half second; ``console`` is stdout's."""
+    """``update`` often; it draws when it is time; ``console`` is stdout's."""
 
     def __init__(self, console: Console, url: str, score: Score, traffic: Traffic) -> None:
         self._console, self._url, self._score, self._traffic = console, url, score, traffic
@@ -45,7 +45,9 @@ class Screen:
         while now_s - self._past[0][0] > _WINDOW_S:
             self._past.popleft()
         if self._live is not None:
-            self._live.update(self._table(), refresh=True)
+            if now_s - self._line_s >= REFRESH_S:
+                self._line_s = now_s
+                self._live.update(self._table(), refresh=True)
         elif now_s - self._line_s >= LINE_S:
             self._line_s = now_s
             self._console.print(self._line(), soft_wrap=True)
@@ -156,7 +158,9 @@ def _share(counts: dict[str, int], policy: FeedPolicy) -> Text:
     full = min(counts["sponsored"] * share.den * _BAR // max(items * share.num, 1), _BAR)
     text = Text("█" * full, style="green")
     text.append("░" * (_BAR - full), style="dim")
-    text.append(f" {_percent(counts)} of {items:,} items, cap {100 * share.num / share.den:g} %", style="default")
+    text.append(
+        f" {_percent(counts)} of {items:,} items, cap {100 * share.num / share.den:g} %", style="default"
+    )
     return text
 
 

@@ -31,8 +31,8 @@ class Owed(Struct, frozen=True):
 
 
 class SpendBook:
-    """``overspent`` and ``twice`` hear of offences against laws 3 and 4. ``accepted``: (event id, kind) acknowledged as counted; ``anonymous``:
-    kind -> how many of ads whose event id the answer did not say."""
+    """``overspent`` and ``twice`` hear of offences against laws 3 and 4. ``accepted``: (event id, kind)
+    acknowledged as counted; ``anonymous``: kind -> how many of ads whose event id the answer did not say."""
 
     def __init__(
         self, catalogue: Catalogue, overspent: Callable[[str], None], twice: Callable[[str], None]
@@ -79,7 +79,9 @@ class SpendBook:
         limit = budget.daily_nanos if period else budget.lifetime_nanos
         if limit is not None and money.nanos(self._spent[level, period]) > limit:
             what = f"day {period}" if period else "lifetime"
-            self._overspent(f"{level[0]} {level[1]}, {what}: {self._spent[level, period]} micros, over its budget")
+            self._overspent(
+                f"{level[0]} {level[1]}, {what}: {self._spent[level, period]} micros, over its budget"
+            )
 
 
 def _budgets(catalogue: Catalogue) -> Iterator[tuple[Level, Budget]]:

@@ -1,7 +1,7 @@
 """All the traffic of the demo: so many sessions at a time, one exchange beside them, one pace for both."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from random import Random
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ RATE: Final = 300.0
 """Decisions a second, at most."""
 SESSIONS: Final = 160
 _AUCTIONS: Final = 8
-_PUBLISHERS: Final = (("lumen", 6), ("papote", 2), ("harbour-gazette", 2))
+_PUBLISHERS: Final = {"lumen": 6, "papote": 2, "harbour-gazette": 2}
 
 
 class Traffic:
@@ -43,13 +43,12 @@ class Traffic:
                 tasks.create_task(self._forever(self.exchange.auction, lambda: self.exchange.open))
 
     def _reader(self, crowd: Crowd) -> Reader:
-        names, weights = zip(*_PUBLISHERS, strict=True)
-        publisher = self._chance.choices(names, weights)[0]
+        publisher = self._chance.choices(list(_PUBLISHERS), list(_PUBLISHERS.values()))[0]
         person = crowd.anybody()
         return Reader(publisher, person, crowd, self._client, self.pace, self._score, self._chance)
 
     async def _forever(
-        self, act: Callable[[], Any], going: Callable[[], bool] = lambda: True
+        self, act: Callable[[], Awaitable[None]], going: Callable[[], bool] = lambda: True
     ) -> None:
         await asyncio.sleep(self._chance.random())
         while going():
@@ -78,3 +77,5 @@ class Traffic:
             return
         if reply.status == 200:
             self.numbers = orjson.loads(reply.body)
+        else:
+            self._score.failures[f"numbers {reply.status}"] += 1

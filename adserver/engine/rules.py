@@ -81,10 +81,18 @@ def drop_of_request(entry: Entry, context: Context) -> Drop | None:
 
 
 def _no_creative(entry: Entry, context: Context) -> Drop:
-    if context.view.fits(entry.position):
-        blocks = context.request.blocks
+    """What left none: the placement, the publisher's blocks, the request's, or its wish for https."""
+    view, blocks = context.view, context.request.blocks
+    fitting = view.fits(entry.position)
+    if any(not blocks_creative(blocks, creative) for creative in fitting):
+        return Drop(NoFill.NO_CREATIVE, "secure", "https", "http")
+    if fitting:
         return Drop(NoFill.BLOCKED, "block", sorted(blocks.domains | blocks.categories), "every creative")
-    return Drop(NoFill.NO_CREATIVE, "creatives", _offer(context.view), _creatives(entry))
+    if view.blocks(entry.position):
+        blocks = view.publisher.blocked
+        both = sorted(blocks.domains | blocks.categories)
+        return Drop(NoFill.BLOCKED, "publisher.blocked", both, "every creative")
+    return Drop(NoFill.NO_CREATIVE, "creatives", _offer(view), _creatives(entry))
 
 
 def _offer(view: View) -> dict[str, list[str]]:

@@ -77,12 +77,17 @@ class View:
             found = self._fits[position] = tuple(filter(self._takes, creatives))
         return found
 
+    def blocks(self, position: int) -> bool:
+        """Whether it is the publisher's blocks that leave no creative."""
+        return any(map(self._shows, self._entries[position].line_item.creatives)) and not self.fits(position)
+
     def _takes(self, creative: Creative) -> bool:
+        return self._shows(creative) and not blocks_creative(self.publisher.blocked, creative)
+
+    def _shows(self, creative: Creative) -> bool:
         if creative.status != "active" or creative.format not in self.formats:
             return False
-        if self.sizes and creative.size != "fluid" and creative.size not in self.sizes:
-            return False
-        return not blocks_creative(self.publisher.blocked, creative)
+        return not self.sizes or creative.size == "fluid" or creative.size in self.sizes
 
     def _build(self) -> list[int]:
         chunks = [0] * -(-len(self._entries) // CHUNK)

@@ -136,7 +136,7 @@ class EventRecorder:
         if key in self._seen:
             return Status.DUPLICATE, False
         late = now_ms > until_ms
-        if late and self._ledger.status(token.event_id, kind) is not None:
+        if late and self._ledger.status(token.event_id, kind) not in (None, Status.FILTERED):
             return Status.DUPLICATE, False
         if late or (kind is EventKind.IMPRESSION and token.event_id in self._released):
             return self._expire(token, kind, key, now_ms, until_ms), False
@@ -157,7 +157,7 @@ class EventRecorder:
         self._seen.add(key, max(now_ms, until_ms) + _SEEN_EXTRA_MS)
         if kind is EventKind.IMPRESSION:
             self._confirm(token, kind, now_ms)
-            self._count(token, "expired")
+        self._count(token, "expired")
         return Status.EXPIRED
 
     def _accept(

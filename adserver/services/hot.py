@@ -110,6 +110,7 @@ class HotState:
         self.filtered = filtered
         self.released = released
         self.terms: dict[int, LineItemTerms] = {}
+        self.latest_ms = 0
 
     # -- reading the journal again -----------------------------------------------------------------
 
@@ -137,6 +138,7 @@ class HotState:
 
     def _decided(self, record: Decided, who: Personal) -> None:
         decision = record.decision
+        self.latest_ms = decision.now_ms
         self.exposures.sweep(decision.now_ms)
         self.budgets.sweep(decision.now_ms)
         for slot in decision.slots:

@@ -37,7 +37,7 @@ class Normaliser:
     def request(self, ask: Ask, asker: Asker, terms: Terms, snapshot: Snapshot, now_ms: int) -> Request:
         """Raises Refused for what cannot be asked."""
         publisher = publisher_of(ask, asker, snapshot)
-        mode: Mode = ask.mode or ("dry_run" if ask.explain else "live")
+        mode: Mode = ask.mode or ("dry_run" if ask.explain or ask.explain_line_items else "live")
         allowed = consent.personalised(ask, publisher, terms)
         person, session = self._who(ask, publisher, allowed, mode)
         seed = self._chance()
@@ -53,7 +53,7 @@ class Normaliser:
             session=session,
             personalised=allowed,
             minor=consent.is_minor(ask, terms),
-            invalid_traffic=_is_bot(ask, asker),
+            invalid_traffic=_is_bot(asker),
             secure=terms.secure,
             blocks=_blocks(ask),
             repeat_key=self._names.repeat(publisher.id, ask.id, mode) if ask.id else None,
@@ -196,16 +196,15 @@ def _account_of(policy: FeedPolicy, person: bytes | None, session: bytes | None)
     return tuple(name for name in (session, person) if name is not None)
 
 
-def _is_bot(ask: Ask, asker: Asker) -> bool:
-    """A declared crawler. The peer's own agent counts when it is a browser's: a publisher's server asks
-    with the name of its HTTP library, which says nothing about the reader."""
-    agent = ask.device.user_agent or (asker.user_agent if asker.user_agent.startswith("Mozilla/") else "")
-    return bool(agent) and agents.is_crawler(agent)
+def _is_bot(asker: Asker) -> bool:
+    """A declared crawler. HTTP libraries are none: a publisher's server asks with the name of its own,
+    which says nothing about the reader."""
+    return bool(asker.user_agent) and agents.is_crawler(asker.user_agent)
 
 
 def _device_facts(facts: Facts, ask: Ask, asker: Asker) -> None:
     device = ask.device
-    known = agents.agent_of(device.user_agent or asker.user_agent)
+    known = agents.agent_of(asker.user_agent)
     _put(facts, "devices", device.type or known.device)
     _put(facts, "os", device.os or known.os)
     _put(facts, "browsers", device.browser or known.browser)
@@ -245,7 +244,7 @@ def _blocks(ask: Ask) -> Blocks:
         frozenset(block.advertisers),
         frozenset(normalise("domains", domain) for domain in block.domains),
         frozenset(normalise("categories", category) for category in block.categories),
-        frozenset(block.labels),
+        frozenset(label.strip().casefold() for label in block.labels),
     )
 
 

@@ -14,6 +14,7 @@ DURABLE_S: Final = 0.1
 FOLLOW_S: Final = 0.3
 POST_S: Final = 0.2
 SWEEP_S: Final = 0.25
+CHECKPOINT_S: Final = 5.0
 LAG_S: Final = 0.02
 
 Duty = Callable[[], Awaitable[None]]

@@ -99,7 +99,7 @@ def line_item(**more: Any) -> dict[str, Any]:
         "pricing": {"model": "cpm", "amount": "5.00"},
         "creatives": [
             {
-                "id": "one",
+                "id": f"{more['id']}-one",
                 "format": "image",
                 "size": "300x250",
                 "advertiser_domain": "brook.example",

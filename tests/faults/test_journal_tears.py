@@ -78,7 +78,9 @@ def test_a_tail_torn_anywhere_leaves_the_whole_frames(
     directory, raw, ends = journal
     released = [release(number) for number in range(1, 9)]
     proven = ends[2]
-    for at in range(proven, ends[-1]):
+    # Every byte; every third for those that only vary the others (each costs some syncs).
+    step = 1 if tear in ("garbage", "a changed byte") else 3
+    for at in range(proven, ends[-1], step):
         torn = TEARS[tear](raw, at)
         put(directory, torn)
         whole = [end for end in ends if end <= at or torn[:end] == raw[:end]]

@@ -20,6 +20,8 @@ from adserver.domain.records import (
     Status,
     Unbilled,
 )
+from adserver.ledger import segments
+from adserver.ledger.journal import Journal
 from adserver.ledger.reader import Reader
 
 NOW_MS = 1_800_000_000_000
@@ -127,3 +129,20 @@ def contents(
     """What a fresh reader finds."""
     with closing(Reader(directory)) as reader:
         return list(reader.read(start or Position(), until))
+
+
+SMALL = segments.SEGMENT_BYTES_MIN
+
+
+def write(directory: Path, count: int, segment_bytes: int = SMALL) -> list[Record]:
+    """A journal of so many decisions and their events, synced now and then; what is in it."""
+    journal = Journal(directory, segment_bytes)
+    written: list[Record] = []
+    for number in range(1, count + 1):
+        for record, personal in ((decided(request(number)), person()), (recorded(request(number)), None)):
+            journal.append(record, personal)
+            written.append(record)
+        if number % 5 == 0:
+            journal.sync()
+    journal.close()
+    return written

@@ -1,0 +1,102 @@
+"""Hot state from the journal: at start-up, and in a short-lived child that renews the checkpoint.
+
+A checkpoint is the state at a position of the journal. Since state is a pure function of the journal, the
+child needs nothing of the serving process: whenever a segment was sealed it reads the last checkpoint,
+applies the sealed segments behind it, and writes the next one, on another core. So a restart reads one
+segment or two, however long the server ran; without any checkpoint it reads them all.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from msgspec import Struct
+
+from adserver.domain.books import Position
+from adserver.engine import localtime
+from adserver.ledger.budgets import Budgets
+from adserver.ledger.reader import Reader
+from adserver.services.hot import HotState
+from adserver.services.repeats import Repeats
+from adserver.state.feeds import FeedAccounts
+from adserver.state.memory import MemoryState
+from adserver.state.seen import Seen
+
+FILE = "checkpoint.msgpack"
+
+
+class States(Struct, frozen=True):
+    """The embedded server's hot state, part by part and as a whole."""
+
+    exposures: MemoryState
+    budgets: Budgets
+    feeds: FeedAccounts
+    repeats: Repeats
+    seen: Seen
+    filtered: Seen
+    released: Seen
+    hot: HotState
+
+
+def fresh() -> States:
+    """Nothing happened yet."""
+    exposures, budgets, feeds, repeats = MemoryState(), Budgets(localtime.day), FeedAccounts(), Repeats()
+    seen, filtered, released = Seen(), Seen(), Seen()
+    hot = HotState(exposures, budgets, feeds, repeats, seen, filtered, released)
+    return States(exposures, budgets, feeds, repeats, seen, filtered, released, hot)
+
+
+def recover(data: Path, written: Position, until: Position | None = None) -> tuple[States, Exception | None]:
+    """The state at the end of the journal (or at ``until``), and why a checkpoint was of no use, if one
+    was there. ``written``: the journal's end; a checkpoint behind it is of a journal that lost its tail."""
+    states, start, trouble = _from_checkpoint(data / FILE, written)
+    for behind, record, personal in Reader(data / "journal").read(start):
+        if until is not None and behind > until:
+            break
+        states.hot.apply(record, personal)
+    return states, trouble
+
+
+def _from_checkpoint(path: Path, written: Position) -> tuple[States, Position, Exception | None]:
+    states = fresh()
+    try:
+        position = states.hot.load(path.read_bytes())
+    except FileNotFoundError:
+        return states, Position(), None
+    except (OSError, ValueError, KeyError) as error:
+        return fresh(), Position(), error
+    if position > written:
+        return fresh(), Position(), ValueError("the checkpoint is of a longer journal")
+    return states, position, None
+
+
+def save(data: Path, hot: HotState, position: Position) -> None:
+    """Replace the checkpoint, durably and at once. Raises OSError."""
+    temporary = data / f"{FILE}.{os.getpid()}"
+    try:
+        with temporary.open("wb") as file:
+            file.write(hot.dump(position))
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(data / FILE)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def renew(data: Path, segment: int) -> None:
+    """Renew the checkpoint to the beginning of ``segment``: all before it is sealed."""
+    until = Position(segment, 0)
+    states, _ = recover(data, until, until)
+    states.hot.sweep(states.hot.latest_ms)
+    states.seen.sweep(states.hot.latest_ms)
+    save(data, states.hot, until)
+
+
+def renewing(data: Path, segment: int) -> list[str]:
+    """The command of the child that renews."""
+    return [sys.executable, "-m", "adserver.recovery", str(data), str(segment)]
+
+
+if __name__ == "__main__":
+    os.nice(10)
+    renew(Path(sys.argv[1]), int(sys.argv[2]))

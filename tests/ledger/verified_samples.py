@@ -1,0 +1,78 @@
+"""A data directory without fault, to be broken one way at a time."""
+
+from collections.abc import Iterable
+from contextlib import closing
+from pathlib import Path
+
+import msgspec
+from ledger_samples import NOW_MS, PRICE, budget, decided, page, person, placement, recorded, request, terms
+
+from adserver.domain.decision import EventKind, Origin
+from adserver.domain.records import Decided, Record, Released, Status, Unbilled
+from adserver.ledger.journal import Journal
+from adserver.ledger.ledger import Ledger
+from adserver.ledger.poster import Poster
+from adserver.ledger.reader import Reader
+from adserver.ledger.verify import verify
+
+
+def sound() -> list[Record]:
+    """A journal without fault: decisions, events of every verdict, feeds, a lowered budget."""
+    feed = placement(9, share_num=6, share_den=100, account_idle_ms=1000)
+    records: list[Record] = [
+        terms(1, (budget("line_item:1", 100 * PRICE), budget("campaign:10", 30 * PRICE, "day"))),
+        terms(2, (budget("campaign:10", 30 * PRICE, "day"),), model="cpc"),
+        placement(),
+        feed,
+    ]
+    promised = []
+    for number in range(1, 25):
+        mine = request(number, NOW_MS + number * 1000)
+        records.append(decided(mine, (1, 2)))
+        promised.append(mine)
+    records.append(terms(1, (budget("line_item:1", 5 * PRICE),), at_ms=NOW_MS + 30_000, revision=2))
+    for number, mine in enumerate(promised, 1):
+        if number % 5 == 0:
+            records.append(recorded(mine, status=Status.FILTERED, unbilled=Unbilled.FILTERED))
+        if number % 7 == 0:
+            records.append(
+                recorded(mine, status=Status.EXPIRED, unbilled=Unbilled.EXPIRED, after_ms=1_000_000)
+            )
+        else:
+            records.append(recorded(mine))
+        if number % 3 == 0:
+            records.append(recorded(mine, 2, EventKind.CLICK, line_item=2, billed=PRICE))
+        elif number % 3 == 1:
+            over = {"unbilled": Unbilled.OVER_BUDGET, "free": PRICE}
+            records.append(recorded(mine, 2, EventKind.CLICK, line_item=2, **over))  # type: ignore[arg-type]
+        else:
+            records.append(Released(recorded(mine, 2).event_id, NOW_MS + 60_000, 2))
+    tested = request(900)
+    records += [decided(tested, mode=1), recorded(tested, test=True, unbilled=Unbilled.TEST)]
+    first = page(request(801), 0, 0, 21, ((16, 1),), place=9)
+    slot = first.decision.slots[0]
+    again = msgspec.structs.replace(slot, repeated=Origin(first.decision.request_id, 0, 0))
+    decision = msgspec.structs.replace(first.decision, request_id=request(802), slots=(again,))
+    records += [first, msgspec.structs.replace(first, decision=decision)]
+    records.append(page(request(803), 1, 21, 21, ((33, 1),), place=9))
+    return records
+
+
+def keep(directory: Path, records: Iterable[Record]) -> Path:
+    """Journal and post them."""
+    journal = Journal(directory / "journal", 16 * 1024)
+    for record in records:
+        journal.append(record, person() if isinstance(record, Decided) else None)
+    journal.close()
+    ledger = Ledger(directory / "ledger.sqlite")
+    with closing(Reader(directory / "journal")) as reader:
+        Poster(reader, ledger).drain()
+    ledger.close()
+    return directory
+
+
+def differences(directory: Path) -> list[str]:
+    lines: list[str] = []
+    found = verify(directory, lines.append)
+    assert set(found) <= set(lines)
+    return found
