@@ -138,7 +138,6 @@ class App:
         self._watch()
 
     def _services(self, extra: tuple[Any, ...]) -> Services:
-        states = self.states
         return Services(
             server=self.server,
             recorder=self.recorder,

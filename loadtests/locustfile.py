@@ -192,6 +192,10 @@ class ArticleReader(Visitor):
             turns = [gevent.spawn(self.ask, visit, asked, request) for _ in range(times)]
             gevent.joinall(turns)
             self.look(visit, turns[0].value)
+            if request and random.random() < 0.5:
+                # Long enough for a campaign to be replaced: the answer must not notice.
+                gevent.sleep(random.uniform(0.5, 2))
+                self.ask(visit, asked, request)
 
 
 class Viewer(Visitor):

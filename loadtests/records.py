@@ -66,7 +66,7 @@ class Page(Struct, frozen=True):
 
 
 class Slot(Struct, frozen=True, omit_defaults=True):
-    """One placement answered. ``digest`` covers everything answered for it but prices."""
+    """One placement answered. ``digest`` covers everything answered for it."""
 
     placement: str
     digest: str
@@ -175,8 +175,7 @@ def _slot(entry: Any) -> Slot:
     feed = entry.get("feed")
     page = msgspec.convert(feed, Page) if feed is not None else None
     ads = [_ad(ad) for ad in entry["ads"]]
-    unpriced = [{name: value for name, value in ad.items() if name != "price"} for ad in entry["ads"]]
-    return Slot(entry["placement"], digest({**entry, "ads": unpriced}), ads, entry["no_fill"], page)
+    return Slot(entry["placement"], digest(entry), ads, entry["no_fill"], page)
 
 
 def _ad(ad: Any) -> Ad:

@@ -1,8 +1,9 @@
 """``POST /openrtb2/auction``: an exchange asks as a publisher does, and is answered with bids.
 
-A thin adapter to OpenRTB 2.6: it reads the bid request, asks the ad server once for all imps, and writes what was decided.
-Ads that do not make a bid are withdrawn before the answer leaves. Not to bid is always 204; the only other
-refusals are a body that is no JSON, one without ``id`` or ``imp`` (400, without a body) and a long one (413).
+A thin adapter to OpenRTB 2.6: it reads the bid request, asks the ad server once for all imps, and writes
+what was decided. Ads that do not make a bid are withdrawn before the answer leaves. Not to bid is always
+204; the only refusals are a body that is no JSON or lacks ``id`` or ``imp`` (400, without a body), one that
+is too long (413) and one that is compressed (415).
 """
 
 from collections.abc import Callable, Iterable, Sequence

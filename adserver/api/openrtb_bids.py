@@ -12,7 +12,7 @@ from adserver.api.openrtb_imps import Banner, Size, Video
 from adserver.api.openrtb_mapping import Place
 from adserver.api.openrtb_native import NativeAsk, native
 from adserver.domain import ids, money
-from adserver.domain.campaign import MODELS, Pricing
+from adserver.domain.campaign import Pricing
 from adserver.engine import ranking
 from adserver.services.render import Shown, Urls
 
@@ -58,7 +58,7 @@ def bid_of(place: Place, shown: Shown, won_url: str) -> Bid | None:
     if urls is None or price_micros < place.imp.floor_micros:
         return None
     markup = _markup(place, shown, urls)
-    if markup is None or (MODELS[shown.ad.model] == _VIEWABLE and not markup.viewable):
+    if markup is None or (sold.line_item.pricing.model == _VIEWABLE and not markup.viewable):
         return None
     ident, creative = ids.encode(shown.event_id), sold.creative
     campaign = f"{sold.advertiser}/{sold.campaign}"
@@ -83,7 +83,7 @@ def bid_of(place: Place, shown: Shown, won_url: str) -> Bid | None:
 
 def _price_micros(shown: Shown) -> int:
     """Per thousand impressions: what they are expected to earn at the price the ad was decided at."""
-    model, nanos = MODELS[shown.ad.model], shown.ad.price_nanos
+    model, nanos = shown.sold.line_item.pricing.model, shown.ad.price_nanos
     return ranking.ecpm_micros(Pricing(model, nanos // 1000 if model == "cpc" else nanos))
 
 

@@ -26,7 +26,7 @@ _DISPLAY_URL: Final = 11
 
 
 class Asset(Struct, frozen=True):
-    """``kind``: title, img, data, video, or "" for what we do not know. ``type``: OpenRTB's, of an image
+    """``kind``: title, img, data, video, or "" for what we do not know or cannot answer to. ``type``: OpenRTB's, of an image
     or text; ``length``: the most characters of a text, None: any."""
 
     id: int
@@ -36,6 +36,15 @@ class Asset(Struct, frozen=True):
     length: int | None = None
     mimes: frozenset[str] = frozenset()
     film: Film = Film()
+
+    @property
+    def answerable(self) -> bool:
+        """Whether there are creatives that could give it."""
+        if self.kind == "img":
+            return (self.type or _MAIN) in _IMAGES
+        if self.kind == "data":
+            return self.type in _TEXTS or self.type == _DISPLAY_URL
+        return self.kind in ("title", "video")
 
 
 class NativeAsk(Struct, frozen=True):
@@ -75,10 +84,13 @@ def _unwrapped(value: object) -> dict[str, Any]:
 
 
 def _asset(item: dict[str, Any]) -> Asset | None:
-    """None where it has no id to answer to and is required; without an id and not required, unknown."""
+    """None for one that is required and that nobody could give: an imp with it is not worth deciding."""
     ident, required = whole(item.get("id")), bool(flag(item.get("required")))
-    if ident is None:
-        return None if required else Asset(-1, False, "")
+    asset = Asset(-1, required, "") if ident is None else _known(item, ident, required)
+    return None if required and not asset.answerable else asset
+
+
+def _known(item: dict[str, Any], ident: int, required: bool) -> Asset:
     for kind in ("title", "img", "data", "video"):
         inner = item.get(kind)
         if isinstance(inner, dict):
