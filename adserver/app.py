@@ -120,7 +120,7 @@ class App:
         normaliser = Normaliser(self.names, geography, lambda: int.from_bytes(os.urandom(8), "big"))
         self.decisions = Decisions(
             self.world, kept, normaliser, clock, lambda: self.signer.current, _salt,
-            lambda: self.lag.overloaded,
+            self.lag.overloaded,
         )  # fmt: skip
         self.renderer = Renderer(self.signer, public_url(settings), self.sold)
         self.server = AdServer(self.decisions, self.renderer, states.budgets, self._served)

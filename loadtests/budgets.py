@@ -79,16 +79,18 @@ def _nanos(found: Findings, ad: Ad, exact: bool) -> tuple[int, int]:
     bid, bid_nanos = price.rate_micros // price.per, price.rate_micros * 1000 // price.per
     found.expect(price.clearing_micros <= bid, f"ad {ad.event_id} clears above its bid")
     if exact:
-        found.expect(price.clearing_micros == bid, f"ad {ad.event_id} clears below its bid without an auction")
+        found.expect(
+            price.clearing_micros == bid, f"ad {ad.event_id} clears below its bid without an auction"
+        )
         return bid_nanos, bid_nanos
     return price.clearing_micros * 1000, min(price.clearing_micros * 1000 + 999, bid_nanos)
 
 
-def _tallies(
-    found: Findings, sold: dict[str, Sold], events: list[Event], world: World
-) -> dict[str, Tally]:
+def _tallies(found: Findings, sold: dict[str, Sold], events: list[Event], world: World) -> dict[str, Tally]:
     """By full id of the line item."""
-    tallies: dict[str, Tally] = defaultdict(lambda: Tally(0, 0, defaultdict(int), defaultdict(int), defaultdict(int)))
+    tallies: dict[str, Tally] = defaultdict(
+        lambda: Tally(0, 0, defaultdict(int), defaultdict(int), defaultdict(int))
+    )
     accepted: set[tuple[str, str]] = set()
     lost: set[tuple[str, str]] = set()
     for event in events:
@@ -103,7 +105,9 @@ def _tallies(
             accepted.add(key)
             _accept(found, tallies[shown.ad.line_item_id], shown, event, world)
         else:
-            found.expect(not event.billed, f"a {event.verdict} {event.kind} of ad {event.event_id} was billed")
+            found.expect(
+                not event.billed, f"a {event.verdict} {event.kind} of ad {event.event_id} was billed"
+            )
     for event_id, kind in lost - accepted:
         shown = sold[event_id]
         tally = tallies[shown.ad.line_item_id]
@@ -120,7 +124,9 @@ def _accept(found: Findings, tally: Tally, shown: Sold, event: Event, world: Wor
         return
     found.count("billed events")
     model = shown.ad.price.model if shown.ad.price is not None else ""
-    found.expect(_is_billable(shown, event.kind), f"the {event.kind} of {model} ad {event.event_id} was billed")
+    found.expect(
+        _is_billable(shown, event.kind), f"the {event.kind} of {model} ad {event.event_id} was billed"
+    )
     tally.least_nanos += shown.least_nanos
     tally.most_nanos += shown.most_nanos
     zone = world.campaigns[shown.ad.campaign_id].timezone

@@ -108,9 +108,7 @@ def _expose(
         answered.setdefault(ad.event_id, (placement, []))[1].append(decision)
         if ad.event_id not in exposures:
             decided_ms = ad.expires_ms - placement.render_within_ms
-            exposures[ad.event_id] = Exposure(
-                ad.event_id, decided_ms, ad.expires_ms, owners(ad), None, None
-            )
+            exposures[ad.event_id] = Exposure(ad.event_id, decided_ms, ad.expires_ms, owners(ad), None, None)
 
 
 def _attribute(found: Findings, exposure: Exposure, answered: list[Decision], world: World) -> None:

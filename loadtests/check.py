@@ -40,7 +40,9 @@ def check(seen: Seen, delivery: budgets.Delivery, world: World) -> list[Findings
 def show(found: list[Findings], console: Console) -> bool:
     """Print a table per law and every violation (the first few of each); whether all hold."""
     for one in found:
-        table = Table(title=f"Law {one.law}: {'holds' if one.holds else 'BROKEN'}", title_justify="left", box=None)
+        table = Table(
+            title=f"Law {one.law}: {'holds' if one.holds else 'BROKEN'}", title_justify="left", box=None
+        )
         table.add_column("checked", justify="right")
         table.add_column("what", overflow="fold")
         for what, number in one.checked.items():

@@ -94,12 +94,19 @@ def _check_page(found: Findings, name: str, slot: Slot, policy: FeedPolicy) -> N
     assert page is not None
     positions = [ad.position for ad in slot.ads]
     inside = all(page.start_position <= position < page.next_position for position in positions)
-    found.expect(inside and len(set(positions)) == len(positions), f"{name}: positions {positions} are not its own")
+    found.expect(
+        inside and len(set(positions)) == len(positions), f"{name}: positions {positions} are not its own"
+    )
     items = page.organic + page.sponsored
     found.expect(page.start_position + items == page.next_position, f"{name}: its items do not add up")
-    found.expect(page.sponsored == len(slot.ads), f"{name}: says {page.sponsored} sponsored, has {len(slot.ads)}")
+    found.expect(
+        page.sponsored == len(slot.ads), f"{name}: says {page.sponsored} sponsored, has {len(slot.ads)}"
+    )
     found.expect(page.max_share == policy.max_share.text, f"{name}: says its share is {page.max_share}")
-    found.expect(len(slot.ads) <= policy.max_per_page, f"{name}: {len(slot.ads)} ads, max_per_page is {policy.max_per_page}")
+    found.expect(
+        len(slot.ads) <= policy.max_per_page,
+        f"{name}: {len(slot.ads)} ads, max_per_page is {policy.max_per_page}",
+    )
 
 
 def _check_chain(found: Findings, account: Account, pages: Answers) -> None:
@@ -109,7 +116,10 @@ def _check_chain(found: Findings, account: Account, pages: Answers) -> None:
         page = pages[number][0].page
         assert page is not None
         start = ends.get(number - 1, page.start_position)
-        found.expect(page.start_position == start, f"{account}: page {number} begins at {page.start_position}, not {start}")
+        found.expect(
+            page.start_position == start,
+            f"{account}: page {number} begins at {page.start_position}, not {start}",
+        )
         ends[number] = page.next_position
 
 
@@ -120,7 +130,9 @@ def _check_prefixes(found: Findings, account: Account, ads: list[Ad], policy: Fe
         items = ad.position + 1
         most = share.num * (items + policy.head_start) // share.den
         found.count("prefixes")
-        found.expect(ordinal <= most, f"{account}: {ordinal} sponsored in the first {items} items, at most {most}")
+        found.expect(
+            ordinal <= most, f"{account}: {ordinal} sponsored in the first {items} items, at most {most}"
+        )
 
 
 def _check_windows(found: Findings, account: Account, ads: list[Ad], policy: FeedPolicy) -> None:
@@ -138,7 +150,9 @@ def _check_windows(found: Findings, account: Account, ads: list[Ad], policy: Fee
 def _check_gaps(found: Findings, account: Account, ads: list[Ad], policy: FeedPolicy) -> None:
     if ads:
         first = ads[0].position
-        found.expect(first >= policy.first_position, f"{account}: an ad at {first}, before {policy.first_position}")
+        found.expect(
+            first >= policy.first_position, f"{account}: an ad at {first}, before {policy.first_position}"
+        )
     for one, other in pairwise(ads):
         between = other.position - one.position - 1
         message = f"{account}: {between} organic items between {one.position} and {other.position}, at least {policy.min_gap}"

@@ -20,7 +20,10 @@ def check(changes: list[Change], decisions: list[Decision], world: World) -> Fin
     found = Findings("changes live", needed=("changes", "ads of changed line items"))
     for change in changes:
         found.count("changes")
-        found.expect(change.status in (200, 201), f"{change.campaign}: replacing it was answered {change.status} {change.error}")
+        found.expect(
+            change.status in (200, 201),
+            f"{change.campaign}: replacing it was answered {change.status} {change.error}",
+        )
         if change.status in (200, 201):
             _check_time(found, change)
     _check_bids(found, changes, decisions, world)

@@ -27,7 +27,12 @@ SCENE = Scene(WORLD)
 PEOPLE = int(os.environ.get("LOADTEST_PEOPLE", "150"))
 KEY = os.environ["LOADTEST_KEY"]
 BOOK = records.Book(Path(os.environ["LOADTEST_RECORDS"]), f"visitors-{os.getpid()}")
-EVENT_PATHS = {"impression": "impression_url", "viewable": "viewable_url", "click": "click_url", "release": "release_url"}
+EVENT_PATHS = {
+    "impression": "impression_url",
+    "viewable": "viewable_url",
+    "click": "click_url",
+    "release": "release_url",
+}
 
 
 @events.quit.add_listener
@@ -49,7 +54,11 @@ class Visitor(FastHttpUser):
         """The decoded answer, recorded; None for a refusal."""
         body = json.encode(visit.body(placements, request))
         sent_ms, began = records.now_ms(), time.perf_counter()
-        headers = {"content-type": "application/json", "authorization": f"Bearer {KEY}", "user-agent": visit.agent}
+        headers = {
+            "content-type": "application/json",
+            "authorization": f"Bearer {KEY}",
+            "user-agent": visit.agent,
+        }
         response = self.client.post("/v1/decisions", data=body, headers=headers, name="decision")
         took_us, received_ms = int((time.perf_counter() - began) * 1e6), records.now_ms_up()
         status, content = response.status_code, response.content or b""

@@ -13,7 +13,9 @@ from adserver.domain.inventory import Placement
 from loadtests.terms import World
 
 PHONE: Final = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15 Version/18.1 Mobile/15E148 Safari/604.1"
-DESKTOP: Final = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/150.0 Safari/537.36"
+DESKTOP: Final = (
+    "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/150.0 Safari/537.36"
+)
 CRAWLER: Final = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"
 
 
@@ -37,14 +39,25 @@ class Scene:
 
     def siblings(self, placement: Placement, most: int) -> list[Placement]:
         """Up to ``most`` page placements of the same publisher, itself first."""
-        others = [p for p in self.surfaces["page"] if p.publisher == placement.publisher and p is not placement]
+        others = [
+            p for p in self.surfaces["page"] if p.publisher == placement.publisher and p is not placement
+        ]
         return [placement, *random.sample(others, min(len(others), most - 1))]
 
     def facts(self) -> dict[str, Any]:
         """Device, geography and page of a request."""
         country = self._maybe("countries", 0.9)
-        device = {"type": self._maybe("devices", 0.9), "os": self._maybe("os", 0.5), "language": self._maybe("languages", 0.9)}
-        geo = {"country": country, "region": self._maybe("regions", 0.5), "city": self._maybe("cities", 0.5), "postal_code": self._maybe("postal_codes", 0.3)}
+        device = {
+            "type": self._maybe("devices", 0.9),
+            "os": self._maybe("os", 0.5),
+            "language": self._maybe("languages", 0.9),
+        }
+        geo = {
+            "country": country,
+            "region": self._maybe("regions", 0.5),
+            "city": self._maybe("cities", 0.5),
+            "postal_code": self._maybe("postal_codes", 0.3),
+        }
         page = {"keywords": self._some("keywords"), "categories": self._some("categories")}
         return {"device": _present(device), "geo": _present(geo), "page": page}
 

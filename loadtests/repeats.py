@@ -18,5 +18,7 @@ def check(decisions: list[Decision]) -> Findings:
         found.count("repeats" if key in answers else "requests with an id")
         answers[key].add(decision.digest)
     for (publisher, request), digests in answers.items():
-        found.expect(len(digests) == 1, f"request {request} of {publisher} had {len(digests)} different answers")
+        found.expect(
+            len(digests) == 1, f"request {request} of {publisher} had {len(digests)} different answers"
+        )
     return found

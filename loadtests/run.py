@@ -96,7 +96,13 @@ class Run(Struct):
             most_s = self.seconds + _FINISH_S + _PATIENCE_S
             try:
                 done = subprocess.run(
-                    command, cwd=self.work, env=environment, stdout=out, stderr=out, timeout=most_s, check=False
+                    command,
+                    cwd=self.work,
+                    env=environment,
+                    stdout=out,
+                    stderr=out,
+                    timeout=most_s,
+                    check=False,
                 )
             except subprocess.TimeoutExpired:
                 return [f"locust did not end within {most_s} s, see {log}"]
@@ -139,7 +145,9 @@ def _delivery(server: Server, key: str, world: World) -> dict[str, Any]:
 
 
 def _asked() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Load the server with visitors and check the laws afterwards.")
+    parser = argparse.ArgumentParser(
+        description="Load the server with visitors and check the laws afterwards."
+    )
     parser.add_argument("--seconds", type=int, default=30, help="how long visitors come (30)")
     parser.add_argument("--users", type=int, default=40, help="visitors at a time (40)")
     parser.add_argument("--people", type=int, default=150, help="people they are, shared by all (150)")

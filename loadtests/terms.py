@@ -93,7 +93,9 @@ class World(Struct, frozen=True):
         """Whether a person may be recognised."""
         if minor:
             return False
-        return self.publishers[publisher].consent_default == "granted" if personalised is None else personalised
+        return (
+            self.publishers[publisher].consent_default == "granted" if personalised is None else personalised
+        )
 
 
 def session_name(publisher: str, session: str | None) -> str | None:

@@ -26,8 +26,8 @@ _DISPLAY_URL: Final = 11
 
 
 class Asset(Struct, frozen=True):
-    """``kind``: title, img, data, video, or "" for what we do not know or cannot answer to. ``type``: OpenRTB's, of an image
-    or text; ``length``: the most characters of a text, None: any."""
+    """``kind``: title, img, data, video, or "" for what nobody here can answer to. ``type``: OpenRTB's, of
+    an image or text; ``length``: the most characters of a text, None: any."""
 
     id: int
     required: bool

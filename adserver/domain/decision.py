@@ -57,7 +57,8 @@ class Ad(Struct, frozen=True, array_like=True):
 
 class FeedPage(Struct, frozen=True, array_like=True):
     """What was answered for one page; with the ads' positions it is all that law 1 needs. ``receipt`` is
-    the signed text; ``continued`` tells that the account went on from a receipt, not from state."""
+    the signed text; ``continued`` tells that the account went on from something the journal does not
+    hold: a receipt, or a page answered while there was no room (``journalled`` False)."""
 
     account: bytes
     feed_id: str
@@ -69,6 +70,7 @@ class FeedPage(Struct, frozen=True, array_like=True):
     receipt: str = ""
     continued: bool = False
     max_share: str = ""
+    journalled: bool = True
 
 
 class Slot(Struct, frozen=True, array_like=True):

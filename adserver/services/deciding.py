@@ -251,13 +251,19 @@ class Deciding:
             return slate.no_fill()
         return why_nobody(slate, self.serving)
 
-    def commit_pages(self, decision: Decision) -> None:
+    def commit_pages(self, decision: Decision, journalled: bool) -> None:
+        """Keep the new feed pages. One the journal has not is marked, so that the next tells that it goes on
+        from something nobody can read back."""
         origin = origin_of(decision)
         for slot, page, slate in zip(decision.slots, self.pages, self.slates, strict=True):
-            if page is not None and slate is not None and slate.layout is not None:
-                track = slate.layout.finish()
-                idle_ms = page.policy.account_idle_ms
-                self.kept.feeds.commit(Answered(slot, origin), track, self.request.now_ms, idle_ms)
+            if page is None or slate is None or slate.layout is None or slot.feed is None:
+                continue
+            if not journalled:
+                feed = msgspec.structs.replace(slot.feed, journalled=False)
+                slot = msgspec.structs.replace(slot, feed=feed)
+            idle_ms = page.policy.account_idle_ms
+            track = slate.layout.finish()
+            self.kept.feeds.commit(Answered(slot, origin), track, self.request.now_ms, idle_ms)
 
 
 def why_nobody(slate: PlacementSlate, serving: Serving) -> NoFill:

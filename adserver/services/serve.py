@@ -33,11 +33,12 @@ class Outcome(Struct, frozen=True):
 
 
 class Decisions:
-    """The use case. ``chance``: 8 random bytes."""
+    """The use case. ``chance``: 8 random bytes; ``overloaded``: whether a request that wants its answer
+    within so many milliseconds (None: whenever) comes too late for it."""
 
     def __init__(
         self, world: World, kept: Kept, normaliser: Normaliser, clock: Clock,
-        key_id: Callable[[], int], chance: Callable[[], bytes], overloaded: Callable[[], bool],
+        key_id: Callable[[], int], chance: Callable[[], bytes], overloaded: Callable[[int | None], bool],
     ) -> None:  # fmt: skip
         self.world = world
         self._kept = kept
@@ -56,12 +57,16 @@ class Decisions:
             repeat = kept.repeats.find(request.repeat_key, request.now_ms)
             if repeat is not None:
                 return Outcome(repeat.decision, request, serving, repeat.subject)
-        if self._overloaded():
+        if self._overloaded(ask.tmax_ms):
             return Outcome(_overloaded(request, serving), request, serving, request.subject)
         deciding = Deciding(request, serving, kept, self._key_id())
         decision = deciding.run()
         if deciding.fleeting:
             deciding.undo()
+        elif not deciding.paid:
+            # House ads without a price or a cap, and organic pages: nothing of it needs to be kept.
+            deciding.undo()
+            self._remember(deciding, decision, journalled=False)
         elif not self._keep(deciding, decision):
             deciding.undo()
             decision = _without_ads(decision)
@@ -69,21 +74,26 @@ class Decisions:
 
     def _keep(self, deciding: Deciding, decision: Decision) -> bool:
         """Into the journal before the answer leaves; False where there is no room and ads were promised."""
-        request, kept = deciding.request, self._kept
+        request, journalled = deciding.request, True
         promised = any(slot.ads and slot.repeated is None for slot in decision.slots)
         if promised or request.repeat_key is not None or any(deciding.pages):
             try:
-                kept.journal.append(
+                self._kept.journal.append(
                     Decided(decision, request.repeat_key),
                     Personal(self._chance(), request.subject, request.session),
                 )
             except JournalClosed:
                 if promised:
                     return False
-        deciding.commit_pages(decision)
-        if request.repeat_key is not None:
-            kept.repeats.keep(request.repeat_key, Repeat(decision, request.subject))
+                journalled = False
+        self._remember(deciding, decision, journalled)
         return True
+
+    def _remember(self, deciding: Deciding, decision: Decision, journalled: bool) -> None:
+        request = deciding.request
+        deciding.commit_pages(decision, journalled)
+        if request.repeat_key is not None:
+            self._kept.repeats.keep(request.repeat_key, Repeat(decision, request.subject))
 
 
 def _overloaded(request: Request, serving: Serving) -> Decision:

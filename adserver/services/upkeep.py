@@ -34,9 +34,9 @@ class LoopLag:
         late = max(0.0, perf_counter() - began - LAG_S)
         self.lag_s = max(late, self.lag_s * 0.8)
 
-    @property
-    def overloaded(self) -> bool:
-        return self.lag_s > self._limit_s
+    def overloaded(self, tmax_ms: int | None) -> bool:
+        """Whether an answer would come too late: by the server's own bound, or by the caller's."""
+        return self.lag_s > self._limit_s or (tmax_ms is not None and self.lag_s * 1000 > tmax_ms)
 
 
 class Upkeep:

@@ -211,4 +211,4 @@ def _page(answered: Answered) -> FeedPage:
 
 def _standing(account: Account) -> Standing:
     last = _page(_ANSWERED.decode(account.pages[account.next_page - 1]))
-    return Standing(_TRACK.decode(account.track), last.receipt)
+    return Standing(_TRACK.decode(account.track), last.receipt, not last.journalled)
