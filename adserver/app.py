@@ -86,6 +86,8 @@ class App:
         self.receipts = Receipts(secrets.receipt)
         self.journal = Journal(data / "journal", self.settings.segment_bytes)
         self.reader = Reader(data / "journal")
+        if self.journal.cut_bytes:
+            self.log.info("a torn tail was cut off the journal", bytes=self.journal.cut_bytes)
         self.ledger = Ledger(data / "ledger.sqlite")
         self.poster = Poster(self.reader, self.ledger, lambda: self.journal.synced_position)
         self.store = Store(data / "catalog.sqlite", self.names.person)
@@ -175,6 +177,8 @@ class App:
             lambda: float(self.world.snapshot.revision),
             lambda: (self.clock() - self.publishing.live_since_ms) / 1000,
             lambda: float(self.journal.open),
+            lambda: float(self.ledger.refused),
+            lambda: self.lag.lag_s,
         )
 
     def _served(self, outcome: Outcome) -> None:

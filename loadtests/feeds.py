@@ -143,8 +143,9 @@ def _check_windows(found: Findings, account: Account, ads: list[Ad], policy: Fee
             items = ads[last].position - ads[first].position + 1
             most = share.num * items // share.den + policy.max_burst
             found.count("windows")
-            message = f"{account}: {last - first + 1} sponsored in {items} items from {ads[first].position}, at most {most}"
-            found.expect(last - first + 1 <= most, message)
+            number, start = last - first + 1, ads[first].position
+            message = f"{account}: {number} sponsored in {items} items from {start}, at most {most}"
+            found.expect(number <= most, message)
 
 
 def _check_gaps(found: Findings, account: Account, ads: list[Ad], policy: FeedPolicy) -> None:
@@ -155,12 +156,14 @@ def _check_gaps(found: Findings, account: Account, ads: list[Ad], policy: FeedPo
         )
     for one, other in pairwise(ads):
         between = other.position - one.position - 1
-        message = f"{account}: {between} organic items between {one.position} and {other.position}, at least {policy.min_gap}"
+        where = f"between {one.position} and {other.position}"
+        message = f"{account}: {between} organic items {where}, at least {policy.min_gap}"
         found.expect(between >= policy.min_gap, message)
     last: dict[str, int] = {}
     for ad in ads:
         if ad.advertiser in last:
             between = ad.position - last[ad.advertiser] - 1
-            message = f"{account}: {between} items between two ads of {ad.advertiser}, at least {policy.advertiser_gap}"
+            where = f"between two ads of {ad.advertiser}"
+            message = f"{account}: {between} items {where}, at least {policy.advertiser_gap}"
             found.expect(between >= policy.advertiser_gap, message)
         last[ad.advertiser] = ad.position

@@ -9,7 +9,7 @@ import random
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import gevent
 from locust import between, events, task
@@ -76,7 +76,9 @@ class Visitor(FastHttpUser):
                 request,
                 records.slots_of(answer) if answer is not None else [],
                 records.digest(content),
-                "" if status == 200 else content.decode(errors="replace")[:500] or str(response.error),
+                ""
+                if status == 200
+                else content.decode(errors="replace")[:500] or str(getattr(response, "error", "")),
                 took_us,
             )
         )
@@ -87,7 +89,8 @@ class Visitor(FastHttpUser):
         sent_ms, began = records.now_ms(), time.perf_counter()
         response = self.client.get(ad[EVENT_PATHS[kind]], headers={"user-agent": agent}, name=kind)
         took_us, received_ms = int((time.perf_counter() - began) * 1e6), records.now_ms_up()
-        headers, status = response.headers or {}, response.status_code
+        headers: Any = response.headers or {}
+        status = response.status_code
         BOOK.write(
             records.Event(
                 sent_ms,
@@ -154,7 +157,7 @@ class FeedReader(Visitor):
 class _Pages:
     """Where an account is; visitors who share one (``account: user``) share this."""
 
-    _known: dict[tuple[str, ...], "_Pages"] = {}
+    _known: ClassVar[dict[tuple[str, ...], "_Pages"]] = {}
 
     def __init__(self, placement: Placement) -> None:
         self.count = 0

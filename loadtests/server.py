@@ -1,4 +1,4 @@
-"""The server under test: a process of its own on a free port of the loopback address, and plain calls to it."""
+"""The server under test: a process of its own on a free port of the loopback address, and calls to it."""
 
 import http.client
 import json

@@ -19,6 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from adserver import recovery
 from adserver.api import bodies
 from adserver.app import App
 from adserver.catalog.folder import read_folder
@@ -176,7 +177,7 @@ class World:
         """Open the directory again: after a checkpoint if ``clean``, else as after a kill -9."""
         if clean:
             self.tick()
-            self.app._save_checkpoint()
+            recovery.save(self.app.settings.data, self.app.states.hot, self.app.journal.position)
         self.app.close()
         self.app = self._open()
 

@@ -123,6 +123,11 @@ class Budgets:
         account = self.account(f"line_item:{line_item}", day)
         return account.billed_nanos + account.held_nanos
 
+    def campaign_nanos(self, campaign: int) -> tuple[int, int]:
+        """(billed, held) of a campaign, with what line items it no longer has have spent."""
+        account = self.account(f"campaign:{campaign}")
+        return account.billed_nanos, account.held_nanos
+
     def room(self, line_item: int, amount_nanos: int, now_ms: int) -> bool:
         """Whether a hold of this amount fits into every account of the line item."""
         bound = self._bound.get(line_item)

@@ -141,8 +141,16 @@ class Deciding:
         if isinstance(turn, Answered):
             if not self.fleeting:
                 kept.feeds.touch(ask.account, now_ms)
+            self._join(turn.slot)
             return None, msgspec.structs.replace(turn.slot, repeated=turn.slot.repeated or turn.origin)
         return Page(ask, turn, view.placement.feed or FeedPolicy()), None
+
+    def _join(self, slot: Slot) -> None:
+        """Ads of a page answered again are in company with those of the request's other placements."""
+        for ad in slot.ads:
+            entry = self.serving.snapshot.by_serial.get(ad.line_item)
+            if entry is not None:
+                self.company.join(entry)
 
     def _lay_slates(self) -> None:
         request, serving = self.request, self.serving

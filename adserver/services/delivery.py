@@ -14,6 +14,10 @@ from adserver.services.world import World
 class Books(plans.Accounts, Protocol):
     def remaining_nanos(self, line_item: int, now_ms: int) -> int | None: ...
 
+    def campaign_nanos(self, campaign: int) -> tuple[int, int]:
+        """(billed, held) of a campaign, with what line items it no longer has have spent."""
+        ...
+
 
 class Delivery:
     """``GET .../delivery``."""
@@ -31,11 +35,12 @@ class Delivery:
             return None
         entries = [snapshot.by_serial[item.serial] for item in found.line_items]
         items = [self._line_item(entry) for entry in entries]
+        billed, held = self._books.campaign_nanos(found.serial)
         return {
             "campaign": campaign,
             "currency": found.currency,
-            "spend_micros": sum(item["spend_micros"] for item in items),
-            "remaining_micros": self._remaining(found),
+            "spend_micros": money.floor_micros(billed),
+            "remaining_micros": _remaining(found, billed + held),
             "free_micros": sum(item["free_micros"] for item in items),
             "serving_status": _overall([item["serving_status"] for item in items], found),
             "line_items": items,
@@ -84,13 +89,11 @@ class Delivery:
         plan = plans.to_date(entry, self._books, now_ms)
         return None if plan is None or plan[1] <= 0 else round(plan[0] / plan[1], 4)
 
-    def _remaining(self, campaign: Campaign) -> int | None:
-        """What the campaign's own lifetime budget still allows; None without one."""
-        limit = campaign.budget.lifetime_nanos
-        if limit is None:
-            return None
-        spent = sum(self._books.spent_nanos(item.serial) for item in campaign.line_items)
-        return money.floor_micros(max(limit - spent, 0))
+
+def _remaining(campaign: Campaign, spent_nanos: int) -> int | None:
+    """What the campaign's own lifetime budget still allows; None without one."""
+    limit = campaign.budget.lifetime_nanos
+    return None if limit is None else money.floor_micros(max(limit - spent_nanos, 0))
 
 
 _ORDER = (

@@ -101,10 +101,15 @@ class Metrics:
         snapshot_revision: Callable[[], float],
         snapshot_age_seconds: Callable[[], float],
         journal_open: Callable[[], float],
+        ledger_refused: Callable[[], float],
+        loop_lag_seconds: Callable[[], float],
     ) -> None:
         """Gauges that are read when somebody asks. Call once."""
         _gauge("journal_lag_bytes", "Journalled, not yet posted.", self.registry, journal_lag_bytes)
         _gauge("journal_open", "1 while the journal has room.", self.registry, journal_open)
+        _gauge("ledger_refused", "Billed by the journal, refused by a budget: must be 0.", self.registry,
+               ledger_refused)  # fmt: skip
+        _gauge("loop_lag_seconds", "How late the event loop is.", self.registry, loop_lag_seconds)
         _gauge("snapshot_revision", "Revision of the live snapshot.", self.registry, snapshot_revision)
         _gauge("snapshot_age_seconds", "Since it went live.", self.registry, snapshot_age_seconds)
 

@@ -3,9 +3,10 @@
 from typing import Any
 
 import pytest
+from told import START_MS, WORLD, ad, answered, event
+
 from loadtests import budgets, live, repeats
 from loadtests.records import NEVER, Ad, Change, Decision, Event, Price
-from told import START_MS, WORLD, ad, answered, event
 
 DAY_MS = 86_400_000
 
@@ -111,9 +112,9 @@ def test_nothing_sold_is_no_success() -> None:
 def test_bids_must_be_in_force() -> None:
     """A bid of 7.00 is replaced by 8.00, and that by 9.00 ten seconds later."""
     changes = [
-        Change(START_MS, START_MS + 10, 200, "brise/scarce", {"brise/scarce/rest": 8_000_000}, START_MS + 90),
-        Change(START_MS + 10_000, START_MS + 10_010, 200, "brise/scarce", {"brise/scarce/rest": 9_000_000}, START_MS + 10_090),
-    ]  # fmt: skip
+        Change(at_ms, at_ms + 10, 200, "brise/scarce", {"brise/scarce/rest": micros}, at_ms + 90)
+        for at_ms, micros in ((START_MS, 8_000_000), (START_MS + 10_000, 9_000_000))
+    ]
 
     def sound(micros: int, after_ms: int) -> bool:
         at_ms = START_MS + after_ms

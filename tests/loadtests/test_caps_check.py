@@ -3,12 +3,12 @@ network, and misses nothing where the window is longer than the run."""
 
 from hypothesis import given
 from hypothesis import strategies as st
-from loadtests import caps
-from loadtests.records import Ad, Decision, Event
 from told import START_MS, WORLD, ad, answered, event
 
 from adserver.domain.caps import BoundCap, counted
 from adserver.state.frequency import Exposure, Exposures
+from loadtests import caps
+from loadtests.records import Ad, Decision, Event
 
 CAPS = (BoundCap("short", 2, 2_000), BoundCap("short", 9, 86_400_000))
 """Those of ``brise/capped/short``."""
@@ -76,12 +76,10 @@ def test_no_false_alarm(actions: list[tuple[str, int, int, int, int]]) -> None:
 
 @given(st.integers(1, 14), st.integers(0, 14))
 def test_nothing_is_missed_in_a_long_window(exposures: int, rendered: int) -> None:
-    """9 a day: the tenth is found, rendered or not."""
+    """9 a day: the tenth is found, whatever was rendered before it."""
     actions = [("ask", 2_500, 5, 5, 0)] * exposures + [("impression", 1, 5, 5, 0)] * rendered
-    assert bool(violations(*play(actions[:exposures], True))) == (exposures > 9)
-    more = [*actions, ("ask", 10_000, 5, 5, 0)]
-    found = [v for v in violations(*play(more, True)) if "86400" in v]
-    assert bool(found) == (exposures + 1 > 9)
+    found = violations(*play([*actions, ("ask", 10_000, 5, 5, 0)], admits_all=True))
+    assert any("9 impression per 86400 s" in v for v in found) == (exposures + 1 > 9)
 
 
 def test_short_window_is_checked_with_instants_that_are_known() -> None:

@@ -4,12 +4,12 @@ first_position 4, min_gap 5, max_per_page 3, advertiser_gap 10."""
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from loadtests import feeds
-from loadtests.records import Decision
 from told import WORLD, page
 
 from adserver.domain.feeds import Track
 from adserver.engine.feed import Layout
+from loadtests import feeds
+from loadtests.records import Decision
 
 
 def violations(*pages: Decision) -> list[str]:

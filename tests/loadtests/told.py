@@ -55,5 +55,6 @@ def page(
 
 def event(of: Ad, kind: str, at_ms: int, verdict: str = "accepted", **changed: Any) -> Event:
     """A call of a tracking URL that reached the server at ``at_ms``."""
+    span = {"sent_ms": at_ms - 2, "received_ms": at_ms + 2}
     fields = {"status": 200, "kind": kind, "event_id": of.event_id, "verdict": verdict}
-    return Event(at_ms - 2, at_ms + 2, **fields | changed)
+    return Event(**span | fields | changed)

@@ -37,7 +37,7 @@ def test_counts() -> None:
     metrics.event(EventKind.CLICK, Status.DUPLICATE, False)
     metrics.refused("/v1/decisions", 400)
     metrics.build_failed()
-    metrics.watch(lambda: 7, lambda: 42, lambda: 1.5, lambda: 1)
+    metrics.watch(lambda: 7, lambda: 42, lambda: 1.5, lambda: 1, lambda: 0, lambda: 0.001)
     found = samples(metrics)
     for name, labels, value in (
         ("adserver_decision_seconds_count", (), 1),

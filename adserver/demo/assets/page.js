@@ -136,7 +136,7 @@ function tellFacts() {
   byId("facts").replaceChildren(
     make("h3", {}, "Known about this reader"),
     ...[...reader.audiences.map((name) => `in ${words(name)}`), ...facets, ...reader.segments.map((name) => `likes ${name}`)].map(chip),
-    reader.audiences.length + facets.length + reader.segments.length ? null : make("small", {}, "nothing"),
+    ...(reader.audiences.length + facets.length + reader.segments.length ? [] : [make("small", {}, "nothing")]),
     make("h3", {}, "Always known"),
     make("span.chip", {}, [reader.geo.city, reader.geo.country].filter(Boolean).join(", ")), make("span.chip", {}, `reads ${reader.language}`));
 }
