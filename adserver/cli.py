@@ -117,8 +117,8 @@ def serve(
     )  # fmt: skip
     if settings.campaigns is not None:
         _folder(settings.campaigns)
-    from adserver.app import CannotServe
-    from adserver.app import serve as run
+    from adserver.serving import CannotServe
+    from adserver.serving import serve as run
 
     try:
         run(settings)

@@ -8,6 +8,7 @@ segment or two, however long the server ran; without any checkpoint it reads the
 
 import os
 import sys
+from contextlib import closing
 from pathlib import Path
 
 from msgspec import Struct
@@ -50,10 +51,11 @@ def recover(data: Path, written: Position, until: Position | None = None) -> tup
     """The state at the end of the journal (or at ``until``), and why a checkpoint was of no use, if one
     was there. ``written``: the journal's end; a checkpoint behind it is of a journal that lost its tail."""
     states, start, trouble = _from_checkpoint(data / FILE, written)
-    for behind, record, personal in Reader(data / "journal").read(start):
-        if until is not None and behind > until:
-            break
-        states.hot.apply(record, personal)
+    with closing(Reader(data / "journal")) as reader:
+        for behind, record, personal in reader.read(start):
+            if until is not None and behind > until:
+                break
+            states.hot.apply(record, personal)
     return states, trouble
 
 

@@ -49,7 +49,7 @@ class Tally(Struct):
 
 def check(decisions: list[Decision], events: list[Event], delivery: Delivery, world: World) -> Findings:
     """Law 3 over everything answered and delivered."""
-    found = Findings("3 budget", needed=("billed events", "spend micros", "budgets"))
+    found = Findings("3 budget", needed=("billed events", "spend micros", "budgets spent"))
     tallies = _tallies(found, _sold(found, decisions, world), events, world)
     for name, campaign in world.campaigns.items():
         _check_campaign(found, name, campaign, delivery.get(name), tallies)
@@ -184,7 +184,8 @@ def _check_limit(
     else:
         spent = max(sum(tally.days.get(day, 0) for tally in known.values()) for day in days)
     found.expect(spent <= limit.nanos, f"{limit}: {spent / 10**9:.6f} were billed")
-    found.count("budgets spent", spent * 10 >= limit.nanos * 9)
+    # Nearly: an ad that was not rendered, nor released, holds its price until it expires.
+    found.count("budgets spent", 0 < limit.nanos * 8 <= spent * 10)
 
 
 def _within(line_item: str, limit: Limit) -> bool:

@@ -76,9 +76,7 @@ class Visitor(FastHttpUser):
                 request,
                 records.slots_of(answer) if answer is not None else [],
                 records.digest(content),
-                ""
-                if status == 200
-                else content.decode(errors="replace")[:500] or str(getattr(response, "error", "")),
+                _refusal(response),
                 took_us,
             )
         )
@@ -125,6 +123,14 @@ class Visitor(FastHttpUser):
         if random.random() < 0.1:
             gevent.sleep(random.expovariate(20))
             self.tell(ad, "click", visit.agent)
+
+
+def _refusal(response: Any) -> str:
+    """What a call that did not succeed was told, or how it broke."""
+    if response.status_code == 200:
+        return ""
+    text = (response.content or b"").decode(errors="replace")[:500]
+    return text or str(getattr(response, "error", ""))
 
 
 class FeedReader(Visitor):

@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -27,6 +28,7 @@ from loadtests.changes import Changes
 from loadtests.server import ROOT, Broken, Server
 from loadtests.terms import World
 
+SCARCE: Final = ROOT / "loadtests" / "scarce"
 DELIVERY_AGE_S: Final = 1.1
 """Delivery numbers are at most 1 s old (API.md section 3)."""
 _FINISH_S: Final = 20
@@ -48,9 +50,11 @@ class Run(Struct):
 
     def everything(self) -> bool:
         """Whether all went well. Raises Broken, and what reading broken campaign files raises."""
-        world = terms.read(self.campaigns)
+        shutil.copytree(self.campaigns, self._world)
+        shutil.copytree(SCARCE, self._world, dirs_exist_ok=True)
+        world = terms.read(self._world)
         self._records.mkdir(parents=True)
-        with Server(self.work, self.campaigns, self.command) as server:
+        with Server(self.work, self._world, self.command) as server:
             key = server.key("--role", "operator", "--read-prices")
             failed = self._visits(server, key, world)
             time.sleep(DELIVERY_AGE_S)
@@ -59,6 +63,11 @@ class Run(Struct):
             (self.work / "delivery.json").write_text(json.dumps(delivery))
             sound = self._report(delivery, world, failed)
             return self._audit(server) and sound
+
+    @property
+    def _world(self) -> Path:
+        """The campaigns served: those asked for, and the load test's own scarce ones."""
+        return self.work / "campaigns"
 
     @property
     def _records(self) -> Path:
@@ -87,7 +96,7 @@ class Run(Struct):
         ]  # fmt: skip
         environment = {
             **os.environ,
-            "LOADTEST_CAMPAIGNS": str(self.campaigns.resolve()),
+            "LOADTEST_CAMPAIGNS": str(self._world),
             "LOADTEST_RECORDS": str(self._records),
             "LOADTEST_KEY": key,
             "LOADTEST_PEOPLE": str(self.people),
@@ -167,12 +176,17 @@ def main() -> int:
     work.mkdir(parents=True, exist_ok=True)
     work = work.resolve()
     console.print(f"{asked.users} visitors for {asked.seconds} s ...")
+    # Ended from outside, what was started must end too: as an exception this runs every `with`.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     run = Run(asked.seconds, asked.users, asked.people, asked.campaigns, work, asked.adserver, console)
     try:
         sound = run.everything()
     except (Broken, ValueError, OSError) as error:
         console.print(f"failed: {error}", markup=False, highlight=False)
         sound = False
+    except KeyboardInterrupt:
+        console.print(f"interrupted; what there is is kept in {work}", highlight=False)
+        return 130
     if asked.keep or not sound or asked.work:
         console.print(f"everything of this run is kept in {work}", highlight=False)
     else:

@@ -27,7 +27,7 @@ class Cap(Struct, frozen=True):
     session: bool
 
     def __str__(self) -> str:
-        per = "session" if self.session else f"{self.per_ms / 1000:g} s"
+        per = "session" if self.session else f"{self.per_ms // 1000} s"
         return f"{self.limit} {self.event} per {per} of {self.scope} {self.owner}"
 
 

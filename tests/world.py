@@ -25,6 +25,7 @@ from adserver.app import App
 from adserver.catalog.folder import read_folder
 from adserver.domain.decision import EventKind
 from adserver.domain.verdicts import Verdict
+from adserver.duties import Duties
 from adserver.services.ask import DECODER, Ask, Asker, Terms
 from adserver.services.calls import Call
 from adserver.services.serve import Outcome
@@ -167,9 +168,10 @@ class World:
         """What goes on beside serving, once: post, sweep."""
 
         async def turn() -> None:
-            await self.app.journal.durable()
-            await self.app._post()
-            await self.app._sweep()
+            duties = Duties(self.app)
+            await duties._durable()
+            await duties._post()
+            await duties._sweep()
 
         asyncio.run(turn())
 

@@ -9,28 +9,28 @@ Decoding everything also checks the UTF-8 of what the typed decoder skips.
 """
 
 import json
-import re
 from typing import Any, Final, TypeVar
 
 import msgspec
 
+from adserver.api.misplaced import problems_of, without_nulls
 from adserver.services.refusals import Refused
 
 T = TypeVar("T")
 
 _ANY: Final = msgspec.json.Decoder()
 _ENCODER: Final = msgspec.json.Encoder()
-_PLACE: Final = re.compile(r"^(.*) - at `(?:key in )?\$\.?([^`]*)`$", re.DOTALL)
 
 
 def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
-    """The body as the decoder's type. Raises Refused (400) naming the place of what is wrong."""
+    """The body as the decoder's type. Raises Refused (400) naming every place that is wrong."""
     try:
-        asked = decoder.decode(body)
+        try:
+            asked = decoder.decode(body)
+        except msgspec.ValidationError:
+            return _forgiven(decoder, body)
         if b"\\u0000" in body or _ENCODER.encode(_ANY.decode(body)) != body:
             _walk(body)
-    except msgspec.ValidationError as error:
-        raise _misplaced(str(error)) from error
     except UnicodeDecodeError as error:
         raise _unreadable("the body is not UTF-8") from error
     except RecursionError as error:
@@ -77,12 +77,15 @@ def _refuse_nul(value: Any, path: str) -> None:
             _refuse_nul(part, f"{path}[{index}]")
 
 
-def _misplaced(message: str) -> Refused:
-    """msgspec says "Expected `int`, got `str` - at `$.placements[0].count`"."""
-    place = _PLACE.match(message)
-    if place is None:
-        return Refused(400, "the body is not what is expected here", [("", message)])
-    return Refused(400, "the body is not what is expected here", [(place[2], place[1])])
+def _forgiven(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
+    """Members that are null count as absent; whatever else is wrong is told, all at once."""
+    _walk(body)
+    value = without_nulls(_ANY.decode(body))
+    try:
+        return msgspec.convert(value, decoder.type)
+    except msgspec.ValidationError as error:
+        problems = problems_of(value, decoder.type)
+        raise Refused(400, "the body is not what is expected here", problems) from error
 
 
 def _unreadable(message: str) -> Refused:

@@ -7,6 +7,7 @@ from adserver.api.keys import holder_of
 from adserver.api.messages import JSON, NO_STORE, Head, Headers, Reply, check_media_type
 from adserver.api.peer import Peers, valid
 from adserver.api.ports import AdServer, KeyFinder, Metrics
+from adserver.domain import limits
 from adserver.services.ask import DECODER, Ask, Asker, Terms
 from adserver.services.refusals import Refused, not_built
 
@@ -36,7 +37,7 @@ class Decisions:
         began = self._ticks()
         check_media_type(head)
         ask = bodies.decode(DECODER, body)
-        if ask.force:
+        if ask.force and any(ask.force.values()):
             raise not_built("force")
         headers: Headers = _HEADERS
         origin = head.header(b"origin")
@@ -58,7 +59,7 @@ class Decisions:
         )
         if speaks:
             ip = ip if ask.device.ip is None else valid(ask.device.ip)
-            user_agent = ask.device.user_agent or user_agent
+            user_agent = (ask.device.user_agent or user_agent)[: limits.HEADER_CHARS]
         return Asker(ip, user_agent, language, holder.role, holder.owner, holder.read_prices)
 
     def _shared_with(self, origin: bytes, publisher: str | None) -> tuple[tuple[bytes, bytes], ...]:

@@ -101,7 +101,7 @@ class Events:
     async def tracked(self, head: Head, body: bytes) -> Reply:
         """A tracking URL, ``/<letter>/<token>``; query and body are ignored. Raises Refused."""
         kind, text = KINDS[head.path[1]], head.path[3:]
-        call = self._call(head)
+        call = self._call(head, strict=False)
         try:
             if head.method == "HEAD":
                 return _answer(kind, "HEAD", self._recorder.peek(text, kind, call))
@@ -167,8 +167,15 @@ class Events:
                 raise
             return _UNRECORDED
 
-    def _call(self, head: Head) -> Call:
-        holder = holder_of(head, self._find_key)
+    def _call(self, head: Head, strict: bool = True) -> Call:
+        """``strict``: a key that is not good is refused. Not so on a tracking URL: whoever clicks cannot
+        mend the header that something on the way added."""
+        try:
+            holder = holder_of(head, self._find_key)
+        except Refused:
+            if strict:
+                raise
+            holder = None
         return Call(
             user_agent=head.text(b"user-agent"),
             ip=self._peers.address(head),
@@ -192,7 +199,7 @@ def _answer(kind: EventKind, method: str, verdict: Verdict) -> Reply:
     told = (_EVENT[verdict.status], _BILLED[verdict.billed], NO_STORE)
     if kind is EventKind.CLICK:
         return _redirect(verdict, told)
-    if verdict.status is Status.UNRECORDED:
+    if verdict.status is Status.UNRECORDED and method != "HEAD":
         return _no_room()
     if method == "POST":
         return Reply(204, told)

@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
+from adserver.domain import limits
 from adserver.services.refusals import Refused
 
 Headers = Sequence[tuple[bytes, bytes]]
@@ -52,9 +53,10 @@ class Head(Struct):
         return None
 
     def text(self, name: bytes) -> str:
-        """The same as text, "" if absent; Latin-1 never fails."""
+        """The beginning of the same as text, "" if absent; Latin-1 never fails. Bounded, because agents
+        are matched against hundreds of patterns and remembered."""
         value = self.header(name)
-        return "" if value is None else value.decode("latin-1")
+        return "" if value is None else value[: limits.HEADER_CHARS].decode("latin-1")
 
 
 class Reply(Struct):

@@ -7,8 +7,9 @@ serials still 0, which depends on nothing but the body; so it can be kept as lon
 
 from collections.abc import Callable
 from hashlib import blake2b
-from typing import Final, cast
+from typing import Any, Final, cast
 
+import msgspec
 import orjson
 from msgspec import Struct
 
@@ -75,7 +76,17 @@ def read(
         drafts = _publisher(full_id, body, findings)
     else:
         drafts = [_READERS[kind](full_id, body, findings, kept)]
-    return drafts, findings.problems
+    plain = [msgspec.structs.replace(draft, body=_plain(draft.body)) for draft in drafts]
+    return plain, findings.problems
+
+
+def _plain(part: Any) -> Any:
+    """The same without ``Number``: once accepted, a decimal is text like any other."""
+    if isinstance(part, dict):
+        return {name: _plain(value) for name, value in part.items()}
+    if isinstance(part, list):
+        return [_plain(value) for value in part]
+    return str(part) if isinstance(part, Number) else part
 
 
 def address(kind: Kind, body: dict[str, object]) -> str | None:
@@ -134,7 +145,7 @@ def _placement(
 
 def _audience(full_id: str, body: dict[str, object], findings: Findings, kept: bool) -> Draft:
     subject, users = read_audience(Fields(body, "", findings), kept)
-    shown_body = {name: value for name, value in body.items() if name != "users"}
+    shown_body = {name: value for name, value in body.items() if name not in ("users", "members")}
     named = b"" if users is None else "\n".join(sorted(users)).encode()
     digest = digest_of(shown_body, b"" if users is None else b"users:", named)
     return Draft("audience", full_id, shown_body, subject, users=users, digest=digest)

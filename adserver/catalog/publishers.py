@@ -183,8 +183,8 @@ def read_audience(fields: Fields, kept: bool) -> tuple[Audience, tuple[str, ...]
         fields.take("members")
     else:
         users = _users(fields) if fields.present("users") else None
-        if fields.present("members"):
-            fields.add("members", "is counted by the server; leave it out, or name the users")
+        # What GET shows can be PUT back: the count is the server's, the members stay as they are.
+        fields.take("members")
         if fields.present("members_file"):
             fields.add("members_file", "stands in files only; name the users")
     fields.done()

@@ -33,7 +33,7 @@ from adserver.catalog.tables import (
 from adserver.catalog.whole import placed
 from adserver.domain.campaign import Creative, LineItem
 from adserver.domain.catalogue import Catalogue
-from adserver.domain.changes import Applied, Conflict, Invalid, Kind, Mismatch, Problem, Stored
+from adserver.domain.changes import Applied, Conflict, Invalid, Kind, Mismatch, Problem, Stored, Unwritten
 
 Objects = list[Stored]
 Drafts = list[Draft]
@@ -45,8 +45,8 @@ __all__ = ["Applied", "Conflict", "Invalid", "Kind", "Mismatch", "Problem", "Sto
 
 class Store:
     """The catalog at ``path``, made if absent. ``pseudonymise``: (user space, user id) -> 16 bytes;
-    ``billed``: whether something of a campaign (full id) was billed, by default what ``mark_billed`` was
-    told. Raises ``tables.Unusable`` for a file of another version."""
+    ``billed``: whether something of a campaign (full id) was billed, beside what ``mark_billed`` was told.
+    Raises ``tables.Unusable`` for a file of another version."""
 
     def __init__(self, path: Path, pseudonymise: Pseudonymise, billed: Billed | None = None) -> None:
         self._engine = open_file(path)
@@ -210,10 +210,9 @@ class Store:
                 with writing(self._engine) as connection:
                     self._catch_up(connection)
                     yield connection, outcomes
-            except (Invalid, Conflict, Mismatch):
-                raise
-            except BaseException:
-                self._shelf, self._serials = Shelf(), Serials()
+            except BaseException as error:
+                if isinstance(error, Unwritten) or not isinstance(error, Invalid | Conflict | Mismatch):
+                    self._shelf, self._serials = Shelf(), Serials()
                 raise
             for outcome in outcomes:
                 if outcome.changed:
@@ -225,7 +224,10 @@ class Store:
         self._serials.refresh(connection)
 
     def _acceptance(self, connection: Connection) -> Acceptance:
-        billed = self._billed or (lambda full_id: self._is_marked(connection, full_id))
+        def billed(full_id: str) -> bool:
+            told = self._billed is not None and self._billed(full_id)
+            return told or self._is_marked(connection, full_id)
+
         return Acceptance(connection, self._shelf, self._serials, self._pseudonymise, billed)
 
     def _is_marked(self, connection: Connection, campaign: str) -> bool:

@@ -6,7 +6,7 @@ written; synchronous FULL, so what was accepted survives a power cut.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,7 +25,9 @@ from sqlalchemy import (
     create_engine,
     event,
 )
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+from adserver.domain.changes import Unwritten
 
 VERSION: Final = 1
 """Kept in the file (user_version); a file of another version is refused, not guessed at."""
@@ -134,6 +136,8 @@ def open_file(path: Path) -> Engine:
         raise Unusable(f"{path} cannot be used: {error.strerror}") from error
     except DBAPIError as error:
         raise Unusable(f"{path} cannot be used: {error.orig}") from error
+    except Unwritten as error:
+        raise Unusable(f"{path} cannot be used: {error}") from error
     return engine
 
 
@@ -158,9 +162,13 @@ def _prepare(connection: Any, _record: object) -> None:
 
 @contextmanager
 def writing(engine: Engine) -> Iterator[Connection]:
-    """A transaction that may write; nobody else writes between its first read and its end."""
-    with _transaction(engine, "BEGIN IMMEDIATE") as connection:
-        yield connection
+    """A transaction that may write; nobody else writes between its first read and its end. Raises
+    Unwritten."""
+    try:
+        with _transaction(engine, "BEGIN IMMEDIATE") as connection:
+            yield connection
+    except OperationalError as error:
+        raise Unwritten(f"the catalogue cannot be written now: {_reason(error)}") from error
 
 
 @contextmanager
@@ -177,6 +185,13 @@ def _transaction(engine: Engine, begin: str) -> Iterator[Connection]:
         try:
             yield connection
         except BaseException:
-            connection.exec_driver_sql("ROLLBACK")
+            # Where the disk is full, SQLite has done so itself.
+            with suppress(OperationalError):
+                connection.exec_driver_sql("ROLLBACK")
             raise
         connection.exec_driver_sql("COMMIT")
+
+
+def _reason(error: OperationalError) -> str:
+    """SQLite says the same of a full disk and a full database."""
+    return "no room on disk" if "full" in str(error.orig) else str(error.orig)

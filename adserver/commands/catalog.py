@@ -15,6 +15,7 @@ from adserver.cli import Wrong
 from adserver.clock import WallClock
 from adserver.commands.shown import show_problems
 from adserver.domain import ids
+from adserver.domain.changes import Unwritten
 from adserver.services.pseudonyms import Pseudonyms
 
 
@@ -54,6 +55,8 @@ def create_key(data: Path, role: str, owners: dict[str, str], read_prices: bool)
     keys = _keys(data)
     try:
         return keys.create(cast(Role, role), owners.get(role, ""), WallClock()(), read_prices)[1]
+    except Unwritten as error:
+        raise Wrong(str(error)) from error
     finally:
         keys.close()
 
@@ -75,6 +78,8 @@ def revoke_key(data: Path, named: str) -> None:
     try:
         if not keys.revoke(key_id):
             raise Wrong(f"there is no valid key {key_id}")
+    except Unwritten as error:
+        raise Wrong(str(error)) from error
     finally:
         keys.close()
     print(f"revoked {key_id}")

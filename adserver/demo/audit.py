@@ -18,21 +18,27 @@ from adserver.ledger import schema
 from adserver.ledger.verify import LEDGER, verify
 
 LAWS: Final = {1: "feed cap", 2: "frequency caps", 3: "budgets", 4: "books"}
-_SHOWN: Final = 5
+_SHOWN: Final = 3
 
 
 class Verdict(Struct, frozen=True):
-    """Of one law. ``told``: what was checked; ``differences``: what is wrong."""
+    """Of one law. ``told``: what was checked; ``on_disk``, ``by_driver``: what each found wrong."""
 
     law: int
     told: tuple[str, ...]
-    differences: tuple[str, ...]
+    on_disk: tuple[str, ...]
+    by_driver: tuple[str, ...]
+
+    @property
+    def passed(self) -> bool:
+        return not (self.on_disk or self.by_driver)
 
 
 def audit(data: Path, score: Score) -> list[Verdict]:
     """One verdict a law. The server must have stopped."""
     said: dict[int, list[str]] = {law: [] for law in LAWS}
-    wrong: dict[int, list[str]] = {law: list(score.offences[law]) for law in LAWS}
+    wrong: dict[int, list[str]] = {law: [] for law in LAWS}
+    seen: dict[int, list[str]] = {law: list(score.offences[law]) for law in LAWS}
 
     def report(line: str) -> None:
         if line[:4] == "law " and line[4:5].isdigit():
@@ -42,13 +48,13 @@ def audit(data: Path, score: Score) -> list[Verdict]:
         wrong[law_of(difference)].append(difference)
     ledger = _Ledger(data / LEDGER)
     said[3].append(ledger.budgets())
-    wrong[4] += ledger.missing(score)
+    seen[4] += ledger.missing(score)
     said[4].append(ledger.found(score))
     said[1].append(_feeds(score))
     said[2].append(_caps(score))
     said[3].append(f"driver: {score.spend.billed:,} billed events within the budgets of the campaign files")
-    wrong[4] += [f"{count} x {what}" for what, count in score.failures.items()]
-    return [Verdict(law, tuple(said[law]), tuple(wrong[law])) for law in LAWS]
+    seen[4] += [f"{count} x {what}" for what, count in score.failures.items()]
+    return [Verdict(law, *map(tuple, (said[law], wrong[law], seen[law]))) for law in LAWS]
 
 
 def law_of(difference: str) -> int:
@@ -67,15 +73,19 @@ def law_of(difference: str) -> int:
 def print_verdicts(verdicts: list[Verdict], print_line: Callable[[str], None]) -> bool:
     """Whether all is well."""
     for verdict in verdicts:
-        grade = "FAIL" if verdict.differences else "PASS"
-        print_line(f"{grade}  law {verdict.law}, {LAWS[verdict.law]}")
+        print_line(f"{'PASS' if verdict.passed else 'FAIL'}  law {verdict.law}, {LAWS[verdict.law]}")
         for line in verdict.told:
             print_line(f"        {line}")
-        for line in verdict.differences[:_SHOWN]:
-            print_line(f"      ! {line}")
-        if len(verdict.differences) > _SHOWN:
-            print_line(f"      ! and {len(verdict.differences) - _SHOWN} more")
-    return not any(verdict.differences for verdict in verdicts)
+        _print_some("on disk", verdict.on_disk, print_line)
+        _print_some("driver", verdict.by_driver, print_line)
+    return all(verdict.passed for verdict in verdicts)
+
+
+def _print_some(finder: str, differences: tuple[str, ...], print_line: Callable[[str], None]) -> None:
+    for line in differences[:_SHOWN]:
+        print_line(f"      ! {finder}: {line}")
+    if len(differences) > _SHOWN:
+        print_line(f"      ! {finder}: and {len(differences) - _SHOWN:,} more")
 
 
 def _feeds(score: Score) -> str:

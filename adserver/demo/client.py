@@ -102,7 +102,9 @@ class Client:
         request = self._request(method, path, body, agent, keyed)
         async with self._room:
             try:
-                return await asyncio.wait_for(self._twice(request), self._wait_s)
+                # Not wait_for: in Python 3.11 it loses a cancellation that comes along with the answer.
+                async with asyncio.timeout(self._wait_s):
+                    return await self._twice(request)
             except TimeoutError as error:
                 raise Lost(f"no answer to {method} {path[:60]} within {self._wait_s:g} s") from error
 

@@ -18,7 +18,7 @@ from adserver.domain.decision import EventKind
 
 VARIABLE: Final = "ADSERVER_DEMO_REQUESTS"
 _NAME: Final = "openrtb_requests.jsonl"
-_OWN: Final = Path(__file__).with_name("assets") / _NAME
+OWN: Final = Path(__file__).with_name("assets") / _NAME
 _PIXEL: Final = re.compile(r"https?://[^/\s\"'<>\\]+/i/[A-Za-z0-9_=-]+")
 
 
@@ -32,7 +32,7 @@ def find() -> Path:
     if named:
         return Path(named)
     beside = Path(__file__).resolve().parents[3] / "shared" / "data" / _NAME
-    return beside if beside.is_file() else _OWN
+    return beside if beside.is_file() else OWN
 
 
 def read(path: Path) -> list[dict[str, Any]]:

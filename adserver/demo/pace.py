@@ -15,7 +15,7 @@ _BURST: Final = 5.0
 
 
 class Pace:
-    """At most ``most`` turns a second. ``slowness``: p99 of the last answers, seconds."""
+    """At most ``most`` turns a second. ``slowness``: p99 of the answers since it was last asked, seconds."""
 
     def __init__(self, most: float, slowness: Callable[[], float]) -> None:
         self.rate = self.most = most

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from random import Random
 from typing import Final
@@ -25,7 +25,6 @@ from adserver.demo import exchange, world
 from adserver.demo.audit import audit, print_verdicts
 from adserver.demo.client import Client, Lost
 from adserver.demo.score import Score
-from adserver.demo.serving import STOP
 from adserver.demo.shown import Screen
 from adserver.demo.traffic import RATE, Traffic
 
@@ -46,16 +45,15 @@ def run(seconds: float | None, port: int, rate: float = RATE) -> int:
     """Run until stopped, or for ``seconds``; 0 if everything served was within the laws, 1 if not.
     Raises Wrong for what cannot be done at all."""
     console = Console(highlight=False)
-    listening = _listen(port)
-    try:
-        requests = exchange.read(exchange.find())
-        with tempfile.TemporaryDirectory(prefix="adserver-demo-") as folder:
-            sample = world.make(world.find(), Path(folder) / "data")
-            return _Demo(console, Path(folder), sample, listening).run(requests, seconds, rate)
-    except (world.NoWorld, exchange.NoRequests) as error:
-        raise Wrong(str(error)) from error
-    finally:
-        listening.close()
+    with _asked_to_stop() as stop, closing(_listen(port)) as listening:
+        try:
+            requests = exchange.read(exchange.find())
+            with tempfile.TemporaryDirectory(prefix="adserver-demo-") as folder:
+                sample = world.make(world.find(), Path(folder) / "data")
+                demo = _Demo(console, Path(folder), sample, listening, stop)
+                return demo.run(requests, seconds, rate)
+        except (world.NoWorld, exchange.NoRequests) as error:
+            raise Wrong(str(error)) from error
 
 
 def _listen(port: int) -> socket.socket:
@@ -68,16 +66,19 @@ def _listen(port: int) -> socket.socket:
 
 
 class _Demo:
-    def __init__(self, console: Console, folder: Path, sample: world.World, listening: socket.socket) -> None:
+    def __init__(
+        self, console: Console, folder: Path, sample: world.World, listening: socket.socket, stop: "Stop"
+    ) -> None:
+        self._stop = stop
         self._console, self._folder, self._sample, self._listening = console, folder, sample, listening
         self._port = listening.getsockname()[1]
         self._log = folder / "server.log"
         self._score = Score(sample.catalogue)
 
     def run(self, requests: list[dict[str, object]], seconds: float | None, rate: float) -> int:
-        with _asked_to_stop() as stop, self._serving() as server:
+        with self._serving() as server:
             try:
-                asyncio.run(self._drive(server, requests, seconds, rate, stop))
+                asyncio.run(self._drive(server, requests, seconds, rate))
             except Ended as ended:
                 self._say(f"the server ended by itself ({ended})")
                 self._score.failures["the server ended by itself"] += 1
@@ -138,17 +139,20 @@ class _Demo:
 
     async def _drive(
         self, server: subprocess.Popen[bytes], requests: list[dict[str, object]], seconds: float | None,
-        rate: float, stop: "Stop",
+        rate: float,
     ) -> None:  # fmt: skip
         client = Client(HOST, self._port, key=self._sample.key)
         traffic = Traffic(client, self._score, requests, Random(SEED), rate)
         url = f"http://{HOST}:{self._port}/demo"
-        await self._ready(client, server, stop)
+        await self._ready(client, server)
+        if self._stop.asked:
+            client.close()
+            return
         self._say(f"A feed to look at: {url}   (everything on this machine only; Ctrl-C ends it)")
         driving = asyncio.create_task(traffic.run())
         try:
             with Screen(self._console, url, self._score, traffic) as screen:
-                await self._until(driving, server, seconds, stop, screen)
+                await self._until(driving, server, seconds, screen)
                 driving.cancel()
                 with suppress(asyncio.CancelledError):
                     await driving
@@ -158,9 +162,9 @@ class _Demo:
             driving.cancel()
             client.close()
 
-    async def _ready(self, client: Client, server: subprocess.Popen[bytes], stop: "Stop") -> None:
+    async def _ready(self, client: Client, server: subprocess.Popen[bytes]) -> None:
         deadline = asyncio.get_running_loop().time() + _READY_S
-        while not stop.asked:
+        while not self._stop.asked:
             if server.poll() is not None:
                 raise Ended(f"exit code {server.poll()}")
             with suppress(Lost):
@@ -172,11 +176,11 @@ class _Demo:
 
     async def _until(
         self, driving: "asyncio.Task[None]", server: subprocess.Popen[bytes], seconds: float | None,
-        stop: "Stop", screen: Screen,
+        screen: Screen,
     ) -> None:  # fmt: skip
         now_s = asyncio.get_running_loop().time
         end_s = None if seconds is None else now_s() + seconds
-        while not stop.asked and (end_s is None or now_s() < end_s):
+        while not self._stop.asked and (end_s is None or now_s() < end_s):
             if server.poll() is not None:
                 raise Ended(f"exit code {server.poll()}")
             if driving.done():
@@ -193,7 +197,7 @@ def _stop(server: subprocess.Popen[bytes]) -> int:
     """Ask the server to end in good order; its exit code."""
     assert server.stdin is not None
     with suppress(OSError):
-        server.stdin.write(STOP)
+        server.stdin.write(world.STOP)
         server.stdin.close()
     try:
         return server.wait(_STOP_S)

@@ -22,6 +22,7 @@ class Score:
         self.failures: Counter[str] = Counter()
         self.latencies: deque[float] = deque(maxlen=_RECENT)
         self._known: set[str] = set()
+        self._since: list[float] = []
         self.bids = self.released = self.lost = 0
         self.offences: dict[int, list[str]] = {1: [], 2: [], 3: [], 4: []}
         self.feeds = FeedBook(catalogue, self._teller(1))
@@ -45,6 +46,13 @@ class Score:
     def decided(self, kind: str, seconds: float) -> None:
         self.asked[kind] += 1
         self.latencies.append(seconds)
+        self._since.append(seconds)
+
+    def slowness(self) -> float:
+        """p99 seconds of the decisions since the last call."""
+        ordered = sorted(self._since)
+        self._since.clear()
+        return ordered[len(ordered) * 99 // 100] if ordered else 0.0
 
     def quantiles(self) -> tuple[float, float]:
         """(p50, p99) seconds of the last decisions."""

@@ -16,17 +16,16 @@ from typing import Final
 
 import uvicorn
 
-from adserver.app import App, server_of
+from adserver.app import App
 from adserver.demo import pages
 from adserver.demo.tally import Tally
 from adserver.demo.why import Reasons
 from adserver.services.serve import Outcome
+from adserver.serving import server_of
 from adserver.settings import Settings
 from adserver.telemetry import logs
 
 SEGMENT_BYTES: Final = 8 * 1024 * 1024
-STOP: Final = b"stop"
-"""What the driver writes when it ends in good order and wants the folder for its audit."""
 
 
 class DemoApp(App):

@@ -113,6 +113,7 @@ class Screen:
         parts = [
             clock(monotonic() - self._began_s),
             f"{self._rates()[0]:.0f} decisions/s",
+            exchange(score),
             f"fill {_fill(numbers)}",
             *shares,
             f"capped {numbers.get('cap_stops', 0):,}",
@@ -170,7 +171,9 @@ def _caps(numbers: dict[str, Any]) -> str:
 
 
 def spent(numbers: dict[str, Any]) -> str:
-    return ", ".join(f"{amount} {name}" for name, amount in numbers.get("spend", {}).items()) or "-"
+    """Whole cents: what is less is cut off, as on a statement."""
+    amounts = numbers.get("spend", {}).items()
+    return ", ".join(f"{amount[: amount.index('.') + 3]} {name}" for name, amount in amounts) or "-"
 
 
 def latency(score: Score) -> str:

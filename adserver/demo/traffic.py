@@ -16,6 +16,9 @@ from adserver.demo.score import Score
 
 RATE: Final = 300.0
 """Decisions a second, at most."""
+CALM_AFTER_S: Final = 600
+CALM_RATE: Final = 40.0
+"""Then slower: the driver remembers everything it saw, some 700 bytes an ad, for the audit at the end."""
 SESSIONS: Final = 160
 _AUCTIONS: Final = 8
 _PUBLISHERS: Final = {"lumen": 6, "papote": 2, "harbour-gazette": 2}
@@ -28,7 +31,7 @@ class Traffic:
         self, client: Client, score: Score, requests: list[dict[str, Any]], chance: Random, rate: float = RATE
     ) -> None:
         self.numbers: dict[str, Any] = {}
-        self.pace = Pace(rate, lambda: score.quantiles()[1])
+        self.pace = Pace(rate, score.slowness)
         self.exchange = Exchange(requests, client, self.pace, score, chance)
         self._client, self._score, self._chance = client, score, chance
 
@@ -37,6 +40,7 @@ class Traffic:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.pace.adapt())
             tasks.create_task(self._watch())
+            tasks.create_task(self._calm())
             for _ in range(SESSIONS):
                 tasks.create_task(self._forever(lambda: self._reader(crowd).read()))
             for _ in range(_AUCTIONS):
@@ -57,11 +61,18 @@ class Traffic:
             except Lost as lost:
                 self._score.failures[str(lost)] += 1
                 await asyncio.sleep(0.5)
+            except (KeyError, TypeError, ValueError) as error:
+                self._score.failures[f"an answer was not as the contract says: {error!r}"] += 1
+                await asyncio.sleep(0.5)
 
     async def _guests(self) -> frozenset[str]:
         """The users of the page's personas: left to whoever looks at the page."""
         reply = await self._client.ask("GET", "/demo/people")
         return frozenset(person["id"] for person in orjson.loads(reply.body))
+
+    async def _calm(self) -> None:
+        await asyncio.sleep(CALM_AFTER_S)
+        self.pace.most = min(self.pace.most, CALM_RATE)
 
     async def _watch(self) -> None:
         while True:

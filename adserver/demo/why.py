@@ -90,10 +90,14 @@ def _ahead(served: Served, accounts: plans.Accounts) -> list[dict[str, Any]]:
     items = next(entry["line_items"] for entry in told if entry["placement"] == placement)
     rank = served.winner.entry.position + 1
     ahead = [item for item in items if item["rank"] < rank and item["outcome"] != "won"]
-    near = sorted(ahead, key=lambda item: (_progress(item), item["rank"]), reverse=True)
+    near = sorted(ahead, key=lambda item: (_far(item), item["rank"]))
     return [{name: item[name] for name in item if name != "score_micros"} for item in near[:_OTHERS]]
 
 
-def _progress(item: dict[str, Any]) -> int:
-    """Those that came closest say most: caps and budgets before targeting."""
-    return 0 if item.get("reason") in ("no_match", "currency", "no_creative") else 1
+def _far(item: dict[str, Any]) -> int:
+    """Those that came closest say most: first who met the person's caps or a budget, last who was never
+    meant for this place."""
+    reason, rule = item.get("reason"), str(item.get("rule"))
+    if reason in ("no_match", "currency", "no_creative"):
+        return 1 if rule.startswith("targeting.") and "placements" not in rule else 2
+    return 0

@@ -16,6 +16,8 @@ from adserver.domain.changes import Invalid
 from adserver.services.pseudonyms import Pseudonyms
 
 FOLDER: Final = "campaigns"
+STOP: Final = b"stop"
+"""What the driver tells the server when it ends in good order and wants the data folder for its audit."""
 
 
 class NoWorld(Exception):
@@ -47,7 +49,7 @@ def make(campaigns: Path, folder: Path) -> World:
     keys = Keys(folder / FILE)
     try:
         store.apply(read_folder(campaigns))
-        key = keys.create("operator", "", WallClock()())[1]
+        key = keys.create("operator", "", WallClock()(), read_prices=True)[1]
         return World(campaigns, store.load(), key)
     except Invalid as refusal:
         first = refusal.problems[0]

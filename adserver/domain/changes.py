@@ -38,6 +38,11 @@ class Conflict(Exception):
     """The change is well formed but cannot be made now: 409."""
 
 
+class Unwritten(Conflict):
+    """Nothing can be written now, for want of room or because somebody else writes; nothing was changed, and
+    trying again helps: 503."""
+
+
 class Stored(Struct, frozen=True):
     """An object of the catalogue. ``full_id``: ``advertiser``, ``advertiser/campaign``, ``owner/audience``,
     ``publisher`` or ``publisher/placement``; ``body`` is what GET shows; ``revision`` is that of its last

@@ -21,6 +21,8 @@ RECEIPT_CHARS: Final = 16 * 1024
 RECEIPTS_PER_VERIFICATION: Final = 10_000
 FEED_HULL_POINTS: Final = 32
 """Corners kept of an account's ads (``feeds._hull``); with more, the window rule becomes stricter."""
+HEADER_CHARS: Final = 512
+"""Of a user agent or a language header, what is looked at."""
 TMAX_MS: Final = 10_000
 OUTSTANDING_PER_PERSON: Final = 1000
 """Ads a person may have reserved and not rendered: more is somebody emptying budgets, not reading."""

@@ -30,6 +30,11 @@ Postings = dict[str, dict[int, int]]
 """value -> chunk number -> bits."""
 
 
+def full_chunks(size: int) -> list[int]:
+    """A bitmap with every position set."""
+    return [(1 << min(CHUNK, size - start)) - 1 for start in range(0, size, CHUNK)]
+
+
 class Dimension:
     """One targeting dimension over all positions."""
 
@@ -37,9 +42,8 @@ class Dimension:
 
     def __init__(self, size: int) -> None:
         self._kept: dict[tuple[str, ...], Selector] = {}
-        full = [(1 << min(CHUNK, size - start)) - 1 for start in range(0, size, CHUNK)]
-        self.wildcard = full
-        self.open = list(full)
+        self.wildcard = full_chunks(size)
+        self.open = full_chunks(size)
         self.include: Postings = {}
         self.exclude: Postings = {}
         self.required: Postings = {}
@@ -106,6 +110,7 @@ class Index:
     def __init__(self, clauses: Sequence[Mapping[str, Clause]]) -> None:
         self.size = len(clauses)
         self.chunks = -(-self.size // CHUNK)
+        self.everybody = full_chunks(self.size)
         self.dimensions: dict[str, Dimension] = {}
         self.partial: set[int] = set()
         for position, by_dimension in enumerate(clauses):

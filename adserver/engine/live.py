@@ -4,14 +4,14 @@ It only spares work. A bit that is still set for a spent budget costs a refused 
 is looked at again on every tick, so a budget that has room again (an expired hold) serves again.
 """
 
-from adserver.engine.index import CHUNK
+from adserver.engine.index import CHUNK, full_chunks
 
 
 class Live:
     """Bits over the positions of one snapshot, in the index's chunks."""
 
     def __init__(self, size: int) -> None:
-        self.chunks = [(1 << min(CHUNK, size - start)) - 1 for start in range(0, size, CHUNK)]
+        self.chunks = full_chunks(size)
         self.cleared: set[int] = set()
 
     def clear(self, position: int) -> None:

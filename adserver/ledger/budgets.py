@@ -84,6 +84,10 @@ class Budgets:
             else:
                 known.terms, known.day = item, None
 
+    def terms(self) -> list[LineItemTerms]:
+        """Of every line item known, as last known."""
+        return [bound.terms for bound in self._bound.values()]
+
     def bind(self, terms: Iterable[LineItemTerms]) -> None:
         """Take over the limits now in force. Budgets that the catalogue no longer names stop binding;
         those of archived line items bind their late events on."""
@@ -123,10 +127,15 @@ class Budgets:
         account = self.account(f"line_item:{line_item}", day)
         return account.billed_nanos + account.held_nanos
 
+    def formerly(self, campaign: str) -> list[tuple[LineItemTerms, LineItemTotals, int]]:
+        """(terms, counts, outstanding) of every line item a campaign (full id) ever had."""
+        bounds = [b for b in self._bound.values() if b.terms.full_id.rpartition("/")[0] == campaign]
+        return [(bound.terms, bound.totals, bound.outstanding) for bound in bounds]
+
     def campaign_nanos(self, campaign: int) -> tuple[int, int]:
         """(billed, held) of a campaign, with what line items it no longer has have spent."""
-        account = self.account(f"campaign:{campaign}")
-        return account.billed_nanos, account.held_nanos
+        account = self._accounts.get((f"campaign:{campaign}", LIFETIME))
+        return (account.billed_nanos, account.held_nanos) if account is not None else (0, 0)
 
     def room(self, line_item: int, amount_nanos: int, now_ms: int) -> bool:
         """Whether a hold of this amount fits into every account of the line item."""

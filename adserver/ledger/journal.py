@@ -63,14 +63,11 @@ class Journal:
         self._segment_bytes = segment_bytes
         self._now_ms = now_ms
         self._reserve = min(RESERVE_BYTES, segment_bytes // 4)
-        self._closed = False
-        self._torn = 0
-        self._retry_ms = 0
-        self._total = 0
+        self._closed = self._flushing = False
+        self._torn = self._retry_ms = self._total = 0
         self._retired: list[int] = []
         self._directory_dirty = True
         self._waiters: deque[tuple[int, asyncio.Future[None]]] = deque()
-        self._flushing = False
         self._unmarked: Synced | None = None
         self._lock = disk.lock(directory)
         self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="journal")
@@ -92,6 +89,9 @@ class Journal:
             if found.sealed:
                 self._spare.allocate()
                 self._begin_segment(Header(found.number + 1, self._chain.digest()))
+            elif self._offset > self._half:
+                # Before anything is decided: the first answers shall not find the journal without room.
+                self._spare.wait()
         self._synced = Synced(self._number, self._offset, self._chain.digest(), 0)
         return 0 if found is None else found.cut_bytes
 

@@ -124,10 +124,16 @@ class Ledger:
 
     def post(self, records: Iterable[Record], behind: Position) -> int:
         """Post records in journal order and move the position to ``behind``, in one transaction; how many
-        events were new. Not for two threads at once."""
+        events were new. What lies before the position was posted by somebody and is left alone: the
+        transaction takes the write lock before it looks, so two posters cannot both think they are first."""
         records = list(records)
         try:
             with self._engine.begin() as connection:
+                schema.lock_for_writing(connection)
+                posted = _position(connection)
+                if behind <= posted:
+                    self._position = posted
+                    return 0
                 batch = self._collect(connection, records)
                 _write(connection, batch)
                 offset = {"consumer": _CONSUMER, "segment": behind.segment, "byte": behind.offset}

@@ -24,6 +24,7 @@ from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     Column,
+    Connection,
     Engine,
     Integer,
     LargeBinary,
@@ -173,6 +174,12 @@ def read_database(path: Path) -> Engine:
     engine = create_engine(f"sqlite:///file:{path}?mode=ro&uri=true")
     event.listen(engine, "connect", _patient)
     return engine
+
+
+def lock_for_writing(connection: Connection) -> None:
+    """Begin the transaction as a writer. SQLite's driver would begin one at the first change only, and what
+    was read before could be stale by then."""
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def _refusing(table: str, change: str) -> str:

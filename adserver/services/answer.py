@@ -43,7 +43,7 @@ class AdServer:
             outcome.decision,
             outcome.serving.snapshot,
             outcome.subject,
-            asker.read_prices or asker.role == "operator",
+            asker.read_prices,
             told,
             ask.consent.tcf or "",
         )

@@ -15,7 +15,8 @@ Text = Annotated[str, Meta(max_length=limits.VALUE_CHARS)]
 Url = Annotated[str, Meta(max_length=limits.URL_CHARS)]
 Texts = Annotated[list[Text], Meta(max_length=limits.VALUES_PER_LIST)]
 Properties = Annotated[dict[Text, Any], Meta(max_length=limits.PROPERTIES_PER_OBJECT)]
-Degrees = Annotated[float, Meta(ge=-180, le=180)]
+Latitude = Annotated[float, Meta(ge=-90, le=90)]
+Longitude = Annotated[float, Meta(ge=-180, le=180)]
 
 
 class AskedFeed(Struct, frozen=True):
@@ -63,8 +64,8 @@ class AskedGeo(Struct, frozen=True):
     region: Text | None = None
     city: Text | None = None
     postal_code: Text | None = None
-    lat: Degrees | None = None
-    lon: Degrees | None = None
+    lat: Latitude | None = None
+    lon: Longitude | None = None
 
 
 class AskedPage(Struct, frozen=True):

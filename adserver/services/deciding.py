@@ -7,7 +7,7 @@ cannot be kept (dry runs, bots, a journal without room) is undone before the ans
 
 from collections.abc import Callable
 from functools import partial
-from itertools import count
+from itertools import count, islice
 from typing import Protocol
 
 import msgspec
@@ -30,7 +30,7 @@ from adserver.services.receipts import Receipts
 from adserver.services.refusals import Refused
 from adserver.services.render import DRY_RUN, TEST, origin_of
 from adserver.services.repeats import Repeats
-from adserver.services.slate import PlacementSlate
+from adserver.services.slate import PlacementSlate, furthest
 from adserver.services.world import Serving
 
 MODES = {"live": 0, "test": TEST, "dry_run": DRY_RUN}
@@ -51,7 +51,7 @@ class Feeds(Protocol):
         self, ask: FeedAsk, now_ms: int, open_receipt: Callable[[FeedAsk], Standing | None] | None = None
     ) -> Answered | Standing: ...
     def commit(self, answered: Answered, track: Track, now_ms: int, idle_ms: int) -> None: ...
-    def touch(self, account: bytes, now_ms: int) -> None: ...
+    def touch(self, account: bytes, now_ms: int) -> bool: ...
 
 
 class Holds(plans.Accounts, Protocol):
@@ -82,16 +82,19 @@ class Page(Struct, frozen=True):
 
 
 class Deciding:
-    """One request on its way. ``paid`` is False while the journal has no room."""
+    """One request on its way. ``paid`` is False while the journal has no room; ``touched`` tells that a feed
+    account lives on from now, and that the journal should know."""
 
     def __init__(self, request: Request, serving: Serving, kept: Kept, key_id: int) -> None:
         self.request = request
         self.serving = serving
         self.kept = kept
         self.key_id = key_id
-        self.paid = kept.journal.open
+        self.paid = kept.journal.open and serving.promised
         self.test = request.mode == "test"
         self.fleeting = request.mode == "dry_run" or request.invalid_traffic
+        self.recorded = self.paid and not request.invalid_traffic
+        self.touched = False
         self.company = Company()
         self.indexes = count(1)
         self.slates: list[PlacementSlate | None] = []
@@ -125,22 +128,22 @@ class Deciding:
             if view is None:
                 slot = Slot(0, ask.id, (), ask.count, NoFill.UNKNOWN_PLACEMENT)
             elif ask.feed is not None:
-                page, slot = self._turn(view, ask.feed)
+                page, slot = self._turn(view, ask.feed, f"placements[{len(self.pages)}].feed.page")
             self.pages.append(page)
             self.slots.append(slot)
 
-    def _turn(self, view: View, ask: FeedAsk) -> tuple[Page | None, Slot | None]:
+    def _turn(self, view: View, ask: FeedAsk, path: str) -> tuple[Page | None, Slot | None]:
         kept, now_ms = self.kept, self.request.now_ms
         try:
             turn = kept.feeds.turn(ask, now_ms, kept.receipts.standing)
         except Ahead as ahead:
             expected = ahead.expected_page
             message = f"this feed account goes on with page {expected}"
-            errors = [("placements[].feed.page", message)]
+            errors = [(path, message)]
             raise Refused(409, "the page is ahead", errors, {"expected_page": expected}) from None
         if isinstance(turn, Answered):
             if not self.fleeting:
-                kept.feeds.touch(ask.account, now_ms)
+                self.touched = kept.feeds.touch(ask.account, now_ms)
             self._join(turn.slot)
             return None, msgspec.structs.replace(turn.slot, repeated=turn.slot.repeated or turn.origin)
         return Page(ask, turn, view.placement.feed or FeedPolicy()), None
@@ -179,8 +182,9 @@ class Deciding:
         return plans.need(entry, self.kept.holds, now_ms)
 
     def _drop(self, entry: Entry) -> rules.Drop | None:
-        if not self.paid and (entry.line_item.priority != "house" or entry.capped):
-            return rules.Drop(NoFill.DISK_FULL, "journal", "room", "none")
+        if not self.recorded and (entry.capped or entry.score or entry.line_item.priority != "house"):
+            reason = NoFill.INVALID_TRAFFIC if self.paid else NoFill.DISK_FULL
+            return rules.Drop(reason, "recorded", True, False)
         drop = plans.drop(entry, self.kept.holds, self.request.now_ms)
         if drop is not None and drop.reason is NoFill.BUDGET_EXHAUSTED:
             self.serving.live.clear(entry.position)
@@ -275,23 +279,19 @@ class Deciding:
 
 
 def why_nobody(slate: PlacementSlate, serving: Serving) -> NoFill:
-    """Nothing the index found could serve: were there line items whose budget is spent, or none at all?"""
+    """The index left nobody. Of the line items that target this request: is there one whose budget is
+    spent, or one that this placement can never show, and why?"""
     snapshot, context = serving.snapshot, slate.context
-    if serving.live.cleared:
-        everything = [-1] * snapshot.index.chunks
-        within = (everything, context.view.chunks)
-        matches = snapshot.index.matches(within, snapshot.index.selectors(context.facts))
-        if any(position in serving.live.cleared for position in matches):
-            return NoFill.BUDGET_EXHAUSTED
-    if any(context.view.chunks):
-        return NoFill.NO_MATCH
-    return _static_reason(snapshot.entries, context)
+    matches = snapshot.index.matches((snapshot.index.everybody,), snapshot.index.selectors(context.facts))
+    reasons: set[NoFill] = set()
+    for position in islice(matches, _LOOKED_AT):
+        drop = rules.first_drop(snapshot.entries[position], context)
+        if drop is not None:
+            reasons.add(drop.reason)
+        elif position in serving.live.cleared:
+            reasons.add(NoFill.BUDGET_EXHAUSTED)
+    return furthest(reasons)
 
 
-def _static_reason(entries: tuple[Entry, ...], context: rules.Context) -> NoFill:
-    """No line item can ever stand in this placement; say why, from those that target it."""
-    reasons = {drop.reason for entry in entries[:1000] if (drop := rules.first_drop(entry, context))}
-    for reason in (NoFill.NO_CREATIVE, NoFill.BLOCKED, NoFill.CURRENCY):
-        if reason in reasons:
-            return reason
-    return NoFill.NO_MATCH
+_LOOKED_AT = 100
+"""Line items looked at to tell why nobody served: the best ranked ones are what people ask about."""

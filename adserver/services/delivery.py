@@ -4,8 +4,10 @@ from typing import Any, Protocol
 
 from adserver.clock import Clock
 from adserver.domain import money
+from adserver.domain.books import LineItemTotals
 from adserver.domain.campaign import Campaign
 from adserver.domain.decision import NoFill
+from adserver.domain.records import LineItemTerms
 from adserver.engine.snapshot import Entry
 from adserver.services import plans
 from adserver.services.world import World
@@ -13,6 +15,10 @@ from adserver.services.world import World
 
 class Books(plans.Accounts, Protocol):
     def remaining_nanos(self, line_item: int, now_ms: int) -> int | None: ...
+
+    def formerly(self, campaign: str) -> list[tuple[LineItemTerms, LineItemTotals, int]]:
+        """(terms, counts, outstanding) of every line item a campaign (full id) ever had."""
+        ...
 
     def campaign_nanos(self, campaign: int) -> tuple[int, int]:
         """(billed, held) of a campaign, with what line items it no longer has have spent."""
@@ -28,11 +34,11 @@ class Delivery:
         self._clock = clock
 
     def of(self, campaign: str) -> dict[str, Any] | None:
-        """Of a campaign by full id; None if it is not in service."""
+        """Of a campaign by full id, archived ones too; None if nobody knows it."""
         snapshot = self._world.snapshot
         found = snapshot.campaigns.get(campaign)
         if found is None:
-            return None
+            return self._archived(campaign)
         entries = [snapshot.by_serial[item.serial] for item in found.line_items]
         items = [self._line_item(entry) for entry in entries]
         billed, held = self._books.campaign_nanos(found.serial)
@@ -46,26 +52,37 @@ class Delivery:
             "line_items": items,
         }
 
+    def _archived(self, campaign: str) -> dict[str, Any] | None:
+        """Counters survive archiving: what is still counted of a campaign that is no longer in service."""
+        known = self._books.formerly(campaign)
+        if not known:
+            return None
+        items = [
+            {"id": terms.full_id.rpartition("/")[2], "serving_status": "ended", "remaining_micros": None,
+             "pace": None, **_numbers(totals, outstanding)}
+            for terms, totals, outstanding in known
+        ]  # fmt: skip
+        return {
+            "campaign": campaign,
+            "currency": known[0][0].currency,
+            "spend_micros": sum(item["spend_micros"] for item in items),
+            "remaining_micros": None,
+            "free_micros": sum(item["free_micros"] for item in items),
+            "serving_status": "ended",
+            "line_items": items,
+        }
+
     def _line_item(self, entry: Entry) -> dict[str, Any]:
         now_ms, serial = self._clock(), entry.line_item.serial
-        known = self._books.totals(serial)
+        totals, outstanding = self._books.totals(serial) or (LineItemTotals(serial), 0)
         remaining = self._books.remaining_nanos(serial, now_ms)
-        out: dict[str, Any] = {
+        return {
             "id": entry.line_item.id,
             "serving_status": self._status(entry, now_ms),
-            "impressions": 0, "viewable": 0, "clicks": 0, "conversions": 0, "filtered": 0, "expired": 0,
-            "reserved": 0, "spend_micros": 0, "free_micros": 0,
-            "remaining_micros": None if remaining is None else money.floor_micros(remaining),
+            **_numbers(totals, outstanding),
+            "remaining_micros": None if remaining is None else money.floor_micros(max(remaining, 0)),
             "pace": self._pace(entry, now_ms),
-        }  # fmt: skip
-        if known is not None:
-            totals, outstanding = known
-            for name in ("impressions", "viewable", "clicks", "conversions", "filtered", "expired"):
-                out[name] = getattr(totals, name)
-            out["reserved"] = outstanding
-            out["spend_micros"] = money.floor_micros(totals.billed_nanos)
-            out["free_micros"] = money.floor_micros(totals.free_nanos)
-        return out
+        }
 
     def _status(self, entry: Entry, now_ms: int) -> str:
         item, flight = entry.line_item, entry.line_item.flight
@@ -106,3 +123,13 @@ def _overall(statuses: list[str], campaign: Campaign) -> str:
     if campaign.status != "active":
         return "paused"
     return min(statuses, key=_ORDER.index, default="no_creatives")
+
+
+def _numbers(totals: LineItemTotals, outstanding: int) -> dict[str, int]:
+    counted = ("impressions", "viewable", "clicks", "conversions", "filtered", "expired")
+    return {
+        **{name: getattr(totals, name) for name in counted},
+        "reserved": outstanding,
+        "spend_micros": money.floor_micros(totals.billed_nanos),
+        "free_micros": money.floor_micros(totals.free_nanos),
+    }

@@ -68,7 +68,8 @@ class Memory(Protocol):
 
 class EventRecorder:
     """The use case. ``seen``: recorded events, ``filtered``: filtered ones already journalled,
-    ``released``: released event ids; ``sold`` finds a creative version of any time."""
+    ``released``: event ids that were released or shown too late, of which nothing is billed any more;
+    ``sold`` finds a creative version of any time."""
 
     def __init__(
         self, world: World, signer: Signer, exposures: Exposed, budgets: Spending, journal: Journal,
@@ -119,7 +120,8 @@ class EventRecorder:
                     self._journal.append(Released(event_id, now_ms, token.line_item))
                 except JournalClosed:
                     raise Refused(503, "releases cannot be kept: no room on disk") from None
-                self._released.add(event_id, token.expires_ms + _SEEN_EXTRA_MS)
+                until_ms = token.accepted_until_ms(EventKind.CLICK) + _SEEN_EXTRA_MS
+                self._released.add(event_id, until_ms)
                 self._exposures.release(event_id)
                 self._budgets.void(event_id)
         await self._journal.durable()
@@ -138,7 +140,7 @@ class EventRecorder:
         late = now_ms > until_ms
         if late and self._ledger.status(token.event_id, kind) not in (None, Status.FILTERED):
             return Status.DUPLICATE, False
-        if late or (kind is EventKind.IMPRESSION and token.event_id in self._released):
+        if late or token.event_id in self._released:
             return self._expire(token, kind, key, now_ms, until_ms), False
         return self._accept(token, kind, key, now_ms, until_ms)
 
@@ -157,6 +159,7 @@ class EventRecorder:
         self._seen.add(key, max(now_ms, until_ms) + _SEEN_EXTRA_MS)
         if kind is EventKind.IMPRESSION:
             self._confirm(token, kind, now_ms)
+            self._released.add(token.event_id, token.accepted_until_ms(EventKind.CLICK) + _SEEN_EXTRA_MS)
         self._count(token, "expired")
         return Status.EXPIRED
 

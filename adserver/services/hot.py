@@ -57,6 +57,7 @@ class Exposed(Protocol):
 
 class Held(Protocol):
     def know(self, terms: list[LineItemTerms]) -> None: ...
+    def terms(self) -> list[LineItemTerms]: ...
     def restore(
         self, event_id: bytes, line_item: int, amount_nanos: int, now_ms: int, expires_ms: int
     ) -> None: ...
@@ -174,6 +175,8 @@ class HotState:
         counts = counts_of(terms, record.creative, event)
         if kind is EventKind.IMPRESSION:
             self.exposures.confirm(record.event_id, who.subject, counts, record.at_ms)
+            if record.status == Status.EXPIRED:
+                self.released.add(record.event_id, until_ms)
         elif record.status == Status.ACCEPTED:
             self.exposures.count(
                 who.subject, self.exposures.session_of(record.event_id), counts, record.at_ms
@@ -184,8 +187,7 @@ class HotState:
             self.budgets.rendered(record.event_id)
 
     def _released(self, record: Released) -> None:
-        until_ms = ids.minted_ms(record.event_id) + limits.RENDER_WITHIN_MS_MAX + 600_000
-        self.released.add(record.event_id, until_ms)
+        self.released.add(record.event_id, ids.minted_ms(record.event_id) + _LONGEST_TOKEN_MS + 600_000)
         self.exposures.release(record.event_id)
         self.budgets.void(record.event_id)
 
@@ -194,7 +196,7 @@ class HotState:
     def dump(self, position: Position) -> bytes:
         return msgspec.msgpack.encode(
             Checkpoint(
-                CHECKPOINT_VERSION, position, list(self.terms.values()), self.exposures.dump(),
+                CHECKPOINT_VERSION, position, self.budgets.terms(), self.exposures.dump(),
                 self.budgets.dump(), self.feeds.dump(), self.seen.dump(), self.filtered.dump(),
                 self.released.dump(),
                 self.repeats.dump(),

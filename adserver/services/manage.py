@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, NoReturn, Protocol
 
 from adserver.domain import ids
-from adserver.domain.changes import Conflict, Invalid, Kind, Mismatch, Problem, Stored
+from adserver.domain.changes import Conflict, Invalid, Kind, Mismatch, Problem, Stored, Unwritten
 from adserver.services.refusals import Refused
 
 PAGE: Final = 100
@@ -202,6 +202,8 @@ def _told(who: Who, change: Callable[..., Any], kind: Kind, full_id: str, *argum
         raise _invalid(error, who, full_id) from error
     except Mismatch as error:
         raise Refused(412, str(error)) from error
+    except Unwritten as error:
+        raise Refused(503, str(error)) from error
     except Conflict as error:
         # It may name who uses the object: other people's ids are nobody's business.
         told = str(error) if who.role == "operator" or kind == "campaign" else f"this {kind} is in use"

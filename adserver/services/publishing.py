@@ -45,12 +45,15 @@ class Publishing:
         self._failed = failed
         self._lock = asyncio.Lock()
         self._tried = -1
+        self._terms: list[LineItemTerms | PlacementTerms] = []
         self._promised: dict[tuple[str, int], LineItemTerms | PlacementTerms] = {}
         self.live_since_ms = 0
 
     async def follow(self) -> bool:
         """Take up the newest revision if it is not the one in service; whether it changed."""
         async with self._lock:
+            if not self._world.serving.promised:
+                self._world.serving.promised = self._promise()
             revision = await asyncio.to_thread(self._catalog.revision)
             if revision == self._tried:
                 return False
@@ -74,23 +77,27 @@ class Publishing:
 
     def put_live(self, snapshot: Snapshot) -> None:
         """Journal what is promised from now on, bind the budgets, swap. A full journal changes nothing of
-        the swap: nothing is promised by it while it is closed, and the terms follow when it opens."""
+        the swap: nothing is sold while it is closed, nor when it opens before the terms followed."""
         now_ms = self._clock()
         terms = list(line_item_terms(snapshot, now_ms))
-        self._promise([*terms, *placement_terms(snapshot, now_ms)])
+        self._terms = [*terms, *placement_terms(snapshot, now_ms)]
+        promised = self._promise()
         self._limits.bind(terms)
-        self._world.swap(snapshot)
+        self._world.swap(snapshot, promised)
         self.live_since_ms = now_ms
 
-    def _promise(self, all_terms: list[LineItemTerms | PlacementTerms]) -> None:
-        """Only what changed since it was last journalled by this process."""
-        for terms in all_terms:
+    def _promise(self) -> bool:
+        """Only what changed since it was last journalled by this process; whether all of it is there. What
+        the journal keeps in reserve is left to the events of what was sold."""
+        for terms in self._terms:
             key = (type(terms).__name__, terms.serial)
             content = msgspec.structs.replace(terms, at_ms=0, revision=0)
             if self._promised.get(key) != content:
+                if not self._journal.open:
+                    return False
                 try:
                     self._journal.append(terms)
                 except JournalClosed:
-                    self._tried = -1
-                    return
+                    return False
                 self._promised[key] = content
+        return True

@@ -76,7 +76,7 @@ class Decisions:
         """Into the journal before the answer leaves; False where there is no room and ads were promised."""
         request, journalled = deciding.request, True
         promised = any(slot.ads and slot.repeated is None for slot in decision.slots)
-        if promised or request.repeat_key is not None or any(deciding.pages):
+        if promised or request.repeat_key is not None or any(deciding.pages) or deciding.touched:
             try:
                 self._kept.journal.append(
                     Decided(decision, request.repeat_key),

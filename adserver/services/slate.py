@@ -215,8 +215,12 @@ class PlacementSlate:
 
     def no_fill(self) -> NoFill:
         """Why nobody (else) served: the reason that came furthest."""
-        reasons = {drop.reason for drop in self.drops.values()}
-        return max(reasons, key=_PROGRESS.index, default=NoFill.NO_MATCH)
+        return furthest({drop.reason for drop in self.drops.values()})
+
+
+def furthest(reasons: set[NoFill]) -> NoFill:
+    """Of the reasons for which candidates are out, the one that is met last: what was closest to serving."""
+    return max(reasons, key=_PROGRESS.index, default=NoFill.NO_MATCH)
 
 
 _PROGRESS = [

@@ -6,16 +6,22 @@ may stop because of one bad turn, except a failed fsync, which ends the process 
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from time import perf_counter
 from typing import Final
 
+_NOISE_S: Final = 0.02
+"""A loop this late is not late: timers are no more exact."""
 DURABLE_S: Final = 0.1
 """A power cut may take this much of exposures and feed pages (DESIGN, "Laws")."""
 FOLLOW_S: Final = 0.3
 POST_S: Final = 0.2
+MARK_S: Final = 1.0
 SWEEP_S: Final = 0.25
 CHECKPOINT_S: Final = 5.0
 LAG_S: Final = 0.02
+_AFTER_FAILURE_S: Final = 0.5
+"""A duty that fails at once must not fill the log."""
 
 Duty = Callable[[], Awaitable[None]]
 
@@ -36,7 +42,8 @@ class LoopLag:
 
     def overloaded(self, tmax_ms: int | None) -> bool:
         """Whether an answer would come too late: by the server's own bound, or by the caller's."""
-        return self.lag_s > self._limit_s or (tmax_ms is not None and self.lag_s * 1000 > tmax_ms)
+        limit_s = self._limit_s if tmax_ms is None else min(self._limit_s, max(tmax_ms / 1000, _NOISE_S))
+        return self.lag_s > limit_s
 
 
 class Upkeep:
@@ -44,6 +51,7 @@ class Upkeep:
 
     def __init__(self, failed: Callable[[str, Exception], None]) -> None:
         self._failed = failed
+        self._stopping = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
     def every(self, seconds: float, name: str, duty: Duty) -> None:
@@ -51,16 +59,18 @@ class Upkeep:
         self._tasks.append(asyncio.create_task(self._run(seconds, name, duty), name=name))
 
     async def _run(self, seconds: float, name: str, duty: Duty) -> None:
-        while True:
+        while not self._stopping.is_set():
             try:
                 await duty()
             # A duty's bad turn must not end the others, nor itself.
             except Exception as error:
                 self._failed(name, error)
-            await asyncio.sleep(seconds)
+                seconds = max(seconds, _AFTER_FAILURE_S)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), seconds)
 
     async def stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        """Let every duty end its turn: one cut off would go on in its thread behind our back."""
+        self._stopping.set()
+        await asyncio.gather(*self._tasks)
         self._tasks.clear()

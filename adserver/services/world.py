@@ -7,10 +7,12 @@ from adserver.engine.snapshot import Snapshot
 
 
 class Serving:
-    """One snapshot with what moves beside it."""
+    """One snapshot with what moves beside it. ``promised``: the journal holds its terms, without which
+    nothing of it may be sold."""
 
-    def __init__(self, snapshot: Snapshot) -> None:
+    def __init__(self, snapshot: Snapshot, promised: bool = True) -> None:
         self.snapshot = snapshot
+        self.promised = promised
         self.live = Live(len(snapshot.entries))
 
 
@@ -25,6 +27,6 @@ class World:
     def snapshot(self) -> Snapshot:
         return self.serving.snapshot
 
-    def swap(self, snapshot: Snapshot) -> None:
-        self.serving = Serving(snapshot)
+    def swap(self, snapshot: Snapshot, promised: bool = True) -> None:
+        self.serving = Serving(snapshot, promised)
         self.ready = True

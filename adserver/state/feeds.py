@@ -28,17 +28,21 @@ from adserver.domain.request import FeedAsk
 __all__ = ["Account", "FeedAccounts"]
 
 _MINUTE_MS: Final = 60_000
+_TOLD_MS: Final = 60_000
+"""How much of an account's life a restart may forget: repeated pages are journalled this rarely."""
 _VERSION: Final = 1
 
 
 class Account(Struct, array_like=True, gc=False):
-    """``pages``: page number -> encoded Answered; holes where a receipt knew more than state did."""
+    """``pages``: page number -> encoded Answered; holes where a receipt knew more than state did.
+    ``told_ms``: up to when the journal knows that the account lived."""
 
     pages: dict[int, bytes]
     next_page: int
     track: bytes
     touched_ms: int
     idle_ms: int
+    told_ms: int = 0
 
 
 class _Dump(Struct, array_like=True):
@@ -75,17 +79,21 @@ class FeedAccounts:
         open_receipt: Callable[[FeedAsk], Standing | None] | None = None,
     ) -> Answered | Standing:
         """What page ``ask.page`` is: Answered before, or to be decided from a Standing. ``open_receipt``
-        is asked only where the account knows less than the page claims; it returns where a valid receipt
-        of the page before lets this account go on, else None. Raises Ahead. Changes nothing."""
+        is asked only for an account that is unknown or expired; it returns where a valid receipt of the
+        page before lets it go on, else None. A live account knows better than any receipt: one of an
+        earlier life would set it back. Raises Ahead. Changes nothing."""
         account = self.find(ask.account, now_ms)
         if account is not None and (page := account.pages.get(ask.page)) is not None:
             return _ANSWERED.decode(page)
-        expected = 0 if account is None else account.next_page
-        if ask.page == expected:
-            return Standing() if account is None else _standing(account)
-        standing = open_receipt(ask) if open_receipt is not None and ask.page > expected else None
+        if account is not None:
+            if ask.page != account.next_page:
+                raise Ahead(account.next_page)
+            return _standing(account)
+        if ask.page == 0:
+            return Standing()
+        standing = open_receipt(ask) if open_receipt is not None else None
         if standing is None:
-            raise Ahead(expected)
+            raise Ahead(0)
         return standing
 
     def answered(self, account: bytes, page: int, now_ms: int) -> Answered | None:
@@ -94,14 +102,14 @@ class FeedAccounts:
         kept = None if found is None else found.pages.get(page)
         if found is None or kept is None:
             return None
-        found.touched_ms = max(found.touched_ms, now_ms)
+        _live_on(found, now_ms)
         return _ANSWERED.decode(kept)
 
-    def touch(self, account: bytes, now_ms: int) -> None:
-        """A page was answered again: a live account lives on from now."""
+    def touch(self, account: bytes, now_ms: int) -> bool:
+        """A page was answered again: a live account lives on from now. Whether the journal should be told,
+        so that a restart knows it too."""
         found = self.find(account, now_ms)
-        if found is not None:
-            found.touched_ms = max(found.touched_ms, now_ms)
+        return found is not None and _live_on(found, now_ms)
 
     def commit(self, answered: Answered, track: Track, now_ms: int, idle_ms: int) -> None:
         """Keep a page just decided; ``track`` is what it left behind. Its ``feed.continued`` must tell
@@ -123,10 +131,11 @@ class FeedAccounts:
             page = slot.feed
             if page is None:
                 continue
-            if slot.repeated is not None:
-                self.touch(page.account, decision.now_ms)
-                continue
             known = self._accounts.get(page.account)
+            if slot.repeated is not None:
+                if known is not None:
+                    _live_on(known, decision.now_ms)
+                continue
             if page.page == 0 or (page.continued and self.find(page.account, decision.now_ms) is None):
                 known = None
             receipt = receipts.read(page.receipt)
@@ -149,7 +158,7 @@ class FeedAccounts:
         account.pages[page.page] = encoded
         account.next_page = page.page + 1
         account.track = _ENCODE(track)
-        account.touched_ms = max(account.touched_ms, now_ms)
+        account.touched_ms = account.told_ms = max(account.touched_ms, now_ms)
         account.idle_ms = idle_ms
 
     def _adopt(self, key: bytes, account: Account) -> None:
@@ -158,7 +167,7 @@ class FeedAccounts:
         self._accounts[key] = account
 
     def _schedule(self, key: bytes, account: Account) -> None:
-        minute = (account.touched_ms + account.idle_ms) // _MINUTE_MS + 1
+        minute = (account.touched_ms + account.idle_ms + _TOLD_MS) // _MINUTE_MS + 1
         keys = self._due.get(minute)
         if keys is None:
             keys = self._due[minute] = []
@@ -180,7 +189,8 @@ class FeedAccounts:
 
     def _look_at(self, key: bytes, now_ms: int) -> None:
         account = self._accounts[key]
-        if now_ms - account.touched_ms > account.idle_ms:
+        # Not at once: it may have been touched since, as far as the journal tells.
+        if now_ms - account.touched_ms > account.idle_ms + _TOLD_MS:
             del self._accounts[key]
         else:
             self._schedule(key, account)
@@ -200,6 +210,15 @@ class FeedAccounts:
         self._accounts, self._due, self._minutes = {}, {}, []
         for key, account in dump.accounts:
             self._adopt(key, account)
+
+
+def _live_on(account: Account, now_ms: int) -> bool:
+    """Whether what the journal knows of it is too old."""
+    account.touched_ms = max(account.touched_ms, now_ms)
+    stale = now_ms - account.told_ms >= _TOLD_MS
+    if stale:
+        account.told_ms = now_ms
+    return stale
 
 
 def _page(answered: Answered) -> FeedPage:

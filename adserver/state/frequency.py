@@ -86,7 +86,10 @@ class Exposures:
         if exposure is None or not exposure.outstanding:
             return False
         self._settle(exposure)
-        del self._exposures[event_id]
+        exposure.outstanding = False
+        # Shown all the same it must be counted, also for the session, which its token does not name.
+        if exposure.kept_ms <= exposure.expires_ms:
+            del self._exposures[event_id]
         return True
 
     def confirm(

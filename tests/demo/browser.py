@@ -24,7 +24,10 @@ _FLAGS = (
     "--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage",
     "--no-default-browser-check", "--hide-scrollbars", "--remote-debugging-pipe",
 )  # fmt: skip
-_TRAMPOLINE = "import os,sys; os.dup2(int(sys.argv[1]),3); os.dup2(int(sys.argv[2]),4); os.execvp(sys.argv[3],sys.argv[3:])"
+_TRAMPOLINE = (
+    "import os, sys; _, reading, writing, *command = sys.argv; "
+    "os.dup2(int(reading), 3); os.dup2(int(writing), 4); os.execvp(command[0], command)"
+)
 
 
 def program() -> str | None:
@@ -62,8 +65,13 @@ class Browser:
         self.call("Page.enable")
         self.call("Runtime.enable")
         self.call("Log.enable")
+        self.call("Network.enable")
         self.call(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=mobile
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=mobile,
         )
         if self._dark:
             features = [{"name": "prefers-color-scheme", "value": "dark"}]
@@ -114,7 +122,10 @@ class Browser:
     # -- what tests do -----------------------------------------------------------------------------
 
     def open(self, url: str) -> None:
-        self.call("Page.navigate", url=url)
+        """Raises RuntimeError where there is no such page."""
+        got = self.call("Page.navigate", url=url)
+        if "errorText" in got:
+            raise RuntimeError(f"{url}: {got['errorText']}")
 
     def run(self, script: str) -> Any:
         """The value of an expression, promises awaited."""
@@ -128,12 +139,30 @@ class Browser:
         deadline = time.monotonic() + seconds
         while not (value := self.run(condition)):
             if time.monotonic() > deadline:
-                raise TimeoutError(f"never true: {condition}")
+                status = self.run("document.querySelector('#status')?.innerText")
+                raise TimeoutError(f"never true: {condition} ({status}; {self.complaints()})")
             time.sleep(0.05)
         return value
 
     def picture(self, path: Path) -> None:
         path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"]))
+
+    def called(self, letter: str) -> list[str]:
+        """The tracking URLs of a kind that were called so far."""
+        self.run("1")
+        urls = [
+            event["params"]["request"]["url"]
+            for event in self.events
+            if event.get("method") == "Network.requestWillBeSent"
+        ]
+        return [url for url in urls if f"/{letter}/" in url]
+
+    def wait_called(self, letter: str, seconds: float = 15) -> None:
+        deadline = time.monotonic() + seconds
+        while not self.called(letter):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"no tracking URL of kind {letter} was called")
+            time.sleep(0.05)
 
     def complaints(self) -> list[str]:
         """Exceptions and errors of the console so far."""

@@ -1,6 +1,7 @@
 """Posting: each event once, in any batches, and the same books whatever was repeated."""
 
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -45,7 +46,8 @@ def post(path: Path, records: list[Record], size: int | None = None, first: int 
     ledger = Ledger(path)
     size = size or max(1, len(records))
     for start in range(0, len(records), size):
-        ledger.post(records[start : start + size], Position(1, 64 + first + start))
+        batch = records[start : start + size]
+        ledger.post(batch, Position(1, 64 + first + start + len(batch)))
     return ledger
 
 
@@ -259,3 +261,21 @@ def test_the_poster_carries_the_journal_over(tmp_path: Path) -> None:
     post(tmp_path / "direct.sqlite", records).close()
     assert rows(tmp_path / "ledger.sqlite") == rows(tmp_path / "direct.sqlite")
     ledger.close()
+
+
+def test_posters_at_once_post_everything_once(tmp_path: Path) -> None:
+    """A stopping server may give up waiting for a turn that goes on in its thread: two at a time."""
+    with closing(Journal(tmp_path / "journal")) as journal:
+        journal.append(terms(1))
+        journal.append(placement(7))
+        for number in range(400):
+            mine = request(number, NOW_MS + number)
+            journal.append(decided(mine), person())
+            journal.append(recorded(mine))
+    with closing(Ledger(tmp_path / "ledger.sqlite")) as ledger:
+        posters = [Poster(Reader(tmp_path / "journal"), ledger) for _ in range(4)]
+        with ThreadPoolExecutor(4) as threads:
+            for turn in [threads.submit(poster.step, 50) for _ in range(6) for poster in posters]:
+                turn.result()
+        posters[0].drain()
+        assert [totals.impressions for totals in ledger.totals()] == [400]

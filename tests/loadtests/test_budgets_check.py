@@ -38,11 +38,17 @@ def violations(decisions: list[Decision], events: list[Event], delivery: budgets
 
 
 def test_sound_books_pass() -> None:
+    _, decisions, events = shown(58)
+    numbers = {"spend_micros": 406_000, "impressions": 58}
+    found = budgets.check(decisions, events, delivered(rest=numbers), WORLD)
+    assert found.holds and found.checked["budgets spent"] == 1
+
+
+def test_budgets_that_nobody_came_near_to_were_not_put_to_the_test() -> None:
     _, decisions, events = shown(10)
-    found = budgets.check(
-        decisions, events, delivered(rest={"spend_micros": 70_000, "impressions": 10}), WORLD
-    )
-    assert found.violations == [] and found.holds
+    numbers = {"spend_micros": 70_000, "impressions": 10}
+    found = budgets.check(decisions, events, delivered(rest=numbers), WORLD)
+    assert found.violations == [] and found.empty == ["budgets spent"]
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Law 2's check raises no false alarm on what the server's own counters admit, whatever the delays of the
 network, and misses nothing where the window is longer than the run."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from told import START_MS, WORLD, ad, answered, event
 
@@ -21,7 +21,8 @@ ACTIONS = st.lists(
         st.integers(0, 400),
         st.integers(0, 50),
     ),
-    max_size=40,
+    min_size=10,
+    max_size=60,
 )
 
 
@@ -68,6 +69,7 @@ def replaced(record: Decision, span: dict[str, int]) -> Decision:
     return type(record)(**{name: getattr(record, name) for name in record.__struct_fields__} | span)
 
 
+@settings(max_examples=300)
 @given(ACTIONS)
 def test_no_false_alarm(actions: list[tuple[str, int, int, int, int]]) -> None:
     decisions, events = play(actions, admits_all=False)

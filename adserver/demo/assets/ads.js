@@ -121,9 +121,10 @@ function banner(ad) {
 /** A tile of the stories strip. */
 export function story(ad) {
   const { assets } = ad.creative;
-  const element = link("a.story.ad", ad, { role: "listitem", "data-kind": "sponsored-story" },
-    make("img", { src: art(assets.image_url) ?? "", alt: assets.alt ?? assets.title ?? "" }),
-    make("span.label", {}, "Sponsored"), make("p", {}, assets.sponsored_by ?? ad.advertiser));
+  const element = make("div.story.ad", { role: "listitem", "data-kind": "sponsored-story" },
+    link("a", ad, {}, make("img", { src: art(assets.image_url) ?? "", alt: assets.alt ?? assets.title ?? "" }),
+      make("p", {}, assets.sponsored_by ?? ad.advertiser)),
+    make("button.label", { type: "button", "aria-label": "Sponsored: why this ad?", onclick: () => why(ad) }, "Sponsored"));
   return watch(element, ad);
 }
 

@@ -5,6 +5,7 @@ import { gauge, startPolling, took } from "./panel.js";
 import { colour, initials, post, storyTellers } from "./posts.js";
 
 const PLACEMENT = "news-feed", ORGANIC = 12, AHEAD_PX = 900;
+const TRIES = 6, WAIT_MS = 200;
 const URL_OF_PAGE = "https://lumen.example/demo";
 
 let people = [], reader = null, feed = null;
@@ -34,6 +35,18 @@ async function decide(placements) {
   return answer.decisions;
 }
 
+const pause = (ms) => new Promise((done) => setTimeout(done, ms));
+
+/** A server behind its work answers no feed page (`overloaded`): the same page is asked for again. */
+async function decideFeed(placements) {
+  for (let tries = 1; ; tries++) {
+    const slots = await decide(placements);
+    if (slots[0].feed) return slots;
+    if (tries === TRIES) throw new Error(`no feed page: ${slots[0].no_fill}`);
+    await pause(WAIT_MS * 2 ** tries);
+  }
+}
+
 async function nextPage() {
   const own = feed;
   if (!reader || own.busy || own.over) return;
@@ -41,7 +54,7 @@ async function nextPage() {
   byId("feed").setAttribute("aria-busy", "true");
   try {
     const main = { id: PLACEMENT, feed: { id: "main", page: own.page, organic_count: ORGANIC, receipt: own.receipt } };
-    const [slot, ...others] = await decide([main, ...(own.page === 0 ? besides() : [])]);
+    const [slot, ...others] = await decideFeed([main, ...(own.page === 0 ? besides() : [])]);
     if (own !== feed) return;
     show(slot);
     others.forEach(showBeside);
@@ -59,7 +72,7 @@ async function nextPage() {
 
 const besides = () => [
   { id: "stories", count: 2 }, { id: "inbox" },
-  ...(matchMedia("(min-width: 1121px)").matches ? [{ id: "right-rail" }] : []),
+  ...(matchMedia("(min-width: 1121px)").matches ? [{ id: "right-rail", sizes: ["300x250"] }] : []),
 ];
 
 /** Merge one page: ads at the positions the server gave, the publisher's items at all others. */
@@ -82,7 +95,7 @@ function organic(position) {
   const item = post(people.indexOf(reader) + 1, feed.organic++);
   return make("article.card.post", { "data-kind": "organic", "data-position": position, "aria-posinset": position + 1, "aria-setsize": -1, tabindex: 0, lang: item.lang },
     make("header", {}, face(item.author),
-      make("div", {}, make("b", {}, item.author), make("small", {}, `${item.role} · ${item.age}`)),
+      make("div", {}, make("b", {}, item.author), make("small", {}, `${item.role} · ${item.age.replace(" ", "\u00a0")}`)),
       make("span.number", {}, `n° ${position + 1}`)),
     make("p.text", {}, item.text),
     item.picture ? make("div.picture", {}, make("img", { src: item.picture, alt: "", loading: "lazy", width: 1200, height: 628 })) : null,
@@ -111,7 +124,7 @@ function restart() {
   for (const id of ["feed", "inbox", "rail"]) byId(id).replaceChildren();
   const seed = people.indexOf(reader) + 1;
   byId("stories").replaceChildren(...storyTellers(seed).map((one) =>
-    make("div.story", { role: "listitem" }, make("img", { src: one.picture, alt: "" }), make("p", {}, one.author))));
+    make("div.story", { role: "listitem" }, make("img", { src: one.picture, alt: "" }), make("p", {}, one.author.split(" ")[0]))));
   gauge(0, 0, "0.06");
   scrollTo({ top: 0 });
   nextPage();

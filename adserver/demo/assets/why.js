@@ -54,13 +54,21 @@ function span(ms) {
 
 const times = (count) => (count === 1 ? "once" : count === 2 ? "twice" : `${count} times`);
 
+function elsewhere(rule) {
+  if (/placements|publishers|surfaces|formats/.test(rule)) return "booked for other places";
+  if (rule === "status") return "not running";
+  if (rule.startsWith("flight")) return "not in its dates";
+  if (rule.includes("hours:")) return "not its hour of the week";
+  return `meant for others (${rule.replace("targeting.", "").replace("facets.", "").replace("_", " ")})`;
+}
+
 function outcome(item) {
   if (item.outcome === "outbid") return "stood by; somebody else took the place";
   const words = {
     frequency_capped: "you have seen it often enough", budget_exhausted: "its budget is spent", paced: "it has had its share of this hour",
     no_user: "it needs to know whom to count", below_floor: "below the floor", blocked: "blocked by the publisher",
     currency: "another currency", no_creative: "nothing that fits this place", feed_cap: "too near to another of its advertiser",
-    excluded: "would stand beside a rival", no_match: `not meant for you (${(item.rule ?? "").replace("targeting.", "")})`,
+    excluded: "would stand beside a rival", no_match: elsewhere(item.rule ?? ""),
   };
   return words[item.reason] ?? item.reason;
 }

@@ -1,0 +1,124 @@
+"""What the embedded server does beside serving (``services.upkeep`` runs it): make writes durable, post,
+follow the catalog, forget what ran out, renew the checkpoint."""
+
+import asyncio
+import subprocess
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+from adserver import recovery
+from adserver.domain.books import Position
+from adserver.services.upkeep import (
+    CHECKPOINT_S,
+    DURABLE_S,
+    FOLLOW_S,
+    MARK_S,
+    POST_S,
+    SWEEP_S,
+    Upkeep,
+)
+
+if TYPE_CHECKING:
+    from adserver.app import App
+
+DAY_MS: Final = 86_400_000
+DAYS_KEPT: Final = 3
+"""Day accounts of budgets are kept for as long as a token of that day may come (48 h and some)."""
+
+
+class Duties:
+    """The duties of one app."""
+
+    def __init__(self, app: "App") -> None:
+        self._app = app
+        self._upkeep = Upkeep(lambda name, error: app.log.failure(f"upkeep failed: {name}", error))
+        self._today = app.clock() // DAY_MS
+        self._marked = Position()
+        self._checkpointed = app.journal.position.segment
+        self._renewal: asyncio.subprocess.Process | None = None
+
+    def begin(self) -> None:
+        """On the running loop."""
+        every = self._upkeep.every
+        every(DURABLE_S, "durable", self._durable)
+        every(POST_S, "post", self._post)
+        every(MARK_S, "mark billed campaigns", self._mark_billed)
+        every(SWEEP_S, "sweep", self._sweep)
+        every(CHECKPOINT_S, "checkpoint", self._renew_checkpoint)
+        every(0, "follow the catalog", self._follow)
+        every(0, "measure the loop's lag", self._app.lag.watch)
+
+    async def end(self) -> None:
+        """Stop, post what is left, and leave a checkpoint. Neither is needed to start again."""
+        app = self._app
+        await self._upkeep.stop()
+        await app.journal.durable()
+        try:
+            await asyncio.to_thread(app.poster.drain)
+        # A ledger without room is posted at the next start.
+        except Exception as error:
+            app.log.failure("not everything was posted; the next start goes on with it", error)
+        await self._end_renewal()
+        try:
+            recovery.save(app.settings.data, app.states.hot, app.journal.position)
+        except OSError as error:
+            app.log.failure("no checkpoint was written; the next start reads more of the journal", error)
+
+    async def _durable(self) -> None:
+        journal = self._app.journal
+        if journal.position != journal.synced_position:
+            await journal.durable()
+
+    async def _post(self) -> None:
+        app = self._app
+        while await asyncio.to_thread(app.poster.step):
+            pass
+        if app.ledger.position >= app.journal.synced_position:
+            app.states.seen.sweep(app.clock())
+
+    async def _mark_billed(self) -> None:
+        """Currency and time zone of a campaign are fixed once something of it was billed."""
+        app = self._app
+        if app.ledger.position != self._marked:
+            self._marked = app.ledger.position
+            for campaign in await asyncio.to_thread(app.ledger.billed_campaigns):
+                await asyncio.to_thread(app.store.mark_billed, campaign)
+
+    async def _sweep(self) -> None:
+        app, now_ms = self._app, self._app.clock()
+        app.states.hot.sweep(now_ms)
+        today = now_ms // DAY_MS
+        if today != self._today:
+            self._today = today
+            app.states.budgets.forget_days(today - DAYS_KEPT)
+        live = app.world.serving.live
+        for position in list(live.cleared):
+            live.set(position)
+
+    async def _follow(self) -> None:
+        """Soon after a change made here, and now and then for those made by other processes."""
+        changed = self._app.changed
+        with suppress(TimeoutError):
+            await asyncio.wait_for(changed.wait(), FOLLOW_S)
+        changed.clear()
+        await self._app.publishing.follow()
+
+    async def _renew_checkpoint(self) -> None:
+        """In a child, whenever another segment was sealed; one child at a time."""
+        app = self._app
+        if self._renewal is not None:
+            if self._renewal.returncode is None:
+                return
+            if self._renewal.returncode:
+                app.log.warning("the checkpoint was not renewed", code=self._renewal.returncode)
+            self._renewal = None
+        segment = app.journal.position.segment
+        if segment > self._checkpointed:
+            self._checkpointed = segment
+            command = recovery.renewing(app.settings.data, segment)
+            self._renewal = await asyncio.create_subprocess_exec(*command, stdin=subprocess.DEVNULL)
+
+    async def _end_renewal(self) -> None:
+        if self._renewal is not None and self._renewal.returncode is None:
+            self._renewal.kill()
+            await self._renewal.wait()

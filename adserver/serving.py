@@ -1,0 +1,85 @@
+"""The HTTP server around the app: the port, uvicorn's settings, signals, and what an operator can mend."""
+
+import signal
+import socket
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+import uvicorn
+from maxminddb import InvalidDatabaseError
+from sqlalchemy.exc import DBAPIError
+
+from adserver.app import App, public_url
+from adserver.catalog.secrets import BadSecrets
+from adserver.catalog.tables import Unusable
+from adserver.domain.changes import Conflict, Invalid
+from adserver.ledger.disk import JournalBusy
+from adserver.ledger.segments import Damage
+from adserver.settings import Settings
+from adserver.telemetry import logs
+
+_MENDABLE: Final = (
+    JournalBusy, Damage, BadSecrets, Unusable, Invalid, Conflict, OSError, InvalidDatabaseError,
+)  # fmt: skip
+
+
+def server_of(app: Callable[..., Any], settings: Settings) -> uvicorn.Server:
+    """The HTTP server around an app, configured as this project needs it."""
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        loop="uvloop",
+        http="httptools",
+        lifespan="on",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        proxy_headers=False,
+        ws="none",
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=10,
+        backlog=2048,
+    )
+    return uvicorn.Server(config)
+
+
+class CannotServe(Exception):
+    """The server cannot start; the message says why and is for the operator."""
+
+
+def bind(settings: Settings) -> tuple[socket.socket, Settings]:
+    """Take the port before anything is opened: a port in use is found out at once, and port 0 becomes a
+    number that URLs can name. Raises CannotServe."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((settings.host, settings.port))
+    except OSError as error:
+        listening.close()
+        raise CannotServe(f"{settings.host}:{settings.port} cannot be used: {error.strerror}") from error
+    return listening, msgspec.structs.replace(settings, port=listening.getsockname()[1])
+
+
+def open_app(settings: Settings, extra: tuple[Any, ...] = ()) -> App:
+    """Raises CannotServe for what an operator can mend."""
+    try:
+        return App(settings, extra=extra)
+    except _MENDABLE as error:
+        raise CannotServe(str(error)) from error
+    except DBAPIError as error:
+        raise CannotServe(f"a database of {settings.data} cannot be used: {error.orig}") from error
+
+
+def serve(settings: Settings) -> None:
+    """Serve until told to stop (SIGINT, SIGTERM). Raises CannotServe."""
+    logs.configure(settings.log_level)
+    listening, settings = bind(settings)
+    app = open_app(settings)
+    app.log.info("serving", url=public_url(settings), revision=app.world.snapshot.revision)
+    # uvicorn ends gracefully on these and then raises them again, which would end the process by signal.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)
+    server_of(app, settings).run(sockets=[listening])

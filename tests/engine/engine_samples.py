@@ -1,0 +1,197 @@
+"""Catalogues for tests of the engine, made of domain values directly: small ones by hand, random ones by seed."""
+
+import random
+from collections.abc import Iterable
+from typing import Any
+
+from msgspec.structs import replace
+
+from adserver.domain.campaign import (
+    Advertiser,
+    Budget,
+    Campaign,
+    Creative,
+    Flight,
+    FrequencyCap,
+    Goal,
+    LineItem,
+    Pricing,
+)
+from adserver.domain.catalogue import Catalogue
+from adserver.domain.inventory import Blocks, Placement, Publisher
+from adserver.domain.request import PlacementAsk, Request
+from adserver.domain.targeting import DIMENSIONS, Clause, Targeting
+from adserver.engine import rules
+from adserver.engine.snapshot import Snapshot
+
+NOON_MS = 1_780_315_200_000
+"""2026-06-01T12:00:00Z, a Monday."""
+ZONES = ("UTC", "Europe/Paris", "America/New_York", "Asia/Kathmandu")
+
+
+def creative(serial: int, **fields: Any) -> Creative:
+    given = {"format": "image", "size": "300x250", "advertiser_domain": "acme.example", **fields}
+    return Creative(f"c{serial}", serial, serial, landing_url="https://acme.example/", **given)
+
+
+def line_item(serial: int, micros: int = 1_000_000, **fields: Any) -> LineItem:
+    given = {"priority": "auction", "pricing": Pricing("cpm", micros), "targeting": Targeting(),
+             "creatives": (creative(serial),), **fields}  # fmt: skip
+    return LineItem(f"l{serial}", f"acme/c{serial}/l{serial}", serial, **given)
+
+
+def campaign(serial: int, *items: LineItem, **fields: Any) -> Campaign:
+    given = {"advertiser": "acme", "currency": "EUR", "timezone": "UTC", **fields}
+    return Campaign(f"c{serial}", serial=serial, line_items=items, **given)
+
+
+def placement(**fields: Any) -> Placement:
+    given = {"surface": "page", "formats": ("image",), **fields}
+    return Placement("top", "gazette", 1, **given)
+
+
+def catalogue(campaigns: Iterable[Campaign], *placements: Placement, **publisher: Any) -> Catalogue:
+    campaigns = tuple(campaigns)
+    owners = dict.fromkeys(campaign.advertiser for campaign in campaigns)
+    given = {"currency": "EUR", "placements": placements or (placement(),), **publisher}
+    return Catalogue(
+        revision=1,
+        advertisers=tuple(Advertiser(owner, serial) for serial, owner in enumerate(owners, 1)),
+        campaigns=campaigns,
+        publishers=(Publisher("gazette", 1, **given),),
+    )
+
+
+def of_items(*items: LineItem, **publisher: Any) -> Catalogue:
+    """Each line item in a campaign of its own."""
+    return catalogue([campaign(item.serial, item) for item in items], **publisher)
+
+
+def request(seed: int = 1, **fields: Any) -> Request:
+    asked = (PlacementAsk("top"),)
+    given = {"request_id": bytes(16), "now_ms": NOON_MS, "publisher": "gazette", "placements": asked,
+             "facts": {}, **fields}  # fmt: skip
+    return Request(seed=seed, **given)
+
+
+def context(snapshot: Snapshot, asked: Request | None = None, ask: PlacementAsk | None = None) -> rules.Context:
+    asked, ask = asked or request(), ask or PlacementAsk("top")
+    view = snapshot.view("gazette", ask.id, ask.formats, ask.sizes)
+    assert view is not None
+    return rules.context(asked, ask, view, snapshot.zones)
+
+
+# -- random ones -----------------------------------------------------------------------------------
+
+VALUES = tuple("abcdef")
+LABELS = ("beer", "cars", "toys")
+_FREE = [name for name in DIMENSIONS if name not in ("publishers", "placements", "surfaces", "formats")]
+
+
+def random_clause(chance: random.Random) -> Clause:
+    def some(most: int) -> tuple[str, ...]:
+        return tuple(chance.sample(VALUES, chance.randint(1, most)))
+
+    parts = {name: some(most) for name, most in (("any", 4), ("all", 3), ("none", 3)) if chance.random() < 0.5}
+    return Clause(**parts) if parts else Clause(any=some(3))
+
+
+def random_targeting(chance: random.Random) -> Targeting:
+    clauses = {name: random_clause(chance) for name in chance.sample(_FREE, chance.choice((0, 0, 1, 2, 5)))}
+    if chance.random() < 0.2:
+        clauses["surfaces"] = Clause(**{chance.choice(("any", "none")): (chance.choice(("page", "story")),)})
+    hours = None
+    if chance.random() < 0.3:
+        hours = frozenset(chance.sample(range(168), chance.randint(1, 100)))
+    return Targeting(clauses, hours)
+
+
+def random_line_item(chance: random.Random, serial: int) -> LineItem:
+    creatives = tuple(
+        creative(
+            serial * 10 + number,
+            format=chance.choice(("image", "image", "native")),
+            size=chance.choice(("300x250", "728x90", "fluid")),
+            status=chance.choice(("active", "active", "active", "paused")),
+            categories=chance.choice(((), ("IAB7",), ("IAB7-3",), ("IAB1",))),
+            advertiser_domain=chance.choice(("acme.example", "shop.acme.example", "bolt.example")),
+        )
+        for number in range(chance.randint(1, 3))
+    )
+    start = chance.choice((None, None, NOON_MS, NOON_MS + 1, NOON_MS - 10**7))
+    return line_item(
+        serial,
+        pricing=Pricing(chance.choice(("cpm", "vcpm", "cpc")), chance.choice((0, 1, 500, 10**6, 2 * 10**6))),
+        priority=chance.choice(("sponsorship", "standard", "auction", "auction", "auction", "house")),
+        level=chance.choice((1, 5, 5, 10)),
+        status=chance.choice(("active", "active", "active", "paused", "draft")),
+        flight=Flight(start, chance.choice((None, None, NOON_MS, NOON_MS + 1, NOON_MS + 10**7))),
+        targeting=random_targeting(chance),
+        creatives=creatives,
+        suitable_for_minors=chance.random() < 0.8,
+        goal=chance.choice((None, None, Goal("impressions", 1000))),
+        budget=chance.choice((Budget(), Budget(10**9, None))),
+        frequency_caps=chance.choice(((), (FrequencyCap(1, 1000, chance.choice(("line_item", "advertiser"))),))),
+    )
+
+
+def random_catalogue(seed: int, most: int = 60) -> Catalogue:
+    chance = random.Random(seed)
+    items = [random_line_item(chance, serial) for serial in range(1, chance.randint(1, most) + 1)]
+    campaigns = []
+    while items:
+        many = chance.randint(1, 4)
+        mine, items = items[:many], items[many:]
+        campaigns.append(
+            campaign(
+                len(campaigns) + 1,
+                *mine,
+                advertiser=chance.choice(("acme", "bolt", "corn")),
+                timezone=chance.choice(ZONES),
+                currency=chance.choice(("EUR", "EUR", "EUR", "USD")),
+                status=chance.choice(("active", "active", "active", "paused")),
+                labels=tuple(chance.sample(LABELS, chance.randint(0, 2))),
+            )
+        )
+    blocked = Blocks(
+        frozenset(chance.sample(("acme", "bolt"), chance.choice((0, 0, 0, 1)))),
+        frozenset(chance.choice(((), (), ("acme.example",)))),
+        frozenset(chance.choice(((), (), ("IAB7",)))),
+        frozenset(chance.choice(((), (), ("beer",)))),
+    )
+    sizes = chance.choice(((), (), ("300x250",), ("300x250", "728x90")))
+    return catalogue(campaigns, placement(sizes=sizes, formats=("image", "native")), blocked=blocked)
+
+
+def random_request(seed: int) -> Request:
+    chance = random.Random(seed)
+    facts = {
+        name: tuple(chance.sample(VALUES, chance.randint(1, 5)))
+        for name in chance.sample(_FREE, chance.randint(0, len(_FREE)))
+    }
+    return request(
+        seed,
+        now_ms=NOON_MS + chance.choice((0, 0, chance.randint(-(10**10), 10**10))),
+        facts=facts,
+        minor=chance.random() < 0.2,
+        blocks=Blocks(labels=frozenset(chance.sample(LABELS, chance.choice((0, 0, 1))))),
+    )
+
+
+def random_ask(seed: int) -> PlacementAsk:
+    chance = random.Random(seed)
+    formats = chance.choice(((), (), ("image",), ("native",), ("video",)))
+    sizes = chance.choice(((), (), ("300x250",), ("160x600",)))
+    return PlacementAsk("top", 1, formats, sizes, chance.choice((0, 0, 1000, 10**6)))
+
+
+def shuffled(given: Catalogue, seed: int) -> Catalogue:
+    """The same catalogue in another order."""
+    chance = random.Random(seed)
+
+    def mixed(things: tuple[Any, ...]) -> tuple[Any, ...]:
+        return tuple(chance.sample(things, len(things)))
+
+    campaigns = tuple(replace(c, line_items=mixed(c.line_items)) for c in mixed(given.campaigns))
+    publishers = tuple(replace(p, placements=mixed(p.placements)) for p in mixed(given.publishers))
+    return replace(given, campaigns=campaigns, publishers=publishers, advertisers=mixed(given.advertisers))

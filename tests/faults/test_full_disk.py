@@ -1,0 +1,317 @@
+"""A full disk under a real server: what it still answers, that it lives, and that everything resumes by
+itself, with nothing lost that was acknowledged.
+
+Room is taken and given back while the server runs: on a small file system of its own where one can be
+mounted, and always by a limit on the size of files, which fails allocation the same way.
+"""
+
+import asyncio
+import json
+import os
+import resource
+import sqlite3
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kills import Asker, campaign, line_item, publisher, request, world
+from live import Answer, Live
+
+from adserver.domain import ids
+from adserver.ledger.verify import verify
+
+pytestmark = pytest.mark.slow
+
+SEGMENT = 1 << 20
+DEADLINE_S = 10.0
+
+
+@contextmanager
+def mounted(path: Path, size: str) -> Iterator[None]:
+    """A file system of so many bytes at ``path``; skips where that is not allowed."""
+    path.mkdir(parents=True, exist_ok=True)
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(path)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode != 0:
+        pytest.skip("no right to mount a small file system here; the limit on file sizes covers the rest")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(path)], check=True)
+
+
+def grow(path: Path, size: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,size={size}", str(path)], check=True)
+
+
+def bound(server: Live, size: int) -> None:
+    """No file of the server's grows beyond ``size`` bytes from now on."""
+    resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+
+def until(done: Callable[[], object], what: str) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while not done():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.05)
+
+
+def small_world(folder: Path) -> Path:
+    house = {"id": "house", "priority": "house", "pricing": {"model": "cpm", "amount": "0.00"}}
+    house["creatives"] = [{**line_item(id="house")["creatives"][0], "size": "728x90"}]
+    paid = {"id": "paid", "frequency_caps": [{"limit": 200, "per": "1d"}]}
+    owner = publisher()
+    owner[1]["placements"] += [{"id": "bare", "surface": "page", "formats": ["image"], "sizes": ["300x250"]}]
+    others = [(f"a{n}/c.json", {**campaign("c", [{"id": "x"}])[1], "advertiser": f"a{n}"}) for n in range(5)]
+    return world(folder, owner, campaign("paid", [paid]), campaign("ours", [house]), *others)
+
+
+# -- the journal -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["file system", "size of files"])
+def test_a_journal_without_room_stops_paid_ads_and_loses_nothing(tmp_path: Path, how: str) -> None:
+    data, folder = tmp_path / "data", small_world(tmp_path / "world")
+    server = Live(data, folder, None, "--segment-bytes", str(SEGMENT))
+    if how == "file system":
+        with mounted(data / "journal", "1100k"), server:
+            through_a_full_disk(server, lambda: None, lambda: grow(data / "journal", "16m"))
+    else:
+        with server:
+            through_a_full_disk(
+                server, lambda: bound(server, SEGMENT - 4096), lambda: bound(server, resource.RLIM_INFINITY)
+            )
+
+
+def through_a_full_disk(server: Live, take: Callable[[], None], give_back: Callable[[], None]) -> None:
+    """``take`` and ``give_back`` the room for another segment."""
+    bearer = f"Bearer {server.key()}"
+    take()
+    pages, waiting, accepted = asyncio.run(fill(server))
+    room_for_events(server, waiting, accepted)
+    answers_while_full(server, waiting, pages)
+    change_while_full(server, bearer)
+    give_back()
+    until(lambda: line_items(server, "page") not in ([], ["house"]), "paid ads did not come back")
+    # What the change promised is in the journal before anything of it is sold.
+    ad = server.decide(request("late"))["decisions"][0]["ads"][0]
+    assert ad["line_item"] == "late"
+    assert told(server, ad["impression_url"]) == "accepted"
+    for url in waiting:
+        assert told(server, url) == "accepted"
+    accepted |= {ids.decode(ad["event_id"])}
+    pages_go_on(server, pages)
+    assert server.call("GET", "/healthz").status == 200
+    server.restart()
+    pages_go_on(server, pages)
+    server.stop()
+    assert verify(server.data, report=lambda line: None) == []
+    with closing(sqlite3.connect(server.data / "ledger.sqlite")) as database:
+        found = database.execute("SELECT event_id FROM events WHERE kind = 1 AND status = 1")
+        posted = [row[0] for row in found]
+    assert len(posted) == len(set(posted))
+    assert accepted <= set(posted)
+
+
+async def fill(server: Live) -> tuple[list[dict], list[str], set[bytes]]:
+    """Decide, render half, and read a feed until no ads are sold: (the feed's pages, impression URLs not
+    called yet, event ids accepted)."""
+    asker, pages, waiting, accepted = Asker(server.port), list[dict](), list[str](), set[bytes]()
+    for number in range(20_000):
+        status, _, body = await asker.ask("POST", "/v1/decisions", request(f"u-{number}"))
+        assert status == 200
+        entry = json.loads(body)["decisions"][0]
+        ads = [ad for ad in entry["ads"] if ad["line_item"] != "house"]
+        if not ads:
+            asker.close()
+            return pages, waiting[-3000:], accepted
+        for ad in ads:
+            if number % 2:
+                waiting.append(ad["impression_url"])
+                continue
+            _, headers, _ = await asker.ask("GET", ad["impression_url"])
+            assert headers["x-adserver-event"] == "accepted"
+            accepted.add(ids.decode(ad["event_id"]))
+        if number % 100 == 0:
+            status, _, body = await asker.ask("POST", "/v1/decisions", feed(len(pages)))
+            pages.append(json.loads(body)["decisions"][0])
+    raise AssertionError("the disk never filled up")
+
+
+def feed(page: int, session: str = "s-1", **more: Any) -> dict[str, Any]:
+    entry = {"id": "feed", "feed": {"id": "main", "page": page, "organic_count": 20}}
+    return {"placements": [entry], "session": session, **more}
+
+
+def line_items(server: Live, placement: str) -> list[str]:
+    decision = server.decide(request("u-x", placement))["decisions"][0]
+    if not decision["ads"]:
+        assert decision["no_fill"] == "disk_full"
+    return [ad["line_item"] for ad in decision["ads"]]
+
+
+def told(server: Live, url: str) -> str:
+    return server.get(url).headers["x-adserver-event"]
+
+
+def room_for_events(server: Live, waiting: list[str], accepted: set[bytes]) -> None:
+    """What was already decided still finds room for a while; then events are refused, with a way on.
+    Leaves in ``waiting`` those not recorded."""
+    kept = 0
+    while told(server, waiting[-1]) == "accepted":
+        waiting.pop()
+        kept += 1
+    assert kept > 100, "the reserve is for the events of what was decided"
+    refused = server.get(waiting[-1])
+    assert refused.status == 503
+    assert refused.headers["content-type"] == "application/problem+json"
+    assert refused.headers["x-adserver-event"] == "unrecorded"
+    assert refused.headers["x-adserver-billed"] == "false"
+    assert int(refused.headers["retry-after"]) >= 1
+    assert refused.json()["status"] == 503
+
+
+def answers_while_full(server: Live, waiting: list[str], pages: list[dict]) -> None:
+    for _ in range(3):
+        assert line_items(server, "page") == ["house"]
+        assert line_items(server, "bare") == []
+        page = server.decide(feed(len(pages)))["decisions"][0]
+        assert (page["ads"], page["feed"]["organic"]) == ([], 20)
+        pages.append(page)
+    both = {"placements": [{"id": "page"}, feed(len(pages))["placements"][0]], "session": "s-1"}
+    ours, page = server.decide({**both, "id": "once"})["decisions"]
+    pages.append(page)
+    assert [ad["line_item"] for ad in ours["ads"]] == ["house"] and page["feed"]["sponsored"] == 0
+    assert server.decide({**both, "id": "once"})["decisions"] == [ours, page]
+    pages_again(server, pages)
+    assert server.post("/v1/decisions", feed(len(pages) + 1)).status == 409
+    token = waiting[-1].rpartition("/")[2]
+    refused = server.post("/v1/events", {"events": [{"token": token, "type": "impression"}]})
+    assert (refused.status, refused.headers["x-adserver-event"]) == (503, "unrecorded")
+    # A release is the smaller record: a few may find room behind the last event.
+    refused = first_refused_release(server)
+    assert refused.headers["content-type"] == "application/problem+json"
+    assert (refused.headers["x-adserver-event"], refused.headers["retry-after"]) == ("unrecorded", "1")
+    click = server.get(ours["ads"][0]["click_url"])
+    assert (click.status, click.headers["x-adserver-event"]) == (302, "unrecorded")
+    assert click.headers["location"].startswith("https://brook.example/?c=")
+    assert server.get("/healthz").status == 200
+    assert server.get(waiting[-1] + "x").status == 404
+
+
+def first_refused_release(server: Live) -> Answer:
+    for _ in range(20):
+        ad = server.decide(request("u-x"))["decisions"][0]["ads"][0]
+        answer = server.post("/v1/release", {"tokens": [ad["release_url"].rpartition("/")[2]]})
+        if answer.status != 200:
+            assert answer.status == 503 == server.get(ad["release_url"]).status
+            return answer
+    raise AssertionError("releases were never refused")
+
+
+def change_while_full(server: Live, bearer: str) -> None:
+    """A change of the catalogue comes and is live; what it sells is sold when there is room."""
+    document = campaign("late", [line_item(id="late", pricing={"model": "cpm", "amount": "9.00"})])[1]
+    put = server.call("PUT", "/v1/advertisers/brook/campaigns/late", document, authorization=bearer)
+    assert put.status == 201
+    path = "/v1/advertisers/brook/campaigns/late/delivery"
+    until(lambda: server.get(path, authorization=bearer).status == 200, "the change was not live")
+
+
+def pages_again(server: Live, pages: list[dict]) -> None:
+    for number, page in enumerate(pages):
+        assert server.decide(feed(number))["decisions"][0] == page
+
+
+def pages_go_on(server: Live, pages: list[dict]) -> None:
+    page = server.decide(feed(len(pages)))["decisions"][0]
+    assert page["feed"]["start_position"] == pages[-1]["feed"]["next_position"]
+    pages.append(page)
+
+
+# -- the databases ---------------------------------------------------------------------------------
+
+
+def test_databases_without_room_delay_the_books_and_refuse_changes(tmp_path: Path) -> None:
+    data, folder = tmp_path / "data", small_world(tmp_path / "world")
+    with mounted(data, "4m"), mounted(data / "journal", "16m"):
+        server = Live(data, folder, None, "--segment-bytes", "262144")
+        server.log = tmp_path / "server.log"
+        with server:
+            through_full_databases(server, data / "ballast")
+
+
+def through_full_databases(server: Live, ballast: Path) -> None:
+    bearer = f"Bearer {server.key()}"
+    document = campaign("late", [line_item(id="late", pricing={"model": "cpm", "amount": "9.00"})])[1]
+    path = "/v1/advertisers/brook/campaigns/late"
+    accepted = asyncio.run(render(server, 200))
+    fill_up(ballast)
+    # The books fall behind, nobody notices but they.
+    until(lambda: asyncio.run(render(server, 200, accepted)) and behind(server, accepted), "it was posted")
+    refused = server.call("PUT", path, document, authorization=bearer)
+    while refused.status in (200, 201):
+        # The file had a little room of its own.
+        accepted |= asyncio.run(render(server, 100))
+        name = f"late-{len(accepted)}"
+        more = {**document, "campaign": name}
+        refused = server.call("PUT", f"/v1/advertisers/brook/campaigns/{name}", more, authorization=bearer)
+        path, document = f"/v1/advertisers/brook/campaigns/{name}", more
+    assert (refused.status, refused.headers["content-type"]) == (503, "application/problem+json")
+    assert "room" in refused.json()["detail"]
+    assert server.get(path, authorization=bearer).status == 404
+    assert server.get("/healthz").status == 200
+    accepted |= asyncio.run(render(server, 200))
+    # Without the books nobody knows what is spent: a server does not start, and says why.
+    server.kill9()
+    with pytest.raises(RuntimeError, match="cannot be used: database or disk is full") as ended:
+        server.start()
+    assert str(ended.value).splitlines()[-1].startswith("adserver: ")
+
+    ballast.unlink()
+    server.start()
+    until(lambda: not behind(server, accepted), "the books did not catch up")
+    assert server.call("PUT", path, document, authorization=bearer).status == 201
+    server.restart()
+    assert server.get(path, authorization=bearer).status == 200
+    server.stop()
+    assert not behind(server, accepted)
+    assert verify(server.data, report=lambda line: None) == []
+
+
+def fill_up(ballast: Path) -> None:
+    """Leave not a page of the file system."""
+    with ballast.open("wb", buffering=0) as file:
+        for size in (1 << 16, 1 << 12, 1):
+            try:
+                while True:
+                    file.write(bytes(size))
+            except OSError:
+                pass
+
+
+async def render(server: Live, times: int, accepted: set[bytes] | None = None) -> set[bytes]:
+    """Decide and render, all of which must succeed: (event ids accepted)."""
+    asker, found = Asker(server.port), set[bytes]() if accepted is None else accepted
+    for number in range(times):
+        status, _, body = await asker.ask("POST", "/v1/decisions", request(f"u-{number}-{len(found)}"))
+        assert status == 200
+        (ad,) = json.loads(body)["decisions"][0]["ads"]
+        assert ad["line_item"] != "house"
+        status, headers, _ = await asker.ask("GET", ad["impression_url"])
+        assert (status, headers["x-adserver-event"]) == (200, "accepted")
+        found.add(ids.decode(ad["event_id"]))
+    asker.close()
+    return found
+
+
+def behind(server: Live, accepted: set[bytes]) -> bool:
+    """Whether the ledger lacks some of these; each that is there is there once."""
+    with closing(sqlite3.connect(server.data / "ledger.sqlite")) as database:
+        found = database.execute("SELECT event_id FROM events WHERE kind = 1 AND status = 1")
+        posted = [row[0] for row in found]
+    assert len(posted) == len(set(posted))
+    return not accepted <= set(posted)
