@@ -19,7 +19,7 @@ from starlette.routing import Route
 from adserver.api.keys import holder_of
 from adserver.api.messages import JSON, NO_STORE, Head, Reply
 from adserver.api.openrtb_ask import Object, ask_of, currencies, publishers_named, terms_of
-from adserver.api.openrtb_bids import Bid, bid_of
+from adserver.api.openrtb_bids import Bid, acceptance, bid_of
 from adserver.api.openrtb_imps import is_secure, read_imps
 from adserver.api.openrtb_mapping import Mapping, Place
 from adserver.api.openrtb_reading import decode, listing, text
@@ -120,7 +120,8 @@ class Auction:
 
     def _answer(self, ident: str, request: Object, places: Sequence[Place], holder: Holder | None) -> Reply:
         ask = ask_of(request, places)
-        terms = terms_of(request, places, is_secure(request.get("imp")))
+        accepts = tuple(acceptance(place) for place in places)
+        terms = terms_of(request, places, is_secure(request.get("imp")), accepts)
         outcome = self._server.resolve(ask, _asker(ask, holder), terms)
         if outcome.request.invalid_traffic:
             # Nothing was reserved for a robot, and an exchange pays nobody for one.

@@ -22,6 +22,7 @@ from adserver.api.openrtb_reading import (
     words,
 )
 from adserver.domain import limits, money
+from adserver.domain.request import Accepts
 from adserver.services.ask import (
     Ask,
     AskedBlock,
@@ -63,12 +64,13 @@ def ask_of(request: Object, places: Sequence[Place]) -> Ask:
     )
 
 
-def terms_of(request: Object, places: Sequence[Place], secure: bool) -> Terms:
+def terms_of(request: Object, places: Sequence[Place], secure: bool, accepts: tuple[Accepts, ...]) -> Terms:
     regs = mapping(request.get("regs"))
     said = [flag(value) for value in _both(regs, "gdpr")]
     return Terms(
         strict_floor=True,
         render_within_ms=tuple(render_ms(place) for place in places),
+        accepts=accepts,
         secure=secure,
         gdpr=any(said) if any(answer is not None for answer in said) else None,
         coppa=any(flag(value) for value in _both(regs, "coppa")),

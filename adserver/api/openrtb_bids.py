@@ -12,14 +12,17 @@ from adserver.api.openrtb_imps import Banner, Size, Video
 from adserver.api.openrtb_mapping import Place
 from adserver.api.openrtb_native import NativeAsk, native
 from adserver.domain import ids, money
-from adserver.domain.campaign import Pricing
+from adserver.domain.campaign import Creative, LineItem, Pricing
+from adserver.domain.decision import Ad
+from adserver.domain.request import Accepts
 from adserver.engine import ranking
-from adserver.services.render import Shown, Urls
+from adserver.services.render import Shown, Sold, Urls
 
 BANNER: Final = 1
 VIDEO: Final = 2
 NATIVE: Final = 4
 _VIEWABLE: Final = "vcpm"
+_NOWHERE: Final = Urls(*("https://nowhere.example/",) * 6)
 
 
 class Bid(Struct, frozen=True, omit_defaults=True):
@@ -49,6 +52,27 @@ class Markup(Struct, frozen=True):
     mtype: int
     size: Size | None
     viewable: bool = True
+
+
+def acceptance(place: Place) -> Accepts:
+    """Whether a creative can be a bid there at all: asked of candidates, so that one the imp cannot take
+    leaves its place to the next. Told by the very code that writes bids, once per creative."""
+    known: dict[int, Markup | None] = {}
+
+    def accepts(line_item: LineItem, creative: Creative) -> bool:
+        if creative.serial not in known:
+            shown = _imagined(line_item, creative)
+            known[creative.serial] = _markup(place, shown, _NOWHERE)
+        markup = known[creative.serial]
+        return markup is not None and (markup.viewable or line_item.pricing.model != _VIEWABLE)
+
+    return accepts
+
+
+def _imagined(line_item: LineItem, creative: Creative) -> Shown:
+    """An ad that nobody decided."""
+    sold = Sold(creative, line_item, "", "", "UTC")
+    return Shown(Ad(0, 0, 0, 0, 0, 0), bytes(16), sold, _NOWHERE, [], [], creative.assets, 0)
 
 
 def bid_of(place: Place, shown: Shown, won_url: str) -> Bid | None:

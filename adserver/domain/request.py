@@ -1,12 +1,18 @@
 """A decision request after normalisation: facts, not wire. Nothing here names a person in the clear."""
 
+from collections.abc import Callable
 from typing import Literal
 
 from msgspec import Struct
 
+from adserver.domain.campaign import Creative, LineItem
 from adserver.domain.inventory import Blocks
 
 Mode = Literal["live", "test", "dry_run"]
+
+
+Accepts = Callable[[LineItem, Creative], bool]
+"""Whether whoever asks can show this creative at all."""
 
 
 class FeedAsk(Struct, frozen=True):
@@ -22,7 +28,8 @@ class FeedAsk(Struct, frozen=True):
 class PlacementAsk(Struct, frozen=True):
     """One placement of a request. ``formats`` and ``sizes`` are empty where the request does not narrow
     them; ``floor_micros`` is the request's own; ``strict_floor`` makes it bind every priority (an
-    exchange refuses any bid below its floor). ``render_within_ms`` overrides the placement's."""
+    exchange refuses any bid below its floor). ``render_within_ms`` overrides the placement's;
+    ``accepts`` rules out creatives the asker cannot show."""
 
     id: str
     count: int = 1
@@ -32,6 +39,7 @@ class PlacementAsk(Struct, frozen=True):
     strict_floor: bool = False
     render_within_ms: int | None = None
     feed: FeedAsk | None = None
+    accepts: Accepts | None = None
 
 
 class Request(Struct, frozen=True):

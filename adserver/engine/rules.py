@@ -49,6 +49,9 @@ class Context(Struct, frozen=True):
             fitting = tuple(c for c in fitting if not blocks_creative(request.blocks, c))
         if request.secure:
             fitting = tuple(c for c in fitting if is_secure(c))
+        accepts = self.ask.accepts
+        if accepts is not None:
+            fitting = tuple(c for c in fitting if accepts(entry.line_item, c))
         return fitting
 
 

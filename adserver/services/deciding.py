@@ -43,7 +43,7 @@ class State(Protocol):
         self, subject: bytes | None, session: bytes | None, slates: list[Slate[Entry]], now_ms: int
     ) -> None: ...
     def full(self, cap: BoundCap, subject: bytes | None, session: bytes | None, now_ms: int) -> bool: ...
-    def release(self, event_id: bytes) -> bool: ...
+    def take_back(self, event_id: bytes) -> None: ...
 
 
 class Feeds(Protocol):
@@ -114,7 +114,7 @@ class Deciding:
         """Take everything back that was reserved."""
         for slate in self.slates:
             for winner in slate.winners if slate is not None else ():
-                self.kept.state.release(winner.event_id)
+                self.kept.state.take_back(winner.event_id)
                 self.kept.holds.void(winner.event_id)
 
     # -- before admission --------------------------------------------------------------------------

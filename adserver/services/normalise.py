@@ -78,8 +78,9 @@ class Normaliser:
         person: bytes | None, session: bytes | None,
     ) -> tuple[PlacementAsk, ...]:  # fmt: skip
         asks, errors = [], list[tuple[str, str]]()
-        within = terms.render_within_ms or (None,) * len(ask.placements)
-        for number, (asked, render_ms) in enumerate(zip(ask.placements, within, strict=True)):
+        nothing = (None,) * len(ask.placements)
+        told = zip(terms.render_within_ms or nothing, terms.accepts or nothing, strict=True)
+        for number, (asked, (render_ms, accepts)) in enumerate(zip(ask.placements, told, strict=True)):
             path = f"placements[{number}]"
             view = snapshot.view(publisher.id, asked.id)
             feed = None
@@ -94,7 +95,9 @@ class Normaliser:
             count = asked.count or (limits.ADS_PER_PLACEMENT if feed is not None else 1)
             formats, sizes = tuple(sorted(set(asked.formats))), tuple(sorted(set(asked.sizes)))
             asks.append(
-                PlacementAsk(asked.id, count, formats, sizes, floor, terms.strict_floor, render_ms, feed)
+                PlacementAsk(
+                    asked.id, count, formats, sizes, floor, terms.strict_floor, render_ms, feed, accepts
+                )
             )
         if sum(placement.feed is not None for placement in asks) > 1:
             errors.append(("placements", "one feed placement a request"))

@@ -92,6 +92,11 @@ class Exposures:
             del self._exposures[event_id]
         return True
 
+    def take_back(self, event_id: bytes) -> None:
+        """As if it had never been granted: nobody was told of it, so nothing can come of it."""
+        if self.release(event_id):
+            self._exposures.pop(event_id, None)
+
     def confirm(
         self, event_id: bytes, subject: bytes | None, counts: tuple[Counted, ...], at_ms: int
     ) -> None:

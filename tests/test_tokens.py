@@ -1,0 +1,115 @@
+"""Tokens: one spelling, one purpose, nothing to forge or alter, two live keys."""
+
+import string
+from base64 import urlsafe_b64decode
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adserver.domain import ids
+from adserver.domain.decision import EventKind
+from adserver.tokens import CHARS, FLAG_GDPR_NO, FLAG_GDPR_YES, FLAG_PERSONALISED, FLAG_TEST, BadToken, Signer, Token
+
+KEYS = {0: b"old." * 8, 1: b"new." * 8}
+MASK = b"mask" * 8
+SIGNER = Signer(KEYS, 1, MASK)
+LETTERS = string.ascii_letters + string.digits + "-_"
+FLAGS = st.sampled_from((0, FLAG_TEST, FLAG_PERSONALISED, FLAG_GDPR_NO | FLAG_TEST, FLAG_GDPR_YES | FLAG_PERSONALISED))
+TOKENS = st.builds(
+    Token,
+    event_id=st.binary(min_size=16, max_size=16),
+    line_item=st.integers(0, 2**32 - 1),
+    creative=st.integers(0, 2**32 - 1),
+    placement=st.integers(0, 2**32 - 1),
+    render_s=st.integers(0, 2**24 - 1),
+    day=st.integers(0, 2**16 - 1),
+    price_nanos=st.integers(0, 2**64 - 1),
+    model=st.integers(0, 2),
+    flags=FLAGS,
+    subject=st.none() | st.binary(min_size=16, max_size=16),
+)
+ONE = Token(ids.mint(1_780_315_200_000, 7, 1), 1, 2, 3, 900, 20605, 4_200_000, 1, FLAG_TEST, b"anna" * 4)
+
+
+@given(TOKENS, st.sampled_from(EventKind), st.sampled_from((0, 1, None)))
+def test_what_was_signed_is_what_is_read(token: Token, kind: EventKind, key_id: int | None) -> None:
+    (text,) = SIGNER.sign(token, (kind,), key_id)
+    assert len(text) == CHARS and set(text) <= set(LETTERS)
+    assert SIGNER.open(text) == SIGNER.open(text, kind) == (kind, token)
+    assert SIGNER.sign(token, (kind,), key_id) == [text]
+
+
+@given(TOKENS, st.sampled_from(EventKind), st.sampled_from(EventKind))
+def test_a_token_is_for_one_purpose(token: Token, kind: EventKind, other: EventKind) -> None:
+    (text,) = SIGNER.sign(token, (kind,))
+    if kind is not other:
+        with pytest.raises(BadToken):
+            SIGNER.open(text, other)
+
+
+def test_every_other_letter_anywhere_is_refused() -> None:
+    """Every flipped bit of the 75 bytes, and so every other spelling of the same bytes, of which there is
+    none: 100 letters of 6 bits are 75 bytes exactly."""
+    (text,) = SIGNER.sign(ONE, (EventKind.IMPRESSION,))
+    for place in range(CHARS):
+        for letter in LETTERS:
+            if letter != text[place]:
+                with pytest.raises(BadToken):
+                    SIGNER.open(text[:place] + letter + text[place + 1 :])
+
+
+@pytest.mark.parametrize("change", [str.upper, str.lower, lambda t: t + "=", lambda t: t[:-1], lambda t: t + "\n",
+                                    lambda t: " " + t[1:], lambda t: "", lambda t: "é" + t[1:], lambda t: t + t])  # fmt: skip
+def test_other_spellings_are_refused(change: object) -> None:
+    (text,) = SIGNER.sign(ONE, (EventKind.CLICK,))
+    with pytest.raises(BadToken):
+        SIGNER.open(change(text))  # type: ignore[operator]
+
+
+@given(st.text(LETTERS, min_size=CHARS, max_size=CHARS))
+def test_noise_is_refused(text: str) -> None:
+    with pytest.raises(BadToken):
+        SIGNER.open(text)
+
+
+def test_two_keys_live_through_a_rotation() -> None:
+    before = Signer({0: KEYS[0]}, 0, MASK)
+    after = Signer({1: KEYS[1], 2: b"next" * 8}, 2, MASK)
+    (old,) = before.sign(ONE, (EventKind.CLICK,))
+    (new,) = SIGNER.sign(ONE, (EventKind.CLICK,))
+    assert old != new
+    assert SIGNER.open(old) == SIGNER.open(new) == (EventKind.CLICK, ONE)
+    assert after.open(new) == (EventKind.CLICK, ONE)
+    with pytest.raises(BadToken):
+        after.open(old)
+    assert SIGNER.sign(ONE, (EventKind.CLICK,), 0) == [old]
+    assert after.sign(ONE, (EventKind.CLICK,), 0) == after.sign(ONE, (EventKind.CLICK,))
+
+
+def test_another_servers_key_under_the_same_number_is_refused() -> None:
+    (text,) = Signer({1: b"evil" * 8}, 1, MASK).sign(ONE, (EventKind.CLICK,))
+    with pytest.raises(BadToken):
+        SIGNER.open(text)
+
+
+def test_urls_of_one_person_look_unrelated() -> None:
+    """The pseudonym is nowhere to be seen, and masked otherwise in every ad."""
+    texts = [
+        SIGNER.sign(Token(ids.mint(1, seed, 1), 1, 2, 3, 900, 1, 1, subject=b"anna" * 4), (EventKind.CLICK,))[0]
+        for seed in (1, 2)
+    ]
+    masked = [urlsafe_b64decode(text)[-31:-15] for text in texts]
+    assert masked[0] != masked[1]
+    assert b"anna" not in masked[0] + masked[1]
+
+
+def test_lives_of_tokens() -> None:
+    hour = 3600_000
+    expires = ONE.decided_ms + 900_000
+    assert ONE.expires_ms == expires
+    lives = {kind: ONE.accepted_until_ms(kind) - expires for kind in EventKind}
+    assert lives == {
+        EventKind.IMPRESSION: 0, EventKind.VIEWABLE: hour, EventKind.CLICK: 24 * hour,
+        EventKind.RELEASE: 24 * hour, EventKind.HIDE: 24 * hour, EventKind.REPORT: 24 * hour,
+    }  # fmt: skip
