@@ -64,7 +64,7 @@ class App:
     # -- opening -----------------------------------------------------------------------------------
 
     def _open_stores(self, data: Path) -> None:
-        data.mkdir(parents=True, exist_ok=True)
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
         secrets = catalog_secrets.load(data)
         self.names = Pseudonyms(secrets.pseudonym)
         self.signer = Signer(secrets.signing, secrets.current, secrets.mask)
@@ -145,10 +145,16 @@ class App:
             extra=(*openrtb.routes(), *extra),
         )
 
-    def _is_billed(self, campaign: str) -> bool:
-        """Whether the campaign (full id) in service has spent anything, or holds what may be billed."""
-        found = self.world.snapshot.campaigns.get(campaign)
-        return found is not None and any(self.states.budgets.campaign_nanos(found.serial))
+    def _is_billed(self, kind: str, full_id: str) -> bool:
+        """Whether a campaign, archived ones too, has spent anything or holds what may be spent; whether a
+        publisher has earned anything."""
+        if not self.world.ready:
+            return False
+        if kind == "publisher":
+            found = self.world.snapshot.publishers.get(full_id)
+            return found is not None and self.ledger.has_earned(found.serial)
+        former = self.states.budgets.formerly(full_id)
+        return any(sum(self.states.budgets.campaign_nanos(terms.campaign)) for terms, _, _ in former)
 
     def _find_key(self, text: str) -> Key | None:
         return self.keys.find(text, self.clock())

@@ -4,11 +4,12 @@ Layout (75 bytes, 100 characters of base64url without padding; a multiple of thr
 exactly one spelling):
 
     version and key id 1 | kind 1 | event id 16 | line item 4 | creative 4 | placement 4 | render 3 |
-    day 2 | price 8 | flags 1 | subject 16 | MAC 15
+    day 2 | flags 1 | price 8 and subject 16, masked | MAC 15
 
 The MAC is keyed BLAKE2b over all before it, kind included: a token for one purpose is worthless for
-another. The subject (a pseudonym) is masked with a keyed hash of the event id, so that two URLs of one
-person look unrelated to everybody else. Two keys are live: the current one signs, both are accepted.
+another. Subject (a pseudonym) and price are masked with a keyed hash of the event id: two URLs of one
+person look unrelated to everybody else, and nobody reads a price that is not for them. Two keys are live:
+the current one signs, both are accepted.
 """
 
 import re
@@ -35,7 +36,8 @@ FLAG_GDPR_YES: Final = 8
 FLAG_SUBJECT: Final = 16
 _MODEL_SHIFT: Final = 6
 
-_BODY: Final = struct.Struct(">16sIIIBHHQB16s")
+_BODY: Final = struct.Struct(">16sIIIBHHB24s")
+_HIDDEN: Final = struct.Struct(">Q16s")
 _SPELLING: Final = re.compile(r"[A-Za-z0-9_-]{100}\Z", re.ASCII)
 _NOBODY: Final = bytes(16)
 _KINDS: Final = {int(kind): kind for kind in EventKind}
@@ -115,22 +117,25 @@ class Signer:
         return found, self._unpack(signed[2:])
 
     def _pack(self, token: Token) -> bytes:
-        subject, flags = _NOBODY, token.flags | token.model << _MODEL_SHIFT
+        flags = token.flags | token.model << _MODEL_SHIFT
         if token.subject is not None:
-            subject, flags = self._mask(token.event_id, token.subject), flags | FLAG_SUBJECT
+            flags |= FLAG_SUBJECT
+        hidden = self._mask(token.event_id, _HIDDEN.pack(token.price_nanos, token.subject or _NOBODY))
         return _BODY.pack(
             token.event_id, token.line_item, token.creative, token.placement,
-            token.render_s >> 16, token.render_s & 0xFFFF, token.day, token.price_nanos, flags, subject,
+            token.render_s >> 16, token.render_s & 0xFFFF, token.day, flags, hidden,
         )  # fmt: skip
 
     def _unpack(self, body: bytes) -> Token:
-        event_id, line_item, creative, placement, high, low, day, price, flags, masked = _BODY.unpack(body)
-        subject = self._mask(event_id, masked) if flags & FLAG_SUBJECT else None
+        event_id, line_item, creative, placement, high, low, day, flags, hidden = _BODY.unpack(body)
+        price, who = _HIDDEN.unpack(self._mask(event_id, hidden))
+        subject = who if flags & FLAG_SUBJECT else None
         return Token(
             event_id, line_item, creative, placement, high << 16 | low, day, price,
             flags >> _MODEL_SHIFT, flags & ~FLAG_SUBJECT & (1 << _MODEL_SHIFT) - 1, subject,
         )  # fmt: skip
 
-    def _mask(self, event_id: bytes, subject: bytes) -> bytes:
-        pad = blake2b(event_id, digest_size=16, key=self._mask_key).digest()
-        return (int.from_bytes(subject, "big") ^ int.from_bytes(pad, "big")).to_bytes(16, "big")
+    def _mask(self, event_id: bytes, hidden: bytes) -> bytes:
+        """Its own inverse: a pad used for one event id only."""
+        pad = blake2b(event_id, digest_size=_HIDDEN.size, key=self._mask_key).digest()
+        return (int.from_bytes(hidden, "big") ^ int.from_bytes(pad, "big")).to_bytes(_HIDDEN.size, "big")

@@ -29,8 +29,8 @@ from adserver.domain.campaign import Advertiser, Campaign
 from adserver.domain.changes import Applied, Conflict, Invalid, Problem
 from adserver.domain.inventory import Audience, Publisher
 
-Billed = Callable[[str], bool]
-"""Whether anything of the campaign with this full id was ever billed."""
+Billed = Callable[[str, str], bool]
+"""(kind, full id): whether anything of this campaign, or on this publisher, was ever billed."""
 
 _FIXED: Final = ("currency", "timezone")
 
@@ -153,7 +153,7 @@ class Acceptance:
 
     def _refuse_fixed(self, draft: Draft) -> None:
         before = self._shelf.held.get(draft.key)
-        if before is None or not isinstance(draft.subject, Advertiser | Campaign):
+        if before is None or not isinstance(draft.subject, Advertiser | Campaign | Publisher):
             return
         changed = [name for name in _FIXED if _changes(name, before.draft, draft)]
         if changed and self._was_billed(draft):
@@ -163,11 +163,11 @@ class Acceptance:
             )
 
     def _was_billed(self, draft: Draft) -> bool:
-        if draft.kind == "campaign":
-            return self._billed(draft.full_id)
+        if draft.kind in ("campaign", "publisher"):
+            return self._billed(draft.kind, draft.full_id)
         prefix = f"{draft.full_id}/"
         return any(
-            self._billed(name)
+            self._billed(kind, name)
             for kind, name in self._shelf.held
             if kind == "campaign" and name.startswith(prefix)
         )

@@ -45,7 +45,8 @@ __all__ = ["Applied", "Conflict", "Invalid", "Kind", "Mismatch", "Problem", "Sto
 
 class Store:
     """The catalog at ``path``, made if absent. ``pseudonymise``: (user space, user id) -> 16 bytes;
-    ``billed``: whether something of a campaign (full id) was billed, beside what ``mark_billed`` was told.
+    ``billed``: (kind, full id) of a campaign or publisher -> whether something was billed, beside what
+    ``mark_billed`` was told.
     Raises ``tables.Unusable`` for a file of another version."""
 
     def __init__(self, path: Path, pseudonymise: Pseudonymise, billed: Billed | None = None) -> None:
@@ -224,9 +225,9 @@ class Store:
         self._serials.refresh(connection)
 
     def _acceptance(self, connection: Connection) -> Acceptance:
-        def billed(full_id: str) -> bool:
-            told = self._billed is not None and self._billed(full_id)
-            return told or self._is_marked(connection, full_id)
+        def billed(kind: str, full_id: str) -> bool:
+            told = self._billed is not None and self._billed(kind, full_id)
+            return told or (kind == "campaign" and self._is_marked(connection, full_id))
 
         return Acceptance(connection, self._shelf, self._serials, self._pseudonymise, billed)
 

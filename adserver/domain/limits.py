@@ -78,3 +78,22 @@ SLUG_CHARS: Final = 64
 TEXT_CHARS: Final = 4096
 HTML_CHARS: Final = 64 * 1024
 MEMBERS_PER_AUDIENCE: Final = 5_000_000
+
+# -- connections ---------------------------------------------------------------------------------
+HEAD_BYTES: Final = 64 * 1024
+"""Request line, headers and trailers together; white space around a value is not counted."""
+TARGET_BYTES: Final = 16 * 1024
+"""The URL as it was sent."""
+FIRST_BYTE_MS: Final = 10_000
+"""A new connection that says nothing is closed."""
+HEAD_MS: Final = 5000
+BODY_MS: Final = 10_000
+BODY_BYTES_PER_S: Final = 64 * 1024
+"""A body still coming after ``BODY_MS`` must have kept this pace on top of it."""
+KEEP_ALIVE_MS: Final = 75_000
+STALL_MS: Final = 30_000
+"""A client that does not read its answers is dropped."""
+LINGER_MS: Final = 2000
+"""After an answer that ends a connection, what is still coming is read and thrown away for so long."""
+ANSWERS_PER_TURN: Final = 32
+"""Of one connection's pipelined requests, in one turn of the loop."""

@@ -50,7 +50,7 @@ def _complete(entry: Entry, context: Context) -> bool:
 
 
 def _ordered(run: list[Entry], seed: int, need: Need, now_ms: int) -> Iterator[Entry]:
-    if len(run) == 1 and not _share(run[0]):
+    if len(run) == 1 and not share_of(run[0]):
         yield run[0]
         return
     entries = {entry.position: entry for entry in run}
@@ -65,18 +65,18 @@ def _ordered(run: list[Entry], seed: int, need: Need, now_ms: int) -> Iterator[E
 def _guaranteed(entries: dict[int, Entry], seed: int, need: Need, now_ms: int) -> list[int]:
     """A line item with a goal of share s comes first in s of the draws and not at all in the others;
     the rest follow by need."""
-    shares = [position for position, entry in entries.items() if _share(entry)]
-    others = [position for position, entry in entries.items() if not _share(entry)]
+    shares = [position for position, entry in entries.items() if share_of(entry)]
+    others = [position for position, entry in entries.items() if not share_of(entry)]
     order = draw.weighted_order(others, lambda position: need(entries[position], now_ms), seed)
     ticket = draw.below(seed, _SHARE_SALT, ranking.PER_MILLION)
     for position in shares:
-        ticket -= _share(entries[position])
+        ticket -= share_of(entries[position])
         if ticket < 0:
             return [position, *order]
     return order
 
 
-def _share(entry: Entry) -> int:
+def share_of(entry: Entry) -> int:
     """Parts per million of the tier's traffic that this line item was promised; 0 if none."""
     goal = entry.line_item.goal
     return goal.amount if goal is not None and goal.kind == "share" else 0

@@ -3,11 +3,13 @@
 Every line item is bound by *accounts*: its own budgets, its campaign's and its advertiser's, lifetime
 and day. An account knows what is billed and what is held by exposures in flight, and
 
-    billed + held <= limit        in every account, always
+    billed + held + new hold <= limit     when a hold is made, in every account
+    billed + firmly held <= limit         always
 
-so nothing that was reserved can fail to post. A CPM exposure holds its whole price. Viewable impressions
-and clicks hold an upper expectation only; their event takes its price from what is free, and is recorded
-with 0 (over budget) when some account has none left. A hold ends with its event, its release, or
+so no impression that was reserved can fail to post. A CPM exposure holds its whole price, firmly. Viewable
+impressions and clicks hold an upper expectation only, so that a small budget does not stand still; their
+event takes its price from what is not firmly held, and is recorded with 0 (over budget) when some account
+has none left. A hold ends with its event, its release, or
 ``GRACE_MS`` after its token can no longer be accepted. A day account belongs to the day of the decision.
 
 Lifetime accounts start from the ledger's totals; day accounts likewise. Lowering a limit below what is
@@ -18,50 +20,14 @@ import heapq
 from collections.abc import Callable, Iterable
 
 import msgspec
-from msgspec import Struct
 
 from adserver.domain import limits
 from adserver.domain.books import LineItemTotals
 from adserver.domain.records import LineItemTerms
+from adserver.ledger.accounts import LIFETIME, Account, Bound, Hold, levels
 
 Day = Callable[[str, int], int]
 """(time zone, instant) -> local day; given by the composition, which knows the engine's calendar."""
-
-
-class Account(Struct):
-    limit_nanos: int | None
-    billed_nanos: int = 0
-    held_nanos: int = 0
-
-    def has(self, amount_nanos: int) -> bool:
-        return self.limit_nanos is None or (
-            self.billed_nanos + self.held_nanos + amount_nanos <= self.limit_nanos
-        )
-
-
-class Hold(Struct, array_like=True):
-    """What an exposure reserves, in which accounts, until when. ``rendered``: its impression came, while
-    the click or viewable impression it reserves for is still to come."""
-
-    line_item: int
-    amount_nanos: int
-    accounts: tuple[tuple[str, int], ...]
-    until_ms: int
-    rendered: bool = False
-
-
-class Bound(Struct):
-    """A line item's budgets, and its delivery counts."""
-
-    terms: LineItemTerms
-    totals: LineItemTotals
-    outstanding: int = 0
-    day: int | None = None
-    keys: tuple[tuple[str, int], ...] = ()
-    accounts: tuple[Account, ...] = ()
-
-
-LIFETIME = -1
 
 
 class Budgets:
@@ -94,7 +60,7 @@ class Budgets:
         current = list(terms)
         self.know(current)
         self._limits = {(b.account, b.period): b.limit_nanos for item in current for b in item.budgets}
-        named = {name for item in current for name in _levels(item)}
+        named = {name for item in current for name in levels(item)}
         serials = {item.serial for item in current}
         for bound in self._bound.values():
             if bound.terms.serial not in serials:
@@ -129,7 +95,7 @@ class Budgets:
 
     def formerly(self, campaign: str) -> list[tuple[LineItemTerms, LineItemTotals, int]]:
         """(terms, counts, outstanding) of every line item a campaign (full id) ever had."""
-        bounds = [b for b in self._bound.values() if b.terms.full_id.rpartition("/")[0] == campaign]
+        bounds = [b for b in list(self._bound.values()) if b.terms.full_id.rpartition("/")[0] == campaign]
         return [(bound.terms, bound.totals, bound.outstanding) for bound in bounds]
 
     def campaign_nanos(self, campaign: int) -> tuple[int, int]:
@@ -149,28 +115,39 @@ class Budgets:
         return True
 
     def reserve(
-        self, event_id: bytes, line_item: int, amount_nanos: int, now_ms: int, expires_ms: int
+        self,
+        event_id: bytes,
+        line_item: int,
+        amount_nanos: int,
+        now_ms: int,
+        expires_ms: int,
+        firm: bool = True,
     ) -> bool:
-        """Hold the amount in every account of the line item, or in none."""
+        """Hold the amount in every account of the line item, or in none. ``firm``: it is the whole price."""
         bound = self._bound.get(line_item)
         if bound is None or not self.room(line_item, amount_nanos, now_ms):
             return False
-        self._hold(event_id, bound, amount_nanos, now_ms, expires_ms)
+        self._hold(event_id, bound, amount_nanos, now_ms, expires_ms, firm)
         return True
 
     def restore(
-        self, event_id: bytes, line_item: int, amount_nanos: int, now_ms: int, expires_ms: int
+        self,
+        event_id: bytes,
+        line_item: int,
+        amount_nanos: int,
+        now_ms: int,
+        expires_ms: int,
+        firm: bool = True,
     ) -> None:
         """A hold made before a restart: it stands, whatever the limits are now."""
         bound = self._bound.get(line_item)
         if bound is not None:
-            self._hold(event_id, bound, amount_nanos, now_ms, expires_ms)
+            self._hold(event_id, bound, amount_nanos, now_ms, expires_ms, firm)
 
     def lower(self, event_id: bytes, amount_nanos: int) -> None:
         """Hold less: the auction cleared below the bid."""
         hold = self._holds[event_id]
-        for key in hold.accounts:
-            self._account(*key).held_nanos -= hold.amount_nanos - amount_nanos
+        self._change(hold, amount_nanos - hold.amount_nanos)
         hold.amount_nanos = amount_nanos
 
     def void(self, event_id: bytes) -> bool:
@@ -178,8 +155,7 @@ class Budgets:
         hold = self._holds.pop(event_id, None)
         if hold is None:
             return False
-        for key in hold.accounts:
-            self._account(*key).held_nanos -= hold.amount_nanos
+        self._change(hold, -hold.amount_nanos)
         self._bound[hold.line_item].outstanding -= not hold.rendered
         return True
 
@@ -192,15 +168,16 @@ class Budgets:
             self._bound[hold.line_item].outstanding -= 1
 
     def affords(self, event_id: bytes, line_item: int, price_nanos: int, decided_ms: int) -> bool:
-        """Whether an event can be billed: its own hold and what is free suffice in every account of the
-        day of its *decision*. Always so for a hold of the full price."""
+        """Whether an event can be billed. One that reserved its whole price always, even if the budget was
+        lowered since. A click or viewable impression where every account of the day of its *decision* has
+        room beside what is firmly promised: expectations give way to what really happened."""
         bound = self._bound.get(line_item)
         if bound is None:
             return False
         hold = self._holds.get(event_id)
-        beyond = price_nanos - (hold.amount_nanos if hold is not None else 0)
-        # What was reserved is good, even if the budget was lowered since.
-        return beyond <= 0 or all(account.has(beyond) for account in self._bound_by(bound, decided_ms))
+        if hold is not None and hold.firm and price_nanos <= hold.amount_nanos:
+            return True
+        return all(account.can_pay(price_nanos) for account in self._bound_by(bound, decided_ms))
 
     def bill(self, line_item: int, price_nanos: int, decided_ms: int) -> None:
         """Add to every account what was billed (decided above, or read back from the journal)."""
@@ -237,13 +214,22 @@ class Budgets:
         """An account by name; ``day`` None is its lifetime."""
         return self._account(name, LIFETIME if day is None else day)
 
-    def _hold(self, event_id: bytes, bound: Bound, amount_nanos: int, now_ms: int, expires_ms: int) -> None:
-        for account in self._bound_by(bound, now_ms):
-            account.held_nanos += amount_nanos
+    def _hold(
+        self, event_id: bytes, bound: Bound, amount_nanos: int, now_ms: int, expires_ms: int, firm: bool
+    ) -> None:
+        self._bound_by(bound, now_ms)
         until_ms = expires_ms + limits.GRACE_MS
-        self._holds[event_id] = Hold(bound.terms.serial, amount_nanos, bound.keys, until_ms)
+        hold = self._holds[event_id] = Hold(bound.terms.serial, amount_nanos, bound.keys, until_ms, firm)
+        self._change(hold, amount_nanos)
         heapq.heappush(self._ends, (until_ms, event_id))
         bound.outstanding += 1
+
+    def _change(self, hold: Hold, nanos: int) -> None:
+        for key in hold.accounts:
+            account = self._account(*key)
+            account.held_nanos += nanos
+            if hold.firm:
+                account.firm_nanos += nanos
 
     def _bound_by(self, bound: Bound, at_ms: int) -> tuple[Account, ...]:
         """Every account an event decided at ``at_ms`` belongs to, budgeted or not: a budget given later
@@ -251,7 +237,7 @@ class Budgets:
         for the day last asked for, which nearly always is today; ``bound.keys`` names them."""
         day = self._day(bound.terms.timezone, at_ms)
         if day != bound.day:
-            bound.keys = tuple((name, period) for name in _levels(bound.terms) for period in (LIFETIME, day))
+            bound.keys = tuple((name, period) for name in levels(bound.terms) for period in (LIFETIME, day))
             bound.accounts = tuple(self._account(*key) for key in bound.keys)
             bound.day = day
         return bound.accounts
@@ -276,8 +262,7 @@ class Budgets:
         heapq.heapify(self._ends)
         for hold in self._holds.values():
             self._bound[hold.line_item].outstanding += not hold.rendered
-            for key in hold.accounts:
-                self._account(*key).held_nanos += hold.amount_nanos
+            self._change(hold, hold.amount_nanos)
 
     def forget_days(self, before_day: int) -> None:
         """Drop day accounts nobody can bill any more (a day's last token is long dead)."""
@@ -288,7 +273,3 @@ class Budgets:
         for bound in self._bound.values():
             if bound.day is not None and bound.day < before_day:
                 bound.day = None
-
-
-def _levels(terms: LineItemTerms) -> tuple[str, str, str]:
-    return f"line_item:{terms.serial}", f"campaign:{terms.campaign}", f"advertiser:{terms.advertiser}"

@@ -113,6 +113,13 @@ class Ledger:
             rows = connection.execute(found).all()
         return ((row[0], row[1], row[2]) for row in rows)
 
+    def has_earned(self, publisher: int) -> bool:
+        """Whether anything was ever credited to the publisher with this serial."""
+        account = schema.BALANCES.c.account
+        found = select(account).where(account.like(f"publisher:{publisher}:%")).limit(1)
+        with self._engine.connect() as connection:
+            return connection.execute(found).first() is not None
+
     def billed_campaigns(self) -> set[int]:
         """Serials of the campaigns with something billed: currency and time zone are fixed."""
         found = select(BUDGETS.c.account).where(

@@ -21,7 +21,7 @@ from adserver.domain.inventory import FeedPolicy
 from adserver.domain.request import FeedAsk, PlacementAsk, Request
 from adserver.engine import draw, ranking, rules
 from adserver.engine.feed import Layout
-from adserver.engine.shortlist import shortlist
+from adserver.engine.shortlist import share_of, shortlist
 from adserver.engine.snapshot import Entry, View
 from adserver.services import plans
 from adserver.services.exclusions import Company
@@ -56,7 +56,13 @@ class Feeds(Protocol):
 
 class Holds(plans.Accounts, Protocol):
     def reserve(
-        self, event_id: bytes, line_item: int, amount_nanos: int, now_ms: int, expires_ms: int
+        self,
+        event_id: bytes,
+        line_item: int,
+        amount_nanos: int,
+        now_ms: int,
+        expires_ms: int,
+        firm: bool = True,
     ) -> bool: ...
     def lower(self, event_id: bytes, amount_nanos: int) -> None: ...
     def void(self, event_id: bytes) -> bool: ...
@@ -194,7 +200,8 @@ class Deciding:
         serial, now_ms = entry.line_item.serial, self.request.now_ms
         if self.test:
             return self.kept.holds.room(serial, hold_nanos, now_ms)
-        return self.kept.holds.reserve(event_id, serial, hold_nanos, now_ms, expires_ms)
+        firm = entry.line_item.pricing.model == "cpm"
+        return self.kept.holds.reserve(event_id, serial, hold_nanos, now_ms, expires_ms, firm)
 
     # -- after admission ---------------------------------------------------------------------------
 
@@ -280,16 +287,19 @@ class Deciding:
 
 def why_nobody(slate: PlacementSlate, serving: Serving) -> NoFill:
     """The index left nobody. Of the line items that target this request: is there one whose budget is
-    spent, or one that this placement can never show, and why?"""
+    spent, whose share this request was not drawn for, or that this placement can never show, and why?"""
     snapshot, context = serving.snapshot, slate.context
     matches = snapshot.index.matches((snapshot.index.everybody,), snapshot.index.selectors(context.facts))
     reasons: set[NoFill] = set()
     for position in islice(matches, _LOOKED_AT):
-        drop = rules.first_drop(snapshot.entries[position], context)
+        entry = snapshot.entries[position]
+        drop = rules.first_drop(entry, context)
         if drop is not None:
             reasons.add(drop.reason)
         elif position in serving.live.cleared:
             reasons.add(NoFill.BUDGET_EXHAUSTED)
+        elif share_of(entry) and all(winner.entry is not entry for winner in slate.winners):
+            reasons.add(NoFill.PACED)
     return furthest(reasons)
 
 

@@ -9,7 +9,9 @@ from typing import Any
 
 import msgspec
 
+from adserver.domain.decision import NoFill
 from adserver.engine import rules
+from adserver.engine.shortlist import share_of
 from adserver.engine.snapshot import Entry
 from adserver.services import plans
 from adserver.services.ask import Ask, Asker
@@ -62,7 +64,7 @@ class _Teller:
         winner = self._won.get(entry.position)
         if winner is not None:
             return {**out, "outcome": "won", "creative": winner.creative.id}
-        drop = self._slate.drops.get(entry.position) or self._drop(entry)
+        drop = self._slate.drops.get(entry.position) or self._drop(entry) or self._unreached(entry)
         if drop is not None:
             return {**out, "outcome": "dropped", **_told(drop)}
         beaten_by = self._last.line_item.full_id if self._last is not None else None
@@ -72,6 +74,18 @@ class _Teller:
         context = self._slate.context
         drop = rules.first_drop(entry, context)
         return drop or plans.drop(entry, self._accounts, context.request.now_ms)
+
+    def _unreached(self, entry: Entry) -> rules.Drop | None:
+        """Nothing is wrong with it, nobody ahead took its place, and yet it was not walked over: why the
+        walk left it out, or ended before it."""
+        last = self._last
+        if -1 in self._slate.drops:
+            return self._slate.drops[-1]
+        if share_of(entry) and (last is None or last.run >= entry.run):
+            return rules.Drop(NoFill.PACED, "goal.share", share_of(entry), "not drawn for this request")
+        if last is None:
+            return rules.Drop(NoFill.FEED_CAP, "feed", "a position", "none open on this page")
+        return None
 
 
 def _told(drop: rules.Drop) -> dict[str, Any]:

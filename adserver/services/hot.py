@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from adserver.domain import ids, limits
 from adserver.domain.books import Position
+from adserver.domain.campaign import MODELS
 from adserver.domain.caps import IMPRESSION, Counted
 from adserver.domain.decision import Ad, Decision, EventKind, Origin, Slot, event_id
 from adserver.domain.records import (
@@ -33,6 +34,7 @@ CHECKPOINT_VERSION: Final = 1
 _LONGEST_TOKEN_MS: Final = limits.RENDER_WITHIN_MS_MAX + limits.CLICK_EXTRA_MS
 _EVENTS: Final = {EventKind.IMPRESSION: IMPRESSION, EventKind.VIEWABLE: "viewable", EventKind.CLICK: "click"}
 _BILLABLE: Final = {"cpm": EventKind.IMPRESSION, "vcpm": EventKind.VIEWABLE, "cpc": EventKind.CLICK}
+_CPM: Final = MODELS.index("cpm")
 _NOBODY: Final = Personal(b"")
 
 
@@ -59,7 +61,13 @@ class Held(Protocol):
     def know(self, terms: list[LineItemTerms]) -> None: ...
     def terms(self) -> list[LineItemTerms]: ...
     def restore(
-        self, event_id: bytes, line_item: int, amount_nanos: int, now_ms: int, expires_ms: int
+        self,
+        event_id: bytes,
+        line_item: int,
+        amount_nanos: int,
+        now_ms: int,
+        expires_ms: int,
+        firm: bool = True,
     ) -> None: ...
     def void(self, event_id: bytes) -> bool: ...
     def rendered(self, event_id: bytes) -> None: ...
@@ -158,7 +166,9 @@ class HotState:
         kept_ms = slot.expires_ms + (limits.CLICK_EXTRA_MS if late else 0)
         self.exposures.expose(ident, who.subject, who.session, counts, slot.expires_ms, kept_ms)
         if decision.mode == 0:
-            self.budgets.restore(ident, ad.line_item, ad.hold_nanos, decision.now_ms, slot.expires_ms)
+            self.budgets.restore(
+                ident, ad.line_item, ad.hold_nanos, decision.now_ms, slot.expires_ms, ad.model == _CPM
+            )
 
     def _recorded(self, record: Recorded, who: Personal) -> None:
         kind = EventKind(record.kind)

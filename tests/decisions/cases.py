@@ -1,4 +1,4 @@
-"""Decision cases: reading them and playing them (docs/DECISIONS.md shows some; README.md tells the form)."""
+"""Decision cases: reading them and playing them (docs/DECISIONS.md tells their form and shows some)."""
 
 import json
 from collections import Counter
@@ -15,8 +15,8 @@ Case = dict[str, Any]
 
 HERE = Path(__file__).parent
 FOLDERS = ("exemplary", "supplemental", "invalid")
-DOCUMENTS = {"publishers": "publisher", "campaigns": "campaign", "audiences": "audience", "advertisers": ""}
-FIELDS = {"description", "world", *DOCUMENTS, "now", "seed", "before", "asker", "terms", "request", "seeds",
+DOCUMENTS = ("publishers", "campaigns", "audiences", "advertisers")
+FIELDS = {"description", *DOCUMENTS, "now", "seed", "before", "asker", "terms", "request", "seeds",
           "expected", "after"}  # fmt: skip
 STEP_FIELDS = {"at", "as", "times", "seed", "asker", "terms", "request", "expected", "event", "release", "of",
                "call", "verdict", "billed", "location", "delivery", "restart", "tick", "archive",
@@ -28,28 +28,16 @@ def paths(folder: str) -> list[Path]:
 
 
 def load(path: Path) -> Case:
-    """The case with the documents of its world; its own documents replace those of the same id."""
     case: Case = json.loads(path.read_text())
     _known(case, FIELDS)
     for step in (*case.get("before", ()), *case.get("after", ())):
         _known(step, STEP_FIELDS)
-    if "world" in case:
-        base = json.loads((HERE / "worlds" / f"{case['world']}.json").read_text())
-        for kind in DOCUMENTS:
-            own = {_name(kind, document) for document in case.get(kind, ())}
-            kept = [document for document in base.get(kind, ()) if _name(kind, document) not in own]
-            case[kind] = [*kept, *case.get(kind, ())]
     return case
 
 
 def _known(fields: Case, known: set[str]) -> None:
     unknown = set(fields) - known
     assert not unknown, f"not fields of a case: {sorted(unknown)}"
-
-
-def _name(kind: str, document: Case) -> tuple[str, ...]:
-    owner = document.get("advertiser", document.get("publisher", ""))
-    return (owner, document.get(DOCUMENTS[kind], ""))
 
 
 class Play:

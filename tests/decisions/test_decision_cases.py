@@ -1,9 +1,11 @@
 """One runner for every decision case (DESIGN, house style: a case is a file)."""
 
+import json
 from pathlib import Path
 
 import cases
 import pytest
+import render
 
 from adserver.domain.decision import NoFill
 
@@ -27,3 +29,19 @@ def test_invalid_cases_are_refused_and_others_answered() -> None:
     for path in EVERY:
         refused = "error" in cases.load(path)["expected"]
         assert refused == (path.parent.name == "invalid"), path
+
+
+def test_the_page_of_examples_is_up_to_date() -> None:
+    assert render.DOCUMENT.read_text() == render.document(), "run python tests/decisions/render.py"
+
+
+def test_every_exemplary_case_stands_in_a_chapter() -> None:
+    chapters = [name for names in render.CHAPTERS.values() for name in names]
+    assert sorted(chapters) == sorted(path.stem for path in cases.paths("exemplary"))
+
+
+def test_files_are_written_as_the_page_shows_them() -> None:
+    """So that a case is read as easily as the page, and a changed one is a small difference."""
+    for path in EVERY:
+        text = path.read_text()
+        assert text == render.written(json.loads(text)) + "\n", path

@@ -7,11 +7,11 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from kills import Asker, Lost, campaign, publisher, request, world
+from live import Live
 
 from adserver.domain import ids
 from adserver.ledger.verify import verify
-from kills import Asker, Lost, campaign, publisher, request, world
-from live import Live
 
 pytestmark = pytest.mark.slow
 
@@ -19,7 +19,9 @@ UNCAPPED = [{"id": "plain"}]
 CAPPED = [{"id": "capped", "frequency_caps": [{"limit": 3, "per": "1d"}]}]
 
 
-async def until_answered(asker: Asker, method: str, path: str, body: object = None) -> tuple[int, dict, bytes]:
+async def until_answered(
+    asker: Asker, method: str, path: str, body: object = None
+) -> tuple[int, dict, bytes]:
     """Ask again until somebody answers: for what may safely be repeated."""
     while True:
         try:
@@ -31,7 +33,9 @@ async def until_answered(asker: Asker, method: str, path: str, body: object = No
 # -- law 2 -----------------------------------------------------------------------------------------
 
 
-def test_a_thousand_requests_of_one_person_with_a_kill_in_the_middle_admit_exactly_three(tmp_path: Path) -> None:
+def test_a_thousand_requests_of_one_person_with_a_kill_in_the_middle_admit_exactly_three(
+    tmp_path: Path,
+) -> None:
     folder = world(tmp_path / "world", publisher(), campaign("capped", CAPPED))
     with Live(tmp_path / "data", folder) as server:
         answered = asyncio.run(_thousand(server, "u-1"))

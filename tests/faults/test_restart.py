@@ -4,12 +4,12 @@ import time
 from pathlib import Path
 
 import pytest
+from kills import campaign, line_item, publisher, request, world
+from live import Live
 
 from adserver import recovery
 from adserver.domain.books import Position
 from adserver.ledger.verify import verify
-from kills import campaign, line_item, publisher, request, world
-from live import Live
 
 CAPPED = [
     {"id": "capped", "frequency_caps": [{"limit": 3, "per": "1d"}]},

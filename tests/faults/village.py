@@ -195,13 +195,13 @@ class Feed:
             self.village.ask(self.body(page, organic, receipt))
         assert caught.value.status == 409
         assert caught.value.extra == {"expected_page": expected}
-        assert self.village.kept() == before
+        assert self.village.kept() == before, "it left something behind"
 
     def dry_run(self) -> None:
         before = self.village.kept()
         page = len(self.shown) if self.live else 0
         self.village.ask(self.body(page, 20, mode="dry_run"))
-        assert self.village.kept() == before
+        assert self.village.kept() == before, "it left something behind"
 
     def release(self) -> None:
         """The page turned out shorter: its last ad is not shown. Its position stays spent."""

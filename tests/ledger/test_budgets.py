@@ -11,7 +11,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from adserver.domain import limits
 from adserver.domain.books import LineItemTotals
 from adserver.domain.records import BudgetTerms, LineItemTerms
-from adserver.ledger.budgets import LIFETIME, Budgets
+from adserver.ledger.accounts import LIFETIME
+from adserver.ledger.budgets import Budgets
 
 DAY_MS = 100_000
 RENDER_MS = 20_000
@@ -45,7 +46,8 @@ def terms(serial: int, budgets: dict[tuple[str, str], int]) -> LineItemTerms:
 class Held:
     """What the model knows of an exposure."""
 
-    def __init__(self, serial: int, amount: int, price: int, at_ms: int) -> None:
+    def __init__(self, serial: int, amount: int, price: int, at_ms: int, firm: bool = True) -> None:
+        self.firm = firm
         self.serial, self.amount, self.price, self.at_ms = serial, amount, price, at_ms
         self.until_ms = at_ms + RENDER_MS + limits.GRACE_MS
         self.day = day_of(LEVELS[serial][2], at_ms)
@@ -88,10 +90,14 @@ class Law3(RuleBasedStateMachine):
     def held_nanos(self, name: str, day: int) -> int:
         return sum(held.amount for held in self.held.values() if held.in_account(name, day))
 
-    def room(self, serial: int, amount: int, at_ms: int, own: int = 0) -> bool:
+    def firm_nanos(self, name: str, day: int) -> int:
+        return sum(held.amount for held in self.held.values() if held.firm and held.in_account(name, day))
+
+    def room(self, serial: int, amount: int, at_ms: int, firmly: bool = False) -> bool:
+        promised = self.firm_nanos if firmly else self.held_nanos
         return all(
             (limit := self.limit(name, day)) is None
-            or self.billed_nanos(name, day) + self.held_nanos(name, day) - own + amount <= limit
+            or self.billed_nanos(name, day) + promised(name, day) + amount <= limit
             for name in accounts_of(serial)
             for day in (LIFETIME, day_of(LEVELS[serial][2], at_ms))
         )
@@ -116,9 +122,10 @@ class Law3(RuleBasedStateMachine):
         ident = next(self.ids).to_bytes(16, "big")
         room = self.budgets.room(serial, amount, self.now_ms)
         assert room == self.room(serial, amount, self.now_ms)
-        assert self.budgets.reserve(ident, serial, amount, self.now_ms, self.now_ms + RENDER_MS) is room
+        ends_ms, firm = self.now_ms + RENDER_MS, not estimate
+        assert self.budgets.reserve(ident, serial, amount, self.now_ms, ends_ms, firm) is room
         if room:
-            self.held[ident] = Held(serial, amount, price, self.now_ms)
+            self.held[ident] = Held(serial, amount, price, self.now_ms, firm)
 
     def held_one(self, number: int) -> bytes:
         return list(self.held)[number % len(self.held)]
@@ -154,8 +161,8 @@ class Law3(RuleBasedStateMachine):
         ident = self.held_one(number)
         held = self.held[ident]
         affords = self.budgets.affords(ident, held.serial, held.price, held.at_ms)
-        kept = held.price <= held.amount
-        assert affords == (kept or self.room(held.serial, held.price, held.at_ms, held.amount))
+        kept = held.firm and held.price <= held.amount
+        assert affords == (kept or self.room(held.serial, held.price, held.at_ms, firmly=True))
         self.settle(ident, affords)
 
     def settle(self, ident: bytes, affords: bool) -> None:
@@ -172,7 +179,7 @@ class Law3(RuleBasedStateMachine):
         """A click long after its hold has gone takes its price from what is free on its own day."""
         held = Held(serial, 0, price, self.now_ms - ago_ms)
         affords = self.budgets.affords(b"gone" * 4, serial, price, held.at_ms)
-        assert affords == self.room(serial, price, held.at_ms)
+        assert affords == self.room(serial, price, held.at_ms, firmly=True)
         if affords:
             self.budgets.bill(serial, price, held.at_ms)
             self.billed.append(held)
@@ -224,7 +231,7 @@ class Law3(RuleBasedStateMachine):
 
     @invariant()
     def the_law_holds(self) -> None:
-        """Billed + held <= the limit, or what it was when the limit came down, in every account."""
+        """Billed + firmly held <= the limit, or what it was when the limit came down, in every account."""
         kept = self.now_ms // DAY_MS - 2
         for name, day in self.keys():
             if LIFETIME < day < kept:
@@ -235,7 +242,8 @@ class Law3(RuleBasedStateMachine):
             limit = self.limit(name, day)
             if limit is not None:
                 most = max(limit, self.ceilings.get((name, day), 0))
-                assert account.billed_nanos + account.held_nanos <= most, (name, day)
+                assert account.firm_nanos == self.firm_nanos(name, day), (name, day)
+                assert account.billed_nanos + account.firm_nanos <= most, (name, day)
 
     @invariant()
     def counts_are_right(self) -> None:
@@ -274,7 +282,9 @@ def test_the_final_bill_is_the_budget_when_everything_was_rendered() -> None:
             budgets.bill(1, 10, at_ms)
         assert budgets.account("line_item:1").billed_nanos <= 1000
         budgets.sweep(now_ms)
-        held = {known: at_ms for known, at_ms in held.items() if at_ms + RENDER_MS + limits.GRACE_MS >= now_ms}
+        held = {
+            known: at_ms for known, at_ms in held.items() if at_ms + RENDER_MS + limits.GRACE_MS >= now_ms
+        }
     assert budgets.account("line_item:1").billed_nanos == 1000
     assert not budgets.reserve(b"x" * 16, 1, 1, 400_000, 400_000)
 
@@ -304,7 +314,11 @@ def test_an_unknown_line_item_has_no_room() -> None:
 
 def test_what_remains_is_the_least_of_all_levels() -> None:
     budgets = Budgets(day_of)
-    limits_now = {("line_item:1", "lifetime"): 50, ("campaign:1", "day"): 30, ("advertiser:1", "lifetime"): 40}
+    limits_now = {
+        ("line_item:1", "lifetime"): 50,
+        ("campaign:1", "day"): 30,
+        ("advertiser:1", "lifetime"): 40,
+    }
     budgets.bind([terms(serial, limits_now) for serial in (1, 2)])
     assert budgets.remaining_nanos(1, 0) == 30
     budgets.reserve(b"1" * 16, 2, 25, 0, 1000)

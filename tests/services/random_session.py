@@ -17,7 +17,11 @@ PUBLISHERS = [
         placements=[
             {"id": "top", "auction": "second_price", "floor": "0.10"},
             {"id": "side", "render_within": "2m"},
-            {"id": "news", "surface": "feed", "feed": {"max_share": "0.3", "advertiser_gap": 4, "account_idle": "30m"}},
+            {
+                "id": "news",
+                "surface": "feed",
+                "feed": {"max_share": "0.3", "advertiser_gap": 4, "account_idle": "30m"},
+            },
         ],
     )
 ]

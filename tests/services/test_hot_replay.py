@@ -60,8 +60,14 @@ def money(states: States) -> Iterator[tuple[str, Any]]:
     budgets = states.budgets
     yield "holds", dict(budgets._holds)
     yield "outstanding", {serial: bound.outstanding for serial, bound in budgets._bound.items()}
-    yield "held", {key: account.held_nanos for key, account in budgets._accounts.items() if account.held_nanos}
-    yield "terms", {serial: msgspec.structs.replace(t, at_ms=0, revision=0) for serial, t in states.hot.terms.items()}
+    yield (
+        "held",
+        {key: account.held_nanos for key, account in budgets._accounts.items() if account.held_nanos},
+    )
+    yield (
+        "terms",
+        {serial: msgspec.structs.replace(t, at_ms=0, revision=0) for serial, t in states.hot.terms.items()},
+    )
 
 
 def live_repeats(hot: HotState, now_ms: int) -> dict[bytes, Any]:

@@ -1,0 +1,140 @@
+"""What needs trouble: an overloaded loop, a disk without room, a catalogue that cannot be compiled."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from world import World, campaign, publisher
+
+from adserver.domain.books import JournalClosed
+from adserver.domain.records import Status
+from adserver.ledger.journal import Journal
+from adserver.services.refusals import Refused
+
+REQUEST: dict[str, Any] = {"placements": [{"id": "top"}], "user": {"id": "u-1"}}
+CAPPED = campaign("acme/a", {"id": "a", "pricing": {"model": "cpm", "amount": "1000.00"}, "budget": {"lifetime": "1.00"},
+                             "frequency_caps": [{"limit": 1, "per": "1h"}]})  # fmt: skip
+HOUSE = campaign("bolt/b", {"id": "own", "priority": "house", "pricing": {"model": "cpm", "amount": "0.00"}})
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    with World(tmp_path / "world", publishers=[publisher()], campaigns=[CAPPED]) as world:
+        yield world
+
+
+class Disk:
+    """A journal without room: ``reserve`` is what it still takes of what was decided before."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.reserve = True
+        append = Journal.append
+        patch.setattr(Journal, "open", property(lambda journal: False))
+
+        def refusing(journal: Journal, *args: Any) -> None:
+            if not self.reserve:
+                raise JournalClosed
+            append(journal, *args)
+
+        patch.setattr(Journal, "append", refusing)
+
+
+def reason(answer: Any) -> Any:
+    (decision,) = answer["decisions"]
+    return [ad["line_item"] for ad in decision["ads"]] or decision["no_fill"]
+
+
+def test_overload_is_told_and_reserves_nothing(world: World) -> None:
+    world.app.lag.lag_s = 1.0
+    answer = world.decide(REQUEST)
+    assert reason(answer) == "overloaded"
+    assert answer["decisions"][0]["unfilled"] == 1
+    world.app.lag.lag_s = 0.0
+    assert reason(world.decide(REQUEST)) == ["a"]
+
+
+def test_a_full_disk_stops_what_must_be_kept_and_leaves_house_ads(world: World) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        Disk(patch)
+        assert reason(world.decide(REQUEST)) == "disk_full"
+        world.put(campaigns=[HOUSE])
+        assert reason(world.decide(REQUEST)) == ["own"]
+    world.archive("campaign", "bolt/b")
+    assert reason(world.decide(REQUEST)) == ["a"], "nothing was used up meanwhile"
+
+
+def test_a_journal_that_closes_in_between_gives_no_ads_and_keeps_nothing(world: World) -> None:
+    """It was open when the request began, and had no room when the record came."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Journal, "append", _closed)
+        answer = world.decide(REQUEST)
+        assert reason(answer) == "disk_full"
+        assert answer["decisions"][0]["unfilled"] == 1
+    assert reason(world.decide(REQUEST)) == ["a"]
+
+
+def _closed(*_: Any) -> None:
+    raise JournalClosed
+
+
+def test_events_on_a_full_disk(world: World) -> None:
+    """503 for what cannot be counted; a click redirects all the same; nothing is used up by it."""
+    ad = world.decide(REQUEST)["decisions"][0]["ads"][0]
+    with pytest.MonkeyPatch.context() as patch:
+        disk = Disk(patch)
+        disk.reserve = False
+        for url in (ad["impression_url"], ad["viewable_url"], ad["release_url"]):
+            with pytest.raises(Refused) as refused:
+                world.event(url)
+            assert refused.value.status == 503
+        clicked = world.event(ad["click_url"])
+        assert (clicked.status, clicked.location) == (Status.UNRECORDED, "https://acme.example/")
+        disk.reserve = True
+        assert world.event(ad["impression_url"]).billed
+    assert world.event(ad["click_url"]).status is Status.ACCEPTED
+
+
+def test_a_feed_goes_on_organically_on_a_full_disk(tmp_path: Path) -> None:
+    feed = publisher("social", placements=[{"id": "news", "surface": "feed"}])
+
+    def page(number: int) -> dict[str, Any]:
+        asked = {"id": "main", "page": number, "organic_count": 20}
+        return {"placements": [{"id": "news", "feed": asked}], "session": "s"}
+
+    with World(tmp_path / "feed", publishers=[feed], campaigns=[campaign()]) as world:
+        with pytest.MonkeyPatch.context() as patch:
+            Disk(patch).reserve = False
+            answer = world.decide(page(0))["decisions"][0]
+            assert (answer["ads"], answer["feed"]["organic"]) == ([], 20)
+        answer = world.decide(page(1))["decisions"][0]
+        assert answer["feed"]["start_position"] == 20
+        assert len(answer["ads"]) == 1
+
+
+def test_a_catalogue_that_cannot_be_compiled_leaves_the_last_good_one(world: World) -> None:
+    failed: list[Exception] = []
+    world.app.publishing._failed = failed.append
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(world.app.store, "load", _broken)
+        world.app.store.archive("campaign", "acme/a", None)
+        assert not asyncio.run(world.app.publishing.follow())
+        assert not asyncio.run(world.app.publishing.follow()), "not tried again for the same revision"
+    assert [str(error) for error in failed] == ["broken"]
+    assert reason(world.decide(REQUEST)) == ["a"]
+
+
+def _broken() -> None:
+    raise ValueError("broken")
+
+
+def test_a_thousand_requests_of_one_person(tmp_path: Path) -> None:
+    capped = campaign("acme/a", {"id": "a", "frequency_caps": [{"limit": 3, "per": "1d"}]})
+    with World(tmp_path / "many", publishers=[publisher()], campaigns=[capped]) as world:
+        wins = 0
+        for number in range(1000):
+            wins += reason(world.decide(REQUEST)) == ["a"]
+            if number == 500:
+                world.restart()
+        assert wins == 3
