@@ -7,7 +7,7 @@ cannot be kept (dry runs, bots, a journal without room) is undone before the ans
 
 from collections.abc import Callable
 from functools import partial
-from itertools import count, islice
+from itertools import count
 from typing import Protocol
 
 import msgspec
@@ -21,16 +21,17 @@ from adserver.domain.inventory import FeedPolicy
 from adserver.domain.request import FeedAsk, PlacementAsk, Request
 from adserver.engine import draw, ranking, rules
 from adserver.engine.feed import Layout
-from adserver.engine.shortlist import share_of, shortlist
+from adserver.engine.shortlist import shortlist
 from adserver.engine.snapshot import Entry, View
 from adserver.services import plans
 from adserver.services.exclusions import Company
 from adserver.services.ports import Journal
+from adserver.services.reasons import why_nobody
 from adserver.services.receipts import Receipts
 from adserver.services.refusals import Refused
 from adserver.services.render import DRY_RUN, TEST, origin_of
 from adserver.services.repeats import Repeats
-from adserver.services.slate import PlacementSlate, furthest
+from adserver.services.slate import PlacementSlate
 from adserver.services.world import Serving
 
 MODES = {"live": 0, "test": TEST, "dry_run": DRY_RUN}
@@ -249,7 +250,8 @@ class Deciding:
         feed = None
         if page is not None and slate.layout is not None:
             feed = self._feed_page(placement.full_id, page, slate.layout)
-            reason = reason or (None if ads else NoFill.FEED_CAP)
+            closed = NoFill.INVALID_TRAFFIC if self.request.invalid_traffic else NoFill.FEED_CAP
+            reason = reason or (None if ads else closed)
         return Slot(placement.serial, placement.id, ads, unfilled, reason, slate.expires_ms, feed)
 
     def _feed_page(self, placement: str, page: Page, layout: Layout) -> FeedPage:
@@ -268,7 +270,7 @@ class Deciding:
         """Why nobody more: what stopped the candidates, or, where the index left none, why not."""
         if slate.drops:
             return slate.no_fill()
-        return why_nobody(slate, self.serving)
+        return why_nobody(slate.context, self.serving, {winner.entry.position for winner in slate.winners})
 
     def commit_pages(self, decision: Decision, journalled: bool) -> None:
         """Keep the new feed pages. One the journal has not is marked, so that the next tells that it goes on
@@ -283,25 +285,3 @@ class Deciding:
             idle_ms = page.policy.account_idle_ms
             track = slate.layout.finish()
             self.kept.feeds.commit(Answered(slot, origin), track, self.request.now_ms, idle_ms)
-
-
-def why_nobody(slate: PlacementSlate, serving: Serving) -> NoFill:
-    """The index left nobody. Of the line items that target this request: is there one whose budget is
-    spent, whose share this request was not drawn for, or that this placement can never show, and why?"""
-    snapshot, context = serving.snapshot, slate.context
-    matches = snapshot.index.matches((snapshot.index.everybody,), snapshot.index.selectors(context.facts))
-    reasons: set[NoFill] = set()
-    for position in islice(matches, _LOOKED_AT):
-        entry = snapshot.entries[position]
-        drop = rules.first_drop(entry, context)
-        if drop is not None:
-            reasons.add(drop.reason)
-        elif position in serving.live.cleared:
-            reasons.add(NoFill.BUDGET_EXHAUSTED)
-        elif share_of(entry) and all(winner.entry is not entry for winner in slate.winners):
-            reasons.add(NoFill.PACED)
-    return furthest(reasons)
-
-
-_LOOKED_AT = 100
-"""Line items looked at to tell why nobody served: the best ranked ones are what people ask about."""

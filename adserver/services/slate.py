@@ -18,6 +18,7 @@ from adserver.engine.feed import Layout
 from adserver.engine.rules import Context, Drop, drop_of_request
 from adserver.engine.snapshot import Entry
 from adserver.services.exclusions import Company
+from adserver.services.reasons import furthest
 
 Reserve = Callable[[bytes, Entry, int, int], bool]
 """(event id, entry, hold in nanos, expires ms) -> whether every budget had room."""
@@ -216,20 +217,6 @@ class PlacementSlate:
     def no_fill(self) -> NoFill:
         """Why nobody (else) served: the reason that came furthest."""
         return furthest({drop.reason for drop in self.drops.values()})
-
-
-def furthest(reasons: set[NoFill]) -> NoFill:
-    """Of the reasons for which candidates are out, the one that is met last: what was closest to serving."""
-    return max(reasons, key=_PROGRESS.index, default=NoFill.NO_MATCH)
-
-
-_PROGRESS = [
-    NoFill.UNKNOWN_PLACEMENT, NoFill.OVERLOADED, NoFill.NO_MATCH, NoFill.NO_CREATIVE, NoFill.CURRENCY,
-    NoFill.INVALID_TRAFFIC, NoFill.BLOCKED, NoFill.BELOW_FLOOR, NoFill.NO_USER, NoFill.BUDGET_EXHAUSTED,
-    NoFill.DISK_FULL, NoFill.PACED, NoFill.EXCLUDED, NoFill.FREQUENCY_CAPPED,
-    NoFill.FEED_CAP, NoFill.RESERVATION_LIMIT,
-]  # fmt: skip
-"""Reasons in the order a candidate meets them."""
 
 
 def _company(entry: Entry) -> tuple[int, tuple[str, ...], tuple[str, ...]]:
