@@ -57,7 +57,7 @@ check: lint types ## Run the fast part: lint, types, tests not marked slow
 	@$(PYTEST) -m "not slow"
 
 .PHONY: loadtest
-loadtest: setup-dev ## Measure throughput and latency, for SECONDS=n (30)
+loadtest: setup-dev ## Load a server and check the laws (SECONDS=30)
 	@exec $(BIN)/python loadtests/run.py --seconds $(or $(SECONDS),30)
 
 .PHONY: lint

@@ -9,13 +9,24 @@ from hypothesis import strategies as st
 
 from adserver.domain import ids
 from adserver.domain.decision import EventKind
-from adserver.tokens import CHARS, FLAG_GDPR_NO, FLAG_GDPR_YES, FLAG_PERSONALISED, FLAG_TEST, BadToken, Signer, Token
+from adserver.tokens import (
+    CHARS,
+    FLAG_GDPR_NO,
+    FLAG_GDPR_YES,
+    FLAG_PERSONALISED,
+    FLAG_TEST,
+    BadToken,
+    Signer,
+    Token,
+)
 
 KEYS = {0: b"old." * 8, 1: b"new." * 8}
 MASK = b"mask" * 8
 SIGNER = Signer(KEYS, 1, MASK)
 LETTERS = string.ascii_letters + string.digits + "-_"
-FLAGS = st.sampled_from((0, FLAG_TEST, FLAG_PERSONALISED, FLAG_GDPR_NO | FLAG_TEST, FLAG_GDPR_YES | FLAG_PERSONALISED))
+FLAGS = st.sampled_from(
+    (0, FLAG_TEST, FLAG_PERSONALISED, FLAG_GDPR_NO | FLAG_TEST, FLAG_GDPR_YES | FLAG_PERSONALISED)
+)
 TOKENS = st.builds(
     Token,
     event_id=st.binary(min_size=16, max_size=16),
@@ -59,12 +70,22 @@ def test_every_other_letter_anywhere_is_refused() -> None:
                     SIGNER.open(text[:place] + letter + text[place + 1 :])
 
 
-@pytest.mark.parametrize("change", [str.upper, str.lower, lambda t: t + "=", lambda t: t[:-1], lambda t: t + "\n",
-                                    lambda t: " " + t[1:], lambda t: "", lambda t: "é" + t[1:], lambda t: t + t])  # fmt: skip
-def test_other_spellings_are_refused(change: object) -> None:
+def test_other_spellings_are_refused() -> None:
     (text,) = SIGNER.sign(ONE, (EventKind.CLICK,))
-    with pytest.raises(BadToken):
-        SIGNER.open(change(text))  # type: ignore[operator]
+    tail = text[1:]
+    for other in (
+        text.upper(),
+        text.lower(),
+        text + "=",
+        text[:-1],
+        text + "\n",
+        " " + tail,
+        "",
+        "é" + tail,
+        text * 2,
+    ):
+        with pytest.raises(BadToken):
+            SIGNER.open(other)
 
 
 @given(st.text(LETTERS, min_size=CHARS, max_size=CHARS))
@@ -96,7 +117,9 @@ def test_another_servers_key_under_the_same_number_is_refused() -> None:
 def test_urls_of_one_person_look_unrelated() -> None:
     """The pseudonym is nowhere to be seen, and masked otherwise in every ad."""
     texts = [
-        SIGNER.sign(Token(ids.mint(1, seed, 1), 1, 2, 3, 900, 1, 1, subject=b"anna" * 4), (EventKind.CLICK,))[0]
+        SIGNER.sign(Token(ids.mint(1, seed, 1), 1, 2, 3, 900, 1, 1, subject=b"anna" * 4), (EventKind.CLICK,))[
+            0
+        ]
         for seed in (1, 2)
     ]
     masked = [urlsafe_b64decode(text)[-31:-15] for text in texts]

@@ -11,10 +11,9 @@ and nowhere else.
 """
 
 import asyncio
-import copy
 import json
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -83,7 +82,9 @@ class World:
         self.app.close()
 
     def _open(self) -> App:
-        settings = Settings(data=self.folder / "data", segment_bytes=1 << 20, public_url="https://ads.example")
+        settings = Settings(
+            data=self.folder / "data", segment_bytes=1 << 20, public_url="https://ads.example"
+        )
         app = App(settings, clock=self.clock)
         app.decisions._normaliser._chance = self._draw
         return app
@@ -231,22 +232,17 @@ def filled_placement(given: Document) -> Document:
 
 def filled_campaign(given: Document) -> Document:
     """Euros; line items in the auction at 1.00 a thousand with an image and a native creative."""
-    document = {"currency": "EUR", **copy.deepcopy(given)}
-    creatives = (creative for item in document["line_items"] for creative in item.get("creatives", ()))
-    if any("id" not in creative for creative in creatives):
-        raise ValueError("a creative has an id")
+    document = {"currency": "EUR", **given}
     document["line_items"] = [filled_line_item(item, document) for item in document["line_items"]]
     return document
 
 
 def filled_line_item(given: Document, document: Document) -> Document:
     item = {"priority": "auction", "pricing": {"model": "cpm", "amount": "1.00"}, **given}
-    name, own = item["id"], [{"id": item["id"]}, {"id": f"{item['id']}-card", "format": "native"}]
+    own = [{"id": item["id"]}, {"id": f"{item['id']}-card", "format": "native"}]
     item["creatives"] = [
         filled_creative(creative, document["advertiser"]) for creative in item.get("creatives", own)
     ]
-    if not name:
-        raise ValueError("a line item has an id")
     return item
 
 
@@ -258,16 +254,3 @@ def filled_creative(given: Document, advertiser: str) -> Document:
         "landing_url": f"https://{advertiser}.example/",
         **given,
     }
-
-
-def local(text: str, zone: str) -> int:
-    """A wall-clock time there -> milliseconds since the epoch."""
-    from zoneinfo import ZoneInfo
-
-    return int(datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(zone)).timestamp() * 1000)
-
-
-__all__ = [
-    "BROWSER", "NOBODY", "NOON_MS", "OPERATOR", "Ticks", "World", "campaign", "duration", "instant",
-    "publisher", "read", "timedelta",
-]  # fmt: skip

@@ -107,7 +107,7 @@ class Screen:
     def _line(self) -> str:
         score, numbers = self._score, self._traffic.numbers
         shares = [
-            f"{placement} {_percent(counts)} of {score.feeds.policy(placement).max_share.text}"
+            f"{placement} {_percent(counts)}, cap {_cap(score, placement)} %"
             for placement, counts in sorted(numbers.get("feeds", {}).items())
         ]
         parts = [
@@ -183,3 +183,9 @@ def latency(score: Score) -> str:
 
 def failures(score: Score) -> str:
     return ", ".join(f"{count} x {what}" for what, count in score.failures.most_common(4))
+
+
+def _cap(score: Score, placement: str) -> str:
+    """A feed's cap in per cent, as people write it."""
+    share = score.feeds.policy(placement).max_share
+    return f"{100 * share.num / share.den:g}"

@@ -18,37 +18,10 @@ CHAPTERS = {
     "Why": ["explanation"],
 }
 
-INTRODUCTION = """\
-# Decisions, by example
-
-Generated from `tests/decisions/exemplary` by `python tests/decisions/render.py`; edit the cases, not this page.
-
-Each example is a test: a file that is played against a whole server, with its time and its chance given. Hundreds
-more stand beside them in `tests/decisions/supplemental` and `tests/decisions/invalid`.
-
-| field | says |
-|---|---|
-| `publishers`, `advertisers`, `audiences`, `campaigns` | what there is, as in campaign files |
-| `now` | the time of the request; without it 2026-06-01T12:00:00Z, a Monday |
-| `before`, `after` | what happens before and after it, step by step; `at` is a time, or a distance from `now` |
-| `asker` | who asks: role and owner of a key, the user agent |
-| `terms` | what an exchange's request says beside it |
-| `seed` | the chance of this request; `seeds`: ask so many times, each with another |
-| `request` | the body of `POST /v1/decisions` |
-| `expected` | the answer: winners by full id, exactly and in order, with anything else that is named; how many may win over many seeds; or the error |
-
-A step asks (`request`, its answer called `as`), tells of an event of an ad (`event` or `release`, `of` the answer and
-the number of its ad; `verdict` is `accepted` unless it says otherwise), changes documents, lets the server do its
-periodic duties (`tick`), kills and starts it again (`restart`), or looks at `delivery`.
-
-What an example leaves out: a publisher sells in euros, has consent by default, and one placement `top` for images; a
-placement is a page's; a line item bids 1.00 a thousand in the auction, and has an image and a native creative.
-"""
-
 
 def document() -> str:
     """The whole page."""
-    parts = [INTRODUCTION]
+    parts = [(HERE / "introduction.md").read_text()]
     for chapter, names in CHAPTERS.items():
         parts.append(f"## {chapter}\n")
         parts += [section(HERE / "exemplary" / f"{name}.json") for name in names]

@@ -1,4 +1,5 @@
-"""Catalogues for tests of the engine, made of domain values directly: small ones by hand, random ones by seed."""
+"""Catalogues for tests of the engine, made of domain values directly: small ones by hand,
+random ones by seed."""
 
 import random
 from collections.abc import Iterable
@@ -74,7 +75,9 @@ def request(seed: int = 1, **fields: Any) -> Request:
     return Request(seed=seed, **given)
 
 
-def context(snapshot: Snapshot, asked: Request | None = None, ask: PlacementAsk | None = None) -> rules.Context:
+def context(
+    snapshot: Snapshot, asked: Request | None = None, ask: PlacementAsk | None = None
+) -> rules.Context:
     asked, ask = asked or request(), ask or PlacementAsk("top")
     view = snapshot.view("gazette", ask.id, ask.formats, ask.sizes)
     assert view is not None
@@ -92,7 +95,9 @@ def random_clause(chance: random.Random) -> Clause:
     def some(most: int) -> tuple[str, ...]:
         return tuple(chance.sample(VALUES, chance.randint(1, most)))
 
-    parts = {name: some(most) for name, most in (("any", 4), ("all", 3), ("none", 3)) if chance.random() < 0.5}
+    parts = {
+        name: some(most) for name, most in (("any", 4), ("all", 3), ("none", 3)) if chance.random() < 0.5
+    }
     return Clause(**parts) if parts else Clause(any=some(3))
 
 
@@ -131,7 +136,9 @@ def random_line_item(chance: random.Random, serial: int) -> LineItem:
         suitable_for_minors=chance.random() < 0.8,
         goal=chance.choice((None, None, Goal("impressions", 1000))),
         budget=chance.choice((Budget(), Budget(10**9, None))),
-        frequency_caps=chance.choice(((), (FrequencyCap(1, 1000, chance.choice(("line_item", "advertiser"))),))),
+        frequency_caps=chance.choice(
+            ((), (FrequencyCap(1, 1000, chance.choice(("line_item", "advertiser"))),))
+        ),
     )
 
 

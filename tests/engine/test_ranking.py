@@ -1,11 +1,11 @@
 """Scores and prices: exact integers, and a second price that is never below what it must beat."""
 
+from engine_samples import line_item
 from hypothesis import given
 from hypothesis import strategies as st
 
 from adserver.domain.campaign import MODELS, PRIORITIES, Pricing
 from adserver.engine import ranking
-from engine_samples import line_item
 
 AMOUNTS = st.integers(0, 10**12)
 PRICINGS = st.builds(Pricing, st.sampled_from(MODELS), AMOUNTS)
@@ -50,9 +50,7 @@ def test_a_second_price_beats_what_it_must_and_no_more_than_it_must(
     cleared = ranking.clearing_micros(pricing, score, floor, behind)
     assert 0 <= cleared <= pricing.amount_micros
     threshold = max(floor, behind)
-    if score == 0:
-        assert cleared == pricing.amount_micros
-    elif threshold >= score:
+    if score == 0 or threshold >= score:
         assert cleared == pricing.amount_micros
     else:
         assert cleared * score >= threshold * pricing.amount_micros

@@ -16,7 +16,9 @@ from adserver.engine.compile import compile_snapshot
 from adserver.engine.snapshot import blocks_creative, parent_domains
 
 
-def first_drop(item: LineItem, asked: Request | None = None, ask: PlacementAsk | None = None, **fields: Any) -> Any:
+def first_drop(
+    item: LineItem, asked: Request | None = None, ask: PlacementAsk | None = None, **fields: Any
+) -> Any:
     whole = compile_snapshot(catalogue([campaign(1, item, **fields)], placement(floor_micros=500)))
     drop = rules.first_drop(whole.entries[0], context(whole, asked, ask))
     return drop and (drop.reason, drop.rule, drop.wanted, drop.got)
@@ -26,15 +28,28 @@ def test_nothing_wrong() -> None:
     assert first_drop(line_item(1)) is None
 
 
+OFFER = {"formats": ["image"], "sizes": []}
+ADULTS = line_item(1, suitable_for_minors=False)
+LATER = line_item(1, flight=Flight(NOON_MS + 1))
+
+
 @pytest.mark.parametrize(
     ("item", "asked", "told"),
     [
         (line_item(1, status="paused"), {}, (NoFill.NO_MATCH, "status", "active/active", "active/paused")),
-        (line_item(1, flight=Flight(NOON_MS + 1)), {}, (NoFill.NO_MATCH, "flight.start", NOON_MS + 1, NOON_MS)),
+        (LATER, {}, (NoFill.NO_MATCH, "flight.start", NOON_MS + 1, NOON_MS)),
         (line_item(1, flight=Flight(None, NOON_MS)), {}, (NoFill.NO_MATCH, "flight.end", NOON_MS, NOON_MS)),
-        (line_item(1, suitable_for_minors=False), {"minor": True}, (NoFill.NO_MATCH, "suitable_for_minors", True, False)),
-        (line_item(1), {"invalid_traffic": True}, (NoFill.INVALID_TRAFFIC, "invalid_traffic", "house", "auction")),
-        (line_item(1), {"blocks": Blocks(frozenset({"acme"}))}, (NoFill.BLOCKED, "block", ["acme"], ["acme"])),
+        (ADULTS, {"minor": True}, (NoFill.NO_MATCH, "suitable_for_minors", True, False)),
+        (
+            line_item(1),
+            {"invalid_traffic": True},
+            (NoFill.INVALID_TRAFFIC, "invalid_traffic", "house", "auction"),
+        ),
+        (
+            line_item(1),
+            {"blocks": Blocks(frozenset({"acme"}))},
+            (NoFill.BLOCKED, "block", ["acme"], ["acme"]),
+        ),
         (line_item(1, 499), {}, (NoFill.BELOW_FLOOR, "floor", 500, 499)),
         (
             line_item(1, targeting=Targeting({"os": Clause(any=("ios",), none=("tv",))})),
@@ -44,10 +59,10 @@ def test_nothing_wrong() -> None:
         (
             line_item(1, creatives=(creative(1, format="video"),)),
             {},
-            (NoFill.NO_CREATIVE, "creatives", {"formats": ["image"], "sizes": []}, ["c1: video 300x250 active"]),
+            (NoFill.NO_CREATIVE, "creatives", OFFER, ["c1: video 300x250 active"]),
         ),
     ],
-)  # fmt: skip
+)
 def test_each_rule_tells_both_sides(item: LineItem, asked: dict[str, Any], told: Any) -> None:
     assert first_drop(item, request(**asked)) == told
 

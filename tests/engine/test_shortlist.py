@@ -1,4 +1,5 @@
-"""The shortlist is in serving order, drawn lazily without changing what comes first, and fair among equals."""
+"""The shortlist is in serving order, drawn lazily without changing what comes first, and
+fair among equals."""
 
 from collections import Counter
 from collections.abc import Iterator

@@ -211,14 +211,13 @@ class Law3(RuleBasedStateMachine):
     def restart(self) -> None:
         """As ``App`` does: terms and holds from the checkpoint, billed from the ledger, limits from the
         catalogue."""
-        dumped, totals = self.budgets.dump(), [self.budgets.totals(serial) for serial in (1, 2, 3)]
+        dumped, known = self.budgets.dump(), [self.budgets.totals(serial) for serial in (1, 2, 3)]
+        totals = [LineItemTotals(n, billed_nanos=k[0].billed_nanos) for n, k in enumerate(known, 1) if k]
+        billed = [(*key, nanos) for key in self.keys() if (nanos := self.billed_nanos(*key))]
         fresh = Budgets(day_of)
         fresh.know([terms(serial, self.limits) for serial in (1, 2, 3)])
         fresh.load_holds(dumped)
-        fresh.load(
-            [LineItemTotals(serial, billed_nanos=known[0].billed_nanos) for serial, known in enumerate(totals, 1) if known],
-            [(name, day, nanos) for name, day in self.keys() if (nanos := self.billed_nanos(name, day))],
-        )  # fmt: skip
+        fresh.load(totals, billed)
         self.budgets = fresh
         self.budgets.bind([terms(serial, self.limits) for serial in sorted(self.serving)])
 

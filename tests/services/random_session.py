@@ -47,13 +47,16 @@ def campaigns(turn: int) -> list[Any]:
         campaign(
             "bolt/two",
             {"id": "creatives", "pricing": cpm(f"{500 + turn}.00"), "goal": {"impressions": 60},
-             "frequency_caps": [{"limit": 1, "per": "10m", "scope": "creative"}, {"limit": 3, "per": "session"}],
+             "frequency_caps": [{"limit": 1, "per": "10m", "scope": "creative"},
+                                {"limit": 3, "per": "session"}],
              "creatives": [{"id": "x"}, {"id": "y"}, {"id": "z", "format": "native"}]},
             {"id": "seen", "pricing": {"model": "vcpm", "amount": "400.00"}, "budget": {"lifetime": "8.00"},
              "frequency_caps": [{"limit": 2, "per": "2h", "event": "viewable"}], "serve_without_user": True},
             budget={"daily": "15.00"},
         ),
-        campaign("corn/house", {"id": "own", "priority": "house", "pricing": cpm("0.00")}, repeat_in_request=True),
+        campaign(
+            "corn/house", {"id": "own", "priority": "house", "pricing": cpm("0.00")}, repeat_in_request=True
+        ),
     ]  # fmt: skip
 
 
@@ -86,12 +89,9 @@ class Session:
 
     def ask(self) -> None:
         chance = self.chance
-        request: dict[str, Any] = {
-            "placements": [
-                {"id": name, "count": chance.randint(1, 3)} for name in chance.sample(("top", "side"), chance.randint(1, 2))
-            ],
-            **self.who(),
-        }  # fmt: skip
+        names = chance.sample(("top", "side"), chance.randint(1, 2))
+        placements = [{"id": name, "count": chance.randint(1, 3)} for name in names]
+        request: dict[str, Any] = {"placements": placements, **self.who()}
         if chance.random() < 0.3:
             request["id"] = f"r-{chance.randint(1, 3)}"
         if chance.random() < 0.3:

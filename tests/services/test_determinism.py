@@ -1,4 +1,4 @@
-"""Law 5: the same catalogue, requests, events, times and seeds give the same bytes, on another machine too."""
+"""Law 5: the same catalogue, requests, events, times and seeds give the same bytes, wherever."""
 
 import shutil
 from pathlib import Path

@@ -40,9 +40,7 @@ class Ad:
     """An ad as the model knows it. ``over``: nothing of it is billed any more."""
 
     def __init__(self, ad: Any, model: str, decided_ms: int, test: bool) -> None:
-        self.urls = {
-            "impression": ad["impression_url"], "viewable": ad["viewable_url"], "click": ad["click_url"], **ad["events"]
-        }  # fmt: skip
+        self.urls = {kind: ad[f"{kind}_url"] for kind in COLUMNS} | ad["events"]
         self.release_url = ad["release_url"]
         self.model, self.test = model, test
         self.expires_ms = decided_ms + 15 * 60_000

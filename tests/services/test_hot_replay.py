@@ -1,6 +1,8 @@
-"""Reading the journal again gives the state that lived through it: whole, or from a checkpoint in its middle."""
+"""Reading the journal again gives the state that lived through it:
+whole, or from a checkpoint in its middle."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,8 @@ from adserver.ledger.reader import Reader
 from adserver.recovery import States
 from adserver.services.hot import HotState
 from adserver.state.frequency import Exposures
+
+BEGINNING = Position()
 
 
 def content(states: States, now_ms: int) -> dict[str, Any]:
@@ -74,11 +78,12 @@ def live_repeats(hot: HotState, now_ms: int) -> dict[bytes, Any]:
     return {key: kept for key, kept in hot.repeats.dump() if kept.decision.now_ms + 60_000 > now_ms}
 
 
-def whole(world: World, start: States | None = None, position: Position = Position()) -> States:
+def whole(world: World, start: States | None = None, position: Position = BEGINNING) -> States:
     """Reads the journal from ``position`` on into ``start``."""
     states = start or recovery.fresh()
-    for _, record, personal in Reader(world.app.settings.data / "journal").read(position):
-        states.hot.apply(record, personal)
+    with closing(Reader(world.app.settings.data / "journal")) as reader:
+        for _, record, personal in reader.read(position):
+            states.hot.apply(record, personal)
     return states
 
 

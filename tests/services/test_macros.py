@@ -9,10 +9,17 @@ from adserver.catalog.links import MACROS
 from adserver.services.macros import NAMES, MacroValues, expand
 
 VALUES = MacroValues(
-    event_id="01KT1GW6G0000000000000E001", timestamp_ms=1_780_315_200_999, publisher="gazette", placement="top",
-    campaign="spring", line_item="a", creative="x&y=1", click_url="https://ads.example/c/abc-_", gdpr="1",
+    event_id="01KT1GW6G0000000000000E001",
+    timestamp_ms=1_780_315_200_999,
+    publisher="gazette",
+    placement="top",
+    campaign="spring",
+    line_item="a",
+    creative="x&y=1",
+    click_url="https://ads.example/c/abc-_",
+    gdpr="1",
     consent_tcf="CP+/=",
-)  # fmt: skip
+)
 
 
 def test_every_macro_the_catalog_accepts_is_filled_in() -> None:

@@ -14,8 +14,11 @@ from adserver.ledger.journal import Journal
 from adserver.services.refusals import Refused
 
 REQUEST: dict[str, Any] = {"placements": [{"id": "top"}], "user": {"id": "u-1"}}
-CAPPED = campaign("acme/a", {"id": "a", "pricing": {"model": "cpm", "amount": "1000.00"}, "budget": {"lifetime": "1.00"},
-                             "frequency_caps": [{"limit": 1, "per": "1h"}]})  # fmt: skip
+EURO = {"model": "cpm", "amount": "1000.00"}
+ONCE = [{"limit": 1, "per": "1h"}]
+CAPPED = campaign(
+    "acme/a", {"id": "a", "pricing": EURO, "budget": {"lifetime": "1.00"}, "frequency_caps": ONCE}
+)
 HOUSE = campaign("bolt/b", {"id": "own", "priority": "house", "pricing": {"model": "cpm", "amount": "0.00"}})
 
 

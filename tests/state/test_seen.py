@@ -29,4 +29,3 @@ def test_a_sweep_is_bounded() -> None:
         seen.add(number.to_bytes(17, "big"), 0)
     seen.sweep(1, most=30)
     assert len(seen) == 70
-
