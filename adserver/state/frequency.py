@@ -25,7 +25,7 @@ from msgspec import Struct
 from adserver.domain import limits
 from adserver.domain.caps import BoundCap, Counted
 
-_SWEEP_STEP = 200
+_SWEEP_STEP = 500
 
 
 class Exposure(Struct, array_like=True):
@@ -45,6 +45,7 @@ class Exposures:
     def __init__(self) -> None:
         self._counters: dict[bytes, dict[str, list[int]]] = {}
         self._exposures: dict[bytes, Exposure] = {}
+        self._keeps: dict[str, int] = {}
         self._outstanding: dict[bytes, int] = {}
         self._ends: list[tuple[int, bytes]] = []
         self._idle: list[bytes] = []
@@ -182,30 +183,37 @@ class Exposures:
         counter = counters.get(counted.counter)
         if counter is None:
             counter = counters[counted.counter] = [0]
+            if self._keeps.get(counted.counter, 0) < counted.keep_ms:
+                self._keeps[counted.counter] = counted.keep_ms
         return counter
 
     def forget(self, now_ms: int) -> None:
-        """Drop people of whom nothing counts any more: a few are looked at each call, in turn."""
+        """Drop people of whom nothing counts any more: some are looked at each call, in turn. A counter
+        counts for as long as the longest window ever set on its name."""
         if not self._idle:
             self._idle = list(self._counters)
-        horizon = now_ms - limits.CAP_PER_MS_MAX
         for _ in range(min(_SWEEP_STEP, len(self._idle))):
             who = self._idle.pop()
             counters = self._counters.get(who)
             if counters is None:
                 continue
-            for name in [n for n, c in counters.items() if not c[0] and (len(c) == 1 or c[-1] <= horizon)]:
+            for name in [name for name, counter in counters.items() if self._is_over(name, counter, now_ms)]:
                 del counters[name]
             if not counters:
                 del self._counters[who]
 
+    def _is_over(self, name: str, counter: list[int], now_ms: int) -> bool:
+        if counter[0]:
+            return False
+        return len(counter) == 1 or counter[-1] <= now_ms - self._keeps.get(name, limits.CAP_PER_MS_MAX)
+
     def dump(self) -> bytes:
         """Everything, for a checkpoint."""
-        return msgspec.msgpack.encode((self._counters, self._exposures))
+        return msgspec.msgpack.encode((self._counters, self._exposures, self._keeps))
 
     def load(self, dumped: bytes) -> None:
-        kinds = tuple[dict[bytes, dict[str, list[int]]], dict[bytes, Exposure]]
-        self._counters, self._exposures = msgspec.msgpack.decode(dumped, type=kinds)
+        kinds = tuple[dict[bytes, dict[str, list[int]]], dict[bytes, Exposure], dict[str, int]]
+        self._counters, self._exposures, self._keeps = msgspec.msgpack.decode(dumped, type=kinds)
         self._ends = [(exposure.expires_ms, event_id) for event_id, exposure in self._exposures.items()]
         heapq.heapify(self._ends)
         self._outstanding.clear()
