@@ -153,7 +153,8 @@ async def _drain(server: Live) -> int:
     """Ask and render until 100 impressions were billed; five kills on the way. What a kill swallowed is
     held until it expires (1 s) and 30 s of grace are over, so this takes about half a minute."""
     billed: set[str] = set()
-    over = asyncio.Event()
+    over, chance = asyncio.Event(), random.Random(3)
+    promised, kill_at, due = 0, [20, 40, 60, 70, 80], asyncio.Event()
 
     async def render(asker: Asker, ad: dict) -> None:
         # The call may be repeated: it counts once, whoever was told.
@@ -164,6 +165,7 @@ async def _drain(server: Live) -> int:
             return
 
     async def client() -> None:
+        nonlocal promised
         asker = Asker(server.port)
         while not over.is_set():
             try:
@@ -172,18 +174,24 @@ async def _drain(server: Live) -> int:
                 await asyncio.sleep(0.02)
                 continue
             ads = json.loads(body)["decisions"][0]["ads"]
+            promised += len(ads)
+            if kill_at and promised >= kill_at[0]:
+                kill_at.pop(0)
+                due.set()
             for ad in ads:
+                # Shown some time later, perhaps by another process of the server than reserved it.
+                await asyncio.sleep(chance.uniform(0, 0.6))
                 await render(asker, ad)
-            assert len(billed) <= 100
+            assert len(billed) <= 100, "more ads were promised than the budget can pay"
             if len(billed) == 100:
                 over.set()
             await asyncio.sleep(0 if ads else 0.1)
         asker.close()
 
     async def kill() -> None:
-        chance = random.Random(3)
         for _ in range(5):
-            await asyncio.sleep(chance.uniform(0.01, 0.1))
+            await due.wait()
+            due.clear()
             await asyncio.to_thread(server.restart)
         await asyncio.wait_for(over.wait(), 90)
 
