@@ -60,6 +60,10 @@ check: lint types ## Run the fast part: lint, types, tests not marked slow
 loadtest: setup-dev ## Load a server and check the laws (SECONDS=30)
 	@exec $(BIN)/python loadtests/run.py --seconds $(or $(SECONDS),30)
 
+.PHONY: bench
+bench: setup ## Measure the engine and HTTP beside an empty endpoint (QUICK=1: under 2 minutes)
+	@exec $(BIN)/adserver bench $(if $(QUICK),--quick)
+
 .PHONY: lint
 lint: setup-dev ## Check style and formatting
 	@$(BIN)/ruff check .

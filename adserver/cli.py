@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 WRONG: Final = 2
 _NOT_BUILT: Final = (
-    "plan", "pull", "upload", "report", "statement", "explain", "replay", "forecast", "simulate", "bench",
+    "plan", "pull", "upload", "report", "statement", "explain", "replay", "forecast", "simulate",
 )  # fmt: skip
 
 app = typer.Typer(
@@ -147,6 +147,22 @@ def verify(data: Data = None, config: Config = None) -> None:
 
     # It prints as it finds; a long audit is not silent.
     raise typer.Exit(1 if audit(folder) else 0)
+
+
+@app.command()
+def bench(
+    quick: Annotated[bool, typer.Option("--quick", help="Small sizes: under 2 minutes, not 8.")] = False,
+    json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write every figure as JSON.")] = None,
+    markdown: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the tables.")] = None,
+    plots: Annotated[Path | None, typer.Option(metavar="DIR", help="Draw PNGs, with matplotlib.")] = None,
+) -> None:
+    """Measure: the engine by size, whole decisions, HTTP beside an empty endpoint. Prints tables."""
+    from adserver.bench import run
+
+    try:
+        run.bench(run.QUICK if quick else run.FULL, json, markdown, plots)
+    except OSError as error:
+        raise Wrong(f"{error.filename or 'the benchmark'}: {error.strerror}") from error
 
 
 @keys.command("create")

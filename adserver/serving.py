@@ -2,7 +2,6 @@
 
 import signal
 import socket
-from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -10,6 +9,7 @@ import uvicorn
 from maxminddb import InvalidDatabaseError
 from sqlalchemy.exc import DBAPIError
 
+from adserver.api.protocol import protocol
 from adserver.app import App, public_url
 from adserver.catalog.secrets import BadSecrets
 from adserver.catalog.tables import Unusable
@@ -24,21 +24,20 @@ _MENDABLE: Final = (
 )  # fmt: skip
 
 
-def server_of(app: Callable[..., Any], settings: Settings) -> uvicorn.Server:
+def server_of(app: App, settings: Settings) -> uvicorn.Server:
     """The HTTP server around an app, configured as this project needs it."""
     config = uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
         loop="uvloop",
-        http="httptools",
+        http=protocol(app.asgi),
         lifespan="on",
         access_log=False,
         log_config=None,
         server_header=False,
         proxy_headers=False,
         ws="none",
-        timeout_keep_alive=75,
         timeout_graceful_shutdown=10,
         backlog=2048,
     )

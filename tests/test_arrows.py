@@ -34,7 +34,18 @@ IMPURE = {
     *("socket", "select", "ssl", "http", "urllib", "asyncio", "threading", "subprocess", "sqlite3"),
     *("sqlalchemy", "uvicorn", "starlette", "httptools", "uvloop", "yaml", "prometheus_client", "maxminddb"),
 }
-TYING = {"app", "cli", "demo", "commands", "recovery", "duties", "serving", "__main__", "__init__"}
+TYING = {
+    "app",
+    "cli",
+    "demo",
+    "bench",
+    "commands",
+    "recovery",
+    "duties",
+    "serving",
+    "__main__",
+    "__init__",
+}
 """What ties the knot, or is run from outside: these may import anything of ours."""
 
 

@@ -104,7 +104,7 @@ def test_apply_of_a_broken_folder_changes_nothing(tmp_path: Path) -> None:
         (("verify", "--data", "/nowhere"), "/nowhere is not a data folder"),
         (("demo", "--seconds", "soon"), "--seconds"),
         (("plan", "."), "plan is not built yet"),
-        (("bench", "--quick"), "bench is not built yet"),
+        (("forecast", "x"), "forecast is not built yet"),
         (("simulate", "x", "--help"), "simulate is not built yet"),
     ],
 )

@@ -83,15 +83,15 @@ class Application:
     ) -> None:
         self.hot = hot
         self._rest = rest
-        self._guard = guard
+        self.guard = guard
         self._log = log
-        self._name = name
+        self.name = name
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._rest(scope, receive, send)
             return
-        request_id = self._name()
+        request_id = self.name()
         head = head_of(scope)
         route = self.hot.find(head.path)
         if head.method == "OPTIONS":
@@ -102,7 +102,7 @@ class Application:
         else:
             act = _act(route, head, receive)
             try:
-                reply = await self._guard.answer(route.name, head, route.limit, act, request_id)
+                reply = await self.guard.answer(route.name, head, route.limit, act, request_id)
             except Disconnected:
                 return
         await send_reply(send, reply, stamped(measured(reply), request_id))

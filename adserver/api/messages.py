@@ -24,9 +24,12 @@ _TITLES: Final = {
     403: "Not allowed",
     404: "Not found",
     405: "Method not allowed",
+    408: "Request too slow",
     412: "Precondition failed",
     413: "Body too large",
+    414: "URL too long",
     415: "Unsupported media type",
+    431: "Headers too large",
     500: "Internal error",
     503: "Unavailable",
 }

@@ -70,18 +70,30 @@ class Guard:
         """The reply of ``act``. Raises Disconnected alone."""
         try:
             reply = await act
-        except Refused as refused:
-            reply = refusal(refused)
         except Disconnected:
             raise
         # The last resort: a fault of ours in one request must not become everybody's.
         except Exception as error:
-            self._log.failure("a request failed", error, route=name, request_id=request_id)
-            reply = problem(500)
+            reply = self.blamed(name, error, request_id)
+        return self.settled(name, head, limit, reply, request_id)
+
+    def blamed(self, name: str, error: Exception, request_id: str) -> Reply:
+        """The reply to what a handler raised."""
+        if isinstance(error, Refused):
+            return refusal(error)
+        self._log.failure("a request failed", error, route=name, request_id=request_id)
+        return problem(500)
+
+    def settled(self, name: str, head: Head, limit: int, reply: Reply, request_id: str) -> Reply:
+        """The reply as it leaves, and noted."""
         if closes(head, limit, reply.status):
             reply.headers = (*reply.headers, (b"connection", b"close"))
         self.note(name, reply.status, request_id)
         return reply
+
+    def failed(self, what: str, error: Exception) -> None:
+        """A fault of ours outside of any request."""
+        self._log.failure(what, error)
 
     def note(self, name: str, status: int, request_id: str) -> None:
         if status >= 400:

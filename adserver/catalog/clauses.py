@@ -6,9 +6,11 @@ from typing import Final
 
 from msgspec import Struct
 
+from adserver.catalog.expressions import check_expression
 from adserver.catalog.fields import Fields, check_slug, check_text
 from adserver.catalog.findings import choices, shown, suggestion
 from adserver.catalog.links import check_domain
+from adserver.catalog.places import read_radius
 from adserver.catalog.terms import check_category, check_format
 from adserver.catalog.times import read_dayparts
 from adserver.domain import limits
@@ -43,10 +45,11 @@ def read_targeting(fields: Fields, advertiser: str) -> tuple[Targeting, list[Ref
             reader.clause(facets, name, f"facets.{name}")
         facets.done()
     hours = read_dayparts(inner)
-    for name in ("custom", "radius", "deals"):
-        inner.not_built(name, f"targeting by {name}")
+    custom = inner.convert("custom", "", check_expression)
+    radius = read_radius(inner)
+    inner.not_built("deals", "targeting by deals")
     inner.done()
-    return Targeting(reader.clauses, hours), reader.references
+    return Targeting(reader.clauses, hours, custom, radius), reader.references
 
 
 class _Reader:
@@ -74,6 +77,8 @@ class _Reader:
     def _values(self, fields: Fields, name: str, dimension: str) -> tuple[str, ...]:
         read = self._reader(dimension)
         values = fields.values(name, read, limits.VALUES_PER_CLAUSE, least=1)
+        if dimension == "urls" and sum("*" in value for value in values) > limits.PATTERNS_PER_CLAUSE:
+            fields.add(name, f"has more than {limits.PATTERNS_PER_CLAUSE} entries with a *")
         kind = _REFERENCES.get(dimension)
         if kind is not None:
             path = fields.at(name)
@@ -132,24 +137,20 @@ def _region(text: str) -> str:
 
 
 def _domain(text: str) -> str:
-    _refuse_pattern(text)
-    return normalise("domains", check_domain(text.strip()))
+    """A domain with all below it, or with a leading ``*.`` only what is below."""
+    text = text.strip()
+    below = "*." if text.startswith("*.") else ""
+    if "*" in text[len(below) :]:
+        raise ValueError(f"{shown(text)} has a * elsewhere than in front: *.news.example")
+    return below + normalise("domains", check_domain(text[len(below) :]))
 
 
 def _url(text: str) -> str:
-    _refuse_pattern(text)
+    """A URL; each ``*`` in it stands for any run of characters."""
     url = _plain("urls", check_text(text, limits.URL_CHARS))
-    if not url.startswith(("https://", "http://")):
-        raise ValueError(f"{shown(text)} is not an absolute URL; it begins with https:// or http://")
+    if not url.startswith(("https://", "http://", "*")):
+        raise ValueError(f"{shown(text)} is not an absolute URL; it begins with https://, http:// or *")
     return url
-
-
-def _refuse_pattern(text: str) -> None:
-    if "*" in text:
-        raise ValueError(
-            f"{shown(text)} is a pattern, and patterns are not built yet; a domain matches its subdomains, "
-            "a URL itself"
-        )
 
 
 _REFERENCES: Final = {"publishers": "publisher", "placements": "placement", "audiences": "audience"}

@@ -15,6 +15,8 @@ KEYWORDS_PER_REQUEST: Final = 1000
 VALUES_PER_LIST: Final = 1000
 VALUE_CHARS: Final = 1024
 URL_CHARS: Final = 8192
+HOST_CHARS: Final = 253
+"""A longer host is none (RFC 1035), and its parent domains cost the square of its length."""
 PROPERTIES_PER_OBJECT: Final = 100
 ORGANIC_PER_PAGE: Final = 200
 RECEIPT_CHARS: Final = 16 * 1024
@@ -70,6 +72,18 @@ FEED_RULE_MAX: Final = 10_000
 """The most items a rule of a feed policy may speak of."""
 GOAL_MAX: Final = 10**12
 VALUES_PER_CLAUSE: Final = 10_000
+CIRCLES_PER_LINE_ITEM: Final = 100
+"""Of each of any and none: every candidate asks them all."""
+RADIUS_METRES_MAX: Final = 20_015_115
+"""Half the way around the earth: all of it."""
+PATTERNS_PER_CLAUSE: Final = 100
+"""URLs with a ``*``: every candidate asks them all."""
+EXPRESSION_CHARS: Final = 4096
+EXPRESSION_DEPTH: Final = 32
+"""Brackets and ``not`` within each other."""
+NUMBER_CHARS: Final = 18
+NAMES_INDEXED: Final = 32
+"""Names of expressions whose required values the index knows: each costs every request a look."""
 CAP_LIMIT_MAX: Final = 255
 CAP_PER_MS_MAX: Final = 90 * 86_400_000
 AMOUNT_MICROS_MAX: Final = 10**15
@@ -81,7 +95,7 @@ MEMBERS_PER_AUDIENCE: Final = 5_000_000
 
 # -- connections ---------------------------------------------------------------------------------
 HEAD_BYTES: Final = 64 * 1024
-"""Request line, headers and trailers together; white space around a value is not counted."""
+"""URL, headers (each with four bytes for colon, space and line end) and trailers together."""
 TARGET_BYTES: Final = 16 * 1024
 """The URL as it was sent."""
 FIRST_BYTE_MS: Final = 10_000
@@ -97,3 +111,7 @@ LINGER_MS: Final = 2000
 """After an answer that ends a connection, what is still coming is read and thrown away for so long."""
 ANSWERS_PER_TURN: Final = 32
 """Of one connection's pipelined requests, in one turn of the loop."""
+PIPELINED: Final = 64
+"""Requests that wait on one connection before no more of what it sent is parsed."""
+PARSED_AT_ONCE: Final = 16 * 1024
+"""Bytes; between these pieces it is seen whether enough waits."""

@@ -7,6 +7,8 @@ from msgspec import Struct
 
 from adserver.domain.campaign import Creative, LineItem
 from adserver.domain.inventory import Blocks
+from adserver.domain.places import Point
+from adserver.domain.properties import Properties
 
 Mode = Literal["live", "test", "dry_run"]
 
@@ -40,6 +42,7 @@ class PlacementAsk(Struct, frozen=True):
     render_within_ms: int | None = None
     feed: FeedAsk | None = None
     accepts: Accepts | None = None
+    properties: dict[str, object] = {}
 
 
 class Request(Struct, frozen=True):
@@ -63,3 +66,5 @@ class Request(Struct, frozen=True):
     blocks: Blocks = Blocks()
     repeat_key: bytes | None = None
     gdpr: bool | None = None
+    properties: Properties = Properties()
+    point: Point | None = None

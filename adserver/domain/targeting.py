@@ -11,6 +11,8 @@ from typing import Final
 
 from msgspec import Struct
 
+from adserver.domain.places import Area
+
 FACETS: Final = ("job_function", "seniority", "industry", "company_size")
 
 DIMENSIONS: Final = (
@@ -40,10 +42,14 @@ class Clause(Struct, frozen=True):
 
 
 class Targeting(Struct, frozen=True):
-    """``hours``: hours of the week, local to the campaign, 0 = Monday 00:00-01:00; None is any."""
+    """``hours``: hours of the week, local to the campaign, 0 = Monday 00:00-01:00; None is any.
+    ``custom``: an expression (``domain/expressions``) that must hold; empty is none.
+    ``radius``: circles the request's point must be in, or must not."""
 
     clauses: dict[str, Clause] = {}
     hours: frozenset[int] | None = None
+    custom: str = ""
+    radius: Area = Area()
 
 
 def normalise(dimension: str, value: str) -> str:

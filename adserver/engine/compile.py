@@ -7,7 +7,8 @@ from adserver.domain.campaign import Campaign, FrequencyCap, LineItem
 from adserver.domain.caps import BoundCap, counted
 from adserver.domain.catalogue import Catalogue
 from adserver.domain.targeting import Clause, Targeting
-from adserver.engine import ranking
+from adserver.engine import checks, ranking
+from adserver.engine.checks import Check
 from adserver.engine.draw import mix
 from adserver.engine.index import Index
 from adserver.engine.snapshot import Entry, Snapshot
@@ -22,11 +23,15 @@ def compile_snapshot(catalogue: Catalogue) -> Snapshot:
     ranked = sorted(
         ((campaign, item) for campaign in catalogue.campaigns for item in campaign.line_items), key=_rank
     )
+    asked = [checks.of(item.targeting) for _, item in ranked]
+    required = checks.often_required(asked)
     entries: list[Entry] = []
-    for campaign, item in ranked:
+    for (campaign, item), mine in zip(ranked, asked, strict=True):
         serial = advertisers[campaign.advertiser]
-        entries.append(_entry(entries, campaign, item, serial, _binding(shared, campaign, item, serial)))
-    return Snapshot(catalogue, tuple(entries), Index([entry.clauses for entry in entries]))
+        clauses = _clauses(item.targeting, campaign.timezone) | checks.indexed(mine, required)
+        caps = _binding(shared, campaign, item, serial)
+        entries.append(_entry(entries, campaign, item, serial, caps, clauses, mine))
+    return Snapshot(catalogue, tuple(entries), Index([entry.clauses for entry in entries]), required)
 
 
 def _rank(pair: tuple[Campaign, LineItem]) -> tuple[int, int, int]:
@@ -38,8 +43,9 @@ def _rank(pair: tuple[Campaign, LineItem]) -> tuple[int, int, int]:
 
 
 def _entry(
-    before: list[Entry], campaign: Campaign, item: LineItem, advertiser: int, caps: list[BoundCap]
-) -> Entry:
+    before: list[Entry], campaign: Campaign, item: LineItem, advertiser: int, caps: list[BoundCap],
+    clauses: dict[str, Clause], asked: tuple[Check, ...],
+) -> Entry:  # fmt: skip
     tier, score = ranking.tier(item), ranking.ecpm_micros(item.pricing)
     last = before[-1] if before else None
     same = last is not None and last.tier == tier and (last.score == score or not ranking.is_auction(tier))
@@ -53,16 +59,18 @@ def _entry(
         score=score,
         run=(last.run if same else last.run + 1) if last else 0,
         active=campaign.status == "active" and item.status == "active",
-        clauses=_clauses(item.targeting, campaign.timezone),
+        clauses=clauses,
         caps=tuple(caps),
         creative_caps=creative_caps,
         counts=counted(tuple(caps), "impression"),
+        checks=asked,
     )
 
 
 def _clauses(targeting: Targeting, timezone: str) -> dict[str, Clause]:
     """Day parts join the other dimensions: one dimension per time zone, its value the hour of the week."""
-    clauses = dict(targeting.clauses)
+    given = targeting.clauses.items()
+    clauses = {name: clause for name, clause in given if not checks.patterned(name, clause)}
     if targeting.hours is not None:
         clauses[f"hours:{timezone}"] = Clause(any=tuple(str(hour) for hour in sorted(targeting.hours)))
     return clauses

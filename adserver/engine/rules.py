@@ -11,9 +11,10 @@ from msgspec import Struct
 
 from adserver.domain.campaign import Creative
 from adserver.domain.decision import NoFill
+from adserver.domain.properties import Said
 from adserver.domain.request import PlacementAsk, Request
 from adserver.domain.targeting import Clause
-from adserver.engine import localtime, ranking
+from adserver.engine import checks, localtime, ranking
 from adserver.engine.snapshot import Entry, View, blocks_creative, blocks_entry, static_drop
 
 
@@ -33,6 +34,10 @@ class Context(Struct, frozen=True):
     ask: PlacementAsk
     view: View
     facts: dict[str, tuple[str, ...]]
+
+    @property
+    def said(self) -> Said:
+        return Said(self.facts, self.request.properties, self.ask.properties, self.request.point)
 
     def floor(self, entry: Entry) -> int:
         """Floors bind the auction; a strict one (an exchange's) everything. Micros per thousand."""
@@ -57,7 +62,11 @@ class Context(Struct, frozen=True):
 
 def context(request: Request, ask: PlacementAsk, view: View, zones: list[str]) -> Context:
     hours = {f"hours:{zone}": (str(localtime.hour_of_week(zone, request.now_ms)),) for zone in zones}
-    return Context(request, ask, view, {**request.facts, **view.facts, **hours})
+    facts = {**request.facts, **view.facts, **hours}
+    if view.required:
+        said = Said(facts, request.properties, ask.properties, request.point)
+        facts[checks.REQUIRED] = checks.given(view.required, said)
+    return Context(request, ask, view, facts)
 
 
 def drop_of_request(entry: Entry, context: Context) -> Drop | None:
@@ -110,8 +119,13 @@ def targeting_drops(entry: Entry, context: Context) -> Iterator[Drop]:
     """The targeting dimensions that rule this line item out, in the order they are written."""
     for name, clause in entry.clauses.items():
         values = context.facts.get(name, ())
+        if name == checks.REQUIRED:
+            continue  # a part of the expression below, there for the index
         if not clause.passes(values):
             yield Drop(NoFill.NO_MATCH, f"targeting.{name}", wanted(clause), list(values))
+    for check in entry.checks:
+        if not check.passes(context.said):
+            yield Drop(NoFill.NO_MATCH, check.rule, check.wanted(), check.got(context.said))
 
 
 def wanted(clause: Clause) -> dict[str, list[str]]:

@@ -31,11 +31,14 @@ def shortlist(
 
 
 def _runs(snapshot: Snapshot, matches: Iterator[int], context: Context) -> Iterator[list[Entry]]:
-    """Matches grouped by run; those with an ``all`` clause are checked here, the index only narrows."""
+    """Matches grouped by run; those with an ``all`` clause, an expression or whatever else the index only
+    narrows are asked here."""
     entries, partial, run = snapshot.entries, snapshot.index.partial, list[Entry]()
     for position in matches:
         entry = entries[position]
         if position in partial and not _complete(entry, context):
+            continue
+        if entry.checks and not _checked(entry, context):
             continue
         if run and run[-1].run != entry.run:
             yield run
@@ -47,6 +50,11 @@ def _runs(snapshot: Snapshot, matches: Iterator[int], context: Context) -> Itera
 
 def _complete(entry: Entry, context: Context) -> bool:
     return all(clause.passes(context.facts.get(name, ())) for name, clause in entry.clauses.items())
+
+
+def _checked(entry: Entry, context: Context) -> bool:
+    said = context.said
+    return all(check.passes(said) for check in entry.checks)
 
 
 def _ordered(run: list[Entry], seed: int, need: Need, now_ms: int) -> Iterator[Entry]:

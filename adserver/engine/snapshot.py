@@ -13,6 +13,7 @@ from adserver.domain.caps import BoundCap, Counted
 from adserver.domain.catalogue import Catalogue
 from adserver.domain.inventory import Blocks, Placement, Publisher
 from adserver.domain.targeting import Clause
+from adserver.engine.checks import Check, Name
 from adserver.engine.index import CHUNK, Index
 
 _VIEWS_MAX: Final = 512
@@ -37,6 +38,8 @@ class Entry(Struct, frozen=True, eq=False):
     """Caps of scope creative, their ``key`` without the identity: it is the candidate creative's."""
     counts: tuple[Counted, ...]
     """The counters an exposure moves (creatives' excepted)."""
+    checks: tuple[Check, ...] = ()
+    """Targeting that is asked of candidates, one by one."""
 
     @property
     def capped(self) -> bool:
@@ -45,7 +48,8 @@ class Entry(Struct, frozen=True, eq=False):
 
 class View:
     """A placement as a request sees it: its own formats and sizes, perhaps narrowed further.
-    ``fits(position)`` are the creatives that may stand there; ``chunks`` the positions worth a look."""
+    ``fits(position)`` are the creatives that may stand there; ``chunks`` the positions worth a look;
+    ``required`` the names whose values the index knows (``engine/checks``)."""
 
     def __init__(
         self,
@@ -55,7 +59,9 @@ class View:
         formats: frozenset[str],
         sizes: frozenset[str],
         chunks: list[int] | None = None,
+        required: tuple[Name, ...] = (),
     ) -> None:
+        self.required = required
         self.placement = placement
         self.publisher = publisher
         self.formats = formats
@@ -100,7 +106,9 @@ class View:
 class Snapshot:
     """``members``: pseudonym -> audiences; ``creatives``: serial -> (creative, entry)."""
 
-    def __init__(self, catalogue: Catalogue, entries: tuple[Entry, ...], index: Index) -> None:
+    def __init__(
+        self, catalogue: Catalogue, entries: tuple[Entry, ...], index: Index, required: tuple[Name, ...] = ()
+    ) -> None:
         self.revision = catalogue.revision
         self.entries = entries
         self.index = index
@@ -119,7 +127,12 @@ class Snapshot:
         )
         self._placements = {
             (p.id, placement.id): View(
-                placement, p, entries, frozenset(placement.formats), frozenset(placement.sizes)
+                placement,
+                p,
+                entries,
+                frozenset(placement.formats),
+                frozenset(placement.sizes),
+                required=required,
             )
             for p in catalogue.publishers
             for placement in p.placements
@@ -154,7 +167,7 @@ def _narrow(
     fitting = (asked & whole.sizes if whole.sizes else asked) if sizes else whole.sizes
     if sizes and not fitting:
         narrowed = frozenset[str]()
-    return View(whole.placement, whole.publisher, entries, narrowed, fitting, whole.chunks)
+    return View(whole.placement, whole.publisher, entries, narrowed, fitting, whole.chunks, whole.required)
 
 
 def blocks_creative(blocks: Blocks, creative: Creative) -> bool:

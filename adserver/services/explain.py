@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from adserver.domain.decision import NoFill
-from adserver.engine import rules
+from adserver.engine import checks, rules
 from adserver.engine.shortlist import share_of
 from adserver.engine.snapshot import Entry
 from adserver.services import plans
@@ -61,6 +61,9 @@ class _Teller:
             "rank": entry.position + 1,
             "score_micros": entry.score,
         }
+        point = checks.matched_point(entry.checks, self._slate.context.said)
+        if point is not None:
+            out["matched_point"] = point
         winner = self._won.get(entry.position)
         if winner is not None:
             return {**out, "outcome": "won", "creative": winner.creative.id}

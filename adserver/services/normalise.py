@@ -1,21 +1,19 @@
 """Ask -> Request: facts are normalised once, consent is applied before anything is kept, and people
 become pseudonyms. After this, nothing of the server sees a raw id."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Protocol
-from urllib.parse import urlsplit
 
 from adserver.domain import ids, limits, money
 from adserver.domain.inventory import Blocks, FeedPolicy, Placement, Publisher
 from adserver.domain.request import FeedAsk, Mode, PlacementAsk, Request
 from adserver.domain.targeting import FACETS, normalise
-from adserver.engine.snapshot import Snapshot, parent_domains
+from adserver.engine.snapshot import Snapshot
 from adserver.services import agents, consent
 from adserver.services.ask import Ask, AskedPlacement, Asker, Terms
+from adserver.services.facts import Facts, point_of, properties_of, put, put_device, put_page, texts
 from adserver.services.pseudonyms import Pseudonyms
 from adserver.services.refusals import Refused
-
-Facts = dict[str, tuple[str, ...]]
 
 
 class Geography(Protocol):
@@ -58,6 +56,8 @@ class Normaliser:
             blocks=_blocks(ask),
             repeat_key=self._names.repeat(publisher.id, ask.id, mode) if ask.id else None,
             gdpr=terms.gdpr,
+            properties=properties_of(ask, allowed),
+            point=point_of(ask),
         )
 
     def _who(
@@ -96,7 +96,16 @@ class Normaliser:
             formats, sizes = tuple(sorted(set(asked.formats))), tuple(sorted(set(asked.sizes)))
             asks.append(
                 PlacementAsk(
-                    asked.id, count, formats, sizes, floor, terms.strict_floor, render_ms, feed, accepts
+                    asked.id,
+                    count,
+                    formats,
+                    sizes,
+                    floor,
+                    terms.strict_floor,
+                    render_ms,
+                    feed,
+                    accepts,
+                    asked.properties,
                 )
             )
         if sum(placement.feed is not None for placement in asks) > 1:
@@ -126,9 +135,9 @@ class Normaliser:
         self, ask: Ask, asker: Asker, snapshot: Snapshot, publisher: Publisher, allowed: bool
     ) -> Facts:
         facts: Facts = {}
-        _device_facts(facts, ask, asker)
+        put_device(facts, ask, asker)
         self._geo_facts(facts, ask, asker)
-        _page_facts(facts, ask)
+        put_page(facts, ask)
         if allowed:
             self._personal_facts(facts, ask, snapshot, publisher)
         return facts
@@ -138,10 +147,10 @@ class Normaliser:
         country = geo.country
         if not country and self._geography is not None and asker.ip:
             country = self._geography.country(asker.ip)
-        _put(facts, "countries", country)
-        _put(facts, "regions", geo.region)
-        _put(facts, "cities", geo.city)
-        _put(facts, "postal_codes", geo.postal_code)
+        put(facts, "countries", country)
+        put(facts, "regions", geo.region)
+        put(facts, "cities", geo.city)
+        put(facts, "postal_codes", geo.postal_code)
 
     def _personal_facts(self, facts: Facts, ask: Ask, snapshot: Snapshot, publisher: Publisher) -> None:
         if ask.user.segments:
@@ -158,7 +167,7 @@ class Normaliser:
             facts["audiences"] = audiences
         for facet in FACETS:
             name = f"facets.{facet}"
-            values = [*_texts(ask.user.properties.get(facet))]
+            values = [*texts(ask.user.properties.get(facet))]
             for audience in audiences:
                 values += snapshot.facets.get(audience, {}).get(facet, ())
             if values:
@@ -205,40 +214,6 @@ def _is_bot(asker: Asker) -> bool:
     return bool(asker.user_agent) and agents.is_crawler(asker.user_agent)
 
 
-def _device_facts(facts: Facts, ask: Ask, asker: Asker) -> None:
-    device = ask.device
-    known = agents.agent_of(asker.user_agent)
-    _put(facts, "devices", device.type or known.device)
-    _put(facts, "os", device.os or known.os)
-    _put(facts, "browsers", device.browser or known.browser)
-    _put(facts, "os_versions", device.os_version)
-    _put(facts, "models", device.model)
-    _put(facts, "connections", device.connection)
-    language = device.language or asker.language.split(",")[0].split(";")[0]
-    if language and language.strip() not in ("", "*"):
-        tag = normalise("languages", language.replace("_", "-"))
-        facts["languages"] = tuple(dict.fromkeys((tag, tag.split("-")[0])))
-
-
-def _page_facts(facts: Facts, ask: Ask) -> None:
-    page = ask.page
-    _put_all(facts, "keywords", page.keywords)
-    _put_all(facts, "categories", _with_parents(page.categories))
-    if page.url:
-        facts["urls"] = (page.url.strip(),)
-        try:
-            host = urlsplit(page.url).hostname
-        except ValueError:
-            host = None
-        if host:
-            facts["domains"] = tuple(parent_domains(host))
-
-
-def _with_parents(categories: Iterable[str]) -> list[str]:
-    """``IAB7-3`` is also ``IAB7``."""
-    return [name for category in categories for name in (category, category.split("-")[0])]
-
-
 def _blocks(ask: Ask) -> Blocks:
     block = ask.block
     if not (block.advertisers or block.domains or block.categories or block.labels):
@@ -252,23 +227,6 @@ def _blocks(ask: Ask) -> Blocks:
 
 
 _NO_BLOCKS = Blocks()
-
-
-def _put(facts: Facts, dimension: str, value: str | None) -> None:
-    if value and (normal := normalise(dimension, value)):
-        facts[dimension] = (normal,)
-
-
-def _put_all(facts: Facts, dimension: str, values: Iterable[str]) -> None:
-    found = tuple(dict.fromkeys(normal for value in values if (normal := normalise(dimension, value))))
-    if found:
-        facts[dimension] = found
-
-
-def _texts(value: object) -> list[str]:
-    if isinstance(value, str):
-        return [value]
-    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
 
 
 def _whole(text: str, path: str) -> str:

@@ -10,7 +10,7 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -20,6 +20,7 @@ import uvicorn
 
 from adserver.api.asgi import Application, build
 from adserver.api.ports import Auction, Services
+from adserver.api.protocol import protocol
 from adserver.catalog.documents import parse_json
 from adserver.catalog.store import Store
 from adserver.domain import ids
@@ -226,8 +227,14 @@ class Wire:
 
 
 @contextlib.contextmanager
-def served(world: World, trusted: Sequence[str] = (), auction: Auction | None = None) -> Iterator[Wire]:
-    """Really listening on a free port of the loopback, in a thread of its own."""
+def served(
+    world: World,
+    trusted: Sequence[str] = (),
+    auction: Auction | None = None,
+    http: Callable[[Application], Any] = protocol,
+) -> Iterator[Wire]:
+    """Really listening on a free port of the loopback, in a thread of its own. ``http``: makes the protocol
+    class of uvicorn's (or its name) for the app."""
     log = io.StringIO()
     handler = logging.StreamHandler(log)
     handler.setFormatter(JsonLines())
@@ -235,8 +242,9 @@ def served(world: World, trusted: Sequence[str] = (), auction: Auction | None = 
     logger.addHandler(handler)
     logger.setLevel("INFO")
     listener = socket.create_server(("127.0.0.1", 0))
+    app = world.app(trusted, auction)
     config = uvicorn.Config(
-        world.app(trusted, auction), http="httptools", ws="none", lifespan="off", log_config=None,
+        app, http=http(app), ws="none", lifespan="off", log_config=None,
         access_log=False, proxy_headers=False, server_header=False,
     )  # fmt: skip
     loop = config.get_loop_factory()()

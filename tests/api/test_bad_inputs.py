@@ -25,11 +25,9 @@ ELSEWHERE = {
     "clk09": "expiry is the recorder's: tests/services",
     "imp03": "what a token may still do is the recorder's: tests/services",
     "imp13": "test_one_event_asked_for_at_once_is_accepted_once, and the fault tests",
-    "raw07": "the HTTP protocol class (a later issue)",
-    "raw09": "the HTTP protocol class (a later issue)",
-    "raw15": "the HTTP protocol class (a later issue)",
-    "raw17": "the HTTP protocol class (a later issue)",
-    "raw19": "the HTTP protocol class (a later issue)",
+    "raw15": "deadlines: test_protocol_live and test_protocol_limits",
+    "raw17": "deadlines: test_protocol_live and test_protocol_limits",
+    "raw19": "test_protocol_live",
 }
 LEAKS = (
     b"Traceback",

@@ -41,6 +41,12 @@ def creatives(count: int, **values: Any) -> list[dict[str, Any]]:
             },
         ),
         ("VALUES_PER_CLAUSE", lambda n: {"line_items": [line_item(targeting={"keywords": ["k"] * n})]}),
+        (
+            "CIRCLES_PER_LINE_ITEM",
+            lambda n: {
+                "line_items": [line_item(targeting={"radius": [{"lat": 1, "lon": 2, "metres": 3}] * n})]
+            },
+        ),
         ("LABELS_PER_OBJECT", lambda n: {"labels": ["l"] * n}),
     ],
 )
@@ -48,6 +54,22 @@ def test_lists_at_n_and_n_plus_1(monkeypatch: pytest.MonkeyPatch, name: str, doc
     monkeypatch.setattr(limits, name, 3)
     assert problems(**document(3)) == []
     assert problems(**document(4)) == ["has 4 entries; at most 3"]
+
+
+def test_patterns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "PATTERNS_PER_CLAUSE", 2)
+    urls = [f"https://a.example/{number}*" for number in range(3)]
+    plain = ["https://a.example/"] * 5
+    assert problems(line_items=[line_item(targeting={"urls": [*urls[:2], *plain]})]) == []
+    assert problems(line_items=[line_item(targeting={"urls": urls})]) == ["has more than 2 entries with a *"]
+
+
+def test_expressions_made_to_be_slow() -> None:
+    for custom in ("(" * 20_000 + "a" + ")" * 20_000, "x" * 1_000_000, "not " * 1000 + "x"):
+        started = time.perf_counter()
+        (problem,) = problems(line_items=[line_item(targeting={"custom": custom})])
+        assert time.perf_counter() - started < 0.05
+        assert len(problem) < 200
 
 
 def test_placements_and_members(monkeypatch: pytest.MonkeyPatch) -> None:

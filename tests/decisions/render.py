@@ -11,7 +11,15 @@ WIDTH = 108
 
 CHAPTERS = {
     "Who wins": ["best-bid-wins", "priorities", "levels", "second-price", "floors", "creative-weights"],
-    "Who may": ["targeting", "dayparts-and-clock-changes", "flights", "consent", "known-bots"],
+    "Who may": [
+        "targeting",
+        "expressions",
+        "radius",
+        "dayparts-and-clock-changes",
+        "flights",
+        "consent",
+        "known-bots",
+    ],
     "How often": ["frequency-cap", "frequency-cap-outstanding", "frequency-cap-of-an-advertiser"],
     "How much": ["daily-budget", "even-pacing"],
     "In what company": ["exclusions", "request-id", "feed-pages"],

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-import cases
+import decision_cases as cases
 import pytest
 import render
 

@@ -20,6 +20,8 @@ from adserver.domain.campaign import (
 )
 from adserver.domain.catalogue import Catalogue
 from adserver.domain.inventory import Blocks, Placement, Publisher
+from adserver.domain.places import Area, Circle, Point
+from adserver.domain.properties import Properties
 from adserver.domain.request import PlacementAsk, Request
 from adserver.domain.targeting import DIMENSIONS, Clause, Targeting
 from adserver.engine import rules
@@ -104,11 +106,59 @@ def random_clause(chance: random.Random) -> Clause:
 def random_targeting(chance: random.Random) -> Targeting:
     clauses = {name: random_clause(chance) for name in chance.sample(_FREE, chance.choice((0, 0, 1, 2, 5)))}
     if chance.random() < 0.2:
+        clauses["urls"] = random_patterns(chance)
+    if chance.random() < 0.2:
         clauses["surfaces"] = Clause(**{chance.choice(("any", "none")): (chance.choice(("page", "story")),)})
     hours = None
     if chance.random() < 0.3:
         hours = frozenset(chance.sample(range(168), chance.randint(1, 100)))
-    return Targeting(clauses, hours)
+    custom = random_expression(chance) if chance.random() < 0.3 else ""
+    radius = random_area(chance) if chance.random() < 0.2 else Area()
+    return Targeting(clauses, hours, custom, radius)
+
+
+def random_patterns(chance: random.Random) -> Clause:
+    """Over the urls of ``random_request``, which are letters too."""
+    values = tuple(
+        "".join(chance.choices("ab**", k=chance.randint(1, 3))) for _ in range(chance.randint(1, 3))
+    )
+    return Clause(**{chance.choice(("any", "all", "none")): values})
+
+
+def random_area(chance: random.Random) -> Area:
+    def some() -> tuple[Circle, ...]:
+        return tuple(
+            Circle(*chance.choice(CITIES), chance.choice((1, 300_000, 400_000, 10**7)))
+            for _ in range(chance.choice((0, 1, 2)))
+        )
+
+    return Area(some(), some())
+
+
+CITIES = ((48.8566, 2.3522), (51.5074, -0.1278), (-33.8688, 151.2093), (0.0, 179.9))
+"""Paris and London are 343.6 km apart."""
+
+
+def random_expression(chance: random.Random) -> str:
+    """Over the properties that ``random_properties`` gives, often with one that is required."""
+    parts = [
+        chance.choice(
+            ('x = "a"', '"b" = page.y', "user.n >= 2", 'placement.p like "a*"', 'x contains "a"', "flag",
+             'not x = "c"', '(x = "a" or page.y = "a")', 'device.os = "a"', 'page.keywords contains "b"',
+             '["a", "b"] contains geo.city', "x <> page.y")
+        )
+        for _ in range(chance.choice((1, 1, 2, 3)))
+    ]  # fmt: skip
+    return chance.choice((" and ", " and ", " or ")).join(parts)
+
+
+def random_properties(chance: random.Random) -> Properties:
+    def some(**values: object) -> dict[str, object]:
+        return {name: value for name, value in values.items() if chance.random() < 0.7}
+
+    letter, number = chance.choice("abc"), chance.choice((1, 2, "2", None))
+    given = chance.choice((letter, letter, [letter], 1, {"a": 1}))
+    return Properties(some(n=number), some(y=chance.choice("abc")), some(x=given, flag=chance.random() < 0.5))
 
 
 def random_line_item(chance: random.Random, serial: int) -> LineItem:
@@ -176,11 +226,15 @@ def random_request(seed: int) -> Request:
         name: tuple(chance.sample(VALUES, chance.randint(1, 5)))
         for name in chance.sample(_FREE, chance.randint(0, len(_FREE)))
     }
+    if chance.random() < 0.5:
+        facts["urls"] = ("".join(chance.choices("ab", k=chance.randint(1, 4))),)
     return request(
         seed,
         now_ms=NOON_MS + chance.choice((0, 0, chance.randint(-(10**10), 10**10))),
         facts=facts,
         minor=chance.random() < 0.2,
+        properties=random_properties(chance),
+        point=Point(*chance.choice(CITIES)) if chance.random() < 0.8 else None,
         blocks=Blocks(labels=frozenset(chance.sample(LABELS, chance.choice((0, 0, 1))))),
     )
 
@@ -189,7 +243,9 @@ def random_ask(seed: int) -> PlacementAsk:
     chance = random.Random(seed)
     formats = chance.choice(((), (), ("image",), ("native",), ("video",)))
     sizes = chance.choice(((), (), ("300x250",), ("160x600",)))
-    return PlacementAsk("top", 1, formats, sizes, chance.choice((0, 0, 1000, 10**6)))
+    properties: dict[str, object] = chance.choice(({}, {"p": "ab"}, {"p": "b"}, {"x": "a"}, {"x": "c"}))
+    floor_micros = chance.choice((0, 0, 1000, 10**6))
+    return PlacementAsk("top", 1, formats, sizes, floor_micros, properties=properties)
 
 
 def shuffled(given: Catalogue, seed: int) -> Catalogue:

@@ -1,0 +1,298 @@
+"""HTTP/1.1 on one connection: the hot paths answered where the parser ends, everything else by ASGI.
+
+A framework's task, scope and events cost more than a decision does, so what is hot is answered by plain
+functions inside the parser's callback; all other requests go to ASGI as always. Both stand in one queue, in
+the order in which they were asked (pipelining). The invariants:
+
+* only the first of the queue is decided: answers leave in order, and nothing is decided whose answer may
+  never leave, because one before it ends the connection;
+* nothing is decided while the transport is paused: for a client that does not read nobody works;
+* an event's answer keeps its place until the event is durable;
+* whatever ends the connection, shutdown included, waits until nothing is owed, unless an answer says
+  ``connection: close``.
+
+An end in the middle of a request lingers: our side is closed, and what still comes is thrown away for a
+while. A socket closed over unread bytes is reset, and the reset may overtake the answer.
+
+Cost against ASGI: docs/PERFORMANCE.md. Source: uvicorn's own class, which this one extends, and whose request
+cycle serves what goes to ASGI.
+"""
+
+import asyncio
+from collections import deque
+from functools import partial
+from typing import Any
+
+from uvicorn.config import Config
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
+from uvicorn.server import ServerState
+
+from adserver.api import framing
+from adserver.api.asgi import Application
+from adserver.api.deadlines import DEADLINES, Deadlines, Watch
+from adserver.api.envelope import preflight
+from adserver.api.messages import Head, Reply, problem
+from adserver.api.outlet import cycle_of
+from adserver.api.reading import IDLE, Reading, Service
+from adserver.api.turn import Turn, act, needs_no_body
+from adserver.api.wire import CONTINUE, rendered
+from adserver.domain import limits
+
+_NOBODY = Head("", "", b"", (), "")
+_REFUSED = "(http)"
+"""The route of what never became a request, in logs and metrics."""
+
+
+def protocol(
+    application: Application, deadlines: Deadlines = DEADLINES, fast: bool = True
+) -> type["HttpProtocol"]:
+    """The class to give to uvicorn as ``http``. ``fast`` False: every path goes to ASGI."""
+
+    class Bound(HttpProtocol):
+        service = Service(application, application.hot if fast else None, deadlines, Watch(deadlines.look_ms))
+
+    return Bound
+
+
+class HttpProtocol(Reading):
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._owed: deque[Turn] = deque()
+        self._called = False
+        self._dated = b""
+        self._dated_of: list[tuple[bytes, bytes]] = []
+
+    def waiting(self) -> int:
+        return len(self._owed)
+
+    # -- into the queue --------------------------------------------------------------------------------
+
+    def take(self) -> None:
+        """A head is complete: a place in the queue. Raises Refusal."""
+        parser = self.parser
+        version, upgrade = parser.get_http_version(), parser.should_upgrade()
+        expects = framing.expects(version, self.headers, upgrade)
+        path, query = framing.target(self.url)
+        head = Head(
+            parser.get_method().decode("ascii"), path.decode("latin-1"), query, self.headers,
+            self.client[0] if self.client else "",
+        )  # fmt: skip
+        routes = self.service.routes
+        route = None if routes is None else routes.find(head.path)
+        keep_alive = version == "1.1" and not upgrade and parser.should_keep_alive()
+        turn = Turn(head, route, keep_alive, expects)
+        if route is None:
+            turn.cycle = cycle_of(self, turn, version, partial(self._passed, turn))
+        else:
+            turn.ready = needs_no_body(turn)
+        self.sealed = not keep_alive
+        self.turn = turn
+        self._owed.append(turn)
+        if len(self._owed) > 1:
+            self.flow.pause_reading()
+        elif turn.cycle is not None or turn.ready or expects:
+            self.go_on()
+
+    def refuse(self, status: int, detail: str) -> None:
+        """This instead of the answer to what is being read, or, where that is none or it was answered,
+        after what is owed; then the end."""
+        turn, self.turn = self.turn, None
+        self.deaf = True
+        if turn is None or turn.paid or (turn.running and turn.cycle is None):
+            if self.sealed or turn is not None:
+                self.sealed = True
+                if not self._owed:
+                    self.end()
+                return
+            turn = Turn(_NOBODY, None, False, False)
+            self._owed.append(turn)
+        elif turn.running and turn.cycle is not None:
+            turn.running, turn.cycle.disconnected = False, True
+            turn.cycle.message_event.set()
+            if turn.cycle.response_started:
+                self.end()
+                return
+        self.sealed, turn.keep_alive, turn.expects = True, False, False
+        turn.request_id = self.service.application.name()
+        turn.reply = problem(status, detail)
+        self.service.application.guard.note(_REFUSED, status, turn.request_id)
+        self.go_on()
+
+    # -- out of the queue ------------------------------------------------------------------------------
+
+    def go_on(self) -> None:
+        """Decide what is first, as long as something is and nothing is in the way."""
+        if not self.feeding:
+            self.spent = 0
+        while self._owed and not self.ended and not self.flow.write_paused:
+            turn = self._owed[0]
+            if turn.running:
+                return
+            if turn.reply is None and turn.cycle is None and not turn.ready:
+                if turn.expects:
+                    turn.expects = False
+                    self.transport.write(CONTINUE)
+                break
+            if self.spent >= limits.ANSWERS_PER_TURN:
+                self._call_again()
+                return
+            self.spent += 1
+            self._decide(turn)
+        self._listen()
+
+    def _listen(self) -> None:
+        """Read on, unless more is there than we work at."""
+        if self.ended or self.flow.write_paused or len(self._owed) > 1:
+            return
+        if self.held:
+            if not self.feeding:
+                self._call_again()
+            return
+        cycle = self._owed[0].cycle if self._owed else None
+        if self.flow.read_paused and (cycle is None or len(cycle.body) <= HIGH_WATER_LIMIT):
+            self.flow.resume_reading()
+            self.listen_again()
+        if not self.feeding:
+            self.rest()
+
+    def _call_again(self) -> None:
+        """Others want the loop too."""
+        if not self._called:
+            self._called = True
+            self.loop.call_soon(self._again)
+
+    def _again(self) -> None:
+        self._called = False
+        self.spent = 0
+        if self.held and len(self._owed) <= 1:
+            self.parse_held(self.held)
+        self.go_on()
+
+    def _decide(self, turn: Turn) -> None:
+        if turn.reply is not None:
+            self._pay(turn, turn.reply)
+        elif turn.cycle is not None:
+            turn.running = True
+            turn.cycle.keep_alive = turn.keep_alive
+            self._start_asgi_task(turn.cycle, self.app)
+        elif turn.head.method == "OPTIONS":
+            turn.request_id = self.service.application.name()
+            self._pay(turn, preflight())
+        else:
+            turn.request_id = self.service.application.name()
+            self._ask(turn)
+
+    def _ask(self, turn: Turn) -> None:
+        """Of the hot path's own function."""
+        route, guard = turn.route, self.service.application.guard
+        assert route is not None
+        if route.later is not None and not turn.too_large and turn.head.method in route.methods:
+            turn.running = True
+            task = self.loop.create_task(self._wait(turn))
+            task.add_done_callback(self.tasks.discard)
+            self.tasks.add(task)
+            return
+        try:
+            reply = act(turn)
+        # The last resort, as everywhere: a fault of ours in one request must not become everybody's.
+        except Exception as error:
+            reply = guard.blamed(route.name, error, turn.request_id)
+        reply = guard.settled(route.name, turn.head, route.limit, reply, turn.request_id)
+        self._pay(turn, reply)
+
+    async def _wait(self, turn: Turn) -> None:
+        """Its answer keeps its place until then. Whoever asked may be gone: what they told us counts."""
+        route, guard = turn.route, self.service.application.guard
+        assert route is not None and route.later is not None
+        try:
+            reply = await guard.answer(
+                route.name, turn.head, route.limit, route.later(turn.head, turn.body), turn.request_id
+            )
+        except BaseException:
+            # Only an end of the server comes here: no answer would be true.
+            self.transport.abort()
+            raise
+        if not self.ended:
+            self._pay(turn, reply)
+            self.go_on()
+
+    def _pay(self, turn: Turn, reply: Reply) -> None:
+        self._owed.popleft()
+        turn.paid, turn.running = True, False
+        self.server_state.total_requests += 1
+        last = not turn.keep_alive or (self.sealed and not self._owed)
+        bodiless = turn.head.method == "HEAD"
+        try:
+            octets, last = rendered(reply, turn.request_id, self._date(), bodiless, last)
+        except ValueError as error:
+            self.service.application.guard.failed("an answer could not be sent", error)
+            octets, last = rendered(problem(500), turn.request_id, self._date(), bodiless, True)
+        self.transport.write(octets)
+        if last:
+            self.end()
+
+    def _date(self) -> bytes:
+        """The lines that the server puts on every answer; it makes a new list of them every second."""
+        headers = self.server_state.default_headers
+        if headers is not self._dated_of:
+            self._dated = b"".join([b"%b: %b\r\n" % header for header in headers])
+            self._dated_of = headers
+        return self._dated
+
+    def _passed(self, turn: Turn) -> None:
+        """ASGI has answered."""
+        self.server_state.total_requests += 1
+        turn.paid, turn.running = True, False
+        if self.ended or not self._owed or self._owed[0] is not turn:
+            return
+        self._owed.popleft()
+        if self.sealed and not self._owed:
+            self.end()
+        else:
+            self.go_on()
+
+    # -- the end ---------------------------------------------------------------------------------------
+
+    def end(self) -> None:
+        if self.ended:
+            return
+        self.ended = self.sealed = True
+        self._owed.clear()
+        if self.transport.is_closing():
+            return
+        self.linger()
+        if (self.deaf or self.phase != IDLE) and self.transport.can_write_eof():
+            self.flow.resume_reading()
+            self.transport.write_eof()
+        else:
+            self.transport.close()
+
+    def shutdown(self) -> None:
+        """What is owed is answered, nothing else is taken."""
+        self.sealed = True
+        if not self._owed:
+            self.ended = True
+            self.transport.close()
+            return
+        last = self._owed[-1]
+        last.keep_alive = False
+        if last.cycle is not None:
+            last.cycle.keep_alive = False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.connections.discard(self)
+        self.service.watch.discard(self)
+        self.ended = self.sealed = True
+        for turn in self._owed:
+            if turn.cycle is not None:
+                turn.cycle.disconnected = True
+                turn.cycle.message_event.set()
+        self._owed.clear()
+        self.flow.resume_writing()
+        self.parser = None  # type: ignore[assignment]

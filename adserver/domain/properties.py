@@ -1,0 +1,93 @@
+"""What expressions may ask about: the request's own properties, and some of its facts by name.
+
+``user.x``, ``page.x``, ``device.x``, ``geo.x`` and ``placement.x`` say where to look; any other name is
+the placement's property, then the request's. Facts are in their normalised form (``domain/targeting``):
+devices, places and keywords in lower case, countries, regions and categories in upper case.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from msgspec import Struct
+
+from adserver.domain.places import Point
+
+FACTS: Final[dict[str, dict[str, str]]] = {
+    "device": {
+        "type": "devices",
+        "os": "os",
+        "os_version": "os_versions",
+        "model": "models",
+        "browser": "browsers",
+        "language": "languages",
+        "connection": "connections",
+    },
+    "geo": {"country": "countries", "region": "regions", "city": "cities", "postal_code": "postal_codes"},
+    "page": {"url": "urls", "domain": "domains", "keywords": "keywords", "categories": "categories"},
+}
+"""Names of facts and the dimension that holds them. Device and geo have no other names; a page's facts
+come before its properties."""
+
+POINT: Final = ("lat", "lon")
+"""What ``geo`` has besides, as numbers."""
+
+_POINT: Final[dict[tuple[str, ...], Callable[[Point], float]]] = {
+    ("lat",): lambda point: point.lat,
+    ("lon",): lambda point: point.lon,
+}
+
+_LISTS: Final = frozenset(("keywords", "categories"))
+
+
+class Properties(Struct, frozen=True):
+    """As JSON decodes. ``user``: only with consent."""
+
+    user: dict[str, object] = {}
+    page: dict[str, object] = {}
+    request: dict[str, object] = {}
+
+
+class Said(Struct, frozen=True):
+    """All that one placement of a request says. ``placement``: its properties; ``point``: where it is."""
+
+    facts: dict[str, tuple[str, ...]]
+    properties: Properties
+    placement: dict[str, object]
+    point: Point | None = None
+
+    def look(self, parts: tuple[str, ...]) -> object:
+        """The value of a name, None where the request does not say it."""
+        root, rest = parts[0], parts[1:]
+        if not rest or root not in _ROOTS:
+            found = _inside(self.placement, parts)
+            return _inside(self.properties.request, parts) if found is None else found
+        if root == "placement":
+            return _inside(self.placement, rest)
+        if root == "user":
+            return _inside(self.properties.user, rest)
+        if root == "geo" and rest in _POINT:
+            return None if self.point is None else _POINT[rest](self.point)
+        dimension = FACTS[root].get(rest[0]) if len(rest) == 1 else None
+        if dimension is not None:
+            return self._fact(dimension)
+        return _inside(self.properties.page, rest) if root == "page" else None
+
+    def _fact(self, dimension: str) -> object:
+        values = self.facts.get(dimension)
+        if not values:
+            return None
+        if dimension in _LISTS:
+            return values
+        # Of a language the tag comes first and the plain language last: fr-be, fr.
+        return values[-1] if dimension == "languages" else values[0]
+
+
+_ROOTS: Final = frozenset(("user", "placement", *FACTS))
+
+
+def _inside(value: object, parts: tuple[str, ...]) -> object:
+    for part in parts:
+        if not isinstance(value, dict):
+            return None
+        value = value.get(part)
+    return value

@@ -1,0 +1,86 @@
+"""Facts of a request in their normalised form, by targeting dimension, and its properties.
+
+Facts about a person are not here: ``services/normalise`` adds them where there is consent.
+"""
+
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+from adserver.domain import limits
+from adserver.domain.places import Point
+from adserver.domain.properties import Properties
+from adserver.domain.targeting import normalise
+from adserver.engine.snapshot import parent_domains
+from adserver.services import agents
+from adserver.services.ask import Ask, Asker
+
+Facts = dict[str, tuple[str, ...]]
+
+
+def put_device(facts: Facts, ask: Ask, asker: Asker) -> None:
+    device = ask.device
+    known = agents.agent_of(asker.user_agent)
+    put(facts, "devices", device.type or known.device)
+    put(facts, "os", device.os or known.os)
+    put(facts, "browsers", device.browser or known.browser)
+    put(facts, "os_versions", device.os_version)
+    put(facts, "models", device.model)
+    put(facts, "connections", device.connection)
+    language = device.language or asker.language.split(",")[0].split(";")[0]
+    if language and language.strip() not in ("", "*"):
+        tag = normalise("languages", language.replace("_", "-"))
+        facts["languages"] = tuple(dict.fromkeys((tag, tag.split("-")[0])))
+
+
+def put_page(facts: Facts, ask: Ask) -> None:
+    page = ask.page
+    _put_all(facts, "keywords", page.keywords)
+    _put_all(facts, "categories", _with_parents(page.categories))
+    if page.url:
+        facts["urls"] = (page.url.strip(),)
+        try:
+            host = urlsplit(page.url).hostname
+        except ValueError:
+            host = None
+        if host and len(host) <= limits.HOST_CHARS:
+            domains = parent_domains(host)
+            # A line item may want what lies below a domain and not the domain itself: *.news.example.
+            facts["domains"] = (*domains, *(f"*.{domain}" for domain in domains[1:]))
+
+
+def point_of(ask: Ask) -> Point | None:
+    geo = ask.geo
+    return None if geo.lat is None or geo.lon is None else Point(geo.lat, geo.lon)
+
+
+def properties_of(ask: Ask, allowed: bool) -> Properties:
+    """Those of the person only with consent."""
+    user = ask.user.properties if allowed else {}
+    if not (user or ask.page.properties or ask.properties):
+        return _NO_PROPERTIES
+    return Properties(user, ask.page.properties, ask.properties)
+
+
+_NO_PROPERTIES = Properties()
+
+
+def _with_parents(categories: Iterable[str]) -> list[str]:
+    """``IAB7-3`` is also ``IAB7``."""
+    return [name for category in categories for name in (category, category.split("-")[0])]
+
+
+def put(facts: Facts, dimension: str, value: str | None) -> None:
+    if value and (normal := normalise(dimension, value)):
+        facts[dimension] = (normal,)
+
+
+def _put_all(facts: Facts, dimension: str, values: Iterable[str]) -> None:
+    found = tuple(dict.fromkeys(normal for value in values if (normal := normalise(dimension, value))))
+    if found:
+        facts[dimension] = found
+
+
+def texts(value: object) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []

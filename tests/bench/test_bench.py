@@ -1,0 +1,203 @@
+"""The benchmark with tiny counts, so that it cannot rot: nothing here asks how fast anything is."""
+
+import json
+from pathlib import Path
+from statistics import mean
+
+import msgspec
+import pytest
+
+from adserver.bench import beside, client, engine, plots, sized
+from adserver.bench.calls import BROWSER
+from adserver.bench.catalogue import CUSTOM, PLACEMENTS, SEED, Shape
+from adserver.bench.goals import LARGE, SIZE, Found, goals
+from adserver.bench.measure import Spread, machine, spread
+from adserver.bench.report import Report, to_json, to_markdown
+from adserver.bench.run import QUICK, Bench, Plan
+from adserver.domain.campaign import LineItem
+from adserver.engine import rules
+from adserver.engine.compile import compile_snapshot
+from adserver.engine.snapshot import Snapshot
+
+TINY = 300
+
+
+@pytest.fixture(scope="module")
+def snapshot() -> Snapshot:
+    return compile_snapshot(Shape().catalogue(TINY, engine.NOON_MS))
+
+
+@pytest.fixture(scope="module")
+def items(snapshot: Snapshot) -> list[LineItem]:
+    return [entry.line_item for entry in snapshot.entries]
+
+
+# -- the shape -------------------------------------------------------------------------------------
+
+
+def test_a_seed_gives_one_catalogue_and_one_sequence_of_requests() -> None:
+    one, other = Shape(), Shape()
+    assert one.catalogue(50, engine.NOON_MS) == other.catalogue(50, engine.NOON_MS)
+    assert [one.request() for _ in range(20)] == [other.request() for _ in range(20)]
+    assert Shape(SEED + 1).catalogue(50, engine.NOON_MS) != Shape().catalogue(50, engine.NOON_MS)
+
+
+@pytest.mark.parametrize("line_items", [1, 10, 11, TINY])
+def test_as_many_line_items_as_asked_for(line_items: int) -> None:
+    made = Shape().catalogue(line_items, engine.NOON_MS)
+    found = [item for campaign in made.campaigns for item in campaign.line_items]
+    assert len(found) == line_items == len({item.serial for item in found})
+    serials = [creative.serial for item in found for creative in item.creatives]
+    assert len(serials) == len(set(serials))
+
+
+def test_shares_are_those_of_the_shape() -> None:
+    campaigns = Shape().catalogue(3000, engine.NOON_MS).campaigns
+    items = [item for campaign in campaigns for item in campaign.line_items]
+
+    def share(name: str) -> float:
+        return mean(name in item.targeting.clauses for item in items)
+
+    wanted = {"countries": 0.8, "devices": 0.5, "placements": 0.7, "languages": 0.4, "keywords": 0.2}
+    assert {name: share(name) for name in wanted} == pytest.approx(wanted, abs=0.03)
+    assert mean(item.targeting.hours is not None for item in items) == pytest.approx(0.2, abs=0.03)
+    assert mean(bool(item.frequency_caps) for item in items) == pytest.approx(0.5, abs=0.03)
+    custom = [text for item in items if (text := getattr(item.targeting, "custom", ""))]
+    assert len(custom) / len(items) == pytest.approx(0.1 if CUSTOM else 0, abs=0.02)
+    segments = [clause for item in items if (clause := item.targeting.clauses.get("segments"))]
+    assert mean(bool(clause.any) for clause in segments) * len(segments) == pytest.approx(1800, abs=100)
+    assert sum(bool(clause.none) for clause in segments) == pytest.approx(300, abs=60)
+
+
+def test_requests_are_within_the_shape_and_can_be_read(snapshot: Snapshot) -> None:
+    asked = engine.requests(snapshot, 200)
+    assert {len(request.placements) for request in asked} == {1, 2, 3, 4}
+    assert max(len(request.facts["segments"]) for request in asked) <= 50
+    assert max(len(request.facts.get("keywords", ())) for request in asked) <= 10
+    assert all(request.personalised and request.subject for request in asked)
+    assert len(snapshot.views("gazette")) == PLACEMENTS
+
+
+# -- what is measured is what decides --------------------------------------------------------------
+
+
+def test_the_engine_is_timed_at_decisions_that_serve(snapshot: Snapshot) -> None:
+    tried, ads = engine.Engine(snapshot), 0
+    for request in engine.requests(snapshot, 100):
+        for slate in tried.decide(request):
+            for winner in slate.winners:
+                assert rules.first_drop(winner.entry, slate.context) is None
+                ads += 1
+    assert ads > 100
+
+
+def test_the_worst_request_walks_past_the_capped_and_fills_everything() -> None:
+    found = sized.worst(2, capped=200, tied=400)
+    assert found.ads == 160 and found.decide.count == 2
+    tried = engine.Engine(compile_snapshot(engine.worst_catalogue(50, 200)))
+    (request,) = engine.worst_requests(tried, 1)
+    slates = tried.decide(request)
+    winners = [winner.entry for slate in slates for winner in slate.winners]
+    assert all(not entry.caps for entry in winners) and len({id(entry) for entry in winners}) == 160
+    assert sum(len(slate.drops) for slate in slates) >= 4 * 50
+    # As long as the person lives: what was reserved is given back, so the next one is as bad.
+    tried.undo(slates)
+    assert tried.states.exposures.outstanding(request.subject) == 0
+
+
+def test_sizes_and_whole_decisions() -> None:
+    found = sized.sized(TINY, 30)
+    assert found.line_items == TINY and found.engine.count == 30 and found.ads > 0.5
+    whole = sized.server(TINY, 30)
+    assert whole.journalled.events > 15 and whole.reply_bytes > 500
+    assert 50 < whole.journalled.event_bytes < 200 and 50 < whole.journalled.decision_bytes < 1000
+
+
+@pytest.mark.parametrize(
+    ("count", "p99", "p999", "longest"), [(1, 1, 1, 1), (100, 99, 100, 100), (1000, 990, 999, 1000)]
+)
+def test_percentiles_are_the_nearest_rank(count: int, p99: int, p999: int, longest: int) -> None:
+    found = spread(1000 * number for number in range(count, 0, -1))
+    assert (found.p99_us, found.p999_us, found.max_us) == (p99, p999, longest)
+
+
+# -- HTTP ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_http_beside_the_empty_endpoint() -> None:
+    found = beside.beside(TINY, 1000, rounds=1, seconds=0.3)
+    assert found.failed == 0 and found.overloaded == 0
+    for speed in (found.decisions, found.empty_decisions, found.impressions, found.empty_impressions):
+        assert speed.per_second > 0
+
+
+def test_requests_of_the_client_are_whole() -> None:
+    body = b'{"placements":[{"id":"p0"}]}'
+    head, _, rest = client.post("/v1/decisions", body).partition(b"\r\n\r\n")
+    assert rest == body and f"content-length: {len(body)}".encode() in head
+    assert client.get("/i/x").endswith(b"\r\n\r\n") and BROWSER.encode() in head
+
+
+# -- what comes out --------------------------------------------------------------------------------
+
+FAST = Spread(10, 10.0, 50.0, 60.0, 70.0)
+SLOW = Spread(10, 30.0, 80.0, 90.0, 99.0)
+
+
+def sizes(first: Spread, last: Spread) -> tuple[sized.Sized, ...]:
+    return (
+        sized.Sized(1000, 10, 10, 50, first, 2.0),
+        sized.Sized(SIZE, 200, 200, 2000, last, 2.0),
+        sized.Sized(LARGE, 800, 900, 20_000, last, 2.0),
+    )
+
+
+def verdicts(found: Found) -> dict[str, bool | None]:
+    return {f"{goal.what}: {goal.goal}": goal.met for goal in goals(found)}
+
+
+def test_goals_are_met_or_not() -> None:
+    met = verdicts(Found(sizes(FAST, FAST)))
+    assert [value for name, value in met.items() if name.startswith("engine alone")] == [True, True]
+    missed = verdicts(Found(sizes(FAST, SLOW)))
+    assert [value for name, value in missed.items() if name.startswith("engine alone")] == [False, False]
+    growth = "growth of the engine's median from 1 000 to 1 000 000 line items: ≤ 2 ×"
+    assert met[growth] is True and missed[growth] is False
+    assert met["memory at 1 000 000 line items, 100 000 segments: ≤ 1.5 GiB"] is False
+
+
+def test_what_was_not_measured_is_neither() -> None:
+    assert set(verdicts(Found()).values()) == {None}
+    small = beside.Beside(1000, 1, 1.0, True, *(beside.Speed(1, 1),) * 4, 0, 0)
+    assert [goal.met for goal in goals(Found(beside=small)) if "HTTP" in goal.what] == [None]
+
+
+def test_a_report_is_json_and_tables() -> None:
+    found = Found(sizes(FAST, SLOW), missing=("a part: not measured, no time was left",))
+    report = Report(machine(), {"rounds": 5}, found, goals(found), 0.5, 1.0)
+    assert msgspec.json.decode(to_json(report), type=Report) == report
+    page = to_markdown(report)
+    assert "**not met**" in page and "no time was left" in page and report.machine.processor in page
+    for line in page.splitlines():
+        assert not line.startswith("|") or line.endswith(" |")
+
+
+def test_a_part_without_time_is_named() -> None:
+    said: list[str] = []
+    plan = Plan((1000,), 10, 1, 1000, 1, 0.1, 0, 0)
+    bench = Bench(plan, said.append)
+    assert bench._child(sized.Sized, "sized", 1000, 10) is None
+    assert bench._missing == ["sized, 1,000 line items: not measured, no time was left"] and said
+    assert QUICK.whole_s < 120
+
+
+def test_plots_are_drawn_or_said_to_be_missing(tmp_path: Path) -> None:
+    assert plots.draw(Found(sizes(FAST, SLOW)), tmp_path).split(":")[0] in ("plots", "no plots")
+
+
+def test_a_child_answers_json() -> None:
+    plan = Plan((TINY,), 10, 1, TINY, 1, 0.1, 60, 60)
+    found = Bench(plan, lambda line: None)._child(sized.Sized, "sized", TINY, 10)
+    assert found is not None and found.line_items == TINY
+    assert json.loads(msgspec.json.encode(found))["engine"]["count"] == 10
