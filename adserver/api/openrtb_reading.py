@@ -43,17 +43,17 @@ def decode(body: bytes) -> Any:
     """Any JSON. Raises ValueError if it is none. msgspec refuses lone surrogates and numbers of thousands
     of digits, which the grammar allows; the standard library's parser has the last word."""
     try:
+        return _decode(body)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def _decode(body: bytes) -> Any:
+    try:
         return _DECODER.decode(body)
     except (msgspec.DecodeError, ValueError):
-        pass
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
-    try:
-        return json.loads(
-            body.decode("utf-8"), parse_float=number_of, parse_int=_integer, parse_constant=_no_number
-        )
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
+        written = body.decode("utf-8")
+        return json.loads(written, parse_float=number_of, parse_int=_integer, parse_constant=_no_number)
 
 
 def text(value: object, most: int = limits.VALUE_CHARS) -> str | None:

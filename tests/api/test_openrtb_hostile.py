@@ -222,7 +222,7 @@ def test_texts_are_bounded_and_clean() -> None:
 
 def test_countries_are_those_of_the_standard() -> None:
     assert len(openrtb_countries._ALPHA2) == len(set(openrtb_countries._ALPHA2.values())) == 249
-    codes = ("USA", "fra", "GBR", "us", "ROU", "XXX", "", None, "U1", "USAA")
+    codes = ("USA", "fra", "GBR", "us", "ROU", "QQQ", "", None, "U1", "USAA")
     assert [openrtb_countries.alpha2(code) for code in codes] == [
         "US", "FR", "GB", "US", "RO", None, None, None, None, None,
     ]  # fmt: skip
