@@ -135,7 +135,7 @@ def wanted(clause: Clause) -> dict[str, list[str]]:
 
 def first_drop(entry: Entry, context: Context) -> Drop | None:
     """The first rule, of all that do not depend on counters, that rules this line item out."""
-    static = static_drop(entry, context.view)
+    static = static_drop(entry, context.view.publisher)
     if static == "status":
         status = f"{entry.campaign.status}/{entry.line_item.status}"
         return Drop(NoFill.NO_MATCH, "status", "active/active", status)

@@ -46,46 +46,42 @@ class Entry(Struct, frozen=True, eq=False):
         return bool(self.caps or self.creative_caps)
 
 
-class View:
-    """A placement as a request sees it: its own formats and sizes, perhaps narrowed further.
-    ``fits(position)`` are the creatives that may stand there; ``chunks`` the positions worth a look;
-    ``required`` the names whose values the index knows (``engine/checks``)."""
+class Fit:
+    """What a kind of placement can show of the line items, told by its publisher, formats and sizes alone;
+    placements alike share one. ``creatives(position)`` may stand there; ``chunks`` are worth a look."""
 
     def __init__(
         self,
-        placement: Placement,
         publisher: Publisher,
         entries: tuple[Entry, ...],
         formats: frozenset[str],
         sizes: frozenset[str],
         chunks: list[int] | None = None,
-        required: tuple[Name, ...] = (),
     ) -> None:
-        self.required = required
-        self.placement = placement
         self.publisher = publisher
         self.formats = formats
         self.sizes = sizes
-        self.facts = {
-            "publishers": (publisher.id,),
-            "placements": (placement.full_id,),
-            "surfaces": (placement.surface,),
-            "formats": tuple(sorted(formats)),
-        }
         self._entries = entries
-        self._fits: dict[int, tuple[Creative, ...]] = {}
+        self._known: dict[int, tuple[Creative, ...]] = {}
         self.chunks = self._build() if chunks is None else chunks
 
-    def fits(self, position: int) -> tuple[Creative, ...]:
-        found = self._fits.get(position)
+    def creatives(self, position: int) -> tuple[Creative, ...]:
+        found = self._known.get(position)
         if found is None:
             creatives = self._entries[position].line_item.creatives
-            found = self._fits[position] = tuple(filter(self._takes, creatives))
+            found = tuple(filter(self._takes, creatives))
+            # Most fit whole: no tuple of its own then.
+            self._known[position] = found = creatives if len(found) == len(creatives) else found
         return found
 
     def blocks(self, position: int) -> bool:
         """Whether it is the publisher's blocks that leave no creative."""
-        return any(map(self._shows, self._entries[position].line_item.creatives)) and not self.fits(position)
+        shown = any(map(self._shows, self._entries[position].line_item.creatives))
+        return shown and not self.creatives(position)
+
+    def narrowed(self, formats: frozenset[str], sizes: frozenset[str]) -> "Fit":
+        """The same for fewer formats and sizes; its chunks remain a superset."""
+        return Fit(self.publisher, self._entries, formats, sizes, self.chunks)
 
     def _takes(self, creative: Creative) -> bool:
         return self._shows(creative) and not blocks_creative(self.publisher.blocked, creative)
@@ -98,9 +94,43 @@ class View:
     def _build(self) -> list[int]:
         chunks = [0] * -(-len(self._entries) // CHUNK)
         for position, entry in enumerate(self._entries):
-            if static_drop(entry, self) is None and self.fits(position):
+            if static_drop(entry, self.publisher) is None and self.creatives(position):
                 chunks[position // CHUNK] |= 1 << position % CHUNK
         return chunks
+
+
+class View:
+    """A placement as a request sees it: its own formats and sizes, perhaps narrowed further. ``required``:
+    the names whose values the index knows (``engine/checks``)."""
+
+    def __init__(self, placement: Placement, fit: Fit, required: tuple[Name, ...] = ()) -> None:
+        self.placement = placement
+        self.publisher = fit.publisher
+        self.required = required
+        self.fit = fit
+        self.formats, self.sizes, self.chunks = fit.formats, fit.sizes, fit.chunks
+        self.facts = {
+            "publishers": (fit.publisher.id,),
+            "placements": (placement.full_id,),
+            "surfaces": (placement.surface,),
+            "formats": tuple(sorted(fit.formats)),
+        }
+
+    def fits(self, position: int) -> tuple[Creative, ...]:
+        """The creatives of the line item there that may stand here."""
+        return self.fit.creatives(position)
+
+    def blocks(self, position: int) -> bool:
+        return self.fit.blocks(position)
+
+    def narrowed(self, formats: tuple[str, ...], sizes: tuple[str, ...]) -> "View":
+        """As a request sees it that takes only these formats and sizes (empty: all)."""
+        left = self.formats & frozenset(formats) if formats else self.formats
+        asked = frozenset(sizes)
+        fitting = (asked & self.sizes if self.sizes else asked) if sizes else self.sizes
+        if sizes and not fitting:
+            left = frozenset[str]()
+        return View(self.placement, self.fit.narrowed(left, fitting), self.required)
 
 
 class Snapshot:
@@ -125,18 +155,7 @@ class Snapshot:
         self.zones = sorted(
             {name.removeprefix("hours:") for name in index.dimensions if name[:6] == "hours:"}
         )
-        self._placements = {
-            (p.id, placement.id): View(
-                placement,
-                p,
-                entries,
-                frozenset(placement.formats),
-                frozenset(placement.sizes),
-                required=required,
-            )
-            for p in catalogue.publishers
-            for placement in p.placements
-        }
+        self._placements = _views(catalogue, entries, required)
         self.placements_by_serial = {v.placement.serial: v for v in self._placements.values()}
         self._narrowed: OrderedDict[tuple[object, ...], View] = OrderedDict()
 
@@ -150,7 +169,7 @@ class Snapshot:
         key = (publisher, placement, formats, sizes)
         view = self._narrowed.get(key)
         if view is None:
-            view = self._narrowed[key] = _narrow(whole, self.entries, formats, sizes)
+            view = self._narrowed[key] = whole.narrowed(formats, sizes)
             if len(self._narrowed) > _VIEWS_MAX:
                 self._narrowed.popitem(last=False)
         return view
@@ -159,15 +178,19 @@ class Snapshot:
         return [view for (owner, _), view in self._placements.items() if owner == publisher]
 
 
-def _narrow(
-    whole: View, entries: tuple[Entry, ...], formats: tuple[str, ...], sizes: tuple[str, ...]
-) -> View:
-    narrowed = whole.formats & frozenset(formats) if formats else whole.formats
-    asked = frozenset(sizes)
-    fitting = (asked & whole.sizes if whole.sizes else asked) if sizes else whole.sizes
-    if sizes and not fitting:
-        narrowed = frozenset[str]()
-    return View(whole.placement, whole.publisher, entries, narrowed, fitting, whole.chunks, whole.required)
+def _views(
+    catalogue: Catalogue, entries: tuple[Entry, ...], required: tuple[Name, ...]
+) -> dict[tuple[str, str], View]:
+    """Every placement's; a publisher has few kinds of placements, and each kind's fit is built once."""
+    views: dict[tuple[str, str], View] = {}
+    for publisher in catalogue.publishers:
+        kinds: dict[tuple[frozenset[str], frozenset[str]], Fit] = {}
+        for placement in publisher.placements:
+            kind = (frozenset(placement.formats), frozenset(placement.sizes))
+            if kind not in kinds:
+                kinds[kind] = Fit(publisher, entries, *kind)
+            views[publisher.id, placement.id] = View(placement, kinds[kind], required)
+    return views
 
 
 def blocks_creative(blocks: Blocks, creative: Creative) -> bool:
@@ -187,13 +210,13 @@ def blocks_entry(blocks: Blocks, entry: Entry) -> bool:
     return bool(blocks.labels) and not blocks.labels.isdisjoint(entry.campaign.labels)
 
 
-def static_drop(entry: Entry, view: View) -> str | None:
-    """The first rule between a line item and a placement that no request can change."""
+def static_drop(entry: Entry, publisher: Publisher) -> str | None:
+    """The first rule between a line item and a publisher that no request can change."""
     if not entry.active:
         return "status"
-    if entry.campaign.currency != view.publisher.currency:
+    if entry.campaign.currency != publisher.currency:
         return "currency"
-    if blocks_entry(view.publisher.blocked, entry):
+    if blocks_entry(publisher.blocked, entry):
         return "publisher.blocked"
     return None
 
