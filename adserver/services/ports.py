@@ -2,11 +2,8 @@
 later to Redis and PostgreSQL. Implementations import ``domain`` alone.
 """
 
-from collections.abc import Iterable, Iterator
 from typing import Protocol
 
-from adserver.domain.books import LineItemTotals, Position
-from adserver.domain.campaign import Creative, LineItem
 from adserver.domain.catalogue import Catalogue
 from adserver.domain.records import Personal, Record
 
@@ -29,29 +26,11 @@ class Journal(Protocol):
         ...
 
 
-class JournalReader(Protocol):
-    def read(self, start: Position) -> Iterator[tuple[Position, Record, Personal | None]]:
-        """The records from ``start`` on; each with the position *behind* it. ``personal`` is None where
-        there was none or it was erased. Marks are checked, not returned."""
-        ...
-
-
 class Ledger(Protocol):
-    """Posted events (SQL)."""
-
-    @property
-    def position(self) -> Position:
-        """How far into the journal everything is posted."""
-        ...
+    """Posted events (SQL), as far as recording another one asks."""
 
     def status(self, event_id: bytes, kind: int) -> int | None:
         """The recorded status of (event id, kind), None if there is none posted."""
-        ...
-
-    def totals(self) -> Iterable[LineItemTotals]: ...
-
-    def billed_by_day(self, since_day: int) -> Iterable[tuple[int, int, int]]:
-        """(line item, day, billed nanos) of the days from ``since_day`` on; days are the campaign's."""
         ...
 
 
@@ -63,8 +42,3 @@ class Catalog(Protocol):
         ...
 
     def load(self) -> Catalogue: ...
-
-    def creative(self, serial: int) -> tuple[Creative, LineItem, str] | None:
-        """A creative version of any time, the line item as it was then, and nothing more than needed to
-        redirect a click: (creative, line item, campaign's full id)."""
-        ...
