@@ -5,13 +5,9 @@ next to nothing to do.
 """
 
 import os
-import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Final
 
@@ -21,27 +17,20 @@ from msgspec import Struct
 from adserver.bench import client
 from adserver.bench.calls import IMPRESSION_URL
 from adserver.bench.catalogue import SEED, Shape
-from adserver.bench.measure import processor_s
+from adserver.bench.servers import READY_S, Pace, Server, Speed, nginx, serving
 
-_READY_S: Final = 150.0
-"""Until the first answer: a large catalogue is compiled before."""
-_STOP_S: Final = 30.0
 _MOST: Final = 30_000
 """Requests of a round at most; made before."""
 _OVERLOADED: Final = b'"overloaded"'
-
-
-class Speed(Struct, frozen=True):
-    """Of one kind of request, over rounds: the median of requests per second, and of the server's processor
-    time each."""
-
-    per_second: float
-    processor_us: float
+_OPEN_SHARE: Final = 0.7
+"""Of what the server answered in the closed loop: the rate of the open one."""
+_OPEN_ROUNDS: Final = 3
 
 
 class Beside(Struct, frozen=True):
     """``failed``: answers that were no 200; ``overloaded``: answers without ads for want of time, among those
-    looked at."""
+    looked at. ``nginx``: of the same requests answered by ``return 200``, None where it is not installed;
+    ``paced``, ``empty_paced``: the open loop."""
 
     line_items: int
     rounds: int
@@ -51,35 +40,11 @@ class Beside(Struct, frozen=True):
     empty_decisions: Speed
     impressions: Speed
     empty_impressions: Speed
+    nginx: Speed | None
+    paced: Pace
+    empty_paced: Pace
     failed: int
     overloaded: int
-
-
-class Server:
-    """A server's process, and where it listens."""
-
-    def __init__(self, process: subprocess.Popen[bytes], port: int) -> None:
-        self._pid = process.pid
-        self.port = port
-        self.rounds: dict[str, list[Speed]] = {}
-        self.failed = 0
-
-    def play(self, kind: str, requests: list[bytes], seconds: float, kept: int = 0) -> client.Round:
-        """A round; what it took is remembered under ``kind``."""
-        before = processor_s(self._pid)
-        found = client.play(self.port, requests, seconds, kept)
-        used = processor_s(self._pid) - before
-        asked = max(found.requests, 1)
-        self.rounds.setdefault(kind, []).append(Speed(found.per_second, used / asked * 1e6))
-        self.failed += found.failed
-        return found
-
-    def speed(self, kind: str) -> Speed:
-        rounds = self.rounds[kind]
-        return Speed(
-            round(median(found.per_second for found in rounds), 1),
-            round(median(found.processor_us for found in rounds), 1),
-        )
 
 
 def beside(line_items: int, reply_bytes: int, rounds: int, seconds: float) -> Beside:
@@ -89,78 +54,67 @@ def beside(line_items: int, reply_bytes: int, rounds: int, seconds: float) -> Be
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="adserver-bench-")))
         ours, empty = (
-            stack.enter_context(_serving(kind, folder, line_items, reply_bytes, cores[0]))
+            stack.enter_context(serving(kind, folder, line_items, reply_bytes, cores[0]))
             for kind in ("adserver", "empty")
         )
+        fastest = stack.enter_context(nginx(folder, reply_bytes, cores[0]))
         if pinned:
             stack.enter_context(_on({cores[1]}, set(cores)))
-        overloaded = _rounds(ours, empty, rounds, seconds)
+        sides = _Sides(ours, empty, fastest)
+        sides.warm_up()
+        for number in range(rounds):
+            sides.round(number * _MOST // rounds, seconds)
+        for number in range(_OPEN_ROUNDS):
+            sides.open_round(number * _MOST // _OPEN_ROUNDS, seconds)
     return Beside(
         line_items, rounds, seconds, pinned,
         ours.speed("decisions"), empty.speed("decisions"),
         ours.speed("impressions"), empty.speed("impressions"),
-        ours.failed + empty.failed, overloaded,
+        fastest.speed("decisions") if fastest is not None else None,
+        ours.pace(), empty.pace(),
+        ours.failed + empty.failed, sides.overloaded,
     )  # fmt: skip
 
 
-def _rounds(ours: Server, empty: Server, rounds: int, seconds: float) -> int:
-    """Play them; how many of the answers looked at were overload's."""
-    shape, overloaded = Shape(SEED + 3), 0
-    asked = [client.post("/v1/decisions", msgspec.json.encode(shape.request())) for _ in range(_MOST)]
-    for server in (ours, empty):
-        _warm_up(server, asked[:500])
-    for number in range(rounds):
-        # Others each round, so that people do not come back within a round.
-        start = number * _MOST // rounds
-        mine = [*asked[start:], *asked[:start]]
-        empty.play("decisions", mine, seconds)
-        found = ours.play("decisions", mine, seconds, kept=_MOST)
-        overloaded += sum(_OVERLOADED in answer for answer in found.answers)
+class _Sides:
+    """What is compared, and what all are asked. ``overloaded``: how many of our answers said so."""
+
+    def __init__(self, ours: Server, empty: Server, fastest: Server | None) -> None:
+        self._ours = ours
+        self._empty = empty
+        self._fastest = fastest
+        self.overloaded = 0
+        shape = Shape(SEED + 3)
+        self._asked = [
+            client.post("/v1/decisions", msgspec.json.encode(shape.request())) for _ in range(_MOST)
+        ]
+
+    def warm_up(self) -> None:
+        """The first answer comes when the catalogue is compiled."""
+        for server in (self._ours, self._empty):
+            client.play(server.port, self._asked[:1], READY_S, connections=1)
+            client.play(server.port, self._asked[:500], 10)
+
+    def round(self, start: int, seconds: float) -> None:
+        """Requests from another start each round, so that people do not come back within a round."""
+        mine = [*self._asked[start:], *self._asked[:start]]
+        if self._fastest is not None:
+            self._fastest.play("decisions", mine, seconds / 2)
+        self._empty.play("decisions", mine, seconds)
+        found = self._ours.play("decisions", mine, seconds, kept=_MOST)
+        self.overloaded += sum(_OVERLOADED in answer for answer in found.answers)
         paths = [path.decode() for answer in found.answers for path in IMPRESSION_URL.findall(answer)]
         events = [client.get(path) for path in paths]
         if events:
-            empty.play("impressions", events, seconds)
-            ours.play("impressions", events, seconds)
-    return overloaded
+            self._empty.play("impressions", events, seconds)
+            self._ours.play("impressions", events, seconds)
 
-
-def _warm_up(server: Server, asked: list[bytes]) -> None:
-    """The first answer comes when the catalogue is compiled."""
-    client.play(server.port, asked[:1], _READY_S, connections=1)
-    client.play(server.port, asked, 10)
-
-
-@contextmanager
-def _serving(kind: str, folder: Path, line_items: int, reply_bytes: int, core: int) -> Iterator[Server]:
-    listening = socket.create_server((client.HOST, 0), backlog=2048)
-    number = listening.fileno()
-    log = folder / f"{kind}.log"
-    command = [
-        sys.executable, "-m", "adserver.bench", kind, "--socket", str(number), "--data", str(folder / kind),
-        "--line-items", str(line_items), "--reply-bytes", str(reply_bytes),
-    ]  # fmt: skip
-    with log.open("wb") as told:
-        process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=told, stderr=told, pass_fds=[number]
-        )
-    port = listening.getsockname()[1]
-    listening.close()
-    os.sched_setaffinity(process.pid, {core})
-    try:
-        yield Server(process, port)
-    finally:
-        _stop(process)
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    """By closing its standard input; if that does not help, at once."""
-    assert process.stdin is not None
-    process.stdin.close()
-    try:
-        process.wait(_STOP_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+    def open_round(self, start: int, seconds: float) -> None:
+        """Both at the rate that is a share of what ours took in the closed loop."""
+        mine = [*self._asked[start:], *self._asked[:start]]
+        per_second = _OPEN_SHARE * self._ours.speed("decisions").per_second
+        for server in (self._empty, self._ours):
+            server.play_paced(mine, per_second, 2 * seconds)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import asyncio
 import re
 from collections.abc import Iterator, Sequence
 from time import perf_counter
-from typing import Final, cast
+from typing import Final, Protocol, cast
 
 import uvloop
 from msgspec import Struct
@@ -19,7 +19,7 @@ CONNECTIONS: Final = 32
 
 _LENGTH: Final = re.compile(rb"\r\ncontent-length: *([0-9]+)", re.IGNORECASE)
 _HEAD_END: Final = b"\r\n\r\n"
-_AFTER_S: Final = 30.0
+AFTER_S: Final = 30.0
 """For the answers still owed when the time is up."""
 
 
@@ -59,68 +59,93 @@ def play(
 
 
 async def _play(port: int, requests: Sequence[bytes], seconds: float, kept: int, connections: int) -> Round:
-    loop = asyncio.get_running_loop()
-    play = _Play(iter(requests), perf_counter() + seconds, kept, loop.create_future())
-    opened = [await loop.create_connection(lambda: _Connection(play), HOST, port) for _ in range(connections)]
+    play = _Play(iter(requests), perf_counter() + seconds, kept)
+    lines = await connect(port, connections, play)
     began = perf_counter()
-    play.open = len(opened)
-    for _, connection in opened:
-        connection.ask()
+    play.open = len(lines)
+    for line in lines:
+        play.ask(line)
     try:
-        await asyncio.wait_for(play.over, seconds + _AFTER_S)
+        await asyncio.wait_for(play.over, seconds + AFTER_S)
     finally:
-        for transport, _ in opened:
-            transport.close()
-    return Round(play.answered, perf_counter() - began, play.failed, tuple(play.answers))
+        for line in lines:
+            line.close()
+    return Round(play.asked, perf_counter() - began, play.failed, tuple(play.answers))
+
+
+class Player(Protocol):
+    """Who uses connections, and is told what comes on them."""
+
+    def answered(self, line: "Connection", head: bytes, body: bytes) -> None: ...
+    def lost(self, line: "Connection") -> None: ...
+
+
+async def connect(port: int, connections: int, player: Player) -> list["Connection"]:
+    """Raises OSError where nobody listens."""
+    loop = asyncio.get_running_loop()
+    made = [await loop.create_connection(lambda: Connection(player), HOST, port) for _ in range(connections)]
+    return [connection for _, connection in made]
 
 
 class _Play:
-    """What the connections of a round share."""
+    """The connections of a round, each asked again as soon as it has answered."""
 
-    def __init__(
-        self, requests: Iterator[bytes], until: float, kept: int, over: asyncio.Future[None]
-    ) -> None:
+    def __init__(self, requests: Iterator[bytes], until: float, kept: int) -> None:
         self._requests = requests
         self._until = until
         self._kept = kept
-        self.over = over
+        self.over = asyncio.get_running_loop().create_future()
         self.open = 0
-        self.answered = self.failed = 0
+        self.asked = self.failed = 0
         self.answers: list[bytes] = []
 
-    def next(self) -> bytes | None:
-        return next(self._requests, None) if perf_counter() < self._until else None
+    def ask(self, line: "Connection") -> None:
+        request = next(self._requests, None) if perf_counter() < self._until else None
+        if request is not None:
+            line.send(request)
+        else:
+            self._left()
 
-    def take(self, head: bytes, body: bytes) -> None:
-        self.answered += 1
-        if not head.startswith(b"HTTP/1.1 200"):
-            self.failed += 1
+    def answered(self, line: "Connection", head: bytes, body: bytes) -> None:
+        self.asked += 1
+        self.failed += not is_good(head)
         if len(self.answers) < self._kept:
             self.answers.append(body)
+        self.ask(line)
 
-    def left(self) -> None:
+    def lost(self, line: "Connection") -> None:
+        self.failed += 1
+        self._left()
+
+    def _left(self) -> None:
         """One connection has nothing more to ask."""
         self.open -= 1
         if not self.open and not self.over.done():
             self.over.set_result(None)
 
 
-class _Connection(asyncio.Protocol):
-    def __init__(self, play: _Play) -> None:
-        self._play = play
+def is_good(head: bytes) -> bool:
+    return head.startswith(b"HTTP/1.1 200")
+
+
+class Connection(asyncio.Protocol):
+    """One request at a time; ``player`` is told of its answer."""
+
+    def __init__(self, player: Player) -> None:
+        self._player = player
         self._received = b""
         self._needed = 0
-        self._done = False
+        self._owed = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
 
-    def ask(self) -> None:
-        request = self._play.next()
-        if request is None:
-            self._leave()
-        else:
-            self._transport.write(request)
+    def send(self, request: bytes) -> None:
+        self._owed = True
+        self._transport.write(request)
+
+    def close(self) -> None:
+        self._transport.close()
 
     def data_received(self, data: bytes) -> None:
         self._received += data
@@ -136,15 +161,10 @@ class _Connection(asyncio.Protocol):
             return
         head, answer = self._received[:end], self._received[body : self._needed]
         self._received, self._needed = self._received[self._needed :], 0
-        self._play.take(head, answer)
-        self.ask()
+        self._owed = False
+        self._player.answered(self, head, answer)
 
     def connection_lost(self, error: Exception | None) -> None:
-        if not self._done:
-            self._play.failed += 1
-            self._leave()
-
-    def _leave(self) -> None:
-        if not self._done:
-            self._done = True
-            self._play.left()
+        if self._owed:
+            self._owed = False
+            self._player.lost(self)

@@ -41,11 +41,7 @@ def goals(found: Found) -> list[Goal]:
         Goal("the same with Redis state", "≥ 0.7 × the empty endpoint", "Redis state is not built"),
         *_engine(found),
         _worst(found.worst),
-        Goal(
-            "open loop at 70 % of capacity: p50 / p99 / p99.9",
-            "≤ 1.5 × the empty endpoint's",
-            "not measured: the client is a closed loop",
-        ),
+        _open_loop(found.beside),
         *_journal(found.server),
         _growth(found.sizes),
         *_snapshot(found),
@@ -68,7 +64,29 @@ def _http(beside: Beside | None) -> Iterator[Goal]:
         f"{processor:.2f} × ({mine.processor_us:.0f} against {empty.processor_us:.0f} µs a request)"
     )
     yield _at(beside.line_items, Goal(what, goal, figure, ratio >= 0.9))
-    yield Goal("server CPU", "≤ 3.5 × nginx `return 200`", "not measured: no nginx beside it")
+    what, goal = "server CPU a decision", "≤ 3.5 × nginx `return 200`"
+    if beside.nginx is None:
+        yield Goal(what, goal, "not measured: nginx is not installed")
+        return
+    ratio = mine.processor_us / beside.nginx.processor_us
+    figure = f"{ratio:.1f} × ({mine.processor_us:.0f} against {beside.nginx.processor_us:.1f} µs)"
+    yield _at(beside.line_items, Goal(what, goal, figure, ratio <= 3.5))
+
+
+def _open_loop(beside: Beside | None) -> Goal:
+    what, goal = "open loop at 70 % of capacity: p50 / p99 / p99.9", "≤ 1.5 × the empty endpoint's"
+    if beside is None:
+        return Goal(what, goal, "not measured")
+    mine, empty = beside.paced, beside.empty_paced
+    pairs = (
+        (mine.median_us, empty.median_us), (mine.p99_us, empty.p99_us), (mine.p999_us, empty.p999_us),
+    )  # fmt: skip
+    ratios = [one / other for one, other in pairs]
+    figure = (
+        f"{' / '.join(f'{ratio:.1f}' for ratio in ratios)} × at {mine.per_second:,.0f} /s "
+        f"({' / '.join(_us(one) for one, _ in pairs)} against {' / '.join(_us(other) for _, other in pairs)})"
+    )
+    return _at(beside.line_items, Goal(what, goal, figure, max(ratios) <= 1.5))
 
 
 def _engine(found: Found) -> Iterator[Goal]:

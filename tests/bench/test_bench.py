@@ -7,7 +7,7 @@ from statistics import mean
 import msgspec
 import pytest
 
-from adserver.bench import beside, client, engine, plots, sized
+from adserver.bench import beside, client, engine, paced, plots, servers, sized
 from adserver.bench.calls import BROWSER
 from adserver.bench.catalogue import CUSTOM, PLACEMENTS, SEED, Shape
 from adserver.bench.goals import LARGE, SIZE, Found, goals
@@ -130,6 +130,47 @@ def test_http_beside_the_empty_endpoint() -> None:
     assert found.failed == 0 and found.overloaded == 0
     for speed in (found.decisions, found.empty_decisions, found.impressions, found.empty_impressions):
         assert speed.per_second > 0
+    for pace in (found.paced, found.empty_paced):
+        assert pace.per_second == round(0.7 * found.decisions.per_second, 1)
+        assert 0 < pace.median_us <= pace.p99_us <= pace.p999_us
+    assert found.nginx is None or found.nginx.per_second > 0
+
+
+class Line(client.Connection):
+    """Counts what is sent on it."""
+
+    def __init__(self, schedule: paced._Schedule) -> None:
+        super().__init__(schedule)
+        self.sent: list[bytes] = []
+
+    def send(self, request: bytes) -> None:
+        self.sent.append(request)
+
+
+def test_an_open_loop_counts_from_when_a_request_was_due() -> None:
+    schedule = paced._Schedule([b"a", b"b"], gap_ns=1_000_000, number=3)
+    line = Line(schedule)
+    schedule.idle.append(line)
+    schedule._began -= 10_000_000
+    for number in range(3):
+        schedule._send()
+        schedule._send()
+        assert len(line.sent) == number + 1, "one at a time on a connection"
+        schedule.answered(line, b"HTTP/1.1 200 OK", b"")
+    assert line.sent == [b"a", b"b", b"a"] and schedule.owed == 0
+    assert all(took >= 8_000_000 for took in schedule.times), "the wait for a connection counts"
+
+
+def test_an_open_loop_sends_nothing_early_and_counts_failures() -> None:
+    schedule = paced._Schedule([b"a"], gap_ns=3600 * 10**9, number=3)
+    line = Line(schedule)
+    schedule.idle.append(line)
+    schedule._send()
+    schedule.answered(line, b"HTTP/1.1 503 Service Unavailable", b"")
+    schedule._send()
+    assert line.sent == [b"a"] and schedule.failed == 1 and schedule.owed == 2
+    schedule.lost(line)
+    assert schedule.failed == 2 and schedule.times == []
 
 
 def test_requests_of_the_client_are_whole() -> None:
@@ -169,8 +210,27 @@ def test_goals_are_met_or_not() -> None:
 
 def test_what_was_not_measured_is_neither() -> None:
     assert set(verdicts(Found()).values()) == {None}
-    small = beside.Beside(1000, 1, 1.0, True, *(beside.Speed(1, 1),) * 4, 0, 0)
+    small = compared(1000, 1.0)
     assert [goal.met for goal in goals(Found(beside=small)) if "HTTP" in goal.what] == [None]
+
+
+def compared(line_items: int, slower: float) -> beside.Beside:
+    """Ours ``slower`` times as slow as the empty endpoint, and that twice as nginx."""
+    mine, empty, fastest = (
+        servers.Speed(100 / slower, 2 * slower),
+        servers.Speed(100, 2),
+        servers.Speed(200, 1),
+    )
+    paces = servers.Pace(70, 10 * slower, 20 * slower, 30 * slower), servers.Pace(70, 10, 20, 30)
+    return beside.Beside(line_items, 1, 1.0, True, mine, empty, mine, empty, fastest, *paces, 0, 0)
+
+
+def test_goals_over_http() -> None:
+    names = ("HTTP", "server CPU", "open loop", "impression")
+    for slower, expected in ((1.0, True), (4.0, False)):
+        found = goals(Found(beside=compared(SIZE, slower)))
+        told = [goal for goal in found if any(name in goal.what for name in names)]
+        assert len(told) == 4 and {goal.met for goal in told} == {expected}
 
 
 def test_a_report_is_json_and_tables() -> None:
