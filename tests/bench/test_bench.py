@@ -253,7 +253,13 @@ def test_a_part_without_time_is_named() -> None:
 
 
 def test_plots_are_drawn_or_said_to_be_missing(tmp_path: Path) -> None:
-    assert plots.draw(Found(sizes(FAST, SLOW)), tmp_path).split(":")[0] in ("plots", "no plots")
+    found = Found(sizes(FAST, SLOW), beside=compared(SIZE, 4.0))
+    told = plots.draw(found, tmp_path)
+    pictures = sorted(path.name for path in tmp_path.iterdir())
+    if told.startswith("no plots"):
+        assert told == "no plots: matplotlib is not installed" and not pictures
+    else:
+        assert pictures == ["growth.png", "http.png", "open_loop.png"]
 
 
 def test_a_child_answers_json() -> None:
