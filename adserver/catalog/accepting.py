@@ -5,7 +5,8 @@ What is accepted moves the revision once. An object whose content stays the same
 not move it, so applying a folder again, or repeating a PUT, changes nothing and reloads no server.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import ChainMap
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from msgspec import Struct
@@ -24,7 +25,7 @@ from adserver.catalog.linking import (
 from adserver.catalog.serials import Serials
 from adserver.catalog.shelf import Entry, Shelf, kept
 from adserver.catalog.tables import CATALOGUE, CREATIVES, LINE_ITEMS, OBJECTS
-from adserver.catalog.whole import Held, examine, missing_advertisers
+from adserver.catalog.whole import Held, affected, examine, missing_advertisers
 from adserver.domain.campaign import Advertiser, Campaign
 from adserver.domain.changes import Applied, Conflict, Invalid, Problem
 from adserver.domain.inventory import Audience, Publisher
@@ -85,9 +86,12 @@ class Acceptance:
     def accept(self, drafts: Sequence[Draft], dropped: Iterable[Key] = ()) -> list[Outcome]:
         """Take ``drafts`` and archive ``dropped``. Raises Invalid or Conflict; then nothing was written."""
         drafts = [*drafts, *self._implied(drafts)]
-        merged = self._shelf.held | {draft.key: Held(draft) for draft in drafts}
-        gone = {key: Held(self._shelf.held[key].draft, archived=True) for key in dropped}
-        problems = examine(merged | gone)
+        before = self._shelf.held
+        gone = {key: Held(before[key].draft, archived=True) for key in dropped}
+        # Laid over what is there, not copied: a catalogue may hold 100 000 documents.
+        merged = ChainMap(gone, {draft.key: Held(draft) for draft in drafts}, before)
+        changed = [*gone, *(draft.key for draft in drafts)]
+        problems = examine(merged, affected(changed, before))
         if problems:
             raise Invalid(problems)
         for draft in drafts:
@@ -108,7 +112,7 @@ class Acceptance:
         changed = not before.held.archived
         return Outcome(Entry(held, before.etag, revision if changed else before.revision), before, changed)
 
-    def _outcome(self, draft: Draft, merged: dict[Key, Held], revision: int) -> Outcome:
+    def _outcome(self, draft: Draft, merged: Mapping[Key, Held], revision: int) -> Outcome:
         body, etag = draft.body, draft.digest
         if isinstance(draft.subject, Audience):
             draft, body, etag = self._audience(draft, draft.subject, merged)
@@ -120,7 +124,7 @@ class Acceptance:
     # -- audiences -------------------------------------------------------------------------------
 
     def _audience(
-        self, draft: Draft, audience: Audience, merged: dict[Key, Held]
+        self, draft: Draft, audience: Audience, merged: Mapping[Key, Held]
     ) -> tuple[Draft, dict[str, object], str]:
         """The audience with its user space and the number of its members; their digest is in the etag."""
         space = audience.user_space
