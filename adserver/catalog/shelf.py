@@ -5,6 +5,8 @@ the revision that made it, so catching up reads and compiles only what changed s
 10 000 line items a change of one costs the reading of one document.
 """
 
+from bisect import bisect_right, insort
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import Final, TypeVar, cast
 
@@ -43,7 +45,7 @@ class Shelf:
         self.revision = -1
         self.held: dict[Key, Held] = {}
         self._entries: dict[Key, Entry] = {}
-        self._placements: dict[str, set[str]] = {}
+        self._names: defaultdict[Kind, list[str]] = defaultdict(list)
         self._linked: dict[Key, tuple[str, object]] = {}
 
     def catch_up(self, connection: Connection) -> None:
@@ -65,28 +67,28 @@ class Shelf:
     def place(self, entry: Entry) -> None:
         """Hold an object, in the place of its earlier state if there was one."""
         key = entry.held.draft.key
+        if key not in self._entries:
+            insort(self._names[key[0]], key[1])
         self._entries[key] = entry
         self.held[key] = entry.held
-        if key[0] == "placement":
-            self._placements.setdefault(key[1].partition("/")[0], set()).add(key[1])
 
     def entry(self, key: Key) -> Entry | None:
         return self._entries.get(key)
 
-    def active(self, kind: Kind, owner: str | None = None) -> Iterator[Entry]:
-        """The objects of a kind that are not archived, in the order of their full ids."""
-        prefix = "" if owner is None else f"{owner}/"
-        names = sorted(name for held, name in self._entries if held == kind and name.startswith(prefix))
-        for name in names:
-            entry = self._entries[kind, name]
+    def active(self, kind: Kind, owner: str | None = None, after: str = "") -> Iterator[Entry]:
+        """The objects of a kind that are not archived, in the order of their full ids, behind ``after``;
+        ``owner`` narrows to those of one advertiser or publisher."""
+        names, prefix = self._names[kind], "" if owner is None else f"{owner}/"
+        for index in range(bisect_right(names, max(prefix, after)), len(names)):
+            if not names[index].startswith(prefix):
+                return
+            entry = self._entries[kind, names[index]]
             if not entry.held.archived:
                 yield entry
 
     def placements(self, publisher: str) -> list[Entry]:
         """The placements of a publisher that are not archived."""
-        names = sorted(self._placements.get(publisher, ()))
-        entries = [self._entries["placement", name] for name in names]
-        return [entry for entry in entries if not entry.held.archived]
+        return list(self.active("placement", publisher))
 
     def stored(self, entry: Entry, created: bool = False) -> Stored:
         """An object as callers see it; a publisher with its placements."""

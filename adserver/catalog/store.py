@@ -7,6 +7,7 @@ usable from several threads.
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from threading import RLock
 
@@ -108,14 +109,8 @@ class Store:
         """Up to ``limit`` objects that are not archived, in the order of their full ids, behind ``after``
         (a full id); ``owner`` narrows to those of one advertiser or publisher."""
         with self._reading():
-            found: Objects = []
-            for entry in self._shelf.active(kind, owner):
-                if after is not None and entry.held.draft.full_id <= after:
-                    continue
-                if len(found) >= limit:
-                    break
-                found.append(self._shelf.stored(entry))
-            return found
+            entries = islice(self._shelf.active(kind, owner, after or ""), limit)
+            return [self._shelf.stored(entry) for entry in entries]
 
     # -- changing --------------------------------------------------------------------------------
 
