@@ -93,6 +93,24 @@ TEXT_CHARS: Final = 4096
 HTML_CHARS: Final = 64 * 1024
 MEMBERS_PER_AUDIENCE: Final = 5_000_000
 
+# -- what is kept of the mapped snapshot ----------------------------------------------------------
+ENTRIES_KEPT: Final = 32_768
+"""Line items decoded: some 6 KiB each."""
+VALUES_KEPT: Final = 65_536
+"""Values of targeting looked up, those that nobody targets included."""
+SELECTORS_KEPT: Final = 1024
+"""Of each dimension: requests may say anything, memory may not follow them."""
+CHUNKS_KEPT: Final = 131_072
+"""Chunks of bits made of postings and masks, at most 550 bytes each; with more, all are forgotten."""
+VIEWS_KEPT: Final = 1024
+"""Placements as requests see them: they may name any formats and sizes."""
+FITTING_KEPT: Final = 8192
+"""Line items whose creatives were filtered for a kind of placement."""
+COUNTERS_KEPT: Final = 65_536
+"""Counters whose caps were looked up."""
+OWNERS_KEPT: Final = 8192
+"""Of each of campaigns, advertisers, publishers and audiences decoded."""
+
 # -- connections ---------------------------------------------------------------------------------
 HEAD_BYTES: Final = 64 * 1024
 """URL, headers (each with four bytes for colon, space and line end) and trailers together."""

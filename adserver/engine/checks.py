@@ -152,32 +152,34 @@ def matched_point(checks: tuple[Check, ...], said: Said) -> object:
     return None
 
 
-def often_required(line_items: Iterable[tuple[Check, ...]]) -> tuple[Name, ...]:
-    """The names that most line items require, in an order of their own."""
-    counts = Counter(name for checks in line_items for name in dict(_pairs(checks)))
+def often_required(line_items: Iterable[Iterable[Name]]) -> tuple[Name, ...]:
+    """The names that most line items require, in an order of their own. Given: the names each requires."""
+    counts = Counter(name for names in line_items for name in dict.fromkeys(names))
     return tuple(sorted(counts, key=lambda name: (-counts[name], name))[: limits.NAMES_INDEXED])
 
 
 def indexed(checks: tuple[Check, ...], names: tuple[Name, ...]) -> dict[str, Clause]:
     """What of them the index can hold: the first pair whose name is among ``names``."""
-    for name, text in _pairs(checks):
+    for name, text in pairs(checks):
         if name in names:
-            return {REQUIRED: Clause(all=(_pair(name, text),))}
+            return {REQUIRED: Clause(all=(pair(name, text),))}
     return {}
 
 
 def given(names: tuple[Name, ...], said: Said) -> tuple[str, ...]:
     """The pairs a request gives."""
     values = ((name, said.look(name)) for name in names)
-    return tuple(_pair(name, value) for name, value in values if isinstance(value, str))
+    return tuple(pair(name, value) for name, value in values if isinstance(value, str))
 
 
-def _pairs(checks: tuple[Check, ...]) -> list[tuple[Name, str]]:
+def pairs(checks: tuple[Check, ...]) -> list[tuple[Name, str]]:
+    """Names and the texts their expressions require of them."""
     custom = [check for check in checks if isinstance(check, Custom)]
     return [(name.parts, text) for check in custom for name, text in expressions.required(check.tree)]
 
 
-def _pair(name: Name, text: str) -> str:
+def pair(name: Name, text: str) -> str:
+    """As a value of the dimension ``REQUIRED``."""
     return f"{'.'.join(name)}={text}"
 
 

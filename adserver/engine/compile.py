@@ -1,116 +1,117 @@
-"""Catalogue -> snapshot: bind caps to their scopes, put line items into rank order, build the index."""
+"""Catalogue -> image. Pure: the same catalogue gives the same image, byte for byte, whatever the compiler
+compiled before.
+
+Python is needed for the line items of advertisers whose documents changed; all the rest is NumPy over what
+was kept of the others. "Changed" is told by identity: documents are frozen, and the catalog gives the same
+object for the same document.
+"""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
-from adserver.domain.campaign import Campaign, FrequencyCap, LineItem
-from adserver.domain.caps import BoundCap, counted
+import msgspec
+import numpy as np
+
+from adserver.domain.campaign import Campaign
 from adserver.domain.catalogue import Catalogue
-from adserver.domain.targeting import Clause, Targeting
-from adserver.engine import checks, ranking
-from adserver.engine.checks import Check
-from adserver.engine.draw import mix
-from adserver.engine.index import Index
-from adserver.engine.snapshot import Entry, Snapshot
+from adserver.domain.inventory import Publisher
+from adserver.engine import people
+from adserver.engine.assemble import campaign_sections, entry_sections, posting_sections, ranked
+from adserver.engine.image import Image, Piece
+from adserver.engine.names import blob_sections, order_of_names
+from adserver.engine.rows import Block, block
+from adserver.engine.snapshot import Heading, Snapshot
+from adserver.engine.values import Values
 
-_Shared = dict[str, list[FrequencyCap]]
+_FORGOTTEN: Final = 100_000
+"""Values that may have gone out of use before the compiler begins anew."""
 
 
 def compile_snapshot(catalogue: Catalogue) -> Snapshot:
-    """Pure: the same catalogue gives the same snapshot. Cost: linear in line items times placements."""
-    advertisers = {advertiser.id: advertiser.serial for advertiser in catalogue.advertisers}
-    shared = _shared_caps(catalogue)
-    ranked = sorted(
-        ((campaign, item) for campaign in catalogue.campaigns for item in campaign.line_items), key=_rank
-    )
-    asked = [checks.of(item.targeting) for _, item in ranked]
-    required = checks.often_required(asked)
-    entries: list[Entry] = []
-    for (campaign, item), mine in zip(ranked, asked, strict=True):
-        serial = advertisers[campaign.advertiser]
-        clauses = _clauses(item.targeting, campaign.timezone) | checks.indexed(mine, required)
-        caps = _binding(shared, campaign, item, serial)
-        entries.append(_entry(entries, campaign, item, serial, caps, clauses, mine))
-    return Snapshot(catalogue, tuple(entries), Index([entry.clauses for entry in entries]), required)
+    """In memory, from scratch."""
+    return Snapshot.open(bytes(Compiler().compile(catalogue)))
 
 
-def _rank(pair: tuple[Campaign, LineItem]) -> tuple[int, int, int]:
-    """Tier, best bid first, and then by a hash: never by id, which would favour the alphabet."""
-    _, item = pair
-    tier = ranking.tier(item)
-    bid = ranking.ecpm_micros(item.pricing) if ranking.is_auction(tier) else 0
-    return tier, -bid, mix(item.serial, 0)
+class Compiler:
+    """Keeps what it made of the last catalogue's documents. Not safe for several threads."""
 
+    def __init__(self) -> None:
+        self._values = Values()
+        self._blocks: dict[str, Block] = {}
+        self._blobs: dict[int, tuple[object, bytes]] = {}
+        self._members: tuple[object, dict[str, Piece]] = (None, {})
 
-def _entry(
-    before: list[Entry], campaign: Campaign, item: LineItem, advertiser: int, caps: list[BoundCap],
-    clauses: dict[str, Clause], asked: tuple[Check, ...],
-) -> Entry:  # fmt: skip
-    tier, score = ranking.tier(item), ranking.ecpm_micros(item.pricing)
-    last = before[-1] if before else None
-    same = last is not None and last.tier == tier and (last.score == score or not ranking.is_auction(tier))
-    creative_caps = tuple(_bind(cap, "creative") for cap in item.frequency_caps if cap.scope == "creative")
-    return Entry(
-        position=len(before),
-        line_item=item,
-        campaign=campaign,
-        advertiser=advertiser,
-        tier=tier,
-        score=score,
-        run=(last.run if same else last.run + 1) if last else 0,
-        active=campaign.status == "active" and item.status == "active",
-        clauses=clauses,
-        caps=tuple(caps),
-        creative_caps=creative_caps,
-        counts=counted(tuple(caps), "impression"),
-        checks=asked,
-    )
+    def compile(self, catalogue: Catalogue) -> Image:
+        """Raises KeyError for a campaign of an advertiser that is not there."""
+        given = ranked(self._of(catalogue))
+        postings, dimensions, required = posting_sections(given, self._values)
+        heading = Heading(catalogue.revision, len(given.rows), dimensions, required)
+        image = Image({
+            "heading": msgspec.msgpack.encode(heading),
+            **entry_sections(given),
+            **campaign_sections(given),
+            **postings,
+            **self._owners(catalogue),
+            **self._people(catalogue.members),
+        })  # fmt: skip
+        self._tidy(len(postings["postings"]))
+        return image
 
+    def _of(self, catalogue: Catalogue) -> Sequence[Block]:
+        """The blocks of all advertisers that have campaigns, by serial."""
+        owners = {advertiser.id: advertiser for advertiser in catalogue.advertisers}
+        campaigns: dict[str, list[Campaign]] = defaultdict(list)
+        for campaign in catalogue.campaigns:
+            campaigns[campaign.advertiser].append(campaign)
+        blocks: dict[str, Block] = {}
+        for name, mine in campaigns.items():
+            kept, owner = self._blocks.get(name), owners[name]
+            same = kept is not None and kept.made_of(owner, mine)
+            blocks[name] = kept if same and kept is not None else block(self._values, owner, mine)
+        self._blocks = blocks
+        return sorted(blocks.values(), key=lambda one: one.advertiser.serial)
 
-def _clauses(targeting: Targeting, timezone: str) -> dict[str, Clause]:
-    """Day parts join the other dimensions: one dimension per time zone, its value the hour of the week."""
-    given = targeting.clauses.items()
-    clauses = {name: clause for name, clause in given if not checks.patterned(name, clause)}
-    if targeting.hours is not None:
-        clauses[f"hours:{timezone}"] = Clause(any=tuple(str(hour) for hour in sorted(targeting.hours)))
-    return clauses
+    def _owners(self, catalogue: Catalogue) -> Mapping[str, Piece]:
+        """Tables of advertisers, publishers and audiences, and the way to placements by serial."""
+        before, self._blobs = self._blobs, {}
 
+        def blobs(documents: Mapping[str, Any]) -> dict[str, bytes]:
+            return {name: self._blob(document, before) for name, document in documents.items()}
 
-def _shared_caps(catalogue: Catalogue) -> _Shared:
-    """Caps of scope campaign and advertiser, by the key they bind (see ``domain.caps``). Drafts and
-    paused line items bind nobody."""
-    serials = {advertiser.id: advertiser.serial for advertiser in catalogue.advertisers}
-    shared: _Shared = defaultdict(list)
-    for campaign in catalogue.campaigns:
-        keys = {
-            "campaign": f"campaign:{campaign.serial}",
-            "advertiser": f"advertiser:{serials[campaign.advertiser]}",
+        publishers = {one.id: one for one in catalogue.publishers}
+        return {
+            **blob_sections("advertisers", blobs({one.id: one for one in catalogue.advertisers})),
+            **blob_sections("publishers", blobs(publishers)),
+            **blob_sections("audiences", blobs({one.full_id: one for one in catalogue.audiences})),
+            **_placements(publishers),
         }
-        for item in campaign.line_items:
-            if campaign.status == item.status == "active":
-                for cap in item.frequency_caps:
-                    if cap.scope in keys:
-                        shared[keys[cap.scope]].append(cap)
-    return shared
+
+    def _blob(self, document: object, before: Mapping[int, tuple[object, bytes]]) -> bytes:
+        kept = before.get(id(document))
+        blob = kept[1] if kept is not None else msgspec.msgpack.encode(document)
+        self._blobs[id(document)] = (document, blob)  # the object too: its id is not another's then
+        return blob
+
+    def _people(self, members: Mapping[bytes, tuple[str, ...]]) -> Mapping[str, Piece]:
+        if self._members[0] is not members:
+            self._members = (members, people.sections(members))
+        return self._members[1]
+
+    def _tidy(self, used: int) -> None:
+        """Values come and go; a compiler that runs for months must not keep them all."""
+        if len(self._values) > 2 * used + _FORGOTTEN:
+            self._values, self._blocks = Values(), {}
 
 
-def _binding(shared: _Shared, campaign: Campaign, item: LineItem, advertiser: int) -> list[BoundCap]:
-    own = f"line_item:{item.serial}"
-    bound = [_bind(cap, own) for cap in item.frequency_caps if cap.scope == "line_item"]
-    for key in (f"campaign:{campaign.serial}", f"advertiser:{advertiser}"):
-        bound += [_bind(cap, key) for cap in shared.get(key, ())]
-    return list(_tightest(bound))
-
-
-def _tightest(caps: Iterable[BoundCap]) -> Iterable[BoundCap]:
-    """Of caps on the same counter and window only the lowest limit binds."""
-    kept: dict[tuple[str, int], BoundCap] = {}
-    for cap in caps:
-        name = (cap.counter, cap.per_ms)
-        if name not in kept or cap.limit < kept[name].limit:
-            kept[name] = cap
-    return kept.values()
-
-
-def _bind(cap: FrequencyCap, key: str) -> BoundCap:
-    return BoundCap(key, cap.limit, cap.per_ms, cap.event, cap.session)
+def _placements(publishers: Mapping[str, Publisher]) -> dict[str, Piece]:
+    """Serials in order; for each the publisher's row and the placement's number there."""
+    order = order_of_names([name.encode() for name in publishers])
+    each = list(publishers.values())
+    found = sorted(
+        (placement.serial, row, number)
+        for row, owner in enumerate(order.tolist())
+        for number, placement in enumerate(each[owner].placements)
+    )
+    table = np.array(found, np.int64).reshape(-1, 3)
+    return {"placement_serials": table[:, 0], "placements": table[:, 1:].astype(np.uint32)}

@@ -3,6 +3,9 @@
 from collections.abc import Callable, Iterator, Sequence
 from math import log
 
+import numpy as np
+import numpy.typing as npt
+
 _MASK = 0xFFFF_FFFF_FFFF_FFFF
 
 
@@ -12,6 +15,14 @@ def mix(seed: int, salt: int) -> int:
     z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
     z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK
     return z ^ (z >> 31)
+
+
+def mixed(seeds: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:
+    """``mix(seed, 0)`` of many seeds."""
+    z = seeds.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
 
 
 def below(seed: int, salt: int, n: int) -> int:

@@ -7,80 +7,83 @@ Big integers AND 4096 bits in some 60 ns, less than NumPy's call overhead.
 
 Per dimension, with F the request's values (domain/targeting.py has the definition this must equal):
 
-    mask = (wildcard | OR include[v], v in F) & ~(OR exclude[v], v in F) & (open | OR required[v], v in F)
+    mask = (wildcard | OR include[v], v in F) & ~(OR exclude[v], v in F) & (free | OR required[v], v in F)
 
 ``wildcard`` marks line items without ``any``. Of an ``all`` clause only the first value is indexed
-(``required``, a necessary condition); the clause itself is checked on the candidates (``partial``).
-Postings are sparse by chunk, so a value of few line items costs a few integers, not a bitmap.
+(``required``, a necessary condition); the clause itself is checked on the candidates (``PARTIAL``).
+What a placement can show, and what its publisher blocks, are postings too (``STATIC``): a kind of
+placement is a fixed mask over them, and costs nothing per line item.
+All of it is read from the image (``postings``); what was read is kept within bounds.
 Source: Whang et al., Indexing Boolean Expressions, VLDB 2009, for the wildcard; O'Neil, bit-sliced
 indexes, SIGMOD 1997, for the rest.
 """
 
+from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-from adserver.domain.targeting import Clause
+from msgspec import Struct
 
-CHUNK: Final = 4096
+from adserver.domain import limits
+from adserver.engine.image import Sections
+from adserver.engine.kept import Kept
+from adserver.engine.names import Names
+from adserver.engine.postings import CHUNK, DENSE, Arrays, Posting, full_chunks
+
+INCLUDE: Final = 0
+EXCLUDE: Final = 1
+REQUIRED: Final = 2
+PARTS: Final = 3
+NOWHERE: Final = -1
+"""Instead of an offset: nobody restricts this part of the dimension."""
+
+SOLD: Final = "=sold"
+"""Active line items, by currency."""
+SHOWS: Final = "=shows"
+"""Line items with an active creative, by its format and by its format and size."""
+ADVERTISER: Final = "=advertiser"
+LABEL: Final = "=label"
+COUNTER: Final = "=counter"
+"""Counters of caps that bind siblings."""
+STATIC: Final = frozenset((SOLD, SHOWS, ADVERTISER, LABEL, COUNTER))
+"""What no request can change; no targeting dimension begins with ``=``."""
 
 _KEPT_VALUES: Final = 2
-_KEPT_SELECTORS: Final = 1024
-
-Postings = dict[str, dict[int, int]]
-"""value -> chunk number -> bits."""
+_Three = tuple[Posting | None, Posting | None, Posting | None]
 
 
-def full_chunks(size: int) -> list[int]:
-    """A bitmap with every position set."""
-    return [(1 << min(CHUNK, size - start)) - 1 for start in range(0, size, CHUNK)]
+class Restricted(Struct, frozen=True, array_like=True):
+    """A dimension as the image tells it; ``wildcard`` and ``free`` are word offsets of bitmaps."""
+
+    name: str
+    wildcard: int
+    free: int
 
 
 class Dimension:
-    """One targeting dimension over all positions."""
+    """One targeting dimension over all positions. Its selectors of few values (most requests have the same
+    countries, devices, hours) are kept, and with them the masks already made."""
 
-    __slots__ = ("_kept", "exclude", "include", "open", "required", "wildcard")
+    __slots__ = ("free", "kept", "name", "wildcard")
 
-    def __init__(self, size: int) -> None:
-        self._kept: dict[tuple[str, ...], Selector] = {}
-        self.wildcard = full_chunks(size)
-        self.open = full_chunks(size)
-        self.include: Postings = {}
-        self.exclude: Postings = {}
-        self.required: Postings = {}
-
-    def add(self, position: int, clause: Clause) -> None:
-        chunk, bit = divmod(position, CHUNK)
-        if clause.any:
-            self.wildcard[chunk] &= ~(1 << bit)
-            _post(self.include, clause.any, chunk, bit)
-        if clause.all:
-            self.open[chunk] &= ~(1 << bit)
-            _post(self.required, clause.all[:1], chunk, bit)
-        _post(self.exclude, clause.none, chunk, bit)
-
-    def selector(self, values: tuple[str, ...]) -> "Selector":
-        """Of one request's values. Those of few values (most requests have the same countries, devices,
-        hours) are kept, and with them the masks already made."""
-        kept = self._kept.get(values)
-        if kept is None:
-            kept = Selector(self, values)
-            if len(values) <= _KEPT_VALUES:
-                if len(self._kept) >= _KEPT_SELECTORS:
-                    self._kept.clear()
-                self._kept[values] = kept
-        return kept
+    def __init__(self, told: Restricted, arrays: Arrays) -> None:
+        self.name = told.name
+        self.wildcard = _bitmap(told.wildcard, arrays)
+        self.free = _bitmap(told.free, arrays)
+        self.kept: Kept[tuple[str, ...], Selector] = Kept(limits.SELECTORS_KEPT)
 
 
 class Selector:
     """A dimension narrowed to some values."""
 
-    __slots__ = ("_dimension", "_exclude", "_include", "_masks", "_required")
+    __slots__ = ("_arrays", "_dimension", "_exclude", "_include", "_masks", "_required")
 
-    def __init__(self, dimension: Dimension, values: tuple[str, ...]) -> None:
+    def __init__(self, dimension: Dimension, found: Sequence[_Three], arrays: Arrays) -> None:
         self._dimension = dimension
-        self._include = _of(dimension.include, values)
-        self._exclude = _of(dimension.exclude, values)
-        self._required = _of(dimension.required, values)
+        self._arrays = arrays
+        self._include, self._exclude, self._required = (
+            [posting for three in found if (posting := three[part]) is not None] for part in range(PARTS)
+        )
         self._masks: dict[int, int] = {}
 
     def mask(self, chunk: int) -> int:
@@ -88,50 +91,96 @@ class Selector:
         mask = self._masks.get(chunk)
         if mask is None:
             mask = self._masks[chunk] = self._make(chunk)
+            self._arrays.made += 1
         return mask
 
     def _make(self, chunk: int) -> int:
-        mask = self._dimension.wildcard[chunk]
-        for postings in self._include:
-            mask |= postings.get(chunk, 0)
-        for postings in self._exclude:
-            mask &= ~postings.get(chunk, 0)
-        if self._dimension.required:
-            required = self._dimension.open[chunk]
-            for postings in self._required:
-                required |= postings.get(chunk, 0)
+        dimension = self._dimension
+        mask = -1 if dimension.wildcard is None else dimension.wildcard[chunk]
+        for posting in self._include:
+            mask |= posting[chunk]
+        for posting in self._exclude:
+            mask &= ~posting[chunk]
+        if dimension.free is not None:
+            required = dimension.free[chunk]
+            for posting in self._required:
+                required |= posting[chunk]
             mask &= required
         return mask
 
+    @property
+    def program(self) -> "array[int]":
+        """The same as numbers: [wildcard, includes, excludes, free, required] and then the (count, offset)
+        of each posting; word offsets, or NOWHERE."""
+        dimension = self._dimension
+        both = (_offset(dimension.wildcard), len(self._include), len(self._exclude), _offset(dimension.free))
+        numbers = array("q", (*both, len(self._required)))
+        for posting in (*self._include, *self._exclude, *self._required):
+            numbers.extend((posting.count, posting.offset))
+        return numbers
+
 
 class Index:
-    """All dimensions any line item restricts. ``clauses[p]`` are those of position p."""
+    """All dimensions any line item restricts, over ``size`` positions."""
 
-    def __init__(self, clauses: Sequence[Mapping[str, Clause]]) -> None:
-        self.size = len(clauses)
-        self.chunks = -(-self.size // CHUNK)
-        self.everybody = full_chunks(self.size)
-        self.dimensions: dict[str, Dimension] = {}
-        self.partial: set[int] = set()
-        for position, by_dimension in enumerate(clauses):
-            for name, clause in by_dimension.items():
-                self._dimension(name).add(position, clause)
-                if len(clause.all) > 1:
-                    self.partial.add(position)
+    def __init__(self, given: Sections, size: int, dimensions: Iterable[Restricted]) -> None:
+        self.size = size
+        self.chunks = -(-size // CHUNK)
+        self.everybody = full_chunks(size)
+        self.arrays = Arrays(given, size)
+        self.dimensions = {told.name: Dimension(told, self.arrays) for told in dimensions}
+        self._names = Names(given, "values")
+        self._postings = given.numbers("postings", "q")
+        self._kept: Kept[tuple[str, str], _Three] = Kept(limits.VALUES_KEPT)
 
-    def _dimension(self, name: str) -> Dimension:
-        dimension = self.dimensions.get(name)
-        if dimension is None:
-            dimension = self.dimensions[name] = Dimension(self.size)
-        return dimension
+    def postings(self, dimension: str, value: str) -> _Three:
+        """Of a value: where it is included, excluded, required; None where nowhere."""
+        found = self._kept.get((dimension, value))
+        if found is None:
+            found = self._kept.put((dimension, value), self._find(dimension, value))
+        return found
+
+    def _find(self, dimension: str, value: str) -> _Three:
+        row = self._names.row(f"{dimension}\0{value}".encode())
+        if row < 0:
+            return _NOBODY
+        first = row * PARTS * 2
+        numbers = self._postings[first : first + PARTS * 2].tolist()
+        include, exclude, required = (
+            Posting(self.arrays, count, offset) if count else None
+            for count, offset in zip(numbers[::2], numbers[1::2], strict=True)
+        )
+        return include, exclude, required
 
     def selectors(self, facts: Mapping[str, tuple[str, ...]]) -> list[Selector]:
         """What ``matches`` walks; dimensions that no line item restricts cost nothing."""
-        return [dimension.selector(facts.get(name, ())) for name, dimension in self.dimensions.items()]
+        if self.arrays.made > limits.CHUNKS_KEPT:
+            self._forget()
+        return [self._selector(one, facts.get(name, ())) for name, one in self.dimensions.items()]
 
-    def matches(self, within: Sequence[Sequence[int]], selectors: Iterable[Selector]) -> Iterator[int]:
+    def _selector(self, dimension: Dimension, values: tuple[str, ...]) -> Selector:
+        kept = dimension.kept.get(values)
+        if kept is None:
+            name = dimension.name
+            found = [three for value in values if (three := self.postings(name, value)) is not _NOBODY]
+            kept = Selector(dimension, found, self.arrays)
+            if len(values) <= _KEPT_VALUES:
+                dimension.kept.put(values, kept)
+        return kept
+
+    def _forget(self) -> None:
+        """Selectors and postings at work stay with whoever holds them."""
+        self._kept.clear()
+        for dimension in self.dimensions.values():
+            dimension.kept.clear()
+            for bitmap in (dimension.wildcard, dimension.free):
+                if bitmap is not None:
+                    bitmap.clear()
+        self.arrays.made = 0
+
+    def matches(self, within: Sequence[Mapping[int, int] | Sequence[int]], selectors: Iterable[Selector]) -> Iterator[int]:
         """Positions, best rank first, that are set in every bitmap of ``within`` and pass every selector.
-        Lazy: a chunk is looked at when the ones before are used up. For ``partial`` positions it is a
+        Lazy: a chunk is looked at when the ones before are used up. For ``PARTIAL`` positions it is a
         superset: their ``all`` clauses remain to be checked."""
         selectors = list(selectors)
         for chunk in range(self.chunks):
@@ -149,11 +198,12 @@ class Index:
                 yield base + low.bit_length()
 
 
-def _of(postings: Postings, values: Iterable[str]) -> list[dict[int, int]]:
-    return [found for value in values if (found := postings.get(value))]
+_NOBODY: Final[_Three] = (None, None, None)
 
 
-def _post(postings: Postings, values: Iterable[str], chunk: int, bit: int) -> None:
-    for value in values:
-        by_chunk = postings.setdefault(value, {})
-        by_chunk[chunk] = by_chunk.get(chunk, 0) | 1 << bit
+def _bitmap(offset: int, arrays: Arrays) -> Posting | None:
+    return None if offset == NOWHERE else Posting(arrays, DENSE, offset)
+
+
+def _offset(bitmap: Posting | None) -> int:
+    return NOWHERE if bitmap is None else bitmap.offset

@@ -4,7 +4,7 @@ It only spares work. A bit that is still set for a spent budget costs a refused 
 is looked at again on every tick, so a budget that has room again (an expired hold) serves again.
 """
 
-from adserver.engine.index import CHUNK, full_chunks
+from adserver.engine.postings import CHUNK, full_chunks
 
 
 class Live:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from adserver.engine import draw, ranking
+from adserver.engine.entries import PARTIAL
 from adserver.engine.rules import Context
 from adserver.engine.snapshot import Entry, Snapshot
 
@@ -33,10 +34,10 @@ def shortlist(
 def _runs(snapshot: Snapshot, matches: Iterator[int], context: Context) -> Iterator[list[Entry]]:
     """Matches grouped by run; those with an ``all`` clause, an expression or whatever else the index only
     narrows are asked here."""
-    entries, partial, run = snapshot.entries, snapshot.index.partial, list[Entry]()
+    entries, flags, run = snapshot.entries, snapshot.entries.flags, list[Entry]()
     for position in matches:
         entry = entries[position]
-        if position in partial and not _complete(entry, context):
+        if flags[position] & PARTIAL and not _complete(entry, context):
             continue
         if entry.checks and not _checked(entry, context):
             continue

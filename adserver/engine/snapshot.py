@@ -1,227 +1,196 @@
-"""A frozen snapshot of the catalogue: line items in rank order, the index over them, and per placement
-what can be known before a request. Built once per revision, swapped by one assignment.
+"""A frozen snapshot of the catalogue: an image (``image``), served from in place.
+
+Line items are in rank order with the index over them; whatever is asked of them is read or decoded from the
+image when it is asked, and kept within bounds. So a snapshot opens at once however large it is, costs a
+process what it touches, and goes when the last request leaves it: swapped by one assignment.
 """
 
-from collections import OrderedDict
-from collections.abc import Mapping
-from typing import Final
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Final, Generic, TypeVar
 
+import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
-from adserver.domain.campaign import Campaign, Creative, LineItem
-from adserver.domain.caps import BoundCap, Counted
-from adserver.domain.catalogue import Catalogue
-from adserver.domain.inventory import Blocks, Placement, Publisher
-from adserver.domain.targeting import Clause
-from adserver.engine.checks import Check, Name
-from adserver.engine.index import CHUNK, Index
+from adserver.domain import limits
+from adserver.domain.campaign import Advertiser, Campaign, Creative
+from adserver.domain.caps import BoundCap
+from adserver.domain.inventory import Audience, Publisher
+from adserver.engine.checks import Name
+from adserver.engine.entries import Entries, Entry
+from adserver.engine.image import Sections
+from adserver.engine.index import COUNTER, INCLUDE, Index, Restricted
+from adserver.engine.kept import Kept
+from adserver.engine.names import Table
+from adserver.engine.people import People
+from adserver.engine.postings import CHUNK
+from adserver.engine.views import Fit, View, Views, blocks_creative, blocks_entry, parent_domains, static_drop
 
-_VIEWS_MAX: Final = 512
-"""Narrowed views kept: requests may name any formats and sizes, memory may not follow them."""
+__all__ = [
+    "Entry", "Fit", "Snapshot", "View", "blocks_creative", "blocks_entry", "parent_domains", "static_drop",
+]  # fmt: skip
 
-
-class Entry(Struct, frozen=True, eq=False):
-    """A line item in rank order, with what the engine derives from its surroundings. ``run`` is the same
-    for neighbours whose order chance decides: a guaranteed tier, or equal bids of one auction tier."""
-
-    position: int
-    line_item: LineItem
-    campaign: Campaign
-    advertiser: int
-    tier: int
-    score: int
-    run: int
-    active: bool
-    clauses: dict[str, Clause]
-    caps: tuple[BoundCap, ...]
-    creative_caps: tuple[BoundCap, ...]
-    """Caps of scope creative, their ``key`` without the identity: it is the candidate creative's."""
-    counts: tuple[Counted, ...]
-    """The counters an exposure moves (creatives' excepted)."""
-    checks: tuple[Check, ...] = ()
-    """Targeting that is asked of candidates, one by one."""
-
-    @property
-    def capped(self) -> bool:
-        return bool(self.caps or self.creative_caps)
+T = TypeVar("T")
+Bits = Mapping[int, int]
+"""Chunk -> bits, of all chunks that have any."""
 
 
-class Fit:
-    """What a kind of placement can show of the line items, told by its publisher, formats and sizes alone;
-    placements alike share one. ``creatives(position)`` may stand there; ``chunks`` are worth a look."""
+class Heading(Struct, frozen=True):
+    """``required``: the names whose required values the index knows (``engine/checks``)."""
 
-    def __init__(
-        self,
-        publisher: Publisher,
-        entries: tuple[Entry, ...],
-        formats: frozenset[str],
-        sizes: frozenset[str],
-        chunks: list[int] | None = None,
-    ) -> None:
-        self.publisher = publisher
-        self.formats = formats
-        self.sizes = sizes
-        self._entries = entries
-        self._known: dict[int, tuple[Creative, ...]] = {}
-        self.chunks = self._build() if chunks is None else chunks
+    revision: int
+    size: int
+    dimensions: tuple[Restricted, ...]
+    required: tuple[Name, ...]
 
-    def creatives(self, position: int) -> tuple[Creative, ...]:
-        found = self._known.get(position)
+
+_HEADING: Final = msgspec.msgpack.Decoder(Heading)
+_ADVERTISER: Final = msgspec.msgpack.Decoder(Advertiser)
+_AUDIENCE: Final = msgspec.msgpack.Decoder(Audience)
+_CAMPAIGN: Final = msgspec.msgpack.Decoder(Campaign)
+_PUBLISHER: Final = msgspec.msgpack.Decoder(Publisher)
+
+
+class BySerial(Mapping[int, T], Generic[T]):
+    """Serials in order; ``make`` gives what the one in a row stands for."""
+
+    def __init__(self, serials: memoryview, make: Callable[[int], T]) -> None:
+        self._serials = serials
+        self._make = make
+
+    def __len__(self) -> int:
+        return len(self._serials)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._serials)
+
+    def __getitem__(self, serial: int) -> T:
+        row = bisect_left(self._serials, serial)
+        if row == len(self._serials) or self._serials[row] != serial:
+            raise KeyError(serial)
+        return self._make(row)
+
+
+class Derived(Mapping[str, T], Generic[T]):
+    """What ``make`` says of the names of a table; of whom it says None, nothing is there."""
+
+    def __init__(self, names: Mapping[str, object], make: Callable[[str], T | None]) -> None:
+        self._names = names
+        self._make = make
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in self._names if self._make(name) is not None)
+
+    def __getitem__(self, name: str) -> T:
+        found = self._make(name) if name in self._names else None
         if found is None:
-            creatives = self._entries[position].line_item.creatives
-            found = tuple(filter(self._takes, creatives))
-            # Most fit whole: no tuple of its own then.
-            self._known[position] = found = creatives if len(found) == len(creatives) else found
+            raise KeyError(name)
         return found
-
-    def blocks(self, position: int) -> bool:
-        """Whether it is the publisher's blocks that leave no creative."""
-        shown = any(map(self._shows, self._entries[position].line_item.creatives))
-        return shown and not self.creatives(position)
-
-    def narrowed(self, formats: frozenset[str], sizes: frozenset[str]) -> "Fit":
-        """The same for fewer formats and sizes; its chunks remain a superset."""
-        return Fit(self.publisher, self._entries, formats, sizes, self.chunks)
-
-    def _takes(self, creative: Creative) -> bool:
-        return self._shows(creative) and not blocks_creative(self.publisher.blocked, creative)
-
-    def _shows(self, creative: Creative) -> bool:
-        if creative.status != "active" or creative.format not in self.formats:
-            return False
-        return not self.sizes or creative.size == "fluid" or creative.size in self.sizes
-
-    def _build(self) -> list[int]:
-        chunks = [0] * -(-len(self._entries) // CHUNK)
-        for position, entry in enumerate(self._entries):
-            if static_drop(entry, self.publisher) is None and self.creatives(position):
-                chunks[position // CHUNK] |= 1 << position % CHUNK
-        return chunks
-
-
-class View:
-    """A placement as a request sees it: its own formats and sizes, perhaps narrowed further. ``required``:
-    the names whose values the index knows (``engine/checks``)."""
-
-    def __init__(self, placement: Placement, fit: Fit, required: tuple[Name, ...] = ()) -> None:
-        self.placement = placement
-        self.publisher = fit.publisher
-        self.required = required
-        self.fit = fit
-        self.formats, self.sizes, self.chunks = fit.formats, fit.sizes, fit.chunks
-        self.facts = {
-            "publishers": (fit.publisher.id,),
-            "placements": (placement.full_id,),
-            "surfaces": (placement.surface,),
-            "formats": tuple(sorted(fit.formats)),
-        }
-
-    def fits(self, position: int) -> tuple[Creative, ...]:
-        """The creatives of the line item there that may stand here."""
-        return self.fit.creatives(position)
-
-    def blocks(self, position: int) -> bool:
-        return self.fit.blocks(position)
-
-    def narrowed(self, formats: tuple[str, ...], sizes: tuple[str, ...]) -> "View":
-        """As a request sees it that takes only these formats and sizes (empty: all)."""
-        left = self.formats & frozenset(formats) if formats else self.formats
-        asked = frozenset(sizes)
-        fitting = (asked & self.sizes if self.sizes else asked) if sizes else self.sizes
-        if sizes and not fitting:
-            left = frozenset[str]()
-        return View(self.placement, self.fit.narrowed(left, fitting), self.required)
 
 
 class Snapshot:
-    """``members``: pseudonym -> audiences; ``creatives``: serial -> (creative, entry)."""
+    """``members``: pseudonym -> audiences; ``creatives``: serial -> (creative, entry); ``entries`` by
+    position. Nothing here refers back to the snapshot, so its image is let go with it."""
 
-    def __init__(
-        self, catalogue: Catalogue, entries: tuple[Entry, ...], index: Index, required: tuple[Name, ...] = ()
-    ) -> None:
-        self.revision = catalogue.revision
-        self.entries = entries
-        self.index = index
-        self.members: Mapping[bytes, tuple[str, ...]] = catalogue.members
-        self.facets = {a.full_id: a.facets for a in catalogue.audiences if a.facets}
-        self.audience_publishers = {
-            a.full_id: a.owner for a in catalogue.audiences if a.owner_kind == "publisher"
-        }
-        self.publishers = {publisher.id: publisher for publisher in catalogue.publishers}
-        self.campaigns = {f"{c.advertiser}/{c.id}": c for c in catalogue.campaigns}
-        self.advertisers = {advertiser.id: advertiser for advertiser in catalogue.advertisers}
-        self.by_serial = {entry.line_item.serial: entry for entry in entries}
-        self.creatives = {c.serial: (c, entry) for entry in entries for c in entry.line_item.creatives}
+    def __init__(self, given: Sections) -> None:
+        heading = _HEADING.decode(given.bytes("heading"))
+        self.revision = heading.revision
+        owners = limits.OWNERS_KEPT
+        campaigns = Table(given, "campaigns", _CAMPAIGN, owners)
+        audiences = Table(given, "audiences", _AUDIENCE, owners)
+        publishers = Table(given, "publishers", _PUBLISHER, owners)
+        self.advertisers: Mapping[str, Advertiser] = Table(given, "advertisers", _ADVERTISER, owners)
+        self.publishers: Mapping[str, Publisher] = publishers
+        self.members: Mapping[bytes, tuple[str, ...]] = People(given)
+        self.facets = Derived(audiences, partial(_facets, audiences))
+        self.audience_publishers = Derived(audiences, partial(_publisher, audiences))
+        self.entries = entries = Entries(given, campaigns, heading.required)
+        self.index = Index(given, heading.size, heading.dimensions)
+        self.campaigns = Derived(campaigns, _Campaigns(given, campaigns, entries))
+        serials, places = given.numbers("serials.sorted", "q"), given.numbers("serials.positions", "I")
+        self.by_serial: Mapping[int, Entry] = BySerial(serials, partial(_at, entries, places))
+        self.creatives = _creatives(given, entries)
         self.zones = sorted(
-            {name.removeprefix("hours:") for name in index.dimensions if name[:6] == "hours:"}
+            name.removeprefix("hours:") for name in self.index.dimensions if name.startswith("hours:")
         )
-        self._placements = _views(catalogue, entries, required)
-        self.placements_by_serial = {v.placement.serial: v for v in self._placements.values()}
-        self._narrowed: OrderedDict[tuple[object, ...], View] = OrderedDict()
+        self._views = Views(given, self.index, entries, publishers, heading.required)
+        self.view, self.views = self._views.view, self._views.of
+        self.placements_by_serial: Mapping[int, View] = BySerial(self._views.serials, self._views.at)
+        self._capped = Kept[str, tuple[tuple[BoundCap, Bits], ...]](limits.COUNTERS_KEPT)
 
-    def view(
-        self, publisher: str, placement: str, formats: tuple[str, ...] = (), sizes: tuple[str, ...] = ()
-    ) -> View | None:
-        """The placement, narrowed to the request's formats and sizes; None if there is none."""
-        whole = self._placements.get((publisher, placement))
-        if whole is None or not (formats or sizes):
-            return whole
-        key = (publisher, placement, formats, sizes)
-        view = self._narrowed.get(key)
-        if view is None:
-            view = self._narrowed[key] = whole.narrowed(formats, sizes)
-            if len(self._narrowed) > _VIEWS_MAX:
-                self._narrowed.popitem(last=False)
-        return view
+    @classmethod
+    def open(cls, buffer: bytes | bytearray | memoryview) -> "Snapshot":
+        """Of an image in memory or a mapped file, which stays mapped as long as the snapshot lives. Raises
+        ImageError for anything but a whole image of this version."""
+        return cls(Sections(buffer))
 
-    def views(self, publisher: str) -> list[View]:
-        return [view for (owner, _), view in self._placements.items() if owner == publisher]
+    def capped(self, counter: str) -> tuple[tuple[BoundCap, Bits], ...]:
+        """The caps on a counter (those of scope creative excepted), and the line items each binds."""
+        found = self._capped.get(counter)
+        if found is None:
+            found = self._capped.put(counter, self._caps_on(counter))
+        return found
 
+    def _caps_on(self, counter: str) -> tuple[tuple[BoundCap, Bits], ...]:
+        bits = self._bound_by(counter)
+        if not bits:
+            return ()
+        chunk = min(bits)
+        first = chunk * CHUNK + (bits[chunk] & -bits[chunk]).bit_length() - 1
+        # Whoever is bound by a counter is bound by the same caps on it.
+        return tuple((cap, bits) for cap in self.entries.caps(first) if cap.counter == counter)
 
-def _views(
-    catalogue: Catalogue, entries: tuple[Entry, ...], required: tuple[Name, ...]
-) -> dict[tuple[str, str], View]:
-    """Every placement's; a publisher has few kinds of placements, and each kind's fit is built once."""
-    views: dict[tuple[str, str], View] = {}
-    for publisher in catalogue.publishers:
-        kinds: dict[tuple[frozenset[str], frozenset[str]], Fit] = {}
-        for placement in publisher.placements:
-            kind = (frozenset(placement.formats), frozenset(placement.sizes))
-            if kind not in kinds:
-                kinds[kind] = Fit(publisher, entries, *kind)
-            views[publisher.id, placement.id] = View(placement, kinds[kind], required)
-    return views
-
-
-def blocks_creative(blocks: Blocks, creative: Creative) -> bool:
-    """Whether a block of domains or categories hits this creative. A blocked domain blocks its
-    subdomains, a blocked category (``IAB7``) its subcategories (``IAB7-3``)."""
-    if blocks.domains and any(d in blocks.domains for d in parent_domains(creative.advertiser_domain)):
-        return True
-    if not blocks.categories:
-        return False
-    return any(c in blocks.categories or c.split("-")[0] in blocks.categories for c in creative.categories)
+    def _bound_by(self, counter: str) -> Bits:
+        key = counter.removeprefix("session:").partition("/")[0]
+        scope, _, serial = key.partition(":")
+        if scope != "line_item":
+            shared = self.index.postings(COUNTER, counter)[INCLUDE]
+            return {} if shared is None else shared.whole(self.index.chunks)
+        entry = self.by_serial.get(int(serial))
+        if entry is None:
+            return {}
+        chunk, bit = divmod(entry.position, CHUNK)
+        return {chunk: 1 << bit}
 
 
-def blocks_entry(blocks: Blocks, entry: Entry) -> bool:
-    """Whether a block of advertisers or labels hits this line item."""
-    if entry.campaign.advertiser in blocks.advertisers:
-        return True
-    return bool(blocks.labels) and not blocks.labels.isdisjoint(entry.campaign.labels)
+class _Campaigns:
+    """Campaigns with their line items, which the image keeps apart."""
+
+    def __init__(self, given: Sections, bare: Table[Campaign], entries: Entries) -> None:
+        self._rows = given.numbers("campaign_rows", "I")
+        self._positions = given.numbers("positions", "I")
+        self._bare = bare
+        self._entries = entries
+
+    def __call__(self, name: str) -> Campaign:
+        row = self._bare.names.row(name.encode())
+        mine = self._positions[self._rows[2 * row] : self._rows[2 * row + 1]]
+        return replace(self._bare.at(row), line_items=tuple(map(self._entries.line_item, mine)))
 
 
-def static_drop(entry: Entry, publisher: Publisher) -> str | None:
-    """The first rule between a line item and a publisher that no request can change."""
-    if not entry.active:
-        return "status"
-    if entry.campaign.currency != publisher.currency:
-        return "currency"
-    if blocks_entry(publisher.blocked, entry):
-        return "publisher.blocked"
-    return None
+def _at(entries: Entries, positions: memoryview, row: int) -> Entry:
+    return entries[positions[row]]
 
 
-def parent_domains(domain: str) -> list[str]:
-    """``a.news.example`` -> itself, ``news.example``, ``example``."""
-    labels = domain.casefold().strip(".").split(".")
-    return [".".join(labels[i:]) for i in range(len(labels))]
+def _creatives(given: Sections, entries: Entries) -> Mapping[int, tuple[Creative, Entry]]:
+    serials, positions = given.numbers("creatives.sorted", "q"), given.numbers("creatives.positions", "I")
+
+    def make(row: int) -> tuple[Creative, Entry]:
+        entry = entries[positions[row]]
+        return next(c for c in entry.line_item.creatives if c.serial == serials[row]), entry
+
+    return BySerial(serials, make)
+
+
+def _facets(audiences: Table[Audience], name: str) -> dict[str, tuple[str, ...]] | None:
+    return audiences[name].facets or None
+
+
+def _publisher(audiences: Table[Audience], name: str) -> str | None:
+    audience = audiences[name]
+    return audience.owner if audience.owner_kind == "publisher" else None

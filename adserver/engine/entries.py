@@ -1,0 +1,134 @@
+"""Line items in rank order, decoded from the image when first looked at."""
+
+from collections.abc import Iterator
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from adserver.domain import limits
+from adserver.domain.campaign import Campaign, LineItem
+from adserver.domain.caps import BoundCap, Counted, counted
+from adserver.domain.targeting import Clause, Targeting
+from adserver.engine import checks
+from adserver.engine.binding import bound
+from adserver.engine.checks import Check, Name
+from adserver.engine.image import Sections
+from adserver.engine.kept import Kept
+from adserver.engine.names import Table
+
+ACTIVE: Final = 1
+PARTIAL: Final = 2
+"""Has an ``all`` clause of several values, of which the index holds one."""
+CHECKED: Final = 4
+"""Has targeting that is asked of candidates, one by one."""
+CAPPED: Final = 8
+ASKED: Final = PARTIAL | CHECKED
+
+_LINE_ITEM: Final = msgspec.msgpack.Decoder(LineItem)
+_CAPS: Final = msgspec.msgpack.Decoder(tuple[BoundCap, ...])
+
+
+class Entry(Struct, frozen=True, eq=False):
+    """A line item in rank order, with what the engine derives from its surroundings. ``run`` is the same
+    for neighbours whose order chance decides: a guaranteed tier, or equal bids of one auction tier.
+    ``campaign`` is without its line items. Two entries of one position may be two objects."""
+
+    position: int
+    line_item: LineItem
+    campaign: Campaign
+    advertiser: int
+    tier: int
+    score: int
+    run: int
+    active: bool
+    clauses: dict[str, Clause]
+    caps: tuple[BoundCap, ...]
+    creative_caps: tuple[BoundCap, ...]
+    """Caps of scope creative, their ``key`` without the identity: it is the candidate creative's."""
+    counts: tuple[Counted, ...]
+    """The counters an exposure moves (creatives' excepted)."""
+    checks: tuple[Check, ...] = ()
+    """Targeting that is asked of candidates, one by one."""
+
+    @property
+    def capped(self) -> bool:
+        return bool(self.caps or self.creative_caps)
+
+
+class Entries:
+    """All entries by position. What a walk asks of every position is in arrays: ``tiers``, ``scores``,
+    ``runs``, ``serials`` and ``flags``, indexed by position; ``starts`` by run."""
+
+    def __init__(self, given: Sections, campaigns: Table[Campaign], required: tuple[Name, ...]) -> None:
+        self.tiers = given.numbers("tiers", "H")
+        self.scores = given.numbers("scores", "q")
+        self.runs = given.numbers("runs", "I")
+        self.starts = given.numbers("starts", "I")
+        self.serials = given.numbers("serials", "q")
+        self.flags = given.numbers("flags", "H")
+        self._campaign = given.numbers("campaign_of", "I")
+        self._advertiser = given.numbers("advertiser_of", "q")
+        self._items, self._item_at = given.bytes("line_items"), given.numbers("line_item_at", "Q")
+        self._caps, self._caps_at = given.bytes("caps"), given.numbers("caps_at", "Q")
+        self._campaigns = campaigns
+        self._required = required
+        self._kept: Kept[int, Entry] = Kept(limits.ENTRIES_KEPT)
+
+    def __len__(self) -> int:
+        return len(self.tiers)
+
+    def __iter__(self) -> Iterator[Entry]:
+        return map(self._decode, range(len(self)))
+
+    def __getitem__(self, position: int) -> Entry:
+        found = self._kept.get(position)
+        if found is None:
+            if not 0 <= position < len(self):
+                raise IndexError(position)
+            found = self._kept.put(position, self._decode(position))
+        return found
+
+    def run_of(self, position: int) -> tuple[int, int]:
+        """(first, end) of the positions among which chance decides, with this one."""
+        run = self.runs[position]
+        return self.starts[run], self.starts[run + 1]
+
+    def line_item(self, position: int) -> LineItem:
+        at = self._item_at
+        return _LINE_ITEM.decode(self._items[at[2 * position] : at[2 * position + 1]])
+
+    def caps(self, position: int) -> tuple[BoundCap, ...]:
+        first, end = self._caps_at[2 * position], self._caps_at[2 * position + 1]
+        return _CAPS.decode(self._caps[first:end]) if first < end else ()
+
+    def _decode(self, position: int) -> Entry:
+        item, caps = self.line_item(position), self.caps(position)
+        campaign = self._campaigns.at(self._campaign[position])
+        flags = self.flags[position]
+        asked = checks.of(item.targeting) if flags & CHECKED else ()
+        return Entry(
+            position=position,
+            line_item=item,
+            campaign=campaign,
+            advertiser=self._advertiser[position],
+            tier=self.tiers[position],
+            score=self.scores[position],
+            run=self.runs[position],
+            active=bool(flags & ACTIVE),
+            clauses=clauses(item.targeting, campaign.timezone) | checks.indexed(asked, self._required),
+            caps=caps,
+            creative_caps=tuple(bound(c, "creative") for c in item.frequency_caps if c.scope == "creative"),
+            counts=counted(caps, "impression"),
+            checks=asked,
+        )
+
+
+def clauses(targeting: Targeting, timezone: str) -> dict[str, Clause]:
+    """Those the index holds. Day parts join the other dimensions: one dimension per time zone, its value
+    the hour of the week."""
+    given = targeting.clauses.items()
+    found = {name: clause for name, clause in given if not checks.patterned(name, clause)}
+    if targeting.hours is not None:
+        found[f"hours:{timezone}"] = Clause(any=tuple(str(hour) for hour in sorted(targeting.hours)))
+    return found
