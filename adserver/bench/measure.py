@@ -80,9 +80,10 @@ def took_ms(act: Callable[[], T]) -> tuple[T, float]:
     return result, (thread_time_ns() - began) / 1e6
 
 
-def resident_bytes() -> int:
-    """Memory of this process that is in RAM."""
-    return int((_PROC / "self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+def private_bytes() -> int:
+    """Memory of this process that is in RAM and no page of a file."""
+    fields = (_PROC / "self/statm").read_text().split()
+    return (int(fields[1]) - int(fields[2])) * os.sysconf("SC_PAGE_SIZE")
 
 
 def processor_s(pid: int) -> float:

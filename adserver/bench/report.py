@@ -59,18 +59,21 @@ def _parts(found: Found) -> Iterator[str]:
 
 
 def _sizes(found: Found) -> str:
-    heads = ("line items", "median µs", "p99 µs", "p99.9 µs", "ads a request", "build s", "catalogue MiB",
-             "snapshot MiB", "growth")  # fmt: skip
+    heads = ("line items", "median µs", "p99 µs", "p99.9 µs", "growth", "ads a request", "build s",
+             "one change ms", "open ms", "image MiB", "private MiB")  # fmt: skip
     first = found.sizes[0].engine.median_us
+    built = {built.line_items: built for built in found.built}
     rows = (
         (
             f"{sized.line_items:,}",
             *_times(sized.engine),
-            f"{sized.ads:.2f}",
-            f"{sized.compile_ms / 1000:.2f}",
-            f"{sized.catalogue_mib:.0f}",
-            f"{sized.snapshot_mib:.0f}",
             f"{sized.engine.median_us / first:.2f} ×",
+            f"{sized.ads:.2f}",
+            f"{built[sized.line_items].build_ms / 1000:.2f}",
+            f"{built[sized.line_items].change_ms:.0f}",
+            f"{sized.open_ms:.1f}",
+            f"{sized.image_mib:.0f}",
+            f"{sized.private_mib:.0f}",
         )
         for sized in found.sizes
     )
@@ -82,13 +85,13 @@ def _calls(found: Found) -> str:
     assert server is not None
     rows = [
         ("a decision, bytes to bytes, journal on (processor time)", *_times(server.whole)),
-        ("the same while a thread compiles (waiting included)", *_times(server.while_building)),
+        ("the same while another process compiles (waiting included)", *_times(server.while_building)),
     ]
     if worst is not None:
         rows.append(("the worst request, engine alone (processor time)", *_times(worst.decide)))
     swap = (
-        f"The loop stands still at a swap: {server.put_live_ms:.0f} ms after one bid changed, "
-        f"{server.first_live_ms:.0f} ms the first time (processor time)."
+        f"The loop stands still at a swap, the first decision after it included: {server.put_live_ms:.1f} ms "
+        "(processor time)."
     )
     return table(("what", "median µs", "p99 µs", "p99.9 µs"), rows) + f"\n\n{swap}"
 

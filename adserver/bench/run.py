@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import monotonic
 from typing import Final, TypeVar
 
@@ -16,7 +17,7 @@ from adserver.bench.beside import Beside, beside
 from adserver.bench.goals import LARGE, SIZE, Found, goals
 from adserver.bench.measure import machine
 from adserver.bench.report import Report, to_json, to_markdown
-from adserver.bench.sized import Server, Sized, Worst
+from adserver.bench.sized import Built, Server, Sized, Worst
 
 T = TypeVar("T")
 
@@ -52,15 +53,17 @@ class Bench:
         """What could be measured; what could not is named in it."""
         before, plan = machine(), self._plan
         *usual, largest = plan.sizes
-        sizes = [self._child(Sized, "sized", size, plan.number) for size in usual]
+        sizes = [self._size(size) for size in usual]
         worst = self._child(Worst, "worst", plan.server_size, plan.worst)
         server = self._child(Server, "server", plan.server_size, plan.number)
         http = self._beside(server.reply_bytes if server is not None else 3000)
         # Last, with what time is left.
-        sizes.append(self._child(Sized, "sized", largest, plan.number))
+        sizes.append(self._size(largest))
         found = Found(
-            tuple(sized for sized in sizes if sized is not None), worst, server, http, tuple(self._missing)
-        )
+            tuple(one for one, _ in sizes if one is not None),
+            tuple(one for _, one in sizes if one is not None),
+            worst, server, http, tuple(self._missing),
+        )  # fmt: skip
         return Report(
             machine=before,
             settings={
@@ -74,16 +77,25 @@ class Bench:
             seconds=round(monotonic() - self._began, 1),
         )  # fmt: skip
 
+    def _size(self, line_items: int) -> tuple[Built | None, Sized | None]:
+        """What it takes to build, and what it is to serve from it."""
+        with TemporaryDirectory(prefix="adserver-bench-") as folder:
+            image = ("--image", str(Path(folder) / "image"))
+            built = self._child(Built, "built", line_items, 0, *image)
+            if built is None:
+                return None, None
+            return built, self._child(Sized, "sized", line_items, self._plan.number, *image)
+
     def _left_s(self) -> float:
         return self._plan.whole_s - (monotonic() - self._began)
 
-    def _child(self, kind: type[T], what: str, line_items: int, number: int) -> T | None:
+    def _child(self, kind: type[T], what: str, line_items: int, number: int, *more: str) -> T | None:
         name = f"{what}, {line_items:,} line items"
         seconds = min(self._plan.each_s, self._left_s())
         self._say(name)
         command = [
             sys.executable, "-m", "adserver.bench", what,
-            "--line-items", str(line_items), "--number", str(number),
+            "--line-items", str(line_items), "--number", str(number), *more,
         ]  # fmt: skip
         if seconds <= 0:
             self._missing.append(f"{name}: not measured, no time was left")

@@ -1,11 +1,14 @@
-"""Figures of one size of catalogue, taken in a process of its own: so memory is that of this size alone,
-and what another size left behind is in nobody's way."""
+"""Figures of one size of catalogue, each part taken in a process of its own: so memory is that of this part
+alone, and what another left behind is in nobody's way. One process compiles a catalogue into the file of an
+image; another, which never saw the catalogue, maps it and decides."""
 
 import gc
+import mmap
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from threading import Thread
 from time import thread_time_ns
 
 import msgspec
@@ -15,10 +18,11 @@ from adserver.app import App
 from adserver.bench import engine
 from adserver.bench.calls import Journalled, Whole
 from adserver.bench.catalogue import SEED, Shape
-from adserver.bench.measure import Spread, resident_bytes, spread, timed, took_ms, waited
+from adserver.bench.measure import Spread, private_bytes, spread, timed, took_ms, waited
 from adserver.domain.catalogue import Catalogue
 from adserver.domain.request import Request
-from adserver.engine.compile import compile_snapshot
+from adserver.engine.compile import Compiler, compile_snapshot
+from adserver.engine.image import Image
 from adserver.engine.snapshot import Snapshot
 from adserver.settings import Settings
 
@@ -26,14 +30,25 @@ _MIB = 2**20
 _WARM_UP = 300
 
 
-class Sized(Struct, frozen=True):
-    """``catalogue_mib``: the catalogue's objects; ``snapshot_mib``: what compiling adds to them (both stay
-    in memory while it serves). ``ads``: a request's, in the mean."""
+class Built(Struct, frozen=True):
+    """``build_ms``: from the catalogue to the image's file, nothing known before; ``change_ms``: the same
+    after one bid changed. Processor time."""
 
     line_items: int
-    catalogue_mib: float
-    snapshot_mib: float
-    compile_ms: float
+    build_ms: float
+    change_ms: float
+    image_mib: float
+
+
+class Sized(Struct, frozen=True):
+    """``open_ms``: mapping the image and the first decision by it; ``private_mib``: what the process has of
+    its own after ``engine.count`` decisions, the mapped image (``image_mib``) not counted. ``ads``: a
+    request's, in the mean."""
+
+    line_items: int
+    open_ms: float
+    image_mib: float
+    private_mib: float
     engine: Spread
     ads: float
 
@@ -46,38 +61,57 @@ class Worst(Struct, frozen=True):
 
 
 class Server(Struct, frozen=True):
-    """``put_live_ms``: how long the event loop stands still for a swap after one bid changed;
-    ``first_live_ms``: for the first snapshot, whose terms are journalled. ``while_building``: whole decisions
-    while another thread compiles, waiting included; the other spreads are of processor time."""
+    """``put_live_ms``: how long the event loop stands still for a swap after one bid changed, the first
+    decision by the new snapshot included; ``while_building``: whole decisions while another process compiles,
+    waiting included; the other spreads are of processor time."""
 
     line_items: int
     whole: Spread
     while_building: Spread
-    first_live_ms: float
     put_live_ms: float
     journalled: Journalled
     reply_bytes: int
 
 
-def sized(line_items: int, number: int) -> Sized:
-    """Build a catalogue of this size and time ``number`` requests."""
-    empty = resident_bytes()
+def built(line_items: int, path: Path) -> Built:
+    """Compile a catalogue of this size into an image at ``path``."""
     catalogue = _catalogue(line_items, engine.NOON_MS)
-    made = resident_bytes()
-    snapshot, compile_ms = took_ms(partial(compile_snapshot, catalogue))
-    compiled = resident_bytes()
+    gc.disable()
+    compiler = Compiler()
+    _, build_ms = took_ms(lambda: _write(compiler.compile(catalogue), path))
+    changed = _with_one_change(catalogue)
+    _, change_ms = took_ms(lambda: _write(compiler.compile(changed), path))
+    size = path.stat().st_size / _MIB
+    return Built(line_items, round(build_ms, 1), round(change_ms, 1), round(size, 1))
+
+
+def sized(path: Path, number: int) -> Sized:
+    """Map an image and time ``number`` requests."""
+    before = private_bytes()
+    snapshot, open_ms = took_ms(partial(_open, path))
     tried = engine.Engine(snapshot)
     asked = engine.requests(snapshot, _WARM_UP + number)
+    _, first_ms = took_ms(partial(tried.decide, asked[0]))
     _settle()
-    times, ads = _engine_times(tried, asked)
+    times, ads = _engine_times(tried, asked[1:])
     return Sized(
-        line_items,
-        round((made - empty) / _MIB, 1),
-        round((compiled - made) / _MIB, 1),
-        round(compile_ms, 1),
-        spread(times[_WARM_UP:]),
+        len(snapshot.entries),
+        round(open_ms + first_ms, 2),
+        round(path.stat().st_size / _MIB, 1),
+        round((private_bytes() - before) / _MIB, 1),
+        spread(times[_WARM_UP - 1 :]),
         round(ads / len(asked), 2),
     )
+
+
+def _write(image: Image, path: Path) -> None:
+    with path.open("wb") as file:
+        file.writelines(image.pieces)
+
+
+def _open(path: Path) -> Snapshot:
+    with path.open("rb") as file:
+        return Snapshot.open(memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)))
 
 
 def _engine_times(tried: engine.Engine, asked: list[Request]) -> tuple[list[int], int]:
@@ -117,32 +151,37 @@ def server(line_items: int, number: int) -> Server:
 
 def _server(app: App, line_items: int, number: int) -> Server:
     catalogue = _catalogue(line_items, app.clock())
-    snapshot = compile_snapshot(catalogue)
-    _, first_live_ms = took_ms(partial(app.publishing.put_live, snapshot))
+    app.publishing.put_live(compile_snapshot(catalogue))
     whole = Whole(app, Shape(SEED + 2))
     whole.decide_many(_WARM_UP)
     _settle()
     journalled = whole.journalled(number)
     times = timed(whole.decide, whole.asks(number))
-    building, changed = _while_building(whole, _with_one_change(catalogue))
-    _, put_live_ms = took_ms(partial(app.publishing.put_live, changed))
-    return Server(
-        line_items, spread(times), building, round(first_live_ms, 1), round(put_live_ms, 1), journalled,
-        whole.reply_bytes,
-    )  # fmt: skip
+    building = _while_building(whole, line_items)
+    changed, ask = bytes(Compiler().compile(_with_one_change(catalogue))), whole.asks(1)[0]
+
+    def swap() -> None:
+        app.publishing.put_live(Snapshot.open(changed))
+        whole.decide(ask)
+
+    _, put_live_ms = took_ms(swap)
+    return Server(line_items, spread(times), building, round(put_live_ms, 2), journalled, whole.reply_bytes)
 
 
-def _while_building(whole: Whole, catalogue: Catalogue) -> tuple[Spread, Snapshot]:
-    """As the server does it today: compiling is a thread's work, and threads take turns."""
-    made: list[Snapshot] = []
-    thread = Thread(target=lambda: made.append(compile_snapshot(catalogue)))
+def _while_building(whole: Whole, line_items: int) -> Spread:
+    """As in the server, another process compiles."""
     asks = whole.asks(1000)
-    thread.start()
     times: list[int] = []
-    while thread.is_alive() or not times:
-        times += waited(whole.decide, asks[:20])
-        asks = asks[20:] + asks[:20]
-    return spread(times), made[0]
+    with TemporaryDirectory(prefix="adserver-bench-") as folder:
+        command = [
+            sys.executable, "-m", "adserver.bench", "built", "--line-items", str(line_items),
+            "--image", str(Path(folder) / "image"),
+        ]  # fmt: skip
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as building:
+            while building.poll() is None or not times:
+                times += waited(whole.decide, asks[:20])
+                asks = asks[20:] + asks[:20]
+    return spread(times)
 
 
 def _with_one_change(catalogue: Catalogue) -> Catalogue:
