@@ -5,7 +5,7 @@ order values first turned up. Blobs stay in the order of the rows, so that nothi
 position say where each is.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from typing import Any, Final
 
@@ -18,15 +18,15 @@ from adserver.engine.checks import Name
 from adserver.engine.draw import mixed
 from adserver.engine.image import Piece, Section
 from adserver.engine.index import INCLUDE, NOWHERE, PARTS, REQUIRED, STATIC, Restricted
-from adserver.engine.names import blob_sections, order_of, order_of_names, sections
+from adserver.engine.names import blob_sections, order_of, sections
 from adserver.engine.postings import DENSE, bitmap_words
-from adserver.engine.rows import CREATIVE, PART_SHIFT, ROW, ROW_MASK, VALUE_SHIFT, Block
+from adserver.engine.rows import ASKED, CREATIVE, PAIR, ROW, Block
 from adserver.engine.values import Values
 
 Array = npt.NDArray[Any]
 Found = dict[str, Section]
 
-_SPARSE_MAX: Final = 32
+_SPARSE_BITS: Final = 32
 """A bitmap has a bit, a sparse posting 32 of them, for each position."""
 
 
@@ -81,36 +81,35 @@ def campaign_sections(given: Ranked) -> Found:
     """Their table, which campaign each position is of, and each campaign's positions in its own order."""
     documents = [document for block in given.blocks for document in block.documents]
     counts = np.array([document.count for document in documents], np.int64)
-    found: Found = {**blob_sections("campaigns", {d.name: d.blob for d in documents})}
-    rank = _ranks([document.name.encode() for document in documents])
-    spans = np.empty((len(documents), 2), np.uint32)
-    spans[rank] = np.stack((np.cumsum(counts) - counts, np.cumsum(counts)), 1)
-    found["campaign_of"] = np.repeat(rank, counts)[given.order].astype(np.uint32)
-    found["campaign_rows"] = spans
-    found["positions"] = given.positions
-    return found
+    told, order = blob_sections("campaigns", [document.named for document in documents])
+    rank = np.empty(len(order), np.uint32)
+    rank[order] = np.arange(len(order), dtype=np.uint32)
+    ends = np.cumsum(counts)
+    return {
+        **told,
+        "campaign_of": np.repeat(rank, counts)[given.order],
+        "campaign_rows": np.stack((ends - counts, ends), 1)[order].astype(np.uint32),
+        "positions": given.positions,
+    }
 
 
 def posting_sections(
     given: Ranked, values: Values
 ) -> tuple[Found, tuple[Restricted, ...], tuple[Name, ...]]:
     """(sections, the dimensions, the names whose required values are indexed)."""
-    required = checks.often_required(
-        [[name for name, _ in pairs] for block in given.blocks for _, pairs in block.asked]
-    )
-    keys = np.concatenate((_pairs(given), _asked(given, frozenset(required))))
-    numbers, of_row = _value_rows(keys >> np.uint64(VALUE_SHIFT), values)
-    keys = _keyed(keys, of_row, given.positions)
-    positions = (keys & np.uint64(ROW_MASK)).astype(np.uint32)
-    slots = (keys >> np.uint64(PART_SHIFT)).astype(np.int64)
-    found, bitmaps = _postings(slots, positions, len(numbers), len(given.rows))
-    dimension_of = np.array(values.dimension_of, np.uint16)[numbers]
-    slots = dimension_of[slots >> 2].astype(np.int64) << 2 | slots & 3
-    dimensions = _dimensions(slots, positions, values.dimensions, len(given.rows), bitmaps)
+    asked, required = _asked(given, values)
+    slots, rows = _pairs(given, asked)
+    numbers, slot_of = _value_slots(slots, values)
+    slots, positions = _sorted(slot_of[slots], given.positions[rows])
+    firsts = _changes(slots)
+    found = Groups(slots[firsts], firsts, _lengths(np.append(firsts, len(slots))), positions, len(given.rows))
+    bitmaps = [_bitmap(found.of(group), found.size) for group in np.flatnonzero(found.dense).tolist()]
+    dimensions = _dimensions(found, np.array(values.dimension_of, np.uint16)[numbers], values, bitmaps)
     names = [values.names[number] for number in numbers.tolist()]
-    found |= sections("values", names, np.array(values.hashes, np.uint64)[numbers])
-    found["words"] = bitmaps
-    return found, dimensions, required
+    told = sections("values", names, np.array(values.hashes, np.uint64)[numbers])
+    sparse = positions[np.repeat(~found.dense, found.counts)]
+    postings = {"postings": _postings(found, len(numbers)), "sparse": sparse, "words": bitmaps}
+    return {**told, **postings}, dimensions, required
 
 
 # -- rows ------------------------------------------------------------------------------------------
@@ -143,8 +142,14 @@ def _counts(given: Ranked) -> Array:
     return _lengths(np.append(given.starts, len(given.rows)))
 
 
-def _starts(counts: Any) -> Array:
+def _starts(counts: Iterable[int]) -> Array:
     return np.array([0, *accumulate(counts)], np.int64)[:-1]
+
+
+def _repeated(starts: Array, sizes: Iterable[int], each: np.dtype[Any]) -> Array:
+    """For all that blocks of ``sizes`` bytes hold, where its block's rows begin."""
+    counts = np.fromiter(sizes, np.int64, len(starts)) // each.itemsize
+    return np.repeat(starts.astype(np.uint32), counts)
 
 
 def _spans(sizes: Array, order: Array) -> Array:
@@ -157,8 +162,7 @@ def _spans(sizes: Array, order: Array) -> Array:
 def _creatives(given: Ranked) -> dict[str, Piece]:
     """Serials of creatives in order, and the position of each one's line item."""
     found = np.frombuffer(b"".join(block.creatives for block in given.blocks), CREATIVE)
-    counts = [len(block.creatives) // CREATIVE.itemsize for block in given.blocks]
-    rows = found["row"] + np.repeat(given.starts, counts)
+    rows = found["row"] + _repeated(given.starts, (len(b.creatives) for b in given.blocks), CREATIVE)
     order = np.argsort(found["serial"])
     return {
         "creatives.sorted": found["serial"][order],
@@ -166,79 +170,87 @@ def _creatives(given: Ranked) -> dict[str, Piece]:
     }
 
 
-def _ranks(names: list[bytes]) -> Array:
-    """Name -> row in its table."""
-    order = order_of_names(names)
-    rank = np.empty(len(names), np.int64)
-    rank[order] = np.arange(len(names))
-    return rank
-
-
 # -- postings --------------------------------------------------------------------------------------
 
 
-def _pairs(given: Ranked) -> Array:
-    """Of all blocks, their rows counted through."""
-    found = np.frombuffer(b"".join(block.pairs for block in given.blocks), np.uint64)
-    counts = [len(block.pairs) // 8 for block in given.blocks]
-    return found + np.repeat(given.starts, counts).astype(np.uint64)
+class Groups(Struct, frozen=True):
+    """Pairs by slot, a slot being a value and a part: group g is of ``slots[g]``, and its positions are the
+    ``counts[g]`` from ``firsts[g]``, ascending."""
+
+    slots: Array
+    firsts: Array
+    counts: Array
+    positions: Array
+    size: int
+
+    @property
+    def dense(self) -> Array:
+        return self.counts * _SPARSE_BITS > self.size
+
+    def of(self, group: int) -> Array:
+        first = self.firsts[group]
+        return self.positions[first : first + self.counts[group]]
 
 
-def _asked(given: Ranked, names: frozenset[Name]) -> Array:
-    """Of each expression the first required pair whose name is indexed (``checks.indexed``)."""
-    found = []
-    for start, block in zip(given.starts.tolist(), given.blocks, strict=True):
-        for row, pairs in block.asked:
-            number = next((number for name, number in pairs if name in names), None)
-            if number is not None:
-                found.append(number << VALUE_SHIFT | REQUIRED << PART_SHIFT | start + row)
-    return np.array(found, np.uint64)
+def _asked(given: Ranked, values: Values) -> tuple[Array, tuple[Name, ...]]:
+    """Of each expression the first required pair whose name is indexed (``checks.indexed``), and the names
+    that are."""
+    asked = np.frombuffer(b"".join(block.asked for block in given.blocks), ASKED)
+    rows = asked["row"] + _repeated(given.starts, (len(block.asked) for block in given.blocks), ASKED)
+    counts = np.bincount(asked["name"], minlength=len(values.asked))
+    required = checks.most_required({n: c for n, c in zip(values.asked, counts.tolist(), strict=True) if c})
+    indexed = np.zeros(len(values.asked), bool)
+    indexed[[number for number, name in enumerate(values.asked) if name in set(required)]] = True
+    chosen = np.flatnonzero(indexed[asked["name"]])
+    _, first = np.unique(rows[chosen], return_index=True)
+    chosen = chosen[first]
+    return np.stack((rows[chosen], asked["value"][chosen] << 2 | REQUIRED), 1).astype(np.uint32), required
 
 
-def _value_rows(used: Array, values: Values) -> tuple[Array, Array]:
-    """(row -> number, number -> row) of the values that are used."""
-    is_used = np.zeros(len(values), bool)
-    is_used[used] = True
-    numbers = np.flatnonzero(is_used)
-    names = [values.names[number] for number in numbers.tolist()]
-    numbers = numbers[order_of(names, np.array(values.hashes, np.uint64)[numbers])]
-    of_row = np.zeros(len(values), np.uint64)
-    of_row[numbers] = np.arange(len(numbers), dtype=np.uint64)
-    return numbers, of_row
+def _pairs(given: Ranked, asked: Array) -> tuple[Array, Array]:
+    """(slots by value number, rows counted through) of all blocks."""
+    found = np.frombuffer(b"".join(block.pairs for block in given.blocks), np.uint32).reshape(-1, 2)
+    rows = found[:, 0] + _repeated(given.starts, (len(block.pairs) for block in given.blocks), PAIR)
+    return np.append(found[:, 1], asked[:, 1]), np.append(rows, asked[:, 0])
 
 
-def _keyed(pairs: Array, of_row: Array, positions: Array) -> Array:
-    """Value's row, part and position in one word, ascending, each once."""
-    part = (pairs >> np.uint64(PART_SHIFT)) & np.uint64(3)
-    keys = of_row[pairs >> np.uint64(VALUE_SHIFT)] << np.uint64(2) | part
-    keys = keys << np.uint64(PART_SHIFT) | positions[pairs & np.uint64(ROW_MASK)]
+def _value_slots(slots: Array, values: Values) -> tuple[Array, Array]:
+    """The numbers of the values that are used, in the order of their rows; and slot by number -> by row."""
+    used = np.zeros(len(values) * 4, bool)
+    used[slots] = True
+    numbers = np.flatnonzero(used.reshape(-1, 4).any(1))
+    hashes = np.array(values.hashes, np.uint64)[numbers]
+    numbers = numbers[order_of([values.names[number] for number in numbers.tolist()], hashes)]
+    slot_of = np.zeros((len(values), 4), np.uint32)
+    slot_of[numbers] = np.arange(len(numbers) * 4, dtype=np.uint32).reshape(-1, 4)
+    return numbers, slot_of.reshape(-1)
+
+
+def _sorted(slots: Array, positions: Array) -> tuple[Array, Array]:
+    """By slot and position, each pair once."""
+    keys = slots.astype(np.uint64)
+    keys <<= np.uint64(32)
+    keys |= positions
     keys.sort()
-    each: Array = keys[_changes(keys)]
-    return each
+    keys = keys[_changes(keys)]
+    return (keys >> np.uint64(32)).astype(np.uint32), keys.astype(np.uint32)
 
 
-def _postings(slots: Array, positions: Array, rows: int, size: int) -> tuple[Found, list[Array]]:
-    """Tables of (count, offset) by value and part, and the bitmaps. A slot is a value's row and a part."""
-    firsts = _changes(slots)
-    counts = _lengths(np.append(firsts, len(slots)))
-    dense = counts * _SPARSE_MAX > size
-    table = np.zeros((rows, PARTS, 2), np.int64)
-    row, part = slots[firsts] >> 2, slots[firsts] & 3
-    table[row, part, 0] = np.where(dense, DENSE, counts)
-    sparse_counts = np.where(dense, 0, counts)
-    bitmap_of = (np.cumsum(dense) - dense) * bitmap_words(size)
-    table[row, part, 1] = np.where(dense, bitmap_of, np.cumsum(sparse_counts) - sparse_counts)
-    bitmaps = [
-        _bitmap(positions[first : first + count], size)
-        for first, count in zip(firsts[dense].tolist(), counts[dense].tolist(), strict=True)
-    ]
-    return {"postings": table, "sparse": positions[np.repeat(~dense, counts)]}, bitmaps
+def _postings(found: Groups, values: int) -> Array:
+    """(count, offset) by value and part."""
+    table = np.zeros((values, 4, 2), np.int64)
+    row, part, dense = found.slots >> 2, found.slots & 3, found.dense
+    sparse = np.where(dense, 0, found.counts)
+    bitmap_at = (np.cumsum(dense) - dense) * bitmap_words(found.size)
+    table[row, part, 0] = np.where(dense, DENSE, found.counts)
+    table[row, part, 1] = np.where(dense, bitmap_at, np.cumsum(sparse) - sparse)
+    return table[:, :PARTS]
 
 
-def _bitmap(positions: Array, size: int, rest: bool = False) -> Array:
-    """Words with these positions set, or all others."""
-    bits = np.full(size, rest)
-    bits[positions] = not rest
+def _bitmap(positions: Array, size: int) -> Array:
+    """Words with these positions set."""
+    bits = np.zeros(size, bool)
+    bits[positions] = True
     words = np.zeros(bitmap_words(size), np.uint64)
     packed = np.packbits(bits, bitorder="little")
     words.view(np.uint8)[: len(packed)] = packed
@@ -246,23 +258,29 @@ def _bitmap(positions: Array, size: int, rest: bool = False) -> Array:
 
 
 def _dimensions(
-    slots: Array, positions: Array, names: list[str], size: int, bitmaps: list[Array]
+    found: Groups, dimension_of: Array, values: Values, bitmaps: list[Array]
 ) -> tuple[Restricted, ...]:
-    """Who restricts what, as bitmaps of who does not. The most restricted dimension first: it leaves the
-    others the least to do. Here a slot is a dimension and a part."""
-    by_slot = np.argsort(slots.astype(np.uint32), kind="stable")
-    firsts = np.searchsorted(slots[by_slot], np.arange(len(names) * 4 + 1))
-    found = []
-    for name, number in sorted((name, number) for number, name in enumerate(names)):
-        spans = [firsts[number * 4 + part : number * 4 + part + 2] for part in range(PARTS)]
-        if name in STATIC or all(first == end for first, end in spans):
+    """Who restricts what; bitmaps of who does not are added. The dimension that most line items restrict
+    comes first: it leaves the others the least to do."""
+    slots = dimension_of[found.slots >> 2].astype(np.uint32) << 2 | found.slots & 3
+    dense, words, everybody = found.dense, bitmap_words(found.size), _bitmap(slice(None), found.size)
+    bitmap_of = np.cumsum(dense) - dense
+    sparse = np.repeat(~dense, found.counts)
+    sparse_slots, sparse_positions = np.repeat(slots[~dense], found.counts[~dense]), found.positions[sparse]
+    told = []
+    for name, number in sorted((name, number) for number, name in enumerate(values.dimensions)):
+        mine = [np.flatnonzero(slots == number << 2 | part) for part in range(PARTS)]
+        if name in STATIC or not any(map(len, mine)):
             continue
         offsets = []
         for part in (INCLUDE, REQUIRED):
-            first, end = spans[part]
-            offsets.append(len(bitmaps) * bitmap_words(size) if first < end else NOWHERE)
-            if first < end:
-                bitmaps.append(_bitmap(positions[by_slot[first:end]], size, rest=True))
-        first, end = spans[INCLUDE]
-        found.append((first - end, name, Restricted(name, *offsets)))
-    return tuple(told for _, _, told in sorted(found, key=lambda one: one[:2]))
+            if not len(mine[part]):
+                offsets.append(NOWHERE)
+                continue
+            offsets.append(len(bitmaps) * words)
+            restricting = _bitmap(sparse_positions[sparse_slots == number << 2 | part], found.size)
+            for group in mine[part][dense[mine[part]]].tolist():
+                restricting |= bitmaps[bitmap_of[group]]
+            bitmaps.append(everybody & ~restricting)
+        told.append((int(np.sum(found.counts[mine[INCLUDE]])), Restricted(name, *offsets)))
+    return tuple(one for _, one in sorted(told, key=lambda both: (-both[0], both[1].name)))

@@ -7,8 +7,7 @@ are bounded (those most line items require; the others are merely asked), so a r
 Invariant: the pair follows from the expression, hence index and scan agree with or without it.
 """
 
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Mapping
 from functools import lru_cache
 from math import ceil
 from typing import ClassVar, Final
@@ -152,9 +151,8 @@ def matched_point(checks: tuple[Check, ...], said: Said) -> object:
     return None
 
 
-def often_required(line_items: Iterable[Iterable[Name]]) -> tuple[Name, ...]:
-    """The names that most line items require, in an order of their own. Given: the names each requires."""
-    counts = Counter(name for names in line_items for name in dict.fromkeys(names))
+def most_required(counts: Mapping[Name, int]) -> tuple[Name, ...]:
+    """The names that most line items require, in an order of their own. ``counts``: how many do."""
     return tuple(sorted(counts, key=lambda name: (-counts[name], name))[: limits.NAMES_INDEXED])
 
 

@@ -7,19 +7,20 @@ object for the same document.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
-from adserver.domain.campaign import Campaign
+from adserver.domain.campaign import Advertiser, Campaign
 from adserver.domain.catalogue import Catalogue
-from adserver.domain.inventory import Publisher
+from adserver.domain.inventory import Audience, Publisher
 from adserver.engine import people
 from adserver.engine.assemble import campaign_sections, entry_sections, posting_sections, ranked
 from adserver.engine.image import Image, Piece
-from adserver.engine.names import blob_sections, order_of_names
+from adserver.engine.names import Named, blob_sections, named
 from adserver.engine.rows import Block, block
 from adserver.engine.snapshot import Heading, Snapshot
 from adserver.engine.values import Values
@@ -39,7 +40,7 @@ class Compiler:
     def __init__(self) -> None:
         self._values = Values()
         self._blocks: dict[str, Block] = {}
-        self._blobs: dict[int, tuple[object, bytes]] = {}
+        self._blobs: dict[int, tuple[object, Named]] = {}
         self._members: tuple[object, dict[str, Piece]] = (None, {})
 
     def compile(self, catalogue: Catalogue) -> Image:
@@ -76,22 +77,26 @@ class Compiler:
         """Tables of advertisers, publishers and audiences, and the way to placements by serial."""
         before, self._blobs = self._blobs, {}
 
-        def blobs(documents: Mapping[str, Any]) -> dict[str, bytes]:
-            return {name: self._blob(document, before) for name, document in documents.items()}
+        def table(name: str, documents: Iterable[Any]) -> tuple[dict[str, Piece], npt.NDArray[np.intp]]:
+            return blob_sections(name, [self._named(document, before) for document in documents])
 
-        publishers = {one.id: one for one in catalogue.publishers}
+        publishers, order = table("publishers", catalogue.publishers)
         return {
-            **blob_sections("advertisers", blobs({one.id: one for one in catalogue.advertisers})),
-            **blob_sections("publishers", blobs(publishers)),
-            **blob_sections("audiences", blobs({one.full_id: one for one in catalogue.audiences})),
-            **_placements(publishers),
+            **table("advertisers", catalogue.advertisers)[0],
+            **table("audiences", catalogue.audiences)[0],
+            **publishers,
+            **_placements([catalogue.publishers[number] for number in order.tolist()]),
         }
 
-    def _blob(self, document: object, before: Mapping[int, tuple[object, bytes]]) -> bytes:
+    def _named(
+        self, document: Advertiser | Publisher | Audience, before: Mapping[int, tuple[object, Named]]
+    ) -> Named:
         kept = before.get(id(document))
-        blob = kept[1] if kept is not None else msgspec.msgpack.encode(document)
-        self._blobs[id(document)] = (document, blob)  # the object too: its id is not another's then
-        return blob
+        if kept is None:
+            name = document.full_id if isinstance(document, Audience) else document.id
+            kept = (document, named(name, msgspec.msgpack.encode(document)))
+        self._blobs[id(document)] = kept  # the document too: its id is not another's then
+        return kept[1]
 
     def _people(self, members: Mapping[bytes, tuple[str, ...]]) -> Mapping[str, Piece]:
         if self._members[0] is not members:
@@ -104,14 +109,12 @@ class Compiler:
             self._values, self._blocks = Values(), {}
 
 
-def _placements(publishers: Mapping[str, Publisher]) -> dict[str, Piece]:
+def _placements(publishers: Sequence[Publisher]) -> dict[str, Piece]:
     """Serials in order; for each the publisher's row and the placement's number there."""
-    order = order_of_names([name.encode() for name in publishers])
-    each = list(publishers.values())
     found = sorted(
         (placement.serial, row, number)
-        for row, owner in enumerate(order.tolist())
-        for number, placement in enumerate(each[owner].placements)
+        for row, publisher in enumerate(publishers)
+        for number, placement in enumerate(publisher.placements)
     )
     table = np.array(found, np.int64).reshape(-1, 3)
     return {"placement_serials": table[:, 0], "placements": table[:, 1:].astype(np.uint32)}

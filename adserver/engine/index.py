@@ -48,6 +48,9 @@ COUNTER: Final = "=counter"
 STATIC: Final = frozenset((SOLD, SHOWS, ADVERTISER, LABEL, COUNTER))
 """What no request can change; no targeting dimension begins with ``=``."""
 
+Bitmap = Sequence[int] | Mapping[int, int]
+"""Chunk -> bits."""
+
 _KEPT_VALUES: Final = 2
 _Three = tuple[Posting | None, Posting | None, Posting | None]
 
@@ -74,17 +77,19 @@ class Dimension:
 
 
 class Selector:
-    """A dimension narrowed to some values."""
+    """A dimension narrowed to some values. It does not refer to the dimension, which may keep it: what goes
+    in a circle stays until somebody collects it, and the image with it."""
 
-    __slots__ = ("_arrays", "_dimension", "_exclude", "_include", "_masks", "_required")
+    __slots__ = ("_arrays", "_exclude", "_free", "_include", "_masks", "_program", "_required", "_wildcard")
 
     def __init__(self, dimension: Dimension, found: Sequence[_Three], arrays: Arrays) -> None:
-        self._dimension = dimension
+        self._wildcard, self._free = dimension.wildcard, dimension.free
         self._arrays = arrays
         self._include, self._exclude, self._required = (
             [posting for three in found if (posting := three[part]) is not None] for part in range(PARTS)
         )
         self._masks: dict[int, int] = {}
+        self._program: array[int] | None = None
 
     def mask(self, chunk: int) -> int:
         """The positions of a chunk that pass."""
@@ -95,14 +100,13 @@ class Selector:
         return mask
 
     def _make(self, chunk: int) -> int:
-        dimension = self._dimension
-        mask = -1 if dimension.wildcard is None else dimension.wildcard[chunk]
+        mask = -1 if self._wildcard is None else self._wildcard[chunk]
         for posting in self._include:
             mask |= posting[chunk]
         for posting in self._exclude:
             mask &= ~posting[chunk]
-        if dimension.free is not None:
-            required = dimension.free[chunk]
+        if self._free is not None:
+            required = self._free[chunk]
             for posting in self._required:
                 required |= posting[chunk]
             mask &= required
@@ -112,12 +116,12 @@ class Selector:
     def program(self) -> "array[int]":
         """The same as numbers: [wildcard, includes, excludes, free, required] and then the (count, offset)
         of each posting; word offsets, or NOWHERE."""
-        dimension = self._dimension
-        both = (_offset(dimension.wildcard), len(self._include), len(self._exclude), _offset(dimension.free))
-        numbers = array("q", (*both, len(self._required)))
-        for posting in (*self._include, *self._exclude, *self._required):
-            numbers.extend((posting.count, posting.offset))
-        return numbers
+        if self._program is None:
+            both = (_offset(self._wildcard), len(self._include), len(self._exclude), _offset(self._free))
+            self._program = array("q", (*both, len(self._required)))
+            for posting in (*self._include, *self._exclude, *self._required):
+                self._program.extend((posting.count, posting.offset))
+        return self._program
 
 
 class Index:
@@ -178,7 +182,7 @@ class Index:
                     bitmap.clear()
         self.arrays.made = 0
 
-    def matches(self, within: Sequence[Mapping[int, int] | Sequence[int]], selectors: Iterable[Selector]) -> Iterator[int]:
+    def matches(self, within: Sequence[Bitmap], selectors: Iterable[Selector]) -> Iterator[int]:
         """Positions, best rank first, that are set in every bitmap of ``within`` and pass every selector.
         Lazy: a chunk is looked at when the ones before are used up. For ``PARTIAL`` positions it is a
         superset: their ``all`` clauses remain to be checked."""

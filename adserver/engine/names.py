@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 import msgspec
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from adserver.engine.image import Piece, Sections
 from adserver.engine.kept import Kept
@@ -33,27 +34,34 @@ def order_of(names: Sequence[bytes], hashes: npt.NDArray[np.uint64]) -> npt.NDAr
     return order
 
 
-def order_of_names(names: Sequence[bytes]) -> npt.NDArray[np.intp]:
-    return order_of(names, np.array([hash_of(name) for name in names], np.uint64))
-
-
 def sections(table: str, names: Sequence[bytes], hashes: npt.NDArray[np.uint64]) -> dict[str, Piece]:
     """``names``: in the order of their rows."""
     ends = np.cumsum([0, *map(len, names)], dtype=np.uint64)
     return {f"{table}.hashes": hashes, f"{table}.ends": ends, f"{table}.text": b"".join(names)}
 
 
-def blob_sections(table: str, blobs: Mapping[str, bytes]) -> dict[str, Piece]:
-    """A table of names with a blob each."""
-    names = [name.encode() for name in blobs]
-    hashes = np.array([hash_of(name) for name in names], np.uint64)
-    order = order_of(names, hashes)
-    each = list(blobs.values())
-    ordered = [each[number] for number in order]
-    found = sections(table, [names[number] for number in order], hashes[order])
-    found[f"{table}.blob_ends"] = np.cumsum([0, *map(len, ordered)], dtype=np.uint64)
-    found[f"{table}.blobs"] = b"".join(ordered)
-    return found
+class Named(Struct, frozen=True):
+    """A name with its hash, and what stands under it."""
+
+    name: bytes
+    hash: int
+    blob: bytes
+
+
+def named(name: str, blob: bytes) -> Named:
+    plain = name.encode()
+    return Named(plain, hash_of(plain), blob)
+
+
+def blob_sections(table: str, given: Sequence[Named]) -> tuple[dict[str, Piece], npt.NDArray[np.intp]]:
+    """A table of names with a blob each; and rows -> which of those given."""
+    hashes = np.array([one.hash for one in given], np.uint64)
+    order = order_of([one.name for one in given], hashes)
+    rows = [given[number] for number in order.tolist()]
+    found = sections(table, [one.name for one in rows], hashes[order])
+    found[f"{table}.blob_ends"] = np.cumsum([0, *(len(one.blob) for one in rows)], dtype=np.uint64)
+    found[f"{table}.blobs"] = b"".join(one.blob for one in rows)
+    return found, order
 
 
 class Names:

@@ -6,6 +6,7 @@ the rows of an advertiser whose documents are the same objects as before are rig
 
 from array import array
 from collections.abc import Sequence
+from operator import is_
 from struct import Struct as Packing
 from typing import Final
 
@@ -19,6 +20,7 @@ from adserver.engine.binding import Shared, binding, shared
 from adserver.engine.checks import Check, Name
 from adserver.engine.entries import ACTIVE, CAPPED, CHECKED, PARTIAL, clauses
 from adserver.engine.index import ADVERTISER, COUNTER, EXCLUDE, INCLUDE, LABEL, REQUIRED, SHOWS, SOLD
+from adserver.engine.names import Named, named
 from adserver.engine.values import Values
 
 ROW: Final = np.dtype(
@@ -31,23 +33,24 @@ CREATIVE: Final = np.dtype([("serial", "i8"), ("row", "i8")])
 _CREATIVE: Final = Packing("=qq")
 _ENCODER: Final = msgspec.msgpack.Encoder()
 
-VALUE_SHIFT: Final = 34
-PART_SHIFT: Final = 32
-ROW_MASK: Final = (1 << PART_SHIFT) - 1
-"""A pair is value number, part (two bits) and row, in one word."""
+ASKED: Final = np.dtype([("row", "u4"), ("name", "u4"), ("value", "u4")])
+"""A name that the row's expression requires, and the pair of it: the first of each name, in its order."""
+_ASKED: Final = Packing("=III")
+PAIR: Final = np.dtype("u8")
+"""From the lowest bit: row (32), part (2), number of the value (30)."""
+_VALUE_SHIFT: Final = 34
+_PART_SHIFT: Final = 32
 
 
 class Document(Struct, frozen=True):
     """A campaign without its line items, which are the next ``count`` rows."""
 
-    name: str
-    blob: bytes
+    named: Named
     count: int
 
 
 class Block(Struct, frozen=True):
-    """Rows of one advertiser, and what they were made of. ``asked``: by row, the (name, number of the pair)
-    that its expression requires."""
+    """Rows of one advertiser, and what they were made of."""
 
     advertiser: Advertiser
     campaigns: tuple[Campaign, ...]
@@ -57,13 +60,13 @@ class Block(Struct, frozen=True):
     creatives: bytes
     line_items: bytearray
     caps: bytearray
-    asked: tuple[tuple[int, tuple[tuple[Name, int], ...]], ...]
+    asked: bytes
 
     def made_of(self, advertiser: Advertiser, campaigns: Sequence[Campaign]) -> bool:
         """Of these very objects, which are frozen."""
         mine = self.campaigns
         same = self.advertiser is advertiser and len(mine) == len(campaigns)
-        return same and all(one is other for one, other in zip(mine, campaigns, strict=True))
+        return same and all(map(is_, mine, campaigns))
 
 
 def block(values: Values, advertiser: Advertiser, campaigns: Sequence[Campaign]) -> Block:
@@ -80,7 +83,7 @@ def block(values: Values, advertiser: Advertiser, campaigns: Sequence[Campaign])
         b"".join(made.creatives),
         made.line_items,
         made.caps,
-        tuple(made.asked),
+        b"".join(made.asked),
     )
 
 
@@ -93,7 +96,7 @@ class _Making:
         self.pairs: list[int] = []
         self.creatives: list[bytes] = []
         self.line_items, self.caps = bytearray(), bytearray()
-        self.asked: list[tuple[int, tuple[tuple[Name, int], ...]]] = []
+        self.asked: list[bytes] = []
         self._values = values
         self._serial = advertiser.serial
 
@@ -102,12 +105,13 @@ class _Making:
         name = f"{campaign.advertiser}/{campaign.id}"
         for item in campaign.line_items:
             self._add(campaign, item, given)
-        self.documents.append(Document(name, _ENCODER.encode(bare), len(campaign.line_items)))
+        self.documents.append(Document(named(name, _ENCODER.encode(bare)), len(campaign.line_items)))
 
     def _add(self, campaign: Campaign, item: LineItem, given: Shared) -> None:
         row, asked = len(self.rows), checks.of(item.targeting)
         flags = self._pair(row, campaign, item) | (CHECKED if asked else 0)
-        self._ask(row, asked)
+        if asked:
+            self._ask(row, asked)
         items_before, caps_before = len(self.line_items), len(self.caps)
         _ENCODER.encode_into(item, self.line_items, -1)
         if caps := binding(given, campaign, item, self._serial):
@@ -138,18 +142,21 @@ class _Making:
         add(SHOWS, _shows(item), INCLUDE, row)
         if campaign.status == item.status == "active":
             flags |= ACTIVE
-            self.pairs.append(of(SOLD)[campaign.currency] << VALUE_SHIFT | row)
+            self.pairs.append(of(SOLD)[campaign.currency] << _VALUE_SHIFT | row)
         return flags
 
     def _post(self, dimension: str, values: tuple[str, ...], part: int, row: int) -> None:
-        tail, numbers = part << PART_SHIFT | row, self._values.of(dimension)
-        self.pairs += [number << VALUE_SHIFT | tail for number in map(numbers.__getitem__, values)]
+        tail, numbers = part << _PART_SHIFT | row, self._values.of(dimension)
+        self.pairs += [number << _VALUE_SHIFT | tail for number in map(numbers.__getitem__, values)]
 
     def _ask(self, row: int, asked: tuple[Check, ...]) -> None:
-        if pairs := checks.pairs(asked):
-            numbers = self._values.of(checks.REQUIRED)
-            named = tuple((name, numbers[checks.pair(name, text)]) for name, text in pairs)
-            self.asked.append((row, named))
+        first: dict[Name, str] = {}
+        for name, text in checks.pairs(asked):
+            first.setdefault(name, text)
+        numbers, names = self._values.of(checks.REQUIRED), self._values.asked
+        for name, text in first.items():
+            number = names.setdefault(name, len(names))
+            self.asked.append(_ASKED.pack(row, number, numbers[checks.pair(name, text)]))
 
 
 def _shows(item: LineItem) -> tuple[str, ...]:

@@ -24,13 +24,15 @@ class Numbers(dict[str, int]):
 
 
 class Values:
-    """``names``, ``hashes`` and ``dimension_of`` by number; ``dimensions`` by theirs."""
+    """``names``, ``hashes`` and ``dimension_of`` by number; ``dimensions`` by theirs. ``asked``: names of
+    expressions, with numbers of their own."""
 
     def __init__(self) -> None:
         self.names: list[bytes] = []
         self.hashes = array("Q")
         self.dimension_of = array("H")
         self.dimensions: list[str] = []
+        self.asked: dict[tuple[str, ...], int] = {}
         self._numbers: dict[str, Numbers] = {}
 
     def __len__(self) -> int:

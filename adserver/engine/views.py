@@ -49,7 +49,12 @@ class Fit:
     placements alike share one. ``creatives(position)`` may stand there; ``chunks`` are worth a look."""
 
     def __init__(
-        self, index: Index, entries: Entries, publisher: Publisher, formats: frozenset[str], sizes: frozenset[str]
+        self,
+        index: Index,
+        entries: Entries,
+        publisher: Publisher,
+        formats: frozenset[str],
+        sizes: frozenset[str],
     ) -> None:
         self.publisher = publisher
         self.formats = formats

@@ -25,7 +25,7 @@ from adserver.domain.targeting import Clause, Targeting
 from adserver.engine import index, live, localtime, postings, rules, snapshot
 from adserver.engine.compile import compile_snapshot
 from adserver.engine.entries import Entries
-from adserver.engine.index import Selector
+from adserver.engine.index import NOWHERE, Selector
 from adserver.engine.live import Live
 from adserver.engine.postings import DENSE
 from adserver.engine.rules import Context
@@ -203,3 +203,34 @@ def test_the_index_looks_at_a_chunk_only_when_asked_for_more(monkeypatch: pytest
     matches = index.matches([bits], index.selectors({"countries": ("FR",)}))
     assert [next(matches) for _ in range(100)] == list(range(100))
     assert looked == [0]
+
+
+def run(program: list[int], words: memoryview, sparse: memoryview, size: int) -> set[int]:
+    """A selector's program, carried out position by position."""
+    wildcard, includes, excludes, free, required, *rest = program
+    spans = [rest[n : n + 2] for n in range(0, len(rest), 2)]
+    assert len(spans) == includes + excludes + required
+
+    def bitmap(offset: int) -> set[int]:
+        return {p for p in range(size) if words[offset + p // 64] >> p % 64 & 1}
+
+    def union(some: list[list[int]]) -> set[int]:
+        each = (bitmap(at) if count == DENSE else set(sparse[at : at + count]) for count, at in some)
+        return set().union(*each)
+
+    everybody = set(range(size))
+    found = everybody if wildcard == NOWHERE else bitmap(wildcard)
+    found = (found | union(spans[:includes])) - union(spans[includes : includes + excludes])
+    needs = union(spans[includes + excludes :])
+    return found & (everybody if free == NOWHERE else bitmap(free) | needs)
+
+
+def test_a_program_says_what_the_mask_says() -> None:
+    """What a compiled kernel walks by is what Python walks by."""
+    for seed in range(100):
+        whole = compile_snapshot(random_catalogue(seed))
+        arrays, size = whole.index.arrays, len(whole.entries)
+        facts = context_of(whole, random_request(seed)).facts
+        for selector in whole.index.selectors(facts):
+            found = run(selector.program.tolist(), arrays.words.cast("Q"), arrays.sparse, size)
+            assert found == {p for p in range(size) if selector.mask(0) >> p & 1}, f"seed {seed}"
