@@ -100,8 +100,8 @@ VALUES_KEPT: Final = 65_536
 """Values of targeting looked up, those that nobody targets included."""
 SELECTORS_KEPT: Final = 1024
 """Of each dimension: requests may say anything, memory may not follow them."""
-CHUNKS_KEPT: Final = 131_072
-"""Chunks of bits made of postings and masks, at most 550 bytes each; with more, all are forgotten."""
+CHUNKS_KEPT: Final = 262_144
+"""Chunks of bits made of postings and masks, at most 580 bytes each; with more, all are forgotten."""
 VIEWS_KEPT: Final = 1024
 """Placements as requests see them: they may name any formats and sizes."""
 FITTING_KEPT: Final = 8192

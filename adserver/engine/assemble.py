@@ -263,7 +263,7 @@ def _dimensions(
     """Who restricts what; bitmaps of who does not are added. The dimension that most line items restrict
     comes first: it leaves the others the least to do."""
     slots = dimension_of[found.slots >> 2].astype(np.uint32) << 2 | found.slots & 3
-    dense, words, everybody = found.dense, bitmap_words(found.size), _bitmap(slice(None), found.size)
+    dense, words, everybody = found.dense, bitmap_words(found.size), _bitmap(np.arange(found.size), found.size)
     bitmap_of = np.cumsum(dense) - dense
     sparse = np.repeat(~dense, found.counts)
     sparse_slots, sparse_positions = np.repeat(slots[~dense], found.counts[~dense]), found.positions[sparse]

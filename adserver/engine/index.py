@@ -65,15 +65,17 @@ class Restricted(Struct, frozen=True, array_like=True):
 
 class Dimension:
     """One targeting dimension over all positions. Its selectors of few values (most requests have the same
-    countries, devices, hours) are kept, and with them the masks already made."""
+    countries, devices, hours) are kept, and with them the masks already made; of the others the last, which
+    the next placement of the same request asks for again."""
 
-    __slots__ = ("free", "kept", "name", "wildcard")
+    __slots__ = ("free", "kept", "last", "name", "wildcard")
 
     def __init__(self, told: Restricted, arrays: Arrays) -> None:
         self.name = told.name
         self.wildcard = _bitmap(told.wildcard, arrays)
         self.free = _bitmap(told.free, arrays)
         self.kept: Kept[tuple[str, ...], Selector] = Kept(limits.SELECTORS_KEPT)
+        self.last: tuple[tuple[str, ...], Selector] | None = None
 
 
 class Selector:
@@ -163,20 +165,25 @@ class Index:
         return [self._selector(one, facts.get(name, ())) for name, one in self.dimensions.items()]
 
     def _selector(self, dimension: Dimension, values: tuple[str, ...]) -> Selector:
+        if len(values) > _KEPT_VALUES:
+            last = dimension.last
+            if last is None or last[0] is not values:
+                last = dimension.last = (values, self._narrowed(dimension, values))
+            return last[1]
         kept = dimension.kept.get(values)
-        if kept is None:
-            name = dimension.name
-            found = [three for value in values if (three := self.postings(name, value)) is not _NOBODY]
-            kept = Selector(dimension, found, self.arrays)
-            if len(values) <= _KEPT_VALUES:
-                dimension.kept.put(values, kept)
-        return kept
+        return dimension.kept.put(values, self._narrowed(dimension, values)) if kept is None else kept
+
+    def _narrowed(self, dimension: Dimension, values: tuple[str, ...]) -> Selector:
+        name, postings = dimension.name, self.postings
+        found = [three for value in values if (three := postings(name, value)) is not _NOBODY]
+        return Selector(dimension, found, self.arrays)
 
     def _forget(self) -> None:
         """Selectors and postings at work stay with whoever holds them."""
         self._kept.clear()
         for dimension in self.dimensions.values():
             dimension.kept.clear()
+            dimension.last = None
             for bitmap in (dimension.wildcard, dimension.free):
                 if bitmap is not None:
                     bitmap.clear()

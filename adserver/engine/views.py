@@ -1,6 +1,6 @@
 """Placements as requests see them: what each kind of placement can show of the line items."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from adserver.domain import limits
 from adserver.domain.campaign import Creative
@@ -143,11 +143,10 @@ class Views:
             found = self._views.put(key, made)
         return found
 
-    def of(self, publisher: str) -> Iterator[View]:
-        for placement in self._of(publisher):
-            view = self.view(publisher, placement)
-            assert view is not None
-            yield view
+    def of(self, publisher: str) -> list[View]:
+        """Those of a publisher, as they are."""
+        views = (self.view(publisher, placement) for placement in self._of(publisher))
+        return [view for view in views if view is not None]
 
     def at(self, row: int) -> View:
         """Of the placement whose serial is ``serials[row]``."""
