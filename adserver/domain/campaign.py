@@ -25,28 +25,28 @@ Status = Literal["draft", "active", "paused"]
 GoalKind = Literal["impressions", "viewable", "clicks", "conversions", "spend", "share"]
 
 
-class Pricing(Struct, frozen=True):
+class Pricing(Struct, frozen=True, omit_defaults=True):
     """``amount_micros`` is per 1000 for cpm and vcpm, per click for cpc."""
 
     model: Model
     amount_micros: int
 
 
-class Budget(Struct, frozen=True):
+class Budget(Struct, frozen=True, omit_defaults=True):
     """None: no limit at this level."""
 
     lifetime_nanos: int | None = None
     daily_nanos: int | None = None
 
 
-class Goal(Struct, frozen=True):
+class Goal(Struct, frozen=True, omit_defaults=True):
     """``amount``: a count, nanos for ``spend``, parts per million for ``share``."""
 
     kind: GoalKind
     amount: int
 
 
-class FrequencyCap(Struct, frozen=True):
+class FrequencyCap(Struct, frozen=True, omit_defaults=True):
     """At most ``limit`` events per person in any window (t - per_ms, t].
 
     ``session``: counted per session instead of per person (``per_ms`` is then the longest window).
@@ -59,14 +59,14 @@ class FrequencyCap(Struct, frozen=True):
     session: bool = False
 
 
-class Flight(Struct, frozen=True):
+class Flight(Struct, frozen=True, omit_defaults=True):
     """Start inclusive, end exclusive; None is open."""
 
     start_ms: int | None = None
     end_ms: int | None = None
 
 
-class Creative(Struct, frozen=True):
+class Creative(Struct, frozen=True, omit_defaults=True):
     """One version of a creative: ``serial`` changes with its content, so a click finds the landing page
     as it was decided; ``identity`` does not, so a cap counts on. ``size``: ``"WxH"`` or ``"fluid"``."""
 
@@ -86,7 +86,7 @@ class Creative(Struct, frozen=True):
     viewable_trackers: tuple[str, ...] = ()
 
 
-class LineItem(Struct, frozen=True):
+class LineItem(Struct, frozen=True, omit_defaults=True):
     """What is sold. ``full_id`` is ``advertiser/campaign/line-item``."""
 
     id: str
@@ -108,7 +108,7 @@ class LineItem(Struct, frozen=True):
     suitable_for_minors: bool = True
 
 
-class Campaign(Struct, frozen=True):
+class Campaign(Struct, frozen=True, omit_defaults=True):
     id: str
     advertiser: str
     serial: int
@@ -122,7 +122,7 @@ class Campaign(Struct, frozen=True):
     repeat_in_request: bool = False
 
 
-class Advertiser(Struct, frozen=True):
+class Advertiser(Struct, frozen=True, omit_defaults=True):
     """An advertiser without a file of its own has only its id."""
 
     id: str

@@ -15,7 +15,7 @@ from adserver.domain.campaign import CappedEvent
 IMPRESSION: Final = "impression"
 
 
-class BoundCap(Struct, frozen=True):
+class BoundCap(Struct, frozen=True, array_like=True):
     """``key`` is ``<scope>:<serial>`` (creatives by identity); ``counter`` adds the event and whether it
     is counted per session: what counters are filed under."""
 

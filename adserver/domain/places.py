@@ -37,7 +37,7 @@ class Circle(Struct, frozen=True):
         return self.distance(point) <= self.metres
 
 
-class Area(Struct, frozen=True):
+class Area(Struct, frozen=True, omit_defaults=True):
     """``any``: in one of these; ``none``: in none of these. A request without a point is in no circle."""
 
     any: tuple[Circle, ...] = ()

@@ -29,7 +29,7 @@ _UPPER: Final = frozenset(("countries", "regions", "categories"))
 _EXACT: Final = frozenset(("publishers", "placements", "audiences", "segments", "urls"))
 
 
-class Clause(Struct, frozen=True):
+class Clause(Struct, frozen=True, omit_defaults=True):
     any: tuple[str, ...] = ()
     all: tuple[str, ...] = ()
     none: tuple[str, ...] = ()
@@ -41,7 +41,7 @@ class Clause(Struct, frozen=True):
         return all(value in values for value in self.all) and not any(value in values for value in self.none)
 
 
-class Targeting(Struct, frozen=True):
+class Targeting(Struct, frozen=True, omit_defaults=True):
     """``hours``: hours of the week, local to the campaign, 0 = Monday 00:00-01:00; None is any.
     ``custom``: an expression (``domain/expressions``) that must hold; empty is none.
     ``radius``: circles the request's point must be in, or must not."""

@@ -232,7 +232,8 @@ def _sorted(slots: Array, positions: Array) -> tuple[Array, Array]:
     keys <<= np.uint64(32)
     keys |= positions
     keys.sort()
-    keys = keys[_changes(keys)]
+    if (keys[1:] == keys[:-1]).any():
+        keys = keys[_changes(keys)]
     return (keys >> np.uint64(32)).astype(np.uint32), keys.astype(np.uint32)
 
 
