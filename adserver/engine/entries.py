@@ -82,7 +82,7 @@ class Entries:
         return map(self._decode, range(len(self)))
 
     def __getitem__(self, position: int) -> Entry:
-        found = self._kept.get(position)
+        found = self._kept.young.get(position) or self._kept.get(position)
         if found is None:
             if not 0 <= position < len(self):
                 raise IndexError(position)

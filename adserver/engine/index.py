@@ -162,7 +162,11 @@ class Index:
         """What ``matches`` walks; dimensions that no line item restricts cost nothing."""
         if self.arrays.made > limits.CHUNKS_KEPT:
             self._forget()
-        return [self._selector(one, facts.get(name, ())) for name, one in self.dimensions.items()]
+        found = []
+        for name, dimension in self.dimensions.items():
+            values = facts.get(name, ())
+            found.append(dimension.kept.young.get(values) or self._selector(dimension, values))
+        return found
 
     def _selector(self, dimension: Dimension, values: tuple[str, ...]) -> Selector:
         if len(values) > _KEPT_VALUES:
@@ -174,9 +178,9 @@ class Index:
         return dimension.kept.put(values, self._narrowed(dimension, values)) if kept is None else kept
 
     def _narrowed(self, dimension: Dimension, values: tuple[str, ...]) -> Selector:
-        name, postings = dimension.name, self.postings
-        found = [three for value in values if (three := postings(name, value)) is not _NOBODY]
-        return Selector(dimension, found, self.arrays)
+        name, find, known = dimension.name, self.postings, self._kept.young.get
+        each = (known((name, value)) or find(name, value) for value in values)
+        return Selector(dimension, [three for three in each if three is not _NOBODY], self.arrays)
 
     def _forget(self) -> None:
         """Selectors and postings at work stay with whoever holds them."""

@@ -12,20 +12,21 @@ V = TypeVar("V")
 
 
 class Kept(Generic[K, V]):
-    """At most ``most`` values by key; None is no value."""
+    """At most ``most`` values by key; None is no value. ``young``: the new generation, where the hottest
+    paths look themselves before they ``get``, which saves a call."""
 
-    __slots__ = ("_half", "_new", "_old")
+    __slots__ = ("_half", "_old", "young")
 
     def __init__(self, most: int) -> None:
         self._half = max(most // 2, 1)
-        self._new: dict[K, V] = {}
+        self.young: dict[K, V] = {}
         self._old: dict[K, V] = {}
 
     def __len__(self) -> int:
-        return len(self._new) + len(self._old)
+        return len(self.young) + len(self._old)
 
     def get(self, key: K) -> V | None:
-        found = self._new.get(key)
+        found = self.young.get(key)
         if found is None and self._old:
             found = self._old.pop(key, None)
             if found is not None:
@@ -33,10 +34,10 @@ class Kept(Generic[K, V]):
         return found
 
     def put(self, key: K, value: V) -> V:
-        if len(self._new) >= self._half:
-            self._old, self._new = self._new, {}
-        self._new[key] = value
+        if len(self.young) >= self._half:
+            self._old, self.young = self.young, {}
+        self.young[key] = value
         return value
 
     def clear(self) -> None:
-        self._new, self._old = {}, {}
+        self.young, self._old = {}, {}

@@ -64,7 +64,7 @@ class Fit:
         self._known: Kept[int, tuple[Creative, ...]] = Kept(limits.FITTING_KEPT)
 
     def creatives(self, position: int) -> tuple[Creative, ...]:
-        found = self._known.get(position)
+        found = self._known.young.get(position) or self._known.get(position)
         if found is None:
             creatives = self._entries[position].line_item.creatives
             found = self._known.put(position, tuple(filter(self._takes, creatives)))
