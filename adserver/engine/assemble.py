@@ -93,9 +93,7 @@ def campaign_sections(given: Ranked) -> Found:
     }
 
 
-def posting_sections(
-    given: Ranked, values: Values
-) -> tuple[Found, tuple[Restricted, ...], tuple[Name, ...]]:
+def posting_sections(given: Ranked, values: Values) -> tuple[Found, tuple[Restricted, ...], tuple[Name, ...]]:
     """(sections, the dimensions, the names whose required values are indexed)."""
     asked, required = _asked(given, values)
     slots, rows = _pairs(given, asked)
@@ -264,7 +262,11 @@ def _dimensions(
     """Who restricts what; bitmaps of who does not are added. The dimension that most line items restrict
     comes first: it leaves the others the least to do."""
     slots = dimension_of[found.slots >> 2].astype(np.uint32) << 2 | found.slots & 3
-    dense, words, everybody = found.dense, bitmap_words(found.size), _bitmap(np.arange(found.size), found.size)
+    dense, words, everybody = (
+        found.dense,
+        bitmap_words(found.size),
+        _bitmap(np.arange(found.size), found.size),
+    )
     bitmap_of = np.cumsum(dense) - dense
     sparse = np.repeat(~dense, found.counts)
     sparse_slots, sparse_positions = np.repeat(slots[~dense], found.counts[~dense]), found.positions[sparse]

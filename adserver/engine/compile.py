@@ -22,7 +22,7 @@ from adserver.engine.assemble import campaign_sections, entry_sections, posting_
 from adserver.engine.image import Image, Piece
 from adserver.engine.names import Named, blob_sections, named
 from adserver.engine.rows import Block, block
-from adserver.engine.snapshot import Heading, Snapshot
+from adserver.engine.snapshot import SHAPE, Heading, Snapshot
 from adserver.engine.values import Values
 
 _FORGOTTEN: Final = 100_000
@@ -49,6 +49,7 @@ class Compiler:
         postings, dimensions, required = posting_sections(given, self._values)
         heading = Heading(catalogue.revision, len(given.rows), dimensions, required)
         image = Image({
+            "shape": SHAPE,
             "heading": msgspec.msgpack.encode(heading),
             **entry_sections(given),
             **campaign_sections(given),

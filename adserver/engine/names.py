@@ -92,9 +92,7 @@ class Names:
 class Table(Mapping[str, T], Generic[T]):
     """Names and what each stands for, decoded when first asked for."""
 
-    def __init__(
-        self, given: Sections, table: str, decoder: msgspec.msgpack.Decoder[T], most: int
-    ) -> None:
+    def __init__(self, given: Sections, table: str, decoder: msgspec.msgpack.Decoder[T], most: int) -> None:
         self.names = Names(given, table)
         self._ends = given.numbers(f"{table}.blob_ends", "Q")
         self._blobs = given.bytes(f"{table}.blobs")

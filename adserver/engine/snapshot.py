@@ -9,18 +9,20 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Final, Generic, TypeVar
+from zlib import crc32
 
 import msgspec
+import msgspec.inspect
 from msgspec import Struct
 from msgspec.structs import replace
 
 from adserver.domain import limits
-from adserver.domain.campaign import Advertiser, Campaign, Creative
+from adserver.domain.campaign import Advertiser, Campaign, Creative, LineItem
 from adserver.domain.caps import BoundCap
 from adserver.domain.inventory import Audience, Publisher
 from adserver.engine.checks import Name
 from adserver.engine.entries import Entries, Entry
-from adserver.engine.image import Sections
+from adserver.engine.image import ImageError, Sections
 from adserver.engine.index import COUNTER, INCLUDE, Index, Restricted
 from adserver.engine.kept import Kept
 from adserver.engine.names import Table
@@ -51,6 +53,11 @@ _ADVERTISER: Final = msgspec.msgpack.Decoder(Advertiser)
 _AUDIENCE: Final = msgspec.msgpack.Decoder(Audience)
 _CAMPAIGN: Final = msgspec.msgpack.Decoder(Campaign)
 _PUBLISHER: Final = msgspec.msgpack.Decoder(Publisher)
+
+
+_WRITTEN: Final = (Heading, LineItem, BoundCap, Advertiser, Audience, Campaign, Publisher)
+SHAPE: Final = crc32(repr(msgspec.inspect.multi_type_info(_WRITTEN)).encode()).to_bytes(4, "little")
+"""Of the documents in an image: one with other fields than this program's is another version too."""
 
 
 class BySerial(Mapping[int, T], Generic[T]):
@@ -98,6 +105,8 @@ class Snapshot:
     position. Nothing here refers back to the snapshot, so its image is let go with it."""
 
     def __init__(self, given: Sections) -> None:
+        if given.bytes("shape") != SHAPE:
+            raise ImageError("the image holds documents of another version of this program")
         heading = _HEADING.decode(given.bytes("heading"))
         self.revision = heading.revision
         owners = limits.OWNERS_KEPT

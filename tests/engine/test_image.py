@@ -4,6 +4,8 @@ image of this version is refused."""
 import gc
 import mmap
 import random
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,7 @@ from adserver.domain.inventory import Audience
 from adserver.engine import compile as compiling
 from adserver.engine import image as images
 from adserver.engine import names, rules, values
+from adserver.engine import snapshot as snapshots
 from adserver.engine.compile import Compiler, compile_snapshot
 from adserver.engine.image import Image, ImageError, Sections
 from adserver.engine.live import Live
@@ -42,7 +45,9 @@ def edited(given: Catalogue, chance: random.Random, serials: Iterator[int]) -> C
     """With one document changed, added, removed, or put elsewhere."""
     campaigns = list(given.campaigns)
     place = chance.randrange(len(campaigns)) if campaigns else 0
-    kind = chance.choice(("item", "item", "remove", "add", "add", "order", "advertiser", "publisher", "people"))
+    kind = chance.choice(
+        ("item", "item", "remove", "add", "add", "order", "advertiser", "publisher", "people")
+    )
     if kind == "add" or not campaigns:
         serial = next(serials)
         owner = chance.choice([advertiser.id for advertiser in given.advertisers])
@@ -156,8 +161,31 @@ def test_what_is_no_whole_image_of_this_version_is_refused(monkeypatch: pytest.M
         Snapshot.open(good)
 
 
+def test_an_image_of_other_documents_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program with a new field must not read what one without it wrote, nor the other way around."""
+    good = bytes(Compiler().compile(of_items(line_item(1))))
+    monkeypatch.setattr(snapshots, "SHAPE", b"abcd")
+    with pytest.raises(ImageError, match="documents of another version"):
+        Snapshot.open(good)
+
+
+def test_the_shape_of_documents_is_the_same_in_every_process() -> None:
+    asked = "from adserver.engine.snapshot import SHAPE; print(SHAPE.hex())"
+    told = {
+        subprocess.run(
+            [sys.executable, "-c", asked],
+            env={"PYTHONHASHSEED": seed, "PYTHONPATH": ":".join(sys.path)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert told == {f"{snapshots.SHAPE.hex()}\n"}
+
+
 def test_a_section_that_is_not_there_is_named() -> None:
-    with pytest.raises(ImageError, match="no section heading"):
+    with pytest.raises(ImageError, match="no section shape"):
         Snapshot.open(bytes(Image({"a": b"1"})))
 
 
@@ -167,7 +195,9 @@ def test_sections_come_back_as_they_were() -> None:
     assert [bytes(sections.bytes(name)) for name in given] == [b"", b"abc", b"abc", b"x" * 100]
 
 
-@pytest.mark.parametrize(("count", "offset"), [(1, 10**6), (10**6, 0), (-1, 10**6), (-1, -1), (-2, 0), (1, -1)])
+@pytest.mark.parametrize(
+    ("count", "offset"), [(1, 10**6), (10**6, 0), (-1, 10**6), (-1, -1), (-2, 0), (1, -1)]
+)
 def test_a_posting_outside_the_image_is_refused(count: int, offset: int) -> None:
     items = [line_item(serial) for serial in range(1, 100)]
     whole = compile_snapshot(of_items(*items))
@@ -214,7 +244,9 @@ def test_placements_are_found_by_id_and_by_serial() -> None:
 def test_people_and_audiences() -> None:
     chance = random.Random(4)
     heads = [chance.randbytes(8) for _ in range(5)]
-    people = {chance.choice(heads) + chance.randbytes(8): (f"a/{n % 3}", "b/x")[: 1 + n % 2] for n in range(99)}
+    people = {
+        chance.choice(heads) + chance.randbytes(8): (f"a/{n % 3}", "b/x")[: 1 + n % 2] for n in range(99)
+    }
     audiences = (
         Audience("x", "b", "publisher", 1, "b"),
         Audience("0", "a", "advertiser", 2, "a", {"industry": ("x",)}),
