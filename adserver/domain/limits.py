@@ -101,7 +101,7 @@ VALUES_KEPT: Final = 65_536
 SELECTORS_KEPT: Final = 1024
 """Of each dimension: requests may say anything, memory may not follow them."""
 CHUNKS_KEPT: Final = 262_144
-"""Chunks of bits made of postings and masks, at most 580 bytes each; with more, all are forgotten."""
+"""Chunks of bits made of postings and masks, at most 580 bytes each; with more, the older ones go."""
 VIEWS_KEPT: Final = 1024
 """Placements as requests see them: they may name any formats and sizes."""
 FITTING_KEPT: Final = 8192

@@ -183,15 +183,11 @@ class Index:
         return Selector(dimension, [three for three in each if three is not _NOBODY], self.arrays)
 
     def _forget(self) -> None:
-        """Selectors and postings at work stay with whoever holds them."""
-        self._kept.clear()
+        """A generation goes, so that a part of what was made is left."""
+        self._kept.turn()
         for dimension in self.dimensions.values():
-            dimension.kept.clear()
-            dimension.last = None
-            for bitmap in (dimension.wildcard, dimension.free):
-                if bitmap is not None:
-                    bitmap.clear()
-        self.arrays.made = 0
+            dimension.kept.turn()
+        self.arrays.made //= 2
 
     def matches(self, within: Sequence[Bitmap], selectors: Iterable[Selector]) -> Iterator[int]:
         """Positions, best rank first, that are set in every bitmap of ``within`` and pass every selector.

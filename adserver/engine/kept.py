@@ -1,8 +1,8 @@
 """What was made of the image and may be asked for again, within bounds.
 
-Two generations: what is asked for again in the old one moves to the new one, and when the new one is full
-the old one goes. So a look costs a dictionary's look, and at most ``most`` values are kept, the ones asked
-for last among them.
+Two generations: what is asked for again in the old one moves to the young one, and when the young one is
+full the old one goes. So a look costs a dictionary's look, and what was asked for last is kept. What goes
+is let go a little with every new value: to free 20 000 values at once would stop a request for 20 ms.
 """
 
 from typing import Generic, TypeVar
@@ -12,18 +12,19 @@ V = TypeVar("V")
 
 
 class Kept(Generic[K, V]):
-    """At most ``most`` values by key; None is no value. ``young``: the new generation, where the hottest
+    """At most ``most`` values by key; None is no value. ``young``: the young generation, where the hottest
     paths look themselves before they ``get``, which saves a call."""
 
-    __slots__ = ("_half", "_old", "young")
+    __slots__ = ("_gone", "_half", "_old", "young")
 
     def __init__(self, most: int) -> None:
         self._half = max(most // 2, 1)
         self.young: dict[K, V] = {}
         self._old: dict[K, V] = {}
+        self._gone: dict[K, V] = {}
 
     def __len__(self) -> int:
-        return len(self.young) + len(self._old)
+        return len(self.young) + len(self._old) + len(self._gone)
 
     def get(self, key: K) -> V | None:
         found = self.young.get(key)
@@ -35,9 +36,13 @@ class Kept(Generic[K, V]):
 
     def put(self, key: K, value: V) -> V:
         if len(self.young) >= self._half:
-            self._old, self.young = self.young, {}
+            self.turn()
+        if self._gone:
+            # One goes for one that comes, so all have gone when the next generation is to go.
+            self._gone.popitem()
         self.young[key] = value
         return value
 
-    def clear(self) -> None:
-        self.young, self._old = {}, {}
+    def turn(self) -> None:
+        """The young are old from now on, and the old go."""
+        self._gone, self._old, self.young = self._old, self.young, {}

@@ -148,7 +148,7 @@ def of_clauses(clauses: list[dict[str, Clause]]) -> Snapshot:
     return compile_snapshot(catalogue([campaign(1, *items)]))
 
 
-def test_more_line_items_than_a_chunk() -> None:
+def test_more_line_items_than_a_chunk(chunk: int) -> None:
     """Sparse postings and bitmaps of several chunks, and of the last one that is not full."""
     chance = random.Random(5)
     clauses = [{"countries": random_clause(chance)} if chance.random() < 0.9 else {} for _ in range(9000)]
