@@ -102,7 +102,8 @@ class Derived(Mapping[str, T], Generic[T]):
 
 class Snapshot:
     """``members``: pseudonym -> audiences; ``creatives``: serial -> (creative, entry); ``entries`` by
-    position. Nothing here refers back to the snapshot, so its image is let go with it."""
+    position, ``positions`` by serial. Nothing here refers back to the snapshot, so its image is let go with
+    it."""
 
     def __init__(self, given: Sections) -> None:
         if given.bytes("shape") != SHAPE:
@@ -130,6 +131,8 @@ class Snapshot:
         self._views = Views(given, self.index, entries, publishers, heading.required)
         self.view, self.views = self._views.view, self._views.of
         self.placements_by_serial: Mapping[int, View] = BySerial(self._views.serials, self._views.at)
+        places_of = given.numbers("serials.positions", "I").__getitem__
+        self.positions: Mapping[int, int] = BySerial(given.numbers("serials.sorted", "q"), places_of)
         self._capped = Kept[str, tuple[tuple[BoundCap, Bits], ...]](limits.COUNTERS_KEPT)
 
     @classmethod
@@ -160,10 +163,10 @@ class Snapshot:
         if scope != "line_item":
             shared = self.index.postings(COUNTER, counter)[INCLUDE]
             return {} if shared is None else shared.whole(self.index.chunks)
-        entry = self.by_serial.get(int(serial))
-        if entry is None:
+        position = self.positions.get(int(serial))
+        if position is None:
             return {}
-        chunk, bit = divmod(entry.position, CHUNK)
+        chunk, bit = divmod(position, CHUNK)
         return {chunk: 1 << bit}
 
 

@@ -214,8 +214,12 @@ def run(program: list[int], words: memoryview, sparse: memoryview, size: int) ->
     def bitmap(offset: int) -> set[int]:
         return {p for p in range(size) if words[offset + p // 64] >> p % 64 & 1}
 
+    def listed(span: list[int]) -> set[int]:
+        assert span == sorted(set(span)), "positions ascend, each once"
+        return set(span)
+
     def union(some: list[list[int]]) -> set[int]:
-        each = (bitmap(at) if count == DENSE else set(sparse[at : at + count]) for count, at in some)
+        each = (bitmap(at) if n == DENSE else listed(sparse[at : at + n].tolist()) for n, at in some)
         return set().union(*each)
 
     everybody = set(range(size))
