@@ -39,7 +39,10 @@ class Kept(Generic[K, V]):
             self.turn()
         if self._gone:
             # One goes for one that comes, so all have gone when the next generation is to go.
-            self._gone.popitem()
+            try:
+                self._gone.popitem()
+            except KeyError:
+                pass  # another thread took the last: at worst a value is made again
         self.young[key] = value
         return value
 

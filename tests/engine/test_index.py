@@ -154,7 +154,7 @@ def test_more_line_items_than_a_chunk(chunk: int) -> None:
     clauses = [{"countries": random_clause(chance)} if chance.random() < 0.9 else {} for _ in range(9000)]
     for number, value in enumerate(("rare", "few", "few", "some")):
         for serial in chance.sample(range(9000), (1, 12, 13, 250)[number]):
-            clauses[serial] = {"countries": Clause(any=(value, "b"))}
+            clauses[serial] = {"countries": Clause(any=(value, "b", value))}
     whole = of_clauses(clauses)
     counts = {value: whole.index.postings("countries", value)[0].count for value in ("rare", "some", "a")}
     assert counts == {"rare": 1, "some": 250, "a": DENSE}
