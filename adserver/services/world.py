@@ -4,16 +4,18 @@ from adserver.domain.catalogue import Catalogue
 from adserver.engine.compile import compile_snapshot
 from adserver.engine.live import Live
 from adserver.engine.snapshot import Snapshot
+from adserver.services.templates import Templates
 
 
 class Serving:
     """One snapshot with what moves beside it. ``promised``: the journal holds its terms, without which
-    nothing of it may be sold."""
+    nothing of it may be sold. ``templates``: what was encoded of its creatives."""
 
     def __init__(self, snapshot: Snapshot, promised: bool = True) -> None:
         self.snapshot = snapshot
         self.promised = promised
         self.live = Live(len(snapshot.entries))
+        self.templates = Templates()
 
 
 class World:
