@@ -2,20 +2,17 @@
 
 Text with macros (html, trackers) is cut at them before, too. That is the same as filling them in first and
 encoding then: JSON escapes no letter of a macro and makes no new one, and what is filled in is escaped.
-Templates belong to one snapshot and go with it, so none outlives a change of what it was made of.
+Templates belong to one snapshot (``world.Serving``) and go with it, so none outlives a change of what it was
+made of.
 """
 
 from collections.abc import Iterable
-from typing import Final
 
 import orjson
 from msgspec import Struct
 
 from adserver.domain.campaign import Creative
 from adserver.services.macros import MacroValues, cut
-
-KEPT: Final = 16_384
-"""Templates of one snapshot: some 2 KB each, html aside."""
 
 Parts = tuple[bytes | str, ...]
 """JSON, and between it names of macros (text)."""
@@ -33,20 +30,6 @@ class Template(Struct, frozen=True):
     line_item: str
     creative: str
     timezone: str
-
-
-class Templates:
-    """By the serial of the creative version; the oldest makes room."""
-
-    def __init__(self) -> None:
-        self._kept: dict[int, Template] = {}
-        self.get = self._kept.get
-
-    def keep(self, serial: int, template: Template) -> Template:
-        if len(self._kept) >= KEPT:
-            del self._kept[next(iter(self._kept))]
-        self._kept[serial] = template
-        return template
 
 
 def template_of(

@@ -63,8 +63,8 @@ class Writer:
         )  # fmt: skip
 
     def _slot(self, slot: Slot, told: "_Told", serving: Serving) -> bytes:
-        view = serving.snapshot.placements_by_serial.get(slot.placement)
-        ads = [] if view is None or not slot.ads else self._ads(slot, told, view, serving)
+        view = serving.view(slot.placement) if slot.ads else None
+        ads = [] if view is None else self._ads(slot, told, view, serving)
         feed = b"" if slot.feed is None else b',"feed":' + orjson.dumps(feed_object(slot.feed))
         return b"".join(
             (
@@ -116,7 +116,7 @@ class Writer:
         if sold is None:
             return None
         owner = (sold.advertiser, sold.campaign, sold.line_item.id)
-        return serving.templates.keep(serial, template_of(sold.creative, *owner, sold.timezone))
+        return serving.templates.put(serial, template_of(sold.creative, *owner, sold.timezone))
 
     def _clicked(self, texts: bytes) -> str:
         """The click URL; none of a dry run."""
