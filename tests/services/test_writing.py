@@ -3,7 +3,7 @@
 import json
 
 import answers_as_objects
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from adserver.domain import ids
@@ -79,7 +79,20 @@ def sold_as(creative: Creative) -> Sold:
     return Sold(creative, item, "acme", "c", "Europe/Helsinki")
 
 
+MACROS = Creative(
+    "x", 7, 7, "html", "fluid", "", "",
+    assets={"html": '<a href="{click_url}">{creative}', "title": "{click_id}", "x": {"html": "{creative}"}},
+    impression_trackers=("https://t.example/{event_id}?{click_url_enc}",), viewable_trackers=("{gdpr}{no}",),
+)  # fmt: skip
+AD = Ad(1, 1, 7, 4_200_000, 0, 4200, 3)
+SLOT = Slot(1, "top", (AD,), 2, "feed_cap", NOW_MS + 900_000)
+AGAIN = Slot(1, "top", (AD,), expires_ms=NOW_MS + 9000, repeated=Origin(ids.mint(NOW_MS - 5000, 9, 0), 0, 3))
+
+
 @given(CREATIVES, DECISIONS, ASKED, URLS, EXPLAINED)
+@example(MACROS, Decision(ids.mint(NOW_MS, 8, 0), 3, 1, (SLOT, AGAIN), 0, 3, True, 2), Asked(b"a" * 16, True),
+         'http://q"uote.example', None)  # fmt: skip
+@example(MACROS, Decision(ids.mint(NOW_MS, 8, 0), 3, 1, (SLOT, AGAIN), 2), Asked(None, False), "http://a", [])
 def test_the_bytes_are_those_of_the_obvious_way(
     creative: Creative, decision: Decision, asked: Asked, public_url: str, explain: object
 ) -> None:
