@@ -36,6 +36,7 @@ from adserver.services.sold import SoldFinder
 from adserver.services.upkeep import LoopLag
 from adserver.services.withdrawing import Withdrawal
 from adserver.services.world import World
+from adserver.services.writing import Writer
 from adserver.settings import Settings
 from adserver.telemetry import logs
 from adserver.telemetry.metrics import Metrics
@@ -107,7 +108,8 @@ class App:
             self.lag.overloaded,
         )  # fmt: skip
         self.renderer = Renderer(self.signer, public_url(settings), self.sold)
-        self.server = AdServer(self.decisions, self.renderer, states.budgets, self._served)
+        self.writer = Writer(self.signer, public_url(settings), self.sold)
+        self.server = AdServer(self.decisions, self.writer, states.budgets, self._served)
         self.recorder = EventRecorder(
             self.world, self.signer, states.exposures, states.budgets, self.journal, self.ledger, states.seen,
             states.filtered, states.released, self.sold, clock, _salt,

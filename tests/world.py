@@ -156,8 +156,6 @@ class World:
         """GET a tracking URL (a release URL too), as a browser unless ``call`` says otherwise."""
         path, _, token = url.removeprefix("https://ads.example/").partition("/")
         kind = EventKind[_PATHS[path]]
-        if kind is EventKind.RELEASE:
-            return asyncio.run(self.app.recorder.release(token))
         return asyncio.run(self.app.recorder.record(token, kind, call or Call(user_agent=BROWSER)))
 
     def delivery(self, campaign: str) -> Any:

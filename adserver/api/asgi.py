@@ -133,7 +133,9 @@ async def _act(route: HotRoute, head: Head, receive: Receive) -> Reply:
     if head.method not in route.methods:
         return not_allowed(route.methods, route.unbuilt)
     body = await read_body(head, receive, route.limit) if route.limit else b""
-    if route.now is not None:
-        return route.now(head, body)
-    assert route.later is not None
-    return await route.later(head, body)
+    if route.later is not None:
+        return await route.later(head, body)
+    reply, durable = route.answer(head, body)
+    if durable is not None:
+        await durable
+    return reply

@@ -29,7 +29,8 @@ def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
             asked = decoder.decode(body)
         except msgspec.ValidationError:
             return _forgiven(decoder, body)
-        if b"\\u0000" in body or _ENCODER.encode(_ANY.decode(body)) != body:
+        # (One letter is found faster than six.)
+        if (b"\\" in body and b"\\u0000" in body) or _ENCODER.encode(_ANY.decode(body)) != body:
             _walk(body)
     except UnicodeDecodeError as error:
         raise _unreadable("the body is not UTF-8") from error

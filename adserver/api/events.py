@@ -19,6 +19,7 @@ from adserver.domain.decision import EventKind
 from adserver.domain.records import Status
 from adserver.domain.verdicts import Verdict
 from adserver.services.calls import Call
+from adserver.services.ports import Durable
 from adserver.services.refusals import Refused
 from adserver.tokens import BadToken
 
@@ -98,19 +99,19 @@ class Events:
         self._peers = peers
         self._metrics = metrics
 
-    async def tracked(self, head: Head, body: bytes) -> Reply:
+    def tracked(self, head: Head, body: bytes) -> tuple[Reply, Durable]:
         """A tracking URL, ``/<letter>/<token>``; query and body are ignored. Raises Refused."""
         kind, text = KINDS[head.path[1]], head.path[3:]
         call = self._call(head, strict=False)
         try:
             if head.method == "HEAD":
-                return _answer(kind, "HEAD", self._recorder.peek(text, kind, call))
-            verdict = await self._verdict(text, kind, call)
+                return _answer(kind, "HEAD", self._recorder.peek(text, kind, call)), None
+            verdict, durable = self._told(text, kind, call)
         except BadToken:
             self._metrics.event(kind, Status.INVALID, False)
-            return _unknown()
+            return _unknown(), None
         self._metrics.event(kind, verdict.status, verdict.billed)
-        return _answer(kind, head.method, verdict)
+        return _answer(kind, head.method, verdict), durable
 
     async def batch(self, head: Head, body: bytes) -> Reply:
         """``POST /v1/events``: a verdict each, in order. Without room for all of them 503: sent again, those
@@ -118,18 +119,15 @@ class Events:
         check_media_type(head)
         asked = bodies.decode(_BATCHES, body)
         call = self._call(head)
-        verdicts = await asyncio.gather(
-            *(self._judged(event.token, EventKind[event.type.upper()], call) for event in asked.events)
-        )
-        return _results(verdicts)
+        told = [self._judged(event.token, EventKind[event.type.upper()], call) for event in asked.events]
+        return await _results(told)
 
     async def release(self, head: Head, body: bytes) -> Reply:
         """``POST /v1/release``: a verdict each, in order. Raises Refused."""
         check_media_type(head)
         asked = bodies.decode(_RELEASES, body)
         call = self._call(head)
-        judged = (self._judged(text, EventKind.RELEASE, call) for text in asked.tokens)
-        return _results(await asyncio.gather(*judged))
+        return await _results([self._judged(text, EventKind.RELEASE, call) for text in asked.tokens])
 
     async def verify(self, head: Head, body: bytes) -> Reply:
         """``POST /v1/receipts:verify``. Raises Refused."""
@@ -145,27 +143,25 @@ class Events:
             raise Refused(400, "these receipts cannot be checked", [("", str(error))]) from error
         return Reply(200, (JSON, NO_STORE), _ENCODER.encode(found))
 
-    async def _judged(self, text: str, kind: EventKind, call: Call) -> Verdict:
+    def _judged(self, text: str, kind: EventKind, call: Call) -> tuple[Verdict, Durable]:
         """The verdict on one of many, whatever it is."""
         try:
-            verdict = await self._verdict(text, kind, call)
+            verdict, durable = self._told(text, kind, call)
         except BadToken:
-            verdict = _INVALID
+            verdict, durable = _INVALID, None
         self._metrics.event(kind, verdict.status, verdict.billed)
-        return verdict
+        return verdict, durable
 
-    async def _verdict(self, text: str, kind: EventKind, call: Call) -> Verdict:
+    def _told(self, text: str, kind: EventKind, call: Call) -> tuple[Verdict, Durable]:
         """Without room UNRECORDED. Raises BadToken."""
         try:
-            if kind is EventKind.RELEASE:
-                return await self._recorder.release(text)
-            return await self._recorder.record(text, kind, call)
+            return self._recorder.tell(text, kind, call)
         except JournalClosed:
-            return _UNRECORDED
+            return _UNRECORDED, None
         except Refused as refused:
             if refused.status != 503:
                 raise
-            return _UNRECORDED
+            return _UNRECORDED, None
 
     def _call(self, head: Head, strict: bool = True) -> Call:
         """``strict``: a key that is not good is refused. Not so on a tracking URL: whoever clicks cannot
@@ -235,7 +231,12 @@ def _unknown() -> Reply:
     return reply
 
 
-def _results(verdicts: list[Verdict]) -> Reply:
+async def _results(told: list[tuple[Verdict, Durable]]) -> Reply:
+    """Once all of it is durable."""
+    for _, durable in told:
+        if durable is not None:
+            await durable
+    verdicts = [verdict for verdict, _ in told]
     if any(verdict.status is Status.UNRECORDED for verdict in verdicts):
         return _no_room()
     results = Results([Result(_STATUS[verdict.status], verdict.billed) for verdict in verdicts])

@@ -9,12 +9,16 @@ from adserver.api.events import KINDS
 from adserver.api.messages import Head, Reply
 from adserver.domain import limits
 from adserver.domain.decision import EventKind
+from adserver.services.ports import Durable
 
 Now = Callable[[Head, bytes], Reply]
 """Answers within the same turn of the loop."""
 
+Soon = Callable[[Head, bytes], tuple[Reply, Durable]]
+"""The same, but the reply is not to leave before it is durable: no task, only a place in the queue."""
+
 Later = Callable[[Head, bytes], Awaitable[Reply]]
-"""Waits first, for durability."""
+"""Waits as it likes, in a task of its own."""
 
 TRACKING_METHODS: Final = ("GET", "HEAD", "POST")
 
@@ -22,8 +26,8 @@ TRACKING_METHODS: Final = ("GET", "HEAD", "POST")
 class HotRoute(Struct, frozen=True):
     """``name`` is the metric's label and the path template of the documentation, which is made of
     ``summary``, ``request`` (the body's type) and ``answers`` (status -> type, a text, or None: no
-    body). ``limit``: the body's bound in bytes; 0: the body is not read at all. Exactly one of ``now``
-    and ``later`` is there. ``unbuilt``: what a 405 says of a method that the contract reserves."""
+    body). ``limit``: the body's bound in bytes; 0: the body is not read at all. Exactly one of ``now``,
+    ``soon`` and ``later`` is there. ``unbuilt``: what a 405 says of a method that the contract reserves."""
 
     name: str
     methods: tuple[str, ...]
@@ -32,14 +36,22 @@ class HotRoute(Struct, frozen=True):
     request: Any = None
     limit: int = limits.REQUEST_BYTES
     now: Now | None = None
+    soon: Soon | None = None
     later: Later | None = None
     unbuilt: str = ""
+
+    def answer(self, head: Head, body: bytes) -> tuple[Reply, Durable]:
+        """Of a path that needs no task. Raises Refused, and whatever goes wrong."""
+        if self.soon is not None:
+            return self.soon(head, body)
+        assert self.now is not None
+        return self.now(head, body), None
 
 
 class HotRoutes:
     """``tracked`` answers every tracking URL; ``routes`` the paths without a token."""
 
-    def __init__(self, routes: list[HotRoute], tracked: Later) -> None:
+    def __init__(self, routes: list[HotRoute], tracked: Soon) -> None:
         self._exact = {route.name: route for route in routes}
         self._tracking = {f"/{letter}/": _tracking(letter, kind, tracked) for letter, kind in KINDS.items()}
 
@@ -52,7 +64,7 @@ class HotRoutes:
         return [*self._exact.values(), *self._tracking.values()]
 
 
-def _tracking(letter: str, kind: EventKind, tracked: Later) -> HotRoute:
+def _tracking(letter: str, kind: EventKind, tracked: Soon) -> HotRoute:
     if kind is EventKind.CLICK:
         answers: dict[int, str] = {302: "to the landing page", 410: "the creative was withdrawn"}
     else:
@@ -60,4 +72,4 @@ def _tracking(letter: str, kind: EventKind, tracked: Later) -> HotRoute:
     answers[404] = "not a URL of this server, or for another purpose"
     summary = f"{kind.name.capitalize()}: counted; HEAD counts nothing"
     path = f"/{letter}/{{token}}"
-    return HotRoute(path, TRACKING_METHODS, summary, answers, limit=0, later=tracked)
+    return HotRoute(path, TRACKING_METHODS, summary, answers, limit=0, soon=tracked)

@@ -13,6 +13,7 @@ from adserver.domain.verdicts import Verdict
 from adserver.services.ask import Ask, Asker, Terms
 from adserver.services.calls import Call
 from adserver.services.manage import Manage
+from adserver.services.ports import Durable
 
 
 class Answered(Protocol):
@@ -37,16 +38,13 @@ class AdServer(Protocol):
 class Recorder(Protocol):
     """Events. All raise BadToken; Refused(503) and JournalClosed say that there is no room."""
 
-    async def record(self, token_text: str, kind: EventKind, call: Call) -> Verdict:
-        """Count, and return once it is durable. A click is answered with its location whatever happens."""
+    def tell(self, token_text: str, kind: EventKind, call: Call) -> tuple[Verdict, Durable]:
+        """Count (or release): the verdict, and what it is not to be told before. A click is answered with its
+        location whatever happens."""
         ...
 
     def peek(self, token_text: str, kind: EventKind, call: Call) -> Verdict:
         """For HEAD, of every kind: where a click would go; counts nothing."""
-        ...
-
-    async def release(self, token_text: str) -> Verdict:
-        """Free what an ad holds; again and again the same."""
         ...
 
 

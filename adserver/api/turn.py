@@ -5,6 +5,8 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from adserver.api.hot import HotRoute
 from adserver.api.intake import too_large
 from adserver.api.messages import Head, Reply, declared_length, not_allowed
+from adserver.api.pages import Guard
+from adserver.services.ports import Durable
 
 
 class Turn:
@@ -65,13 +67,18 @@ def needs_no_body(turn: Turn) -> bool:
     return turn.too_large
 
 
-def act(turn: Turn) -> Reply:
-    """Raises Refused, and whatever goes wrong."""
-    route = turn.route
+def answered(turn: Turn, guard: Guard) -> tuple[Reply, Durable]:
+    """The answer, whatever goes wrong, and what it is to wait for."""
+    route, durable = turn.route, None
     assert route is not None
-    if turn.head.method not in route.methods:
-        return not_allowed(route.methods, route.unbuilt)
-    if turn.too_large:
-        raise too_large(route.limit)
-    assert route.now is not None
-    return route.now(turn.head, turn.body)
+    try:
+        if turn.head.method not in route.methods:
+            reply = not_allowed(route.methods, route.unbuilt)
+        elif turn.too_large:
+            raise too_large(route.limit)
+        else:
+            reply, durable = route.answer(turn.head, turn.body)
+    # The last resort, as everywhere: a fault of ours in one request must not become everybody's.
+    except Exception as error:
+        reply = guard.blamed(route.name, error, turn.request_id)
+    return guard.settled(route.name, turn.head, route.limit, reply, turn.request_id), durable

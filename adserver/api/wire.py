@@ -66,3 +66,17 @@ def rendered(reply: Reply, request_id: str, dated: bytes, bodiless: bool, last: 
         )
     )
     return octets, last or template.closes
+
+
+class Dated:
+    """The lines that the server puts on every answer; it makes a new list of them every second."""
+
+    def __init__(self) -> None:
+        self._lines = b""
+        self._headers: list[tuple[bytes, bytes]] = []
+
+    def lines(self, headers: list[tuple[bytes, bytes]]) -> bytes:
+        if headers is not self._headers:
+            self._lines = b"".join([b"%b: %b\r\n" % header for header in headers])
+            self._headers = headers
+        return self._lines

@@ -108,6 +108,8 @@ FITTING_KEPT: Final = 8192
 """Line items whose creatives were filtered for a kind of placement."""
 COUNTERS_KEPT: Final = 65_536
 """Counters whose caps were looked up."""
+TEMPLATES_KEPT: Final = 16_384
+"""Creatives encoded for answers: some 2 KiB each, html aside."""
 OWNERS_KEPT: Final = 8192
 """Of each of campaigns, advertisers, publishers and audiences decoded."""
 

@@ -7,6 +7,7 @@ F the set of the request's values of the dimension:
     passes(F) = (any is empty or any & F) and all <= F and not none & F
 """
 
+from collections.abc import Iterable
 from typing import Final
 
 from msgspec import Struct
@@ -60,3 +61,12 @@ def normalise(dimension: str, value: str) -> str:
     if dimension in _UPPER:
         return value.upper()
     return value.casefold()
+
+
+def normalised(dimension: str, values: Iterable[str]) -> list[str]:
+    """The same of many at once."""
+    if dimension in _EXACT:
+        return [value.strip() for value in values]
+    if dimension in _UPPER:
+        return [value.strip().upper() for value in values]
+    return [value.strip().casefold() for value in values]

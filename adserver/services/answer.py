@@ -1,4 +1,4 @@
-"""The answer to ``POST /v1/decisions``: decide, explain where asked, render."""
+"""The answer to ``POST /v1/decisions``: decide, explain where asked, write."""
 
 from collections.abc import Callable, Sequence
 
@@ -6,8 +6,8 @@ from msgspec import Struct
 
 from adserver.services import explain, plans
 from adserver.services.ask import Ask, Asker, Terms
-from adserver.services.render import Renderer
 from adserver.services.serve import Decisions, Outcome
+from adserver.services.writing import Asked, Writer
 
 
 class Answer(Struct, frozen=True):
@@ -21,12 +21,12 @@ class AdServer:
     def __init__(
         self,
         decisions: Decisions,
-        renderer: Renderer,
+        writer: Writer,
         accounts: plans.Accounts,
         served: Callable[[Outcome], None],
     ) -> None:
         self._decisions = decisions
-        self._renderer = renderer
+        self._writer = writer
         self._accounts = accounts
         self._served = served
 
@@ -39,14 +39,8 @@ class AdServer:
         told = None
         if ask.explain or ask.explain_line_items:
             told = explain.explain(outcome, ask, asker, self._accounts)
-        body = self._renderer.answer(
-            outcome.decision,
-            outcome.serving.snapshot,
-            outcome.subject,
-            asker.read_prices,
-            told,
-            ask.consent.tcf or "",
-        )
+        asked = Asked(outcome.subject, asker.read_prices, ask.consent.tcf or "")
+        body = self._writer.answer(outcome.decision, outcome.serving, asked, told)
         return Answer(200, body)
 
     def resolve(self, ask: Ask, asker: Asker, terms: Terms) -> Outcome:

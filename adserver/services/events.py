@@ -20,7 +20,7 @@ from adserver.domain.verdicts import Verdict
 from adserver.services import agents
 from adserver.services.calls import Call
 from adserver.services.macros import MacroValues, expand
-from adserver.services.ports import Journal, Ledger
+from adserver.services.ports import Durable, Journal, Ledger
 from adserver.services.refusals import Refused
 from adserver.services.render import FindSold, gdpr_text
 from adserver.services.slate import exposure_counts
@@ -89,18 +89,27 @@ class EventRecorder:
         self._clock = clock
         self._chance = chance
 
-    async def record(self, token_text: str, kind: EventKind, call: Call) -> Verdict:
-        """Raises BadToken; Refused (503) where there is no room, except for clicks, which redirect."""
+    def tell(self, token_text: str, kind: EventKind, call: Call) -> tuple[Verdict, Durable]:
+        """The verdict, and what it is not to be told before. Raises BadToken; Refused (503) where there is no
+        room, except for clicks, which redirect."""
+        if kind is EventKind.RELEASE:
+            return self._release(token_text)
         _, token = self._signer.open(token_text, kind)
         location = self._location(token) if kind is EventKind.CLICK else None
         try:
             status, billed = self._judge(token, kind, call)
-            await self._journal.durable()
+            return Verdict(status, billed, location), self._journal.synced()
         except JournalClosed:
             if kind is EventKind.CLICK:
-                return Verdict(Status.UNRECORDED, False, location)
+                return Verdict(Status.UNRECORDED, False, location), None
             raise Refused(503, "events cannot be kept: no room on disk") from None
-        return Verdict(status, billed, location)
+
+    async def record(self, token_text: str, kind: EventKind, call: Call) -> Verdict:
+        """The same, once it is durable."""
+        verdict, durable = self.tell(token_text, kind, call)
+        if durable is not None:
+            await durable
+        return verdict
 
     def peek(self, token_text: str, kind: EventKind, call: Call) -> Verdict:
         """For HEAD: where it would lead; counts nothing and uses nothing up."""
@@ -109,7 +118,7 @@ class EventRecorder:
         status = Status.FILTERED if self._is_filtered(token, call) else Status.UNRECORDED
         return Verdict(status, False, location)
 
-    async def release(self, token_text: str) -> Verdict:
+    def _release(self, token_text: str) -> tuple[Verdict, Durable]:
         """Free what an ad holds; the same answer however often. Raises BadToken, Refused (503)."""
         _, token = self._signer.open(token_text, EventKind.RELEASE)
         event_id = token.event_id
@@ -124,8 +133,7 @@ class EventRecorder:
                 self._released.add(event_id, until_ms)
                 self._exposures.release(event_id)
                 self._budgets.void(event_id)
-        await self._journal.durable()
-        return Verdict(Status.ACCEPTED)
+        return Verdict(Status.ACCEPTED), self._journal.synced()
 
     # -- the verdict -------------------------------------------------------------------------------
 

@@ -49,3 +49,11 @@ def expand(text: str, values: MacroValues) -> str:
     if "{" not in text:
         return text
     return _MACRO.sub(lambda match: values.of(match.group(1)), text)
+
+
+def cut(encoded: bytes) -> list[bytes | str]:
+    """UTF-8 text cut at its macros: bytes, and between them the names."""
+    if b"{" not in encoded:
+        return [encoded]
+    parts = _MACRO.split(encoded.decode())
+    return [part if number % 2 else part.encode() for number, part in enumerate(parts)]

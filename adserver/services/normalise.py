@@ -7,7 +7,7 @@ from typing import Protocol
 from adserver.domain import ids, limits, money
 from adserver.domain.inventory import Blocks, FeedPolicy, Placement, Publisher
 from adserver.domain.request import FeedAsk, Mode, PlacementAsk, Request
-from adserver.domain.targeting import FACETS, normalise
+from adserver.domain.targeting import FACETS, normalise, normalised
 from adserver.engine.snapshot import Snapshot
 from adserver.services import agents, consent
 from adserver.services.ask import Ask, AskedPlacement, Asker, Terms
@@ -37,7 +37,10 @@ class Normaliser:
         publisher = publisher_of(ask, asker, snapshot)
         mode: Mode = ask.mode or ("dry_run" if ask.explain or ask.explain_line_items else "live")
         allowed = consent.personalised(ask, publisher, terms)
-        person, session = self._who(ask, publisher, allowed, mode)
+        person, session = self._who(ask, publisher, allowed)
+        facts = self._facts(ask, asker, snapshot, publisher, allowed, person)
+        if mode == "test":
+            person, session = (name and self._names.test(name) for name in (person, session))
         seed = self._chance()
         return Request(
             request_id=ids.mint(now_ms, seed, 0),
@@ -45,7 +48,7 @@ class Normaliser:
             seed=seed,
             publisher=publisher.id,
             placements=self._placements(ask, terms, publisher, snapshot, person, session),
-            facts=self._facts(ask, asker, snapshot, publisher, allowed),
+            facts=facts,
             mode=mode,
             subject=person or session,
             session=session,
@@ -60,55 +63,48 @@ class Normaliser:
             point=point_of(ask),
         )
 
-    def _who(
-        self, ask: Ask, publisher: Publisher, allowed: bool, mode: Mode
-    ) -> tuple[bytes | None, bytes | None]:
+    def _who(self, ask: Ask, publisher: Publisher, allowed: bool) -> tuple[bytes | None, bytes | None]:
         """(person, session): pseudonyms; the person only with consent."""
         person = session = None
         if allowed and ask.user.id:
             person = self._names.person(publisher.user_space or publisher.id, _whole(ask.user.id, "user.id"))
         if ask.session:
             session = self._names.session(publisher.id, _whole(ask.session, "session"))
-        if mode == "test":
-            person, session = (name and self._names.test(name) for name in (person, session))
         return person, session
 
     def _placements(
         self, ask: Ask, terms: Terms, publisher: Publisher, snapshot: Snapshot,
         person: bytes | None, session: bytes | None,
     ) -> tuple[PlacementAsk, ...]:  # fmt: skip
-        asks, errors = [], list[tuple[str, str]]()
-        nothing = (None,) * len(ask.placements)
-        told = zip(terms.render_within_ms or nothing, terms.accepts or nothing, strict=True)
-        for number, (asked, (render_ms, accepts)) in enumerate(zip(ask.placements, told, strict=True)):
-            path = f"placements[{number}]"
-            view = snapshot.view(publisher.id, asked.id)
-            feed = None
-            if view is not None:
+        asks, errors, feeds = list[PlacementAsk](), list[tuple[str, str]](), 0
+        for number, asked in enumerate(ask.placements):
+            view, feed = snapshot.view(publisher.id, asked.id), None
+            if view is not None and (asked.feed is not None or view.placement.surface == "feed"):
                 feed, wrong = self._feed(asked, view.placement, person, session)
                 if wrong:
-                    errors.append((path + wrong[0], wrong[1]))
-            floor, problem = _floor(asked)
-            if problem:
-                errors.append((f"{path}.floor", problem))
-            # A feed page may take what its policy allows; anything else asks for one ad.
-            count = asked.count or (limits.ADS_PER_PLACEMENT if feed is not None else 1)
-            formats, sizes = tuple(sorted(set(asked.formats))), tuple(sorted(set(asked.sizes)))
+                    errors.append((f"placements[{number}]{wrong[0]}", wrong[1]))
+                feeds += feed is not None
+            floor_micros = 0
+            if asked.floor is not None:
+                floor_micros, problem = _floor(asked.floor)
+                if problem:
+                    errors.append((f"placements[{number}].floor", problem))
             asks.append(
                 PlacementAsk(
                     asked.id,
-                    count,
-                    formats,
-                    sizes,
-                    floor,
+                    # A feed page may take what its policy allows; anything else asks for one ad.
+                    asked.count or (limits.ADS_PER_PLACEMENT if feed is not None else 1),
+                    _in_order(asked.formats),
+                    _in_order(asked.sizes),
+                    floor_micros,
                     terms.strict_floor,
-                    render_ms,
+                    terms.render_within_ms[number] if terms.render_within_ms else None,
                     feed,
-                    accepts,
+                    terms.accepts[number] if terms.accepts else None,
                     asked.properties,
                 )
             )
-        if sum(placement.feed is not None for placement in asks) > 1:
+        if feeds > 1:
             errors.append(("placements", "one feed placement a request"))
         if errors:
             raise Refused(400, "the request cannot be answered", errors)
@@ -132,14 +128,15 @@ class Normaliser:
     # -- facts -------------------------------------------------------------------------------------
 
     def _facts(
-        self, ask: Ask, asker: Asker, snapshot: Snapshot, publisher: Publisher, allowed: bool
-    ) -> Facts:
+        self, ask: Ask, asker: Asker, snapshot: Snapshot, publisher: Publisher, allowed: bool,
+        person: bytes | None,
+    ) -> Facts:  # fmt: skip
         facts: Facts = {}
         put_device(facts, ask, asker)
         self._geo_facts(facts, ask, asker)
         put_page(facts, ask)
         if allowed:
-            self._personal_facts(facts, ask, snapshot, publisher)
+            self._personal_facts(facts, ask, snapshot, publisher, person)
         return facts
 
     def _geo_facts(self, facts: Facts, ask: Ask, asker: Asker) -> None:
@@ -152,26 +149,26 @@ class Normaliser:
         put(facts, "cities", geo.city)
         put(facts, "postal_codes", geo.postal_code)
 
-    def _personal_facts(self, facts: Facts, ask: Ask, snapshot: Snapshot, publisher: Publisher) -> None:
+    def _personal_facts(
+        self, facts: Facts, ask: Ask, snapshot: Snapshot, publisher: Publisher, person: bytes | None
+    ) -> None:
         if ask.user.segments:
-            facts["segments"] = tuple(dict.fromkeys(s.strip() for s in ask.user.segments))
-        audiences: tuple[str, ...] = ()
-        if ask.user.id:
-            person = self._names.person(publisher.user_space or publisher.id, ask.user.id)
-            audiences = tuple(
-                audience
-                for audience in snapshot.members.get(person, ())
-                if snapshot.audience_publishers.get(audience, publisher.id) == publisher.id
-            )
+            facts["segments"] = tuple(dict.fromkeys(normalised("segments", ask.user.segments)))
+        audiences = tuple(
+            audience
+            for audience in (snapshot.members.get(person, ()) if person is not None else ())
+            if snapshot.audience_publishers.get(audience, publisher.id) == publisher.id
+        )
         if audiences:
             facts["audiences"] = audiences
-        for facet in FACETS:
+        told = ask.user.properties
+        for facet in FACETS if audiences or not told.keys().isdisjoint(FACETS) else ():
             name = f"facets.{facet}"
-            values = [*texts(ask.user.properties.get(facet))]
+            values = texts(told.get(facet))
             for audience in audiences:
                 values += snapshot.facets.get(audience, {}).get(facet, ())
             if values:
-                facts[name] = tuple(dict.fromkeys(normalise(name, value) for value in values))
+                facts[name] = tuple(dict.fromkeys(normalised(name, values)))
 
 
 def publisher_of(ask: Ask, asker: Asker, snapshot: Snapshot) -> Publisher:
@@ -192,12 +189,16 @@ def publisher_of(ask: Ask, asker: Asker, snapshot: Snapshot) -> Publisher:
     return publisher
 
 
-def _floor(asked: AskedPlacement) -> tuple[int, str]:
+def _floor(text: str) -> tuple[int, str]:
     """(micros, what is wrong with it)."""
     try:
-        return money.parse_amount(asked.floor) if asked.floor is not None else 0, ""
+        return money.parse_amount(text), ""
     except ValueError as error:
         return 0, str(error)
+
+
+def _in_order(values: list[str]) -> tuple[str, ...]:
+    return tuple(sorted(set(values))) if values else ()
 
 
 def _account_of(policy: FeedPolicy, person: bytes | None, session: bytes | None) -> tuple[bytes, ...]:
@@ -230,7 +231,8 @@ _NO_BLOCKS = Blocks()
 
 
 def _whole(text: str, path: str) -> str:
-    """Ids of people must not hold control characters: NUL separates the parts of a pseudonym."""
-    if any(letter < " " for letter in text):
+    """Ids of people (never empty) must not hold control characters: NUL separates the parts of a
+    pseudonym."""
+    if min(text) < " ":
         raise Refused(400, "the request cannot be answered", [(path, "control characters are not allowed")])
     return text

@@ -2,10 +2,14 @@
 later to Redis and PostgreSQL. Implementations import ``domain`` alone.
 """
 
+import asyncio
 from typing import Protocol
 
 from adserver.domain.catalogue import Catalogue
 from adserver.domain.records import Personal, Record
+
+Durable = asyncio.Future[None] | None
+"""Done when what was appended is on disk; None where nothing is to be waited for."""
 
 
 class Journal(Protocol):
@@ -21,8 +25,8 @@ class Journal(Protocol):
         power cut. Raises JournalClosed."""
         ...
 
-    async def durable(self) -> None:
-        """Return once everything appended before the call is on disk (group commit)."""
+    def synced(self) -> asyncio.Future[None]:
+        """Done once everything appended before the call is on disk (group commit). Raises JournalClosed."""
         ...
 
 

@@ -1,16 +1,15 @@
-"""Decision -> answer. Everything comes from the decision, the creatives of its serials and the signing
-key, so the same decision is rendered to the same bytes, today and after a restart."""
+"""Decision -> ads with their URLs. Everything comes from the decision, the creatives of its serials and the
+signing key, so the same decision is rendered to the same bytes, today and after a restart. What a protocol
+makes of it is its own business; ``writing`` does the same for our own, without the objects in between."""
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
-import orjson
 from msgspec import Struct
 
 from adserver.domain import ids
-from adserver.domain.campaign import MODELS, Creative, LineItem
-from adserver.domain.decision import Ad, Decision, EventKind, FeedPage, Origin, Slot, event_id
+from adserver.domain.campaign import Creative, LineItem
+from adserver.domain.decision import Ad, Decision, EventKind, Origin, Slot, event_id
 from adserver.domain.inventory import Placement, Publisher
 from adserver.engine import localtime
 from adserver.engine.snapshot import Snapshot
@@ -82,24 +81,6 @@ class Renderer:
         self._public_url = public_url
         self._sold = sold
 
-    def answer(
-        self, decision: Decision, snapshot: Snapshot, subject: bytes | None, prices: bool,
-        explain: object = None, consent_tcf: str = "",
-    ) -> bytes:  # fmt: skip
-        """The body of ``POST /v1/decisions``. ``prices``: whether the asker may see them."""
-        slots = []
-        for slot in decision.slots:
-            shown = self.shown(decision, slot, snapshot, subject, consent_tcf)
-            slots.append(_slot(slot, shown, snapshot, prices))
-        return orjson.dumps(
-            {
-                "request_id": ids.encode(decision.request_id),
-                "snapshot": f"r{decision.revision}",
-                "decisions": slots,
-                "explain": explain,
-            }
-        )
-
     def shown(
         self, decision: Decision, slot: Slot, snapshot: Snapshot, subject: bytes | None, consent_tcf: str = ""
     ) -> list[Shown]:
@@ -150,22 +131,27 @@ class Renderer:
     def _urls(
         self, origin: Origin, slot: Slot, ad: Ad, sold: Sold, ident: bytes, subject: bytes | None
     ) -> Urls:
-        decided_ms = ids.minted_ms(ident)
-        token = Token(
-            event_id=ident,
-            line_item=ad.line_item,
-            creative=ad.creative,
-            placement=slot.placement,
-            render_s=(slot.expires_ms - decided_ms) // 1000,
-            day=localtime.day(sold.timezone, decided_ms),
-            price_nanos=ad.price_nanos,
-            model=ad.model,
-            flags=origin.flags,
-            subject=subject,
-        )
+        token = token_of(origin, slot, ad, sold.timezone, ident, subject)
         texts = self._signer.sign(token, KINDS, origin.key_id)
         base = self._public_url
         return Urls(*(f"{base}/{path}/{text}" for path, text in zip(PATHS, texts, strict=True)))
+
+
+def token_of(origin: Origin, slot: Slot, ad: Ad, timezone: str, ident: bytes, subject: bytes | None) -> Token:
+    """What the URLs of an ad say; ``ident``: its event id, ``timezone``: the campaign's."""
+    decided_ms = ids.minted_ms(ident)
+    return Token(
+        event_id=ident,
+        line_item=ad.line_item,
+        creative=ad.creative,
+        placement=slot.placement,
+        render_s=(slot.expires_ms - decided_ms) // 1000,
+        day=localtime.day(timezone, decided_ms),
+        price_nanos=ad.price_nanos,
+        model=ad.model,
+        flags=origin.flags,
+        subject=subject,
+    )
 
 
 def flags_of(decision: Decision) -> int:
@@ -181,82 +167,3 @@ def origin_of(decision: Decision) -> Origin:
 
 def gdpr_text(flags: int) -> str:
     return "1" if flags & FLAG_GDPR_YES else "0" if flags & FLAG_GDPR_NO else ""
-
-
-def instant(at_ms: int) -> str:
-    """RFC 3339 with milliseconds."""
-    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _slot(slot: Slot, shown: list[Shown], snapshot: Snapshot, prices: bool) -> dict[str, Any]:
-    view = snapshot.placements_by_serial.get(slot.placement)
-    currency = view.publisher.currency if view is not None else ""
-    out: dict[str, Any] = {
-        "placement": slot.placement_id,
-        "ads": [_ad(one, currency if prices else None) for one in shown],
-        "unfilled": slot.unfilled,
-        "no_fill": slot.no_fill,
-    }
-    if slot.feed is not None:
-        out["feed"] = feed_object(slot.feed)
-    return out
-
-
-def feed_object(page: FeedPage) -> dict[str, Any]:
-    return {
-        "id": page.feed_id,
-        "page": page.page,
-        "start_position": page.start,
-        "next_position": page.next,
-        "organic": page.organic,
-        "sponsored": page.sponsored,
-        "max_share": page.max_share,
-        "receipt": page.receipt or None,
-    }
-
-
-def _ad(shown: Shown, currency: str | None) -> dict[str, Any]:
-    sold, ad, urls = shown.sold, shown.ad, shown.urls
-    creative = sold.creative
-    out: dict[str, Any] = {
-        "event_id": ids.encode(shown.event_id),
-        "advertiser": sold.advertiser,
-        "campaign": sold.campaign,
-        "line_item": sold.line_item.id,
-        "creative": {
-            "id": creative.id,
-            "format": creative.format,
-            "size": creative.size,
-            "advertiser_domain": creative.advertiser_domain,
-            "categories": creative.categories,
-            "language": creative.language,
-            "assets": shown.assets,
-        },
-    }
-    if urls is not None:
-        out["impression_url"] = urls.impression
-        out["viewable_url"] = urls.viewable
-        out["click_url"] = urls.click
-        out["release_url"] = urls.release
-        out["events"] = {"hide": urls.hide, "report": urls.report}
-        out["impression_trackers"] = shown.impression_trackers
-        out["viewable_trackers"] = shown.viewable_trackers
-        out["expires_at"] = instant(shown.expires_ms)
-    if ad.position >= 0:
-        out["position"] = ad.position
-    if currency is not None:
-        out["price"] = _price(ad, currency)
-    return out
-
-
-def _price(ad: Ad, currency: str) -> dict[str, Any]:
-    """``rate_micros`` per ``per`` billable events is what is asked; ``clearing_micros`` what one billable
-    event of this ad costs (the books keep nanos)."""
-    model = MODELS[ad.model]
-    return {
-        "model": model,
-        "rate_micros": ad.rate_micros,
-        "per": 1 if model == "cpc" else 1000,
-        "currency": currency,
-        "clearing_micros": ad.price_nanos // 1000,
-    }

@@ -31,6 +31,7 @@ from adserver.domain.verdicts import Verdict
 from adserver.services.ask import Ask, Asker, Terms
 from adserver.services.calls import Call
 from adserver.services.manage import Manage
+from adserver.services.ports import Durable
 from adserver.services.receipts import Receipts
 from adserver.services.refusals import Refused
 from adserver.telemetry.logs import JsonLines, Log, OncePer
@@ -98,24 +99,31 @@ class SmallRecorder:
         SIGNER.open(token_text, kind)
         return Verdict(Status.ACCEPTED, False, LANDING if kind is EventKind.CLICK else None)
 
-    async def record(self, token_text: str, kind: EventKind, call: Call) -> Verdict:
+    def tell(self, token_text: str, kind: EventKind, call: Call) -> tuple[Verdict, Durable]:
+        return self._verdict(token_text, kind, call), self.written()
+
+    def written(self) -> Durable:
+        """In the next turn of the loop."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
+        loop.call_soon(future.set_result, None)
+        return future
+
+    def _verdict(self, token_text: str, kind: EventKind, call: Call) -> Verdict:
         _, token = SIGNER.open(token_text, kind)
         location = LANDING if kind is EventKind.CLICK else None
         if self.full:
             if location is None:
                 raise JournalClosed
             return Verdict(Status.UNRECORDED, False, location)
-        await asyncio.sleep(0)
+        if kind is EventKind.RELEASE:
+            return Verdict(Status.ACCEPTED)
         if call.prefetch or not call.user_agent.startswith("Mozilla/"):
             return Verdict(Status.FILTERED, False, location)
         if any(known == token.event_id and of is kind for known, of, _ in self.recorded):
             return Verdict(Status.DUPLICATE, False, location)
         self.recorded.append((token.event_id, kind, call))
         return Verdict(Status.ACCEPTED, kind is EventKind.IMPRESSION, location)
-
-    async def release(self, token_text: str) -> Verdict:
-        SIGNER.open(token_text, EventKind.RELEASE)
-        return Verdict(Status.ACCEPTED)
 
 
 class SmallDelivery:

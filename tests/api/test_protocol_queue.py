@@ -16,10 +16,8 @@ from adserver.api.asgi import Application
 from adserver.api.deadlines import Deadlines
 from adserver.api.protocol import HttpProtocol, protocol
 from adserver.domain import limits
-from adserver.domain.decision import EventKind
-from adserver.domain.verdicts import Verdict
 from adserver.services.ask import Ask, Asker, Terms
-from adserver.services.calls import Call
+from adserver.services.ports import Durable
 
 BODY = json.dumps({"placements": [{"id": "a"}], "session": "s"}).encode()
 ASK = b"POST /v1/decisions HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(BODY) + BODY
@@ -33,12 +31,19 @@ class SlowRecorder(SmallRecorder):
         super().__init__()
         self.durable = threading.Event()
 
-    async def record(self, token_text: str, kind: EventKind, call: Call) -> Verdict:
-        verdict = await super().record(token_text, kind, call)
+    def written(self) -> Durable:
         # A thread sets it: no event of the loop's.
-        while not self.durable.is_set():  # noqa: ASYNC110
-            await asyncio.sleep(0.002)
-        return verdict
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
+
+        def look() -> None:
+            if self.durable.is_set():
+                future.set_result(None)
+            else:
+                loop.call_later(0.002, look)
+
+        look()
+        return future
 
 
 class Bench:

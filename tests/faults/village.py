@@ -208,7 +208,7 @@ class Feed:
         ads = json.loads(self.shown[-1])["ads"] if self.shown else []
         if ads:
             token = ads[-1]["release_url"].rpartition("/")[2]
-            self.village.run(self.village.app.recorder.release(token))
+            self.village.run(self.village.app.recorder.record(token, EventKind.RELEASE, Call()))
 
     def render(self) -> None:
         ads = json.loads(self.shown[-1])["ads"] if self.shown else []

@@ -1,12 +1,16 @@
 """Facts and properties of a request, before and without any person."""
 
+from urllib.parse import urlsplit
+
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from adserver.domain import limits
 from adserver.domain.places import Point
 from adserver.domain.properties import Properties
 from adserver.services.ask import Ask, AskedGeo, AskedPage, AskedPlacement, AskedUser
-from adserver.services.facts import Facts, point_of, properties_of, put_page
+from adserver.services.facts import Facts, host_of, point_of, properties_of, put_page
 
 
 def ask(**fields: object) -> Ask:
@@ -28,6 +32,23 @@ def test_domains_are_the_host_all_above_it_and_what_it_is_below_of() -> None:
 @pytest.mark.parametrize("url", ["/relative", "https://[broken", "mailto:a@b.example"])
 def test_a_url_without_a_host_is_still_a_url(url: str) -> None:
     assert of_page(url) == {"urls": (url,)}
+
+
+@given(st.tuples(
+    st.sampled_from(("http://", "https://", "HTTPS://", "https:/", "//", " https://", "ftp://", "")),
+    st.text("aB.-@:[]/?#%\\ \t\n\u00e4\uff0e1", max_size=12), st.text("a/?#@:\n", max_size=6),
+).map("".join))  # fmt: skip
+@example("https://user:12@host.example/")
+@example("https://host.example:12\t@other.example/")
+@example("https://ho\tst.example/")
+@example("https://host.example\n")
+@example("https://host.example\\@other.example/")
+def test_hosts_are_what_the_standard_library_finds(url: str) -> None:
+    try:
+        wanted = urlsplit(url).hostname
+    except ValueError:
+        wanted = None
+    assert (host_of(url) or None) == (wanted or None)
 
 
 def test_a_host_at_n_and_n_plus_1() -> None:

@@ -1,0 +1,189 @@
+"""Decision -> the JSON of ``POST /v1/decisions``.
+
+An ad is joined from bytes: what never changes about its creative (``templates``), its id, its URLs. No object
+of an ad is made on the way, and nothing is encoded twice; that is a quarter of the cost of the obvious way,
+which the tests keep to compare with.
+"""
+
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any, Final
+
+import orjson
+from msgspec import Struct
+
+from adserver.domain import ids
+from adserver.domain.campaign import MODELS
+from adserver.domain.decision import Ad, Decision, EventKind, FeedPage, Origin, Slot, event_id
+from adserver.engine.snapshot import View
+from adserver.services.macros import MacroValues
+from adserver.services.render import DRY_RUN, KINDS, PATHS, FindSold, gdpr_text, origin_of, token_of
+from adserver.services.templates import Template, encoded, filled, template_of
+from adserver.services.world import Serving
+from adserver.tokens import CHARS, Signer
+
+_NAMES: Final = (
+    b',"impression_url":"', b'","viewable_url":"', b'","click_url":"', b'","release_url":"',
+    b'","events":{"hide":"', b'","report":"',
+)  # fmt: skip
+"""Of the URLs, in the order of ``KINDS``."""
+
+_CLICK: Final = slice(KINDS.index(EventKind.CLICK) * CHARS, (KINDS.index(EventKind.CLICK) + 1) * CHARS)
+
+
+class Asked(Struct, frozen=True):
+    """What of the asking shows in an answer. ``prices``: whether the asker may see them."""
+
+    subject: bytes | None
+    prices: bool
+    consent_tcf: str = ""
+
+
+class Writer:
+    """``public_url`` without a slash at its end."""
+
+    def __init__(self, signer: Signer, public_url: str, sold: FindSold) -> None:
+        self._signer = signer
+        self._sold = sold
+        self._click_url = f"{public_url}/c/"
+        base = encoded(public_url)
+        self._urls = [
+            b"%b%b/%b/" % (name, base, path.encode()) for name, path in zip(_NAMES, PATHS, strict=True)
+        ]
+
+    def answer(self, decision: Decision, serving: Serving, asked: Asked, explain: object = None) -> bytes:
+        name = ids.encode(decision.request_id)
+        first = _Told(origin_of(decision), name, decision.mode != DRY_RUN, asked)
+        slots = [self._slot(slot, first, serving) for slot in decision.slots]
+        return b"".join(
+            (
+                b'{"request_id":"', name.encode(), b'","snapshot":"r%d","decisions":[' % decision.revision,
+                b",".join(slots), b'],"explain":', orjson.dumps(explain), b"}",
+            )
+        )  # fmt: skip
+
+    def _slot(self, slot: Slot, told: "_Told", serving: Serving) -> bytes:
+        view = serving.view(slot.placement) if slot.ads else None
+        ads = [] if view is None else self._ads(slot, told, view, serving)
+        feed = b"" if slot.feed is None else b',"feed":' + orjson.dumps(feed_object(slot.feed))
+        return b"".join(
+            (
+                b'{"placement":', orjson.dumps(slot.placement_id), b',"ads":[', b",".join(ads),
+                b'],"unfilled":%d,"no_fill":' % slot.unfilled, orjson.dumps(slot.no_fill), feed, b"}",
+            )
+        )  # fmt: skip
+
+    def _ads(self, slot: Slot, told: "_Told", view: View, serving: Serving) -> list[bytes]:
+        if slot.repeated is not None:
+            told = told.of(slot.repeated)
+        expires = b',"expires_at":"%b"' % instant(slot.expires_ms).encode()
+        ads = []
+        for ad in slot.ads:
+            template = serving.templates.get(ad.creative) or self._template(serving, ad.creative)
+            if template is not None:
+                ads.append(self._ad(slot, ad, told, view, template, expires))
+        return ads
+
+    def _ad(self, slot: Slot, ad: Ad, told: "_Told", view: View, template: Template, expires: bytes) -> bytes:
+        """``expires``: the member that says when."""
+        origin, texts, urls = told.origin, b"", b""
+        ident = event_id(origin.request_id, ad.index)
+        name = ids.encode_near(told.name, ident)
+        if told.live:
+            token = token_of(origin, slot, ad, template.timezone, ident, told.asked.subject)
+            texts = self._signer.spell(token, KINDS, origin.key_id)
+        shown, trackers = template.shown, template.trackers
+        if template.cut is not None:
+            values = told.values(name, ident, view, template, self._clicked(texts))
+            shown, trackers = (filled(parts, values) for parts in template.cut)
+        if told.live:
+            urls = self._members(texts, trackers, expires)
+        return b"".join((b'{"event_id":"', name.encode(), b'"', shown, urls, _rest(ad, told, view)))
+
+    def _members(self, texts: bytes, trackers: bytes, expires: bytes) -> bytes:
+        """What an ad has that can be shown, and not one of a dry run."""
+        one, two, three, four, five, six = self._urls
+        return b"".join(
+            (
+                one, texts[:100], two, texts[100:200], three, texts[200:300],
+                four, texts[300:400], five, texts[400:500], six, texts[500:],
+                b'"}', trackers, expires,
+            )
+        )  # fmt: skip
+
+    def _template(self, serving: Serving, serial: int) -> Template | None:
+        sold = self._sold(serial)
+        if sold is None:
+            return None
+        owner = (sold.advertiser, sold.campaign, sold.line_item.id)
+        return serving.templates.put(serial, template_of(sold.creative, *owner, sold.timezone))
+
+    def _clicked(self, texts: bytes) -> str:
+        """The click URL; none of a dry run."""
+        return self._click_url + texts[_CLICK].decode() if texts else ""
+
+
+class _Told(Struct, frozen=True):
+    """What the ads of a request have in common. ``name``: the text of its id."""
+
+    origin: Origin
+    name: str
+    live: bool
+    asked: Asked
+
+    def of(self, origin: Origin) -> "_Told":
+        """The same for a feed page answered again, whose ads are told as they were first."""
+        return _Told(origin, ids.encode(origin.request_id), self.live, self.asked)
+
+    def values(self, name: str, ident: bytes, view: View, template: Template, click_url: str) -> MacroValues:
+        return MacroValues(
+            event_id=name,
+            timestamp_ms=ids.minted_ms(ident),
+            publisher=view.publisher.id,
+            placement=view.placement.id,
+            campaign=template.campaign,
+            line_item=template.line_item,
+            creative=template.creative,
+            click_url=click_url,
+            gdpr=gdpr_text(self.origin.flags),
+            consent_tcf=self.asked.consent_tcf,
+        )
+
+
+def instant(at_ms: int) -> str:
+    """RFC 3339 with milliseconds."""
+    return f"{_second(at_ms // 1000)}.{at_ms % 1000:03d}Z"
+
+
+@lru_cache(maxsize=64)
+def _second(at_s: int) -> str:
+    return datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def feed_object(page: FeedPage) -> dict[str, Any]:
+    return {
+        "id": page.feed_id,
+        "page": page.page,
+        "start_position": page.start,
+        "next_position": page.next,
+        "organic": page.organic,
+        "sponsored": page.sponsored,
+        "max_share": page.max_share,
+        "receipt": page.receipt or None,
+    }
+
+
+def _rest(ad: Ad, told: _Told, view: View) -> bytes:
+    position = b',"position":%d' % ad.position if ad.position >= 0 else b""
+    if not told.asked.prices:
+        return position + b"}"
+    return position + _price(ad, encoded(view.publisher.currency)) + b"}"
+
+
+def _price(ad: Ad, currency: bytes) -> bytes:
+    """``rate_micros`` per ``per`` billable events is what is asked; ``clearing_micros`` what one billable
+    event of this ad costs (the books keep nanos)."""
+    model = MODELS[ad.model]
+    return b',"price":{"model":"%b","rate_micros":%d,"per":%d,"currency":"%b","clearing_micros":%d}' % (
+        model.encode(), ad.rate_micros, 1 if model == "cpc" else 1000, currency, ad.price_nanos // 1000,
+    )  # fmt: skip
