@@ -82,6 +82,14 @@ EXPRESSION_CHARS: Final = 4096
 EXPRESSION_DEPTH: Final = 32
 """Brackets and ``not`` within each other."""
 NUMBER_CHARS: Final = 18
+REGEXES_PER_EXPRESSION: Final = 8
+REGEX_CHARS: Final = 512
+REGEX_PROGRAM: Final = 500
+"""Steps of a compiled pattern; times the characters of a text, it is the most a match can cost."""
+REGEX_TEXT_CHARS: Final = 2048
+"""A longer text matches no pattern."""
+REGEX_BYTES: Final = 128 * 1024
+"""Memory of a compiled pattern, with the states it has met."""
 NAMES_INDEXED: Final = 32
 """Names of expressions whose required values the index knows: each costs every request a look."""
 CAP_LIMIT_MAX: Final = 255
