@@ -78,6 +78,9 @@ RADIUS_METRES_MAX: Final = 20_015_115
 """Half the way around the earth: all of it."""
 PATTERNS_PER_CLAUSE: Final = 100
 """URLs with a ``*``: every candidate asks them all."""
+VERSIONS_PER_CLAUSE: Final = 100
+"""Ranges of versions, of each of any, all and none: every candidate asks them all."""
+VERSION_PARTS: Final = 8
 EXPRESSION_CHARS: Final = 4096
 EXPRESSION_DEPTH: Final = 32
 """Brackets and ``not`` within each other."""

@@ -62,7 +62,7 @@ class Context(Struct, frozen=True):
 
 def context(request: Request, ask: PlacementAsk, view: View, zones: list[str]) -> Context:
     hours = {f"hours:{zone}": (str(localtime.hour_of_week(zone, request.now_ms)),) for zone in zones}
-    facts = {**request.facts, **view.facts, **hours}
+    facts = {**request.facts, **view.facts, **hours, **checks.majors(request.facts)}
     if view.required:
         said = Said(facts, request.properties, ask.properties, request.point)
         facts[checks.REQUIRED] = checks.given(view.required, said)
@@ -119,8 +119,8 @@ def targeting_drops(entry: Entry, context: Context) -> Iterator[Drop]:
     """The targeting dimensions that rule this line item out, in the order they are written."""
     for name, clause in entry.clauses.items():
         values = context.facts.get(name, ())
-        if name == checks.REQUIRED:
-            continue  # a part of the expression below, there for the index
+        if name in checks.NARROWING:
+            continue  # a part of a check below, there for the index
         if not clause.passes(values):
             yield Drop(NoFill.NO_MATCH, f"targeting.{name}", wanted(clause), list(values))
     for check in entry.checks:

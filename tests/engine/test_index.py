@@ -42,14 +42,34 @@ def chunk(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> in
     return int(request.param)
 
 
-def passes(clause: Clause, values: tuple[str, ...]) -> bool:
+def passes(clause: Clause, values: tuple[str, ...], name: str = "") -> bool:
     """API.md, section 5, as sets: written down here once more on purpose. A ``*`` is any run."""
     facts = set(values)
+    if name == "os_versions":
+        wanted = {*clause.any, *clause.all, *clause.none}
+        facts |= {one for one in wanted if values and in_range(one, values[0])}
     for pattern in (*clause.any, *clause.all, *clause.none):
         regular = ".*".join(re.escape(piece) for piece in pattern.split("*"))
         facts |= {pattern} if any(re.fullmatch(regular, value) for value in values) else set()
     any_of, all_of, none_of = set(clause.any), set(clause.all), set(clause.none)
     return (not any_of or bool(any_of & facts)) and all_of <= facts and not none_of & facts
+
+
+def in_range(wanted: str, told: str) -> bool:
+    """Versions by their numbers, with zeros to a length; another way than the code's."""
+    if not told[0].isdigit() or not wanted.lstrip("<>=")[0].isdigit():
+        return wanted == told
+    low, _, high = wanted.lstrip("<>=").partition("-")
+    at, first, last = numbers(told), numbers(low), numbers(high or low)
+    ends = [last[: len((high or low).split("."))], at[: len((high or low).split("."))]]
+    not_above = ends[1] <= ends[0]
+    sign = wanted[: len(wanted) - len(wanted.lstrip("<>="))]
+    signs = {">=": at >= first, ">": not not_above, "<=": not_above, "<": at < first}
+    return signs[sign] if sign else at >= first and not_above
+
+
+def numbers(text: str) -> list[int]:
+    return [*map(int, text.split(".")), 0, 0, 0, 0][:4]
 
 
 def scan(entries: Entries, context: Context) -> list[int]:
@@ -63,7 +83,8 @@ def scan(entries: Entries, context: Context) -> list[int]:
             and campaign.advertiser not in blocked.advertisers
             and not set(campaign.labels) & blocked.labels
             and all(
-                passes(clause, context.facts.get(name, ())) for name, clause in item.targeting.clauses.items()
+                passes(clause, context.facts.get(name, ()), name)
+                for name, clause in item.targeting.clauses.items()
             )
             and passes_hours(entry, context)
             and holds_for(entry, context)
