@@ -47,7 +47,6 @@ def read_targeting(fields: Fields, advertiser: str) -> tuple[Targeting, list[Ref
     hours = read_dayparts(inner)
     custom = inner.convert("custom", "", check_expression)
     radius = read_radius(inner)
-    inner.not_built("deals", "targeting by deals")
     inner.done()
     return Targeting(reader.clauses, hours, custom, radius), reader.references
 

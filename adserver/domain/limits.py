@@ -44,6 +44,7 @@ BID_RENDER_MS: Final = 60_000
 SIZES_PER_IMP: Final = 50
 PIXELS_MAX: Final = 16_384
 """A side of an ad; anything longer is no size."""
+DEALS_PER_IMP: Final = 100
 ASSETS_PER_NATIVE: Final = 100
 BID_FLOOR_MICROS_MAX: Final = 10**13
 """Ten million a thousand: nobody bids above."""

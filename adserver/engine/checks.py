@@ -16,7 +16,8 @@ from typing import ClassVar, Final
 
 from msgspec import Struct
 
-from adserver.domain import expressions, limits, versions, wildcards
+from adserver.domain import deals, expressions, limits, versions, wildcards
+from adserver.domain.deals import Market
 from adserver.domain.expressions import Ask, Condition
 from adserver.domain.places import Area, Circle
 from adserver.domain.properties import Said
@@ -31,6 +32,9 @@ REQUIRED: Final = "custom"
 VERSIONS: Final = "os_versions"
 MAJORS: Final = "os_versions.majors"
 """The index's dimension of blocks of major versions."""
+
+MARKET: Final = "market"
+"""The index's dimension that keeps line items without a deal out of private markets."""
 
 NARROWING: Final = frozenset((REQUIRED, MAJORS))
 """Dimensions that only spare work: what they stand for is a check."""
@@ -151,6 +155,12 @@ def majors(facts: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
     return {MAJORS: (told[0], *versions.blocks_of(told[0]))} if told else {}
 
 
+def market(offered: Market) -> dict[str, tuple[str, ...]]:
+    """What a market says: its deals, and that it is private."""
+    facts = {deals.DIMENSION: tuple(deal.id for deal in offered.deals)} if offered.deals else {}
+    return {**facts, MARKET: ("private",)} if offered.private else facts
+
+
 def _wanted_majors(clause: Clause) -> tuple[str, ...]:
     """The blocks of which a request must be in one: those of ``any``, or of the first of ``all``."""
     blocks = [_blocks(value) for value in clause.any or clause.all[:1]]
@@ -183,7 +193,12 @@ def held(targeting: Targeting) -> dict[str, Clause]:
     versions_of = targeting.clauses.get(VERSIONS)
     if versions_of is not None and (blocks := _wanted_majors(versions_of)):
         clauses[MAJORS] = Clause(any=blocks)
+    if not deals.included(targeting):
+        clauses[MARKET] = _NOT_PRIVATE
     return clauses
+
+
+_NOT_PRIVATE: Final = Clause(none=("private",))
 
 
 def _patterned(name: str, clause: Clause) -> bool:
