@@ -18,6 +18,7 @@ from engine_samples import (
     random_request,
 )
 from engine_samples import context as context_of
+from targeting_strategies import in_range
 
 from adserver.domain import expressions
 from adserver.domain.places import Circle
@@ -53,23 +54,6 @@ def passes(clause: Clause, values: tuple[str, ...], name: str = "") -> bool:
         facts |= {pattern} if any(re.fullmatch(regular, value) for value in values) else set()
     any_of, all_of, none_of = set(clause.any), set(clause.all), set(clause.none)
     return (not any_of or bool(any_of & facts)) and all_of <= facts and not none_of & facts
-
-
-def in_range(wanted: str, told: str) -> bool:
-    """Versions by their numbers, with zeros to a length; another way than the code's."""
-    if not told[0].isdigit() or not wanted.lstrip("<>=")[0].isdigit():
-        return wanted == told
-    low, _, high = wanted.lstrip("<>=").partition("-")
-    at, first, last = numbers(told), numbers(low), numbers(high or low)
-    ends = [last[: len((high or low).split("."))], at[: len((high or low).split("."))]]
-    not_above = ends[1] <= ends[0]
-    sign = wanted[: len(wanted) - len(wanted.lstrip("<>="))]
-    signs = {">=": at >= first, ">": not not_above, "<=": not_above, "<": at < first}
-    return signs[sign] if sign else at >= first and not_above
-
-
-def numbers(text: str) -> list[int]:
-    return [*map(int, text.split(".")), 0, 0, 0, 0][:4]
 
 
 def scan(entries: Entries, context: Context) -> list[int]:
