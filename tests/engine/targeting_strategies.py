@@ -127,17 +127,19 @@ def clauses(values: tuple[str, ...]) -> Any:
     )
 
 
-HOURS = st.one_of(
-    st.sampled_from([frozenset({12}), frozenset(range(24)), frozenset(range(12, 168)), frozenset({13, 14})]),
-    st.frozensets(st.integers(0, 167), min_size=1, max_size=60),
-)
+HOURS = st.builds(
+    lambda start, hours: frozenset(hour % 168 for hour in range(start, start + hours)),
+    st.integers(6, 20) | st.integers(0, 167), st.integers(1, 6) | st.just(160),
+)  # fmt: skip
+"""Around those of ``requests``, in all the zones."""
 CIRCLES = st.lists(
     st.builds(lambda at, metres: Circle(*at, metres), st.sampled_from(CITIES),
               st.sampled_from((1, 300_000, 400_000, 10**7))), max_size=2,
 ).map(tuple)  # fmt: skip
 
 
-RULES = (*SPECIAL, "hours", "custom", "radius")
+RULES = (*SPECIAL, "hours", "hours", "custom", "custom", "custom", "radius")
+"""The more there is to a rule, the oftener."""
 
 
 class Line(Struct, frozen=True):
@@ -153,7 +155,7 @@ def lines(draw: Any) -> Line:
     """A few rules each: with more, hardly any would meet a request."""
     found: dict[str, Clause] = draw(st.dictionaries(st.sampled_from(LETTERED), clauses(LETTERS), max_size=2))
     hours, custom, area = None, None, Area()
-    for rule in draw(some(RULES, most=2)):
+    for rule in draw(st.lists(st.sampled_from(RULES), max_size=2)):
         if rule == "hours":
             hours = draw(HOURS)
         elif rule == "custom":
