@@ -138,7 +138,7 @@ CIRCLES = st.lists(
 ).map(tuple)  # fmt: skip
 
 
-RULES = (*SPECIAL, "hours", "hours", "custom", "custom", "custom", "radius")
+RULES = (*SPECIAL, *["letters"] * 3, *["hours"] * 2, *["custom"] * 3, "radius")
 """The more there is to a rule, the oftener."""
 
 
@@ -153,10 +153,12 @@ class Line(Struct, frozen=True):
 @st.composite
 def lines(draw: Any) -> Line:
     """A few rules each: with more, hardly any would meet a request."""
-    found: dict[str, Clause] = draw(st.dictionaries(st.sampled_from(LETTERED), clauses(LETTERS), max_size=2))
+    found: dict[str, Clause] = {}
     hours, custom, area = None, None, Area()
     for rule in draw(st.lists(st.sampled_from(RULES), max_size=2)):
-        if rule == "hours":
+        if rule == "letters":
+            found |= draw(st.dictionaries(st.sampled_from(LETTERED), clauses(LETTERS), max_size=2))
+        elif rule == "hours":
             hours = draw(HOURS)
         elif rule == "custom":
             custom = draw(EXPRESSIONS)
@@ -189,9 +191,10 @@ def requests(draw: Any) -> Request:
         facts["os_versions"] = (draw(st.sampled_from(TOLD_VERSIONS)),)
     if draw(st.booleans()):
         facts["urls"] = (draw(st.sampled_from(URLS)),)
-    said = st.dictionaries(st.sampled_from(("x", "y", "flag")), st.sampled_from(("a", "b", True, 2, None)))
+    letter = st.sampled_from(("a", "a", "b", "c", True, None))
+    said = st.fixed_dictionaries({}, optional={"x": letter, "y": letter, "flag": st.booleans()})
     properties = Properties(draw(st.sampled_from([{}, {"n": 2}, {"n": "2"}])), draw(said), draw(said))
-    now_ms = NOON_MS + draw(st.sampled_from((0, 3_600_000, -(10**9), 10**10)))
+    now_ms = NOON_MS + draw(st.sampled_from((0, 0, 3_600_000, 7_200_000, -(10**9), 10**10)))
     point = Point(*draw(st.sampled_from(CITIES))) if draw(st.booleans()) else None
     return request_of(draw(st.integers(0, 9)), now_ms=now_ms, facts=facts, properties=properties, point=point)
 
@@ -199,7 +202,7 @@ def requests(draw: Any) -> Request:
 @st.composite
 def asks(draw: Any) -> PlacementAsk:
     offered = tuple(Deal(name, 1) for name in draw(some(DEALS)))
-    market = Market(offered, draw(st.sampled_from((False, False, False, True))))
+    market = Market(offered, draw(st.sampled_from((*[False] * 6, True))))
     return PlacementAsk("top", properties=draw(st.sampled_from([{}, {"x": "a"}, {"x": "b"}])), market=market)
 
 
