@@ -56,6 +56,12 @@ test: lint types ## Run everything: lint, types, all tests
 check: lint types ## Run the fast part: lint, types, tests not marked slow
 	@$(PYTEST) -m "not slow"
 
+# The properties of targeting and of the engine, each with as many examples as
+# the profile says (tests/conftest.py). Takes some ten minutes.
+.PHONY: long
+long: setup-dev ## Ask the engine's properties 10 000 times each
+	@$(PYTEST) --hypothesis-profile long tests/engine tests/domain
+
 .PHONY: loadtest
 loadtest: setup-dev ## Load a server and check the laws (SECONDS=30)
 	@exec $(BIN)/python loadtests/run.py --seconds $(or $(SECONDS),30)

@@ -9,6 +9,7 @@ import uvicorn
 from maxminddb import InvalidDatabaseError
 from sqlalchemy.exc import DBAPIError
 
+from adserver.api.deadlines import Deadlines
 from adserver.api.protocol import protocol
 from adserver.app import App, public_url
 from adserver.catalog.secrets import BadSecrets
@@ -26,12 +27,13 @@ _MENDABLE: Final = (
 
 def server_of(app: App, settings: Settings) -> uvicorn.Server:
     """The HTTP server around an app, configured as this project needs it."""
+    deadlines = Deadlines(keep_alive_ms=settings.keep_alive_seconds * 1000)
     config = uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
         loop="uvloop",
-        http=protocol(app.asgi),
+        http=protocol(app.asgi, deadlines),
         lifespan="on",
         access_log=False,
         log_config=None,

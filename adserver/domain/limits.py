@@ -44,6 +44,7 @@ BID_RENDER_MS: Final = 60_000
 SIZES_PER_IMP: Final = 50
 PIXELS_MAX: Final = 16_384
 """A side of an ad; anything longer is no size."""
+DEALS_PER_IMP: Final = 100
 ASSETS_PER_NATIVE: Final = 100
 BID_FLOOR_MICROS_MAX: Final = 10**13
 """Ten million a thousand: nobody bids above."""
@@ -78,10 +79,21 @@ RADIUS_METRES_MAX: Final = 20_015_115
 """Half the way around the earth: all of it."""
 PATTERNS_PER_CLAUSE: Final = 100
 """URLs with a ``*``: every candidate asks them all."""
+VERSIONS_PER_CLAUSE: Final = 100
+"""Ranges of versions, of each of any, all and none: every candidate asks them all."""
+VERSION_PARTS: Final = 8
 EXPRESSION_CHARS: Final = 4096
 EXPRESSION_DEPTH: Final = 32
 """Brackets and ``not`` within each other."""
 NUMBER_CHARS: Final = 18
+REGEXES_PER_EXPRESSION: Final = 8
+REGEX_CHARS: Final = 512
+REGEX_PROGRAM: Final = 500
+"""Steps of a compiled pattern; times the characters of a text, it is the most a match can cost."""
+REGEX_TEXT_CHARS: Final = 2048
+"""A longer text matches no pattern."""
+REGEX_BYTES: Final = 128 * 1024
+"""Memory of a compiled pattern, with the states it has met."""
 NAMES_INDEXED: Final = 32
 """Names of expressions whose required values the index knows: each costs every request a look."""
 CAP_LIMIT_MAX: Final = 255

@@ -68,12 +68,14 @@ class Dimension:
     countries, devices, hours) are kept, and with them the masks already made; of the others the last, which
     the next placement of the same request asks for again."""
 
-    __slots__ = ("free", "kept", "last", "name", "wildcard")
+    __slots__ = ("free", "kept", "last", "name", "silent", "wildcard")
 
     def __init__(self, told: Restricted, arrays: Arrays) -> None:
         self.name = told.name
         self.wildcard = _bitmap(told.wildcard, arrays)
         self.free = _bitmap(told.free, arrays)
+        self.silent = self.wildcard is None and self.free is None
+        """Nobody includes anything: only what a request says can leave somebody out."""
         self.kept: Kept[tuple[str, ...], Selector] = Kept(limits.SELECTORS_KEPT)
         self.last: tuple[tuple[str, ...], Selector] | None = None
 
@@ -159,13 +161,15 @@ class Index:
         return include, exclude, required
 
     def selectors(self, facts: Mapping[str, tuple[str, ...]]) -> list[Selector]:
-        """What ``matches`` walks; dimensions that no line item restricts cost nothing."""
+        """What ``matches`` walks; dimensions that no line item restricts cost nothing, nor do those that
+        hold nothing but ``none`` and of which the request says nothing."""
         if self.arrays.made > limits.CHUNKS_KEPT:
             self._forget()
         found = []
         for name, dimension in self.dimensions.items():
             values = facts.get(name, ())
-            found.append(dimension.kept.young.get(values) or self._selector(dimension, values))
+            if values or not dimension.silent:
+                found.append(dimension.kept.young.get(values) or self._selector(dimension, values))
         return found
 
     def _selector(self, dimension: Dimension, values: tuple[str, ...]) -> Selector:

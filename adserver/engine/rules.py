@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
+from adserver.domain import deals
 from adserver.domain.campaign import Creative
 from adserver.domain.decision import NoFill
 from adserver.domain.properties import Said
@@ -40,8 +41,10 @@ class Context(Struct, frozen=True):
         return Said(self.facts, self.request.properties, self.ask.properties, self.request.point)
 
     def floor(self, entry: Entry) -> int:
-        """Floors bind the auction; a strict one (an exchange's) everything. Micros per thousand."""
-        asked = self.ask.floor_micros
+        """Floors bind the auction; a strict one (an exchange's) everything, and a deal has its own. Micros
+        per thousand."""
+        deal = deals.taken(entry.line_item.targeting, self.ask.market)
+        asked = self.ask.floor_micros if deal is None else deal.floor_micros
         if ranking.is_auction(entry.tier):
             return max(asked, self.view.placement.floor_micros)
         return asked if self.ask.strict_floor else 0
@@ -62,7 +65,9 @@ class Context(Struct, frozen=True):
 
 def context(request: Request, ask: PlacementAsk, view: View, zones: list[str]) -> Context:
     hours = {f"hours:{zone}": (str(localtime.hour_of_week(zone, request.now_ms)),) for zone in zones}
-    facts = {**request.facts, **view.facts, **hours}
+    facts = {**request.facts, **view.facts, **hours, **checks.majors(request.facts)}
+    if ask.market is not deals.OPEN:
+        facts.update(checks.market(ask.market))
     if view.required:
         said = Said(facts, request.properties, ask.properties, request.point)
         facts[checks.REQUIRED] = checks.given(view.required, said)
@@ -119,8 +124,8 @@ def targeting_drops(entry: Entry, context: Context) -> Iterator[Drop]:
     """The targeting dimensions that rule this line item out, in the order they are written."""
     for name, clause in entry.clauses.items():
         values = context.facts.get(name, ())
-        if name == checks.REQUIRED:
-            continue  # a part of the expression below, there for the index
+        if name in checks.NARROWING:
+            continue  # a part of a check below, there for the index
         if not clause.passes(values):
             yield Drop(NoFill.NO_MATCH, f"targeting.{name}", wanted(clause), list(values))
     for check in entry.checks:

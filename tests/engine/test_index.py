@@ -18,6 +18,7 @@ from engine_samples import (
     random_request,
 )
 from engine_samples import context as context_of
+from targeting_strategies import in_range
 
 from adserver.domain import expressions
 from adserver.domain.places import Circle
@@ -42,9 +43,12 @@ def chunk(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> in
     return int(request.param)
 
 
-def passes(clause: Clause, values: tuple[str, ...]) -> bool:
+def passes(clause: Clause, values: tuple[str, ...], name: str = "") -> bool:
     """API.md, section 5, as sets: written down here once more on purpose. A ``*`` is any run."""
     facts = set(values)
+    if name == "os_versions":
+        wanted = {*clause.any, *clause.all, *clause.none}
+        facts |= {one for one in wanted if values and in_range(one, values[0])}
     for pattern in (*clause.any, *clause.all, *clause.none):
         regular = ".*".join(re.escape(piece) for piece in pattern.split("*"))
         facts |= {pattern} if any(re.fullmatch(regular, value) for value in values) else set()
@@ -63,7 +67,8 @@ def scan(entries: Entries, context: Context) -> list[int]:
             and campaign.advertiser not in blocked.advertisers
             and not set(campaign.labels) & blocked.labels
             and all(
-                passes(clause, context.facts.get(name, ())) for name, clause in item.targeting.clauses.items()
+                passes(clause, context.facts.get(name, ()), name)
+                for name, clause in item.targeting.clauses.items()
             )
             and passes_hours(entry, context)
             and holds_for(entry, context)
