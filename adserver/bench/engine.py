@@ -27,7 +27,7 @@ from adserver.services.exclusions import Company
 from adserver.services.normalise import Normaliser
 from adserver.services.pseudonyms import Pseudonyms
 from adserver.services.slate import PlacementSlate
-from adserver.services.terms import line_item_terms
+from adserver.services.terms import InForce
 
 NOON_MS: Final = 1_780_315_200_000
 """2026-06-01T12:00:00Z, a Monday."""
@@ -44,7 +44,7 @@ class Engine:
         self.snapshot = snapshot
         self.live = Live(len(snapshot.entries))
         self.states = recovery.fresh()
-        self.states.budgets.bind(line_item_terms(snapshot, NOON_MS))
+        self.states.budgets.follow(InForce(snapshot))
 
     def decide(self, request: Request) -> list[PlacementSlate]:
         """What is timed: shortlist, rules, budgets, pacing and admission of every placement."""

@@ -97,7 +97,7 @@ class Deciding:
         self.serving = serving
         self.kept = kept
         self.key_id = key_id
-        self.paid = kept.journal.open and serving.promised
+        self.paid = kept.journal.open
         self.test = request.mode == "test"
         self.fleeting = request.mode == "dry_run" or request.invalid_traffic
         self.recorded = self.paid and not request.invalid_traffic
@@ -200,7 +200,7 @@ class Deciding:
     def _reserve(self, event_id: bytes, entry: Entry, hold_nanos: int, expires_ms: int) -> bool:
         serial, now_ms = entry.line_item.serial, self.request.now_ms
         if self.test:
-            return self.kept.holds.room(serial, hold_nanos, now_ms)
+            return True
         firm = entry.line_item.pricing.model == "cpm"
         return self.kept.holds.reserve(event_id, serial, hold_nanos, now_ms, expires_ms, firm)
 
@@ -209,13 +209,12 @@ class Deciding:
     def _clear_prices(self) -> None:
         """Second price: what is held comes down to what the auction cleared at."""
         request = self.request
-        full = partial(self._full, request.subject, request.session, request.now_ms)
+        full = partial(
+            self.kept.state.full, subject=request.subject, session=request.session, now_ms=request.now_ms
+        )
         for slate in self.slates:
             if slate is not None and slate.context.view.placement.auction == "second_price":
                 self._clear(slate, full)
-
-    def _full(self, subject: bytes | None, session: bytes | None, now_ms: int, cap: BoundCap) -> bool:
-        return self.kept.state.full(cap, subject, session, now_ms)
 
     def _clear(self, slate: PlacementSlate, full: Full) -> None:
         sold = [winner for winner in slate.winners if ranking.is_auction(winner.entry.tier)]
