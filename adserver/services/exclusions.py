@@ -7,9 +7,11 @@ from adserver.engine.snapshot import Entry
 
 
 class Company:
-    """The ads of one request so far."""
+    """The ads of one request so far. ``out``: positions that are out for all of the request, whatever the
+    placement (a cap, a budget, pacing), and why; the next placement need not ask again."""
 
     def __init__(self) -> None:
+        self.out: dict[int, Drop] = {}
         self._campaigns: set[int] = set()
         self._labels: set[str] = set()
         self._excluded: set[str] = set()

@@ -63,7 +63,7 @@ class Exposures:
         who = session if cap.session else subject
         counters = self._counters.get(who) if who is not None else None
         counter = counters.get(cap.counter) if counters else None
-        if counter is None:
+        if counter is None or counter[0] + len(counter) - 1 < cap.limit:
             return False
         return counter[0] + _since(counter, now_ms - cap.per_ms) >= cap.limit
 
