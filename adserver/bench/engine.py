@@ -49,12 +49,12 @@ class Engine:
     def decide(self, request: Request) -> list[PlacementSlate]:
         """What is timed: shortlist, rules, budgets, pacing and admission of every placement."""
         company, indexes = Company(), count(1)
-        slates = []
+        open_chunks, slates = self._open_chunks(request), []
         for number, ask in enumerate(request.placements):
             view = self.snapshot.view(request.publisher, ask.id, ask.formats, ask.sizes)
             assert view is not None
             context = rules.context(request, ask, view, self.snapshot.zones)
-            candidates = shortlist(self.snapshot, self.live.chunks, context, self._need, number)
+            candidates = shortlist(self.snapshot, open_chunks, context, self._need, number)
             slates.append(
                 PlacementSlate(
                     context, candidates, company, partial(self._drop, request.now_ms),
@@ -65,6 +65,17 @@ class Engine:
         asked: list[Slate[Entry]] = [*slates]
         self.states.exposures.admit(request.subject, request.session, asked, request.now_ms)
         return slates
+
+    def _open_chunks(self, request: Request) -> list[int]:
+        """As ``services.deciding`` finds them."""
+        exposures, chunks = self.states.exposures, self.live.chunks
+        exposures.sweep(request.now_ms)
+        capped = exposures.capped_out(request.subject, request.session, request.now_ms, self.snapshot)
+        if capped:
+            chunks = list(chunks)
+            for chunk, bits in capped.items():
+                chunks[chunk] &= ~bits
+        return chunks
 
     def undo(self, slates: list[PlacementSlate]) -> None:
         for slate in slates:

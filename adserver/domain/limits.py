@@ -28,6 +28,8 @@ HEADER_CHARS: Final = 512
 TMAX_MS: Final = 10_000
 OUTSTANDING_PER_PERSON: Final = 1000
 """Ads a person may have reserved and not rendered: more is somebody emptying budgets, not reading."""
+PEOPLE_KEPT: Final = 10_000
+"""People of whom it is kept which line items they have capped; of others it is found out again."""
 REPEAT_WINDOW_MS: Final = 60_000
 """How long a request id is answered again with the same answer."""
 

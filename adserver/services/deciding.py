@@ -5,7 +5,7 @@ one request at a time and caps, budgets and feed accounts are exact however many
 cannot be kept (dry runs, bots, a journal without room) is undone before the answer is written.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import count
 from typing import Protocol
@@ -13,7 +13,7 @@ from typing import Protocol
 import msgspec
 from msgspec import Struct
 
-from adserver.domain.admission import Full, Slate
+from adserver.domain.admission import Slate
 from adserver.domain.caps import BoundCap
 from adserver.domain.decision import Decision, FeedPage, NoFill, Slot
 from adserver.domain.feeds import Ahead, Answered, Standing, Track
@@ -22,11 +22,11 @@ from adserver.domain.request import FeedAsk, PlacementAsk, Request
 from adserver.engine import draw, ranking, rules
 from adserver.engine.feed import Layout
 from adserver.engine.shortlist import shortlist
-from adserver.engine.snapshot import Entry, View
+from adserver.engine.snapshot import Entry, Snapshot, View
 from adserver.services import plans
 from adserver.services.exclusions import Company
 from adserver.services.ports import Journal
-from adserver.services.reasons import why_nobody
+from adserver.services.reasons import any_of, furthest, why_nobody
 from adserver.services.receipts import Receipts
 from adserver.services.refusals import Refused
 from adserver.services.render import DRY_RUN, TEST, origin_of
@@ -44,6 +44,10 @@ class State(Protocol):
         self, subject: bytes | None, session: bytes | None, slates: list[Slate[Entry]], now_ms: int
     ) -> None: ...
     def full(self, cap: BoundCap, subject: bytes | None, session: bytes | None, now_ms: int) -> bool: ...
+    def sweep(self, now_ms: int) -> None: ...
+    def capped_out(
+        self, subject: bytes | None, session: bytes | None, now_ms: int, catalogue: Snapshot
+    ) -> Mapping[int, int]: ...
     def take_back(self, event_id: bytes) -> None: ...
 
 
@@ -107,6 +111,10 @@ class Deciding:
         self.slates: list[PlacementSlate | None] = []
         self.slots: list[Slot | None] = []
         self.pages: list[Page | None] = []
+        self.capped: Mapping[int, int] = {}
+        self.full = partial(
+            kept.state.full, subject=request.subject, session=request.session, now_ms=request.now_ms
+        )
 
     def run(self) -> Decision:
         """Decide. Raises Refused for a feed page that is ahead, before anything was reserved."""
@@ -164,26 +172,44 @@ class Deciding:
 
     def _lay_slates(self) -> None:
         request, serving = self.request, self.serving
+        open_to_all = self._open_chunks()
         for number, ask in enumerate(request.placements):
             if self.slots[number] is not None:
                 self.slates.append(None)
                 continue
             view = serving.snapshot.view(request.publisher, ask.id, ask.formats, ask.sizes)
             assert view is not None
-            self.slates.append(self._slate(number, ask, view))
+            self.slates.append(self._slate(number, ask, view, open_to_all))
 
-    def _slate(self, number: int, ask: PlacementAsk, view: View) -> PlacementSlate:
+    def _open_chunks(self) -> Sequence[int]:
+        """The line items that are live, without those this person has capped: once a request."""
+        request, serving, state = self.request, self.serving, self.kept.state
+        state.sweep(request.now_ms)
+        who = request.subject, request.session
+        self.capped = state.capped_out(*who, request.now_ms, serving.snapshot)
+        if not self.capped:
+            return serving.live.chunks
+        chunks = list(serving.live.chunks)
+        for chunk, bits in self.capped.items():
+            chunks[chunk] &= ~bits
+        return chunks
+
+    def _slate(
+        self, number: int, ask: PlacementAsk, view: View, open_chunks: Sequence[int]
+    ) -> PlacementSlate:
         serving, page = self.serving, self.pages[number]
         context = rules.context(self.request, ask, view, serving.snapshot.zones)
-        candidates = shortlist(serving.snapshot, serving.live.chunks, context, self._need, number)
+        candidates = shortlist(serving.snapshot, open_chunks, context, self._need, number)
         layout = None
         if page is not None:
             limit = ask.count if self.paid else 0
             layout = Layout(page.policy, page.standing.track, page.ask.organic_count, limit)
-        return PlacementSlate(
+        slate = PlacementSlate(
             context, candidates, self.company, self._drop, self._reserve, self.indexes,
             draw.mix(self.request.seed, number), ask.count, layout,
         )  # fmt: skip
+        slate.leaves_out(self.capped, self.full)
+        return slate
 
     def _need(self, entry: Entry, now_ms: int) -> float:
         return plans.need(entry, self.kept.holds, now_ms)
@@ -208,17 +234,13 @@ class Deciding:
 
     def _clear_prices(self) -> None:
         """Second price: what is held comes down to what the auction cleared at."""
-        request = self.request
-        full = partial(
-            self.kept.state.full, subject=request.subject, session=request.session, now_ms=request.now_ms
-        )
         for slate in self.slates:
             if slate is not None and slate.context.view.placement.auction == "second_price":
-                self._clear(slate, full)
+                self._clear(slate)
 
-    def _clear(self, slate: PlacementSlate, full: Full) -> None:
+    def _clear(self, slate: PlacementSlate) -> None:
         sold = [winner for winner in slate.winners if ranking.is_auction(winner.entry.tier)]
-        behind = slate.runner_up(full) if sold else None
+        behind = slate.runner_up(self.full) if sold else None
         for winner in sold:
             entry, pricing = winner.entry, winner.entry.line_item.pricing
             floor, score = slate.context.floor(entry), behind.score if behind else 0
@@ -267,6 +289,8 @@ class Deciding:
 
     def _reason(self, slate: PlacementSlate) -> NoFill:
         """Why nobody more: what stopped the candidates, or, where the index left none, why not."""
+        if self.capped and any_of(self.capped, slate.context, self.serving):
+            return furthest({slate.no_fill(), NoFill.FREQUENCY_CAPPED})
         if slate.drops:
             return slate.no_fill()
         return why_nobody(slate.context, self.serving, {winner.entry.position for winner in slate.winners})

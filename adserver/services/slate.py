@@ -4,7 +4,7 @@ Candidates come in serving order and are drawn only as far as needed. A candidat
 this request is gone; one that only may not stand at this feed position is looked at again at the next.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from msgspec import Struct
 
@@ -15,6 +15,7 @@ from adserver.domain.caps import BoundCap, Counted, counted
 from adserver.domain.decision import Ad, NoFill, event_id
 from adserver.engine import draw, ranking
 from adserver.engine.feed import Layout
+from adserver.engine.postings import CHUNK
 from adserver.engine.rules import Context, Drop, drop_of_request
 from adserver.engine.snapshot import Entry
 from adserver.services.exclusions import Company
@@ -67,6 +68,21 @@ class PlacementSlate:
         self._count = count
         self._waiting: list[Entry] = []
         self._position = -1
+        self._left_out: Mapping[int, int] = {}
+        self._full: Full | None = None
+
+    def leaves_out(self, capped: Mapping[int, int], full: Full) -> None:
+        """These line items (chunk -> bits) are no candidates: this person has capped them."""
+        self._left_out, self._full = capped, full
+
+    def drop_of(self, entry: Entry) -> Drop | None:
+        """What this decision found against a line item, walked over or left out before; told when asked."""
+        chunk, bit = divmod(entry.position, CHUNK)
+        if self._full is not None and self._left_out.get(chunk, 0) >> bit & 1:
+            cap = next(filter(self._full, entry.caps), None)
+            if cap is not None:
+                return _capped(cap)
+        return self.drops.get(entry.position)
 
     # -- what admission asks -----------------------------------------------------------------------
 

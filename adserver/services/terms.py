@@ -36,7 +36,7 @@ class InForce:
         return found
 
     def absent(self, serials: set[int]) -> set[int]:
-        return serials.difference(self._snapshot.by_serial)
+        return self._snapshot.absent(serials)
 
 
 def _line_item(snapshot: Snapshot, entry: Entry) -> LineItemTerms:
