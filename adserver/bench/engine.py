@@ -89,7 +89,7 @@ class Engine:
     def _drop(self, now_ms: int, entry: Entry) -> rules.Drop | None:
         drop = plans.drop(entry, self.states.budgets, now_ms)
         if drop is not None and drop.reason is NoFill.BUDGET_EXHAUSTED:
-            self.live.clear(entry.position)
+            self.live.clear(entry.position, drop.reason)
         return drop
 
     def _reserve(self, now_ms: int, event: bytes, entry: Entry, hold_nanos: int, expires_ms: int) -> bool:

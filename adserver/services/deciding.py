@@ -111,6 +111,7 @@ class Deciding:
         self.slates: list[PlacementSlate | None] = []
         self.slots: list[Slot | None] = []
         self.pages: list[Page | None] = []
+        self.views: list[View | None] = []
         self.capped: Mapping[int, int] = {}
         self.full = partial(
             kept.state.full, subject=request.subject, session=request.session, now_ms=request.now_ms
@@ -144,6 +145,7 @@ class Deciding:
                 slot = Slot(0, ask.id, (), ask.count, NoFill.UNKNOWN_PLACEMENT)
             elif ask.feed is not None:
                 page, slot = self._turn(view, ask.feed, f"placements[{len(self.pages)}].feed.page")
+            self.views.append(view)
             self.pages.append(page)
             self.slots.append(slot)
 
@@ -171,20 +173,19 @@ class Deciding:
                 self.company.join(entry)
 
     def _lay_slates(self) -> None:
-        request, serving = self.request, self.serving
         open_to_all = self._open_chunks()
-        for number, ask in enumerate(request.placements):
-            if self.slots[number] is not None:
+        for number, ask in enumerate(self.request.placements):
+            view = self.views[number]
+            if view is None or self.slots[number] is not None:
                 self.slates.append(None)
-                continue
-            view = serving.snapshot.view(request.publisher, ask.id, ask.formats, ask.sizes)
-            assert view is not None
-            self.slates.append(self._slate(number, ask, view, open_to_all))
+            else:
+                self.slates.append(self._slate(number, ask, view, open_to_all))
 
     def _open_chunks(self) -> Sequence[int]:
         """The line items that are live, without those this person has capped: once a request."""
         request, serving, state = self.request, self.serving, self.kept.state
         state.sweep(request.now_ms)
+        serving.live.wake(request.now_ms)
         who = request.subject, request.session
         self.capped = state.capped_out(*who, request.now_ms, serving.snapshot)
         if not self.capped:
@@ -218,9 +219,11 @@ class Deciding:
         if not self.recorded and (entry.capped or entry.score or entry.line_item.priority != "house"):
             reason = NoFill.INVALID_TRAFFIC if self.paid else NoFill.DISK_FULL
             return rules.Drop(reason, "recorded", True, False)
-        drop = plans.drop(entry, self.kept.holds, self.request.now_ms)
-        if drop is not None and drop.reason is NoFill.BUDGET_EXHAUSTED:
-            self.serving.live.clear(entry.position)
+        holds, now_ms = self.kept.holds, self.request.now_ms
+        drop = plans.drop(entry, holds, now_ms)
+        if drop is not None:
+            until_ms = plans.in_time_ms(entry, holds, now_ms) if drop.reason is NoFill.PACED else None
+            self.serving.live.clear(entry.position, drop.reason, until_ms)
         return drop
 
     def _reserve(self, event_id: bytes, entry: Entry, hold_nanos: int, expires_ms: int) -> bool:

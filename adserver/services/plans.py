@@ -2,10 +2,11 @@
 
 from typing import Protocol
 
+from adserver.domain import limits
 from adserver.domain.books import LineItemTotals
 from adserver.domain.decision import NoFill
 from adserver.engine import ranking
-from adserver.engine.pacing import plan_to_date
+from adserver.engine.pacing import plan_to_date, reached_ms
 from adserver.engine.rules import Drop
 from adserver.engine.snapshot import Entry
 
@@ -79,21 +80,37 @@ def to_date(entry: Entry, standing: Standing, now_ms: int) -> tuple[int, int] | 
     """(done, planned to date) in one unit: of the day's budget if there is one, else of the goal or the
     lifetime budget over the flight. None where nothing is planned. One unit ahead of the plan is in time:
     the first of the day may serve at once."""
+    plan = _plan(entry, standing)
+    if plan is None:
+        return None
+    done, total, start_ms, end_ms = plan
+    return done, plan_to_date(total, start_ms, end_ms, now_ms)
+
+
+def in_time_ms(entry: Entry, accounts: Accounts, now_ms: int) -> int:
+    """When to try a line item again that is ahead of its plan: once it has caught up, or now and then."""
+    standing = accounts.standing(entry.line_item.serial, now_ms)
+    plan = _plan(entry, standing) if standing is not None else None
+    if plan is None:
+        return now_ms
+    done, total, start_ms, end_ms = plan
+    return min(reached_ms(total, start_ms, end_ms, done), now_ms + limits.PACED_MS)
+
+
+def _plan(entry: Entry, standing: Standing) -> tuple[int, int, int, int] | None:
+    """(done, total, start ms, end ms)."""
     item = entry.line_item
     daily = item.budget.daily_nanos
     if daily is not None:
-        planned = plan_to_date(daily, standing.start_ms, standing.end_ms, now_ms)
-        return standing.spent_today_nanos(), planned
+        return standing.spent_today_nanos(), daily, standing.start_ms, standing.end_ms
     start_ms, end_ms = item.flight.start_ms, item.flight.end_ms
     if start_ms is None or end_ms is None:
         return None
     if item.goal is not None and item.goal.kind != "share":
-        total, done = item.goal.amount, delivered(entry, standing)
-    elif item.budget.lifetime_nanos is not None:
-        total, done = item.budget.lifetime_nanos, standing.spent_nanos()
-    else:
-        return None
-    return done, plan_to_date(total, start_ms, end_ms, now_ms)
+        return delivered(entry, standing), item.goal.amount, start_ms, end_ms
+    if item.budget.lifetime_nanos is not None:
+        return standing.spent_nanos(), item.budget.lifetime_nanos, start_ms, end_ms
+    return None
 
 
 def need(entry: Entry, accounts: Accounts, now_ms: int) -> float:

@@ -39,7 +39,7 @@ def why_nobody(context: rules.Context, serving: Serving, won: Collection[int]) -
         if drop is not None:
             reasons.add(drop.reason)
         elif position in serving.live.cleared:
-            reasons.add(NoFill.BUDGET_EXHAUSTED)
+            reasons.add(serving.live.cleared[position])
         elif share_of(entry) and position not in won:
             reasons.add(NoFill.PACED)
     return furthest(reasons)

@@ -181,11 +181,11 @@ class PlacementSlate:
     def _needs_somebody(self, entry: Entry) -> Drop | None:
         """Without user and session nobody can be counted."""
         request = self.context.request
-        if entry.line_item.serve_without_user:
-            return None
-        if request.subject is None or (
-            request.session is None and any(cap.session for cap in (*entry.caps, *entry.creative_caps))
+        if entry.line_item.serve_without_user or (
+            request.subject is not None and request.session is not None
         ):
+            return None
+        if request.subject is None or any(cap.session for cap in (*entry.caps, *entry.creative_caps)):
             return Drop(NoFill.NO_USER, "serve_without_user", True, False)
         return None
 
@@ -213,8 +213,7 @@ class PlacementSlate:
 
     def _granted(self, entry: Entry, creative: Creative, ident: bytes) -> Granted:
         counts = exposure_counts(entry, creative)
-        every = (*entry.caps, *creative_caps(entry, creative))
-        later = bool(every) and any(cap.session for cap in every)
+        later = any(cap.session for cap in entry.caps) or any(cap.session for cap in entry.creative_caps)
         kept_ms = self.expires_ms + (limits.CLICK_EXTRA_MS if later else 0)
         return Granted(ident, counts, self.expires_ms, kept_ms)
 
