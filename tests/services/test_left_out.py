@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
 from world import OPERATOR, World, campaign, publisher
 
 SEEN = campaign("acme/seen", {"id": "seen", "frequency_caps": [{"limit": 1, "per": "1h"}],
@@ -17,7 +18,9 @@ def won(world: World, request: dict[str, Any] = REQUEST) -> list[str]:
 
 def told(world: World) -> dict[str, Any]:
     (placement,) = world.decide(EXPLAIN, asker=OPERATOR)["explain"]
-    found: dict[str, Any] = next(one for one in placement["line_items"] if one["line_item"] == "acme/seen/seen")
+    found: dict[str, Any] = next(
+        one for one in placement["line_items"] if one["line_item"] == "acme/seen/seen"
+    )
     return found
 
 
@@ -47,3 +50,19 @@ def test_a_capped_one_that_does_not_match_is_no_reason(tmp_path: Path) -> None:
         assert won(world, {**REQUEST, "device": {"language": "de"}}) == ["seen"]
         answer = world.decide({**REQUEST, "device": {"language": "fr"}}, asker=OPERATOR)["decisions"][0]
         assert (answer["ads"], answer["no_fill"]) == ([], "no_match")
+
+
+@pytest.mark.parametrize("scope", ["line_item", "campaign", "advertiser", "creative"])
+@pytest.mark.parametrize("limit", [1, 2, 5])
+def test_caps_hold_within_one_request(tmp_path: Path, scope: str, limit: int) -> None:
+    """Nothing is left out before the walk: it is the grants of this very request that fill the cap."""
+    caps = [{"limit": limit, "per": "1h", "scope": scope}]
+    items = [{"id": name, "frequency_caps": caps, "creatives": [{"id": name}]} for name in "ab"]
+    pages = publisher(placements=[{"id": "top"}, {"id": "side"}, {"id": "end"}])
+    asked = {**REQUEST, "placements": [{"id": name, "count": 6} for name in ("top", "side", "end")]}
+    sold = campaign("acme/spring", *items, repeat_in_request=True)
+    with World(tmp_path / "world", publishers=[pages], campaigns=[sold]) as world:
+        found = [ad["line_item"] for slot in world.decide(asked)["decisions"] for ad in slot["ads"]]
+        both = scope in ("line_item", "creative")
+        assert [found.count(name) for name in "ab"] == [limit, limit] if both else len(found) == limit
+        assert [slot["no_fill"] for slot in world.decide(asked)["decisions"]] == ["frequency_capped"] * 3
