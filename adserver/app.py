@@ -22,9 +22,9 @@ from adserver.ledger.ledger import Ledger
 from adserver.ledger.poster import Poster
 from adserver.ledger.reader import Reader
 from adserver.services.answer import AdServer
-from adserver.services.deciding import Kept
 from adserver.services.delivery import Delivery
 from adserver.services.events import EventRecorder
+from adserver.services.kept import Kept
 from adserver.services.manage import Manage
 from adserver.services.normalise import Normaliser
 from adserver.services.promises import Promises

@@ -5,83 +5,32 @@ one request at a time and caps, budgets and feed accounts are exact however many
 cannot be kept (dry runs, bots, a journal without room) is undone before the answer is written.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import count
-from typing import Protocol
 
 import msgspec
 from msgspec import Struct
 
 from adserver.domain.admission import Slate
-from adserver.domain.caps import BoundCap
 from adserver.domain.decision import Decision, FeedPage, NoFill, Slot
-from adserver.domain.feeds import Ahead, Answered, Standing, Track
+from adserver.domain.feeds import Ahead, Answered, Standing
 from adserver.domain.inventory import FeedPolicy
 from adserver.domain.request import FeedAsk, PlacementAsk, Request
 from adserver.engine import draw, ranking, rules
 from adserver.engine.feed import Layout
 from adserver.engine.shortlist import shortlist
-from adserver.engine.snapshot import Entry, Snapshot, View
+from adserver.engine.snapshot import Entry, View
 from adserver.services import plans
 from adserver.services.exclusions import Company
-from adserver.services.ports import Journal
+from adserver.services.kept import Kept
 from adserver.services.reasons import any_of, furthest, why_nobody
-from adserver.services.receipts import Receipts
 from adserver.services.refusals import Refused
 from adserver.services.render import DRY_RUN, TEST, origin_of
-from adserver.services.repeats import Repeats
 from adserver.services.slate import PlacementSlate
 from adserver.services.world import Serving
 
 MODES = {"live": 0, "test": TEST, "dry_run": DRY_RUN}
-
-
-class State(Protocol):
-    """Hot state: people's exposures."""
-
-    def admit(
-        self, subject: bytes | None, session: bytes | None, slates: list[Slate[Entry]], now_ms: int
-    ) -> None: ...
-    def full(self, cap: BoundCap, subject: bytes | None, session: bytes | None, now_ms: int) -> bool: ...
-    def sweep(self, now_ms: int) -> None: ...
-    def capped_out(
-        self, subject: bytes | None, session: bytes | None, now_ms: int, catalogue: Snapshot
-    ) -> Mapping[int, int]: ...
-    def take_back(self, event_id: bytes) -> None: ...
-
-
-class Feeds(Protocol):
-    def turn(
-        self, ask: FeedAsk, now_ms: int, open_receipt: Callable[[FeedAsk], Standing | None] | None = None
-    ) -> Answered | Standing: ...
-    def commit(self, answered: Answered, track: Track, now_ms: int, idle_ms: int) -> None: ...
-    def touch(self, account: bytes, now_ms: int) -> bool: ...
-
-
-class Holds(plans.Accounts, Protocol):
-    def reserve(
-        self,
-        event_id: bytes,
-        line_item: int,
-        amount_nanos: int,
-        now_ms: int,
-        expires_ms: int,
-        firm: bool = True,
-    ) -> bool: ...
-    def lower(self, event_id: bytes, amount_nanos: int) -> None: ...
-    def void(self, event_id: bytes) -> bool: ...
-
-
-class Kept(Struct, frozen=True):
-    """What a decision was kept in."""
-
-    state: State
-    feeds: Feeds
-    holds: Holds
-    journal: Journal
-    receipts: Receipts
-    repeats: Repeats
 
 
 class Page(Struct, frozen=True):

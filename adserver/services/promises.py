@@ -12,6 +12,7 @@ read them so): terms are also told again when somebody else said otherwise of on
 Memory: an entry for each line item sold; time: a look into a set for each ad and event.
 """
 
+import asyncio
 from typing import Protocol
 
 import msgspec
@@ -72,8 +73,8 @@ class Promises:
             self._line_item(record.line_item, record.at_ms)
         self._journal.append(record, personal)
 
-    async def durable(self) -> None:
-        await self._journal.durable()
+    def synced(self) -> asyncio.Future[None]:
+        return self._journal.synced()
 
     # -- what is promised --------------------------------------------------------------------------
 
