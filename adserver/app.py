@@ -22,11 +22,12 @@ from adserver.ledger.ledger import Ledger
 from adserver.ledger.poster import Poster
 from adserver.ledger.reader import Reader
 from adserver.services.answer import AdServer
-from adserver.services.deciding import Kept
 from adserver.services.delivery import Delivery
 from adserver.services.events import EventRecorder
+from adserver.services.kept import Kept
 from adserver.services.manage import Manage
 from adserver.services.normalise import Normaliser
+from adserver.services.promises import Promises
 from adserver.services.pseudonyms import Pseudonyms
 from adserver.services.publishing import Publishing
 from adserver.services.receipts import Receipts
@@ -98,9 +99,8 @@ class App:
         settings, clock = self.settings, self.clock
         self.sold = SoldFinder(self.world, self.store)
         states = self.states
-        kept = Kept(
-            states.exposures, states.feeds, states.budgets, self.journal, self.receipts, states.repeats
-        )
+        promises = Promises(self.journal, states.budgets, states.hot.terms)
+        kept = Kept(states.exposures, states.feeds, states.budgets, promises, self.receipts, states.repeats)
         geography = MaxMindFile(settings.geoip) if settings.geoip is not None else None
         normaliser = Normaliser(self.names, geography, lambda: int.from_bytes(os.urandom(8), "big"))
         self.decisions = Decisions(
@@ -111,13 +111,11 @@ class App:
         self.writer = Writer(self.signer, public_url(settings), self.sold)
         self.server = AdServer(self.decisions, self.writer, states.budgets, self._served)
         self.recorder = EventRecorder(
-            self.world, self.signer, states.exposures, states.budgets, self.journal, self.ledger, states.seen,
+            self.world, self.signer, states.exposures, states.budgets, promises, self.ledger, states.seen,
             states.filtered, states.released, self.sold, clock, _salt,
         )  # fmt: skip
         self.delivery = Delivery(self.world, states.budgets, clock)
-        self.publishing = Publishing(
-            self.store, self.world, self.journal, states.budgets, clock, self._build_failed
-        )
+        self.publishing = Publishing(self.store, self.world, promises, clock, self._build_failed)
         self.changed = asyncio.Event()
         self.manage = Manage(self.store, documents.parse_json, self.delivery, self.changed.set)
         self.asgi = asgi.build(self._services(extra), settings.trusted_proxies)

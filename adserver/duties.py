@@ -91,9 +91,7 @@ class Duties:
         if today != self._today:
             self._today = today
             app.states.budgets.forget_days(today - DAYS_KEPT)
-        live = app.world.serving.live
-        for position in list(live.cleared):
-            live.set(position)
+        app.world.serving.live.look_again()
 
     async def _follow(self) -> None:
         """Soon after a change made here, and now and then for those made by other processes."""

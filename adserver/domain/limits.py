@@ -28,6 +28,13 @@ HEADER_CHARS: Final = 512
 TMAX_MS: Final = 10_000
 OUTSTANDING_PER_PERSON: Final = 1000
 """Ads a person may have reserved and not rendered: more is somebody emptying budgets, not reading."""
+LOOKED_AT_AGAIN: Final = 100
+"""Line items without budget or ahead of their plan that are tried again at a time: one request may have to
+ask them all."""
+PACED_MS: Final = 5000
+"""A line item ahead of its plan is tried again after this, though its plan may not have caught up."""
+PEOPLE_KEPT: Final = 10_000
+"""People of whom it is kept which line items they have capped; of others it is found out again."""
 REPEAT_WINDOW_MS: Final = 60_000
 """How long a request id is answered again with the same answer."""
 

@@ -35,6 +35,10 @@ class Context(Struct, frozen=True):
     ask: PlacementAsk
     view: View
     facts: dict[str, tuple[str, ...]]
+    auction_floor: int = 0
+    other_floor: int = 0
+    plain: bool = False
+    """Nothing the request says leaves out a creative that the placement takes."""
 
     @property
     def said(self) -> Said:
@@ -43,15 +47,19 @@ class Context(Struct, frozen=True):
     def floor(self, entry: Entry) -> int:
         """Floors bind the auction; a strict one (an exchange's) everything, and a deal has its own. Micros
         per thousand."""
+        auctioned = ranking.is_auction(entry.tier)
         deal = deals.taken(entry.line_item.targeting, self.ask.market)
-        asked = self.ask.floor_micros if deal is None else deal.floor_micros
-        if ranking.is_auction(entry.tier):
-            return max(asked, self.view.placement.floor_micros)
-        return asked if self.ask.strict_floor else 0
+        if deal is None:
+            return self.auction_floor if auctioned else self.other_floor
+        if auctioned:
+            return max(deal.floor_micros, self.view.placement.floor_micros)
+        return deal.floor_micros if self.ask.strict_floor else 0
 
     def creatives(self, entry: Entry) -> tuple[Creative, ...]:
         """Those that fit the placement and this request."""
         fitting = self.view.fits(entry.position)
+        if self.plain:
+            return fitting
         request = self.request
         if request.blocks.domains or request.blocks.categories:
             fitting = tuple(c for c in fitting if not blocks_creative(request.blocks, c))
@@ -71,7 +79,13 @@ def context(request: Request, ask: PlacementAsk, view: View, zones: list[str]) -
     if view.required:
         said = Said(facts, request.properties, ask.properties, request.point)
         facts[checks.REQUIRED] = checks.given(view.required, said)
-    return Context(request, ask, view, facts)
+    asked, blocks = ask.floor_micros, request.blocks
+    return Context(
+        request, ask, view, facts,
+        auction_floor=max(asked, view.placement.floor_micros),
+        other_floor=asked if ask.strict_floor else 0,
+        plain=not (blocks.domains or blocks.categories or request.secure or ask.accepts),
+    )  # fmt: skip
 
 
 def drop_of_request(entry: Entry, context: Context) -> Drop | None:
@@ -86,7 +100,7 @@ def drop_of_request(entry: Entry, context: Context) -> Drop | None:
         return Drop(NoFill.NO_MATCH, "suitable_for_minors", True, False)
     if request.invalid_traffic and entry.line_item.priority != "house":
         return Drop(NoFill.INVALID_TRAFFIC, "invalid_traffic", "house", entry.line_item.priority)
-    if blocks_entry(request.blocks, entry):
+    if (request.blocks.advertisers or request.blocks.labels) and blocks_entry(request.blocks, entry):
         return Drop(NoFill.BLOCKED, "block", sorted(request.blocks.advertisers | request.blocks.labels),
                     [entry.campaign.advertiser, *entry.campaign.labels])  # fmt: skip
     if not context.creatives(entry):

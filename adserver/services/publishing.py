@@ -1,28 +1,19 @@
 """Publish campaigns: when the catalog moved, compile a snapshot and swap it in.
 
-Compiling happens in a thread; the swap itself is a few assignments on the event loop, preceded by the
-journal records of what the new snapshot promises. A catalogue that cannot be compiled leaves the last
-good snapshot in service, is logged, and moves a metric.
+Compiling happens in a thread; the swap itself is a few assignments on the event loop and walks no line
+items: what each promises is journalled when it is sold (``promises``). A catalogue that cannot be compiled
+leaves the last good snapshot in service, is logged, and moves a metric.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
-from typing import Protocol
-
-import msgspec
+from collections.abc import Callable
 
 from adserver.clock import Clock
-from adserver.domain.books import JournalClosed
-from adserver.domain.records import LineItemTerms, PlacementTerms
 from adserver.engine.compile import compile_snapshot
 from adserver.engine.snapshot import Snapshot
-from adserver.services.ports import Catalog, Journal
-from adserver.services.terms import line_item_terms, placement_terms
+from adserver.services.ports import Catalog
+from adserver.services.promises import Promises
 from adserver.services.world import World
-
-
-class Limits(Protocol):
-    def bind(self, terms: Iterable[LineItemTerms]) -> None: ...
 
 
 class Publishing:
@@ -32,28 +23,23 @@ class Publishing:
         self,
         catalog: Catalog,
         world: World,
-        journal: Journal,
-        limits: Limits,
+        promises: Promises,
         clock: Clock,
         failed: Callable[[Exception], None],
     ) -> None:
         self._catalog = catalog
         self._world = world
-        self._journal = journal
-        self._limits = limits
+        self._promises = promises
         self._clock = clock
         self._failed = failed
         self._lock = asyncio.Lock()
         self._tried = -1
-        self._terms: list[LineItemTerms | PlacementTerms] = []
-        self._promised: dict[tuple[str, int], LineItemTerms | PlacementTerms] = {}
         self.live_since_ms = 0
 
     async def follow(self) -> bool:
         """Take up the newest revision if it is not the one in service; whether it changed."""
         async with self._lock:
-            if not self._world.serving.promised:
-                self._world.serving.promised = self._promise()
+            self._promises.settle(self._clock())
             revision = await asyncio.to_thread(self._catalog.revision)
             if revision == self._tried:
                 return False
@@ -76,28 +62,8 @@ class Publishing:
         return compile_snapshot(self._catalog.load())
 
     def put_live(self, snapshot: Snapshot) -> None:
-        """Journal what is promised from now on, bind the budgets, swap. A full journal changes nothing of
-        the swap: nothing is sold while it is closed, nor when it opens before the terms followed."""
+        """Bind to its terms from now on, and swap."""
         now_ms = self._clock()
-        terms = list(line_item_terms(snapshot, now_ms))
-        self._terms = [*terms, *placement_terms(snapshot, now_ms)]
-        promised = self._promise()
-        self._limits.bind(terms)
-        self._world.swap(snapshot, promised)
+        self._promises.follow(snapshot, now_ms)
+        self._world.swap(snapshot)
         self.live_since_ms = now_ms
-
-    def _promise(self) -> bool:
-        """Only what changed since it was last journalled by this process; whether all of it is there. What
-        the journal keeps in reserve is left to the events of what was sold."""
-        for terms in self._terms:
-            key = (type(terms).__name__, terms.serial)
-            content = msgspec.structs.replace(terms, at_ms=0, revision=0)
-            if self._promised.get(key) != content:
-                if not self._journal.open:
-                    return False
-                try:
-                    self._journal.append(terms)
-                except JournalClosed:
-                    return False
-                self._promised[key] = content
-        return True

@@ -10,13 +10,11 @@ from adserver.services.templates import Template
 
 
 class Serving:
-    """One snapshot with what moves beside it. ``promised``: the journal holds its terms, without which
-    nothing of it may be sold. ``templates``: what was encoded of its creatives, by
-    the serial of the version."""
+    """One snapshot with what moves beside it. ``templates``: what was encoded of its creatives, by the
+    serial of the version."""
 
-    def __init__(self, snapshot: Snapshot, promised: bool = True) -> None:
+    def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
-        self.promised = promised
         self.live = Live(len(snapshot.entries))
         self.templates = Kept[int, Template](limits.TEMPLATES_KEPT)
         self._views = Kept[int, View](limits.VIEWS_KEPT)
@@ -41,6 +39,6 @@ class World:
     def snapshot(self) -> Snapshot:
         return self.serving.snapshot
 
-    def swap(self, snapshot: Snapshot, promised: bool = True) -> None:
-        self.serving = Serving(snapshot, promised)
+    def swap(self, snapshot: Snapshot) -> None:
+        self.serving = Serving(snapshot)
         self.ready = True

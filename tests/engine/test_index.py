@@ -20,7 +20,8 @@ from engine_samples import (
 from engine_samples import context as context_of
 from targeting_strategies import in_range
 
-from adserver.domain import expressions
+from adserver.domain import expressions, limits
+from adserver.domain.decision import NoFill
 from adserver.domain.places import Circle
 from adserver.domain.targeting import Clause, Targeting
 from adserver.engine import index, live, localtime, postings, rules, snapshot
@@ -181,16 +182,35 @@ def test_nothing_at_all() -> None:
 def test_live_bits_hide_and_show_again() -> None:
     whole = compile_snapshot(of_items(*(line_item(serial) for serial in range(1, 6))))
     bits = Live(5)
-    bits.clear(2)
+    bits.clear(2, NoFill.BUDGET_EXHAUSTED)
     context = context_of(whole)
 
     def positions() -> list[int]:
         return sorted(e.position for e in shortlist(whole, bits.chunks, context, lambda e, now_ms: 1.0, 0))
 
     assert positions() == [0, 1, 3, 4]
-    bits.set(2)
+    bits.look_again()
+    assert positions() == [0, 1, 2, 3, 4]
+    bits.clear(3, NoFill.PACED, until_ms=1000)
+    bits.look_again()
+    bits.wake(999)
+    assert positions() == [0, 1, 2, 4]
+    bits.wake(1000)
     assert positions() == [0, 1, 2, 3, 4]
     assert not bits.cleared
+
+
+def test_those_that_are_out_are_tried_again_a_few_at_a_time() -> None:
+    bits, many = Live(5000), 2 * limits.LOOKED_AT_AGAIN + 1
+    for position in range(many):
+        bits.clear(position, NoFill.PACED, until_ms=10)
+        bits.clear(many + position, NoFill.BUDGET_EXHAUSTED)
+    left = []
+    for _ in range(3):
+        bits.wake(10)
+        bits.look_again()
+        left.append(len(bits.cleared))
+    assert left == [2 * limits.LOOKED_AT_AGAIN + 2, 2, 0]
 
 
 def test_the_index_looks_at_a_chunk_only_when_asked_for_more(monkeypatch: pytest.MonkeyPatch) -> None:
