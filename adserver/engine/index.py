@@ -30,6 +30,12 @@ from adserver.engine.kept import Kept
 from adserver.engine.names import Names
 from adserver.engine.postings import CHUNK, DENSE, Arrays, Posting, full_chunks
 
+try:
+    from adserver.engine import _kernel as kernel
+except ImportError:
+    # Built without a compiler: the same in Python.
+    kernel = None  # type: ignore[assignment]
+
 INCLUDE: Final = 0
 EXCLUDE: Final = 1
 REQUIRED: Final = 2
@@ -104,6 +110,9 @@ class Selector:
         return mask
 
     def _make(self, chunk: int) -> int:
+        if kernel is not None:
+            arrays = self._arrays
+            return int.from_bytes(kernel.mask(arrays.words, arrays.sparse, self.program, chunk), "little")
         mask = -1 if self._wildcard is None else self._wildcard[chunk]
         for posting in self._include:
             mask |= posting[chunk]
@@ -206,11 +215,23 @@ class Index:
                 if not bits:
                     break
                 bits &= selector.mask(chunk)
-            base = chunk * CHUNK - 1
-            while bits:
-                low = bits & -bits
-                bits ^= low
-                yield base + low.bit_length()
+            if bits:
+                yield from positions(bits, chunk)
+
+
+def positions(bits: int, chunk: int) -> Iterable[int]:
+    """Of the bits that are set in a chunk, ascending."""
+    if kernel is not None:
+        return array("I", kernel.positions(bits.to_bytes(CHUNK // 8, "little"), chunk))
+    return _positions(bits, chunk)
+
+
+def _positions(bits: int, chunk: int) -> Iterator[int]:
+    base = chunk * CHUNK - 1
+    while bits:
+        low = bits & -bits
+        bits ^= low
+        yield base + low.bit_length()
 
 
 _NOBODY: Final[_Three] = (None, None, None)

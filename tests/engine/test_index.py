@@ -37,11 +37,26 @@ from adserver.engine.snapshot import Entry, Snapshot
 CATALOGUES = 1000
 
 
-@pytest.fixture(params=[8, 64, 4096], ids=lambda chunk: f"chunk{chunk}")
+@pytest.fixture(params=[8, 64, 4096, "compiled"], ids=lambda chunk: f"chunk{chunk}")
 def chunk(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    """The index in Python with chunks of any size; and with the kernel, whose chunks are of 4096."""
+    if request.param == "compiled":
+        if index.kernel is None:
+            pytest.skip("built without a compiler")
+        return 4096
+    monkeypatch.setattr(index, "kernel", None)
     for module in (index, live, postings, snapshot):
         monkeypatch.setattr(module, "CHUNK", request.param)
     return int(request.param)
+
+
+@pytest.fixture(params=["python", "compiled"])
+def loops(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The index's inner loops."""
+    if request.param == "python":
+        monkeypatch.setattr(index, "kernel", None)
+    elif index.kernel is None:
+        pytest.skip("built without a compiler")
 
 
 def passes(clause: Clause, values: tuple[str, ...], name: str = "") -> bool:
@@ -213,7 +228,9 @@ def test_those_that_are_out_are_tried_again_a_few_at_a_time() -> None:
     assert left == [2 * limits.LOOKED_AT_AGAIN + 2, 2, 0]
 
 
-def test_the_index_looks_at_a_chunk_only_when_asked_for_more(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_index_looks_at_a_chunk_only_when_asked_for_more(
+    loops: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The early stop: the cost of the best candidates does not grow with the number of line items."""
     looked: list[int] = []
     make = Selector.mask
@@ -254,8 +271,8 @@ def run(program: list[int], words: memoryview, sparse: memoryview, size: int) ->
     return found & (everybody if free == NOWHERE else bitmap(free) | needs)
 
 
-def test_a_program_says_what_the_mask_says() -> None:
-    """What a compiled kernel walks by is what Python walks by."""
+def test_a_program_says_what_the_mask_says(loops: None) -> None:
+    """What the kernel goes by is what Python goes by."""
     for seed in range(100):
         whole = compile_snapshot(random_catalogue(seed))
         arrays, size = whole.index.arrays, len(whole.entries)
