@@ -10,7 +10,7 @@ from maxminddb import InvalidDatabaseError
 from sqlalchemy.exc import DBAPIError
 
 from adserver.api.protocol import protocol
-from adserver.app import App, public_url
+from adserver.app import App
 from adserver.catalog.secrets import BadSecrets
 from adserver.catalog.tables import Unusable
 from adserver.domain.changes import Conflict, Invalid
@@ -77,8 +77,9 @@ def serve(settings: Settings) -> None:
     logs.configure(settings.log_level)
     listening, settings = bind(settings)
     app = open_app(settings)
-    app.log.info("serving", url=public_url(settings), revision=app.world.snapshot.revision)
     # uvicorn ends gracefully on these and then raises them again, which would end the process by signal.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
     server_of(app, settings).run(sockets=[listening])
+    if app.unfit is not None:
+        raise CannotServe(f"the catalogue cannot be served: {app.unfit}")
