@@ -30,7 +30,7 @@ FOLLOW_S: Final = 0.3
 """How often it looks unasked, for changes made by other processes."""
 RETRY_S: Final = 5.0
 """After a failure that may pass by itself, such as a full disk."""
-_NICENESS: Final = 10
+_NICENESS: Final = 5
 _SAID_CHARS: Final = 4000
 
 
