@@ -15,7 +15,6 @@ from adserver import __version__
 
 FOLDER: Final = "snapshots"
 _SUFFIX: Final = ".image"
-_WRITTEN_AT_ONCE: Final = 1 << 20
 
 
 class Images:
@@ -36,8 +35,11 @@ class Images:
         """All of it or nothing. Raises OSError."""
         temporary = self._path(f"{name}.partial")
         try:
-            with temporary.open("wb", buffering=_WRITTEN_AT_ONCE) as file:
-                file.writelines(pieces)
+            with temporary.open("wb", buffering=0) as file:
+                for piece in pieces:
+                    left = memoryview(piece)
+                    while left:
+                        left = left[file.write(left) :]
             temporary.replace(self._path(name))
         finally:
             temporary.unlink(missing_ok=True)
