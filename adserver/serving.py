@@ -80,6 +80,10 @@ def serve(settings: Settings) -> None:
     # uvicorn ends gracefully on these and then raises them again, which would end the process by signal.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
-    server_of(app, settings).run(sockets=[listening])
-    if app.unfit is not None:
-        raise CannotServe(f"the catalogue cannot be served: {app.unfit}")
+    try:
+        server_of(app, settings).run(sockets=[listening])
+    except SystemExit:
+        # That is how uvicorn ends where the app did not start.
+        if app.unfit is None:
+            raise
+        raise CannotServe(f"the catalogue cannot be served: {app.unfit}") from app.unfit

@@ -70,8 +70,7 @@ class Building:
             if isinstance(error, OSError | DBAPIError):
                 self._again_s = monotonic() + RETRY_S
             self._log.failure("a snapshot could not be built", error, revision=revision)
-            said = str(error) if isinstance(error, OSError | Invalid) else ""
-            return Told(revision, error=f"{type(error).__name__} {said[:_SAID_CHARS]}".strip())
+            return Told(revision, error=_said(error)[:_SAID_CHARS])
 
     def _build(self) -> Told | None:
         catalogue = self._store.load()
@@ -83,6 +82,13 @@ class Building:
         self._images.write(name, image.pieces)
         self._in_service = name
         return Told(catalogue.revision, image=name)
+
+
+def _said(error: Exception) -> str:
+    """For the operator."""
+    if isinstance(error, Invalid):
+        return "; ".join(f"{one.document}: {one.path} {one.message}" for one in error.problems)
+    return f"{type(error).__name__} {error if isinstance(error, OSError) else ''}".strip()
 
 
 def build(data: Path, in_service: str) -> NoReturn:
