@@ -6,6 +6,7 @@ the revision that made it, so catching up reads and compiles only what changed s
 same values again, which is how whoever compiles them knows.
 """
 
+from collections import defaultdict
 from collections.abc import Callable
 from hashlib import blake2b
 from typing import Any, Final, Generic, TypeVar
@@ -27,48 +28,67 @@ _MARK_BYTES: Final = 16
 
 
 class Kept(Generic[T]):
-    """The active objects of a kind: drafts, and the linked values that are made of them when asked for.
-    ``link`` makes one; serials never change, so it is made once a version."""
+    """The active objects of a kind, linked. Serials never change, so ``link`` is asked once a version; the
+    draft, which is larger than what is made of it, is not kept."""
 
     def __init__(self, link: Callable[[Draft], T]) -> None:
         self.etags: dict[str, str] = {}
         self._link = link
-        self._drafts: dict[str, Draft] = {}
         self._linked: dict[str, T] = {}
         self._order: list[str] | None = None
 
     def put(self, name: str, draft: Draft | None, etag: str) -> None:
         """None for an archived one."""
-        self._linked.pop(name, None)
-        if (draft is None) == (name in self._drafts):
+        if (draft is None) == (name in self._linked):
             self._order = None
         if draft is None:
-            self._drafts.pop(name, None)
+            self._linked.pop(name, None)
             self.etags.pop(name, None)
         else:
-            self._drafts[name] = draft
+            self._linked[name] = self._link(draft)
             self.etags[name] = etag
-
-    def relink(self, name: str) -> None:
-        """What the value is made of beside its own draft changed."""
-        self._linked.pop(name, None)
 
     def values(self) -> tuple[T, ...]:
         """In the order of full ids; an unchanged object gives the very same value again."""
-        if len(self._linked) < len(self._drafts):
-            for name in self._drafts.keys() - self._linked.keys():
-                self._linked[name] = self._link(self._drafts[name])
         if self._order is None:
-            self._order = sorted(self._drafts)
+            self._order = sorted(self._linked)
         return tuple(map(self._linked.__getitem__, self._order))
 
-    def drafts_of(self, owner: str) -> list[Draft]:
-        return [draft for name, draft in self._drafts.items() if name.partition("/")[0] == owner]
+
+class Publishers:
+    """As ``Kept``, but of several documents each: its own and its placements'."""
+
+    def __init__(self, serials: Serials) -> None:
+        self._serials = serials
+        self._drafts: dict[str, Draft] = {}
+        self._placements: dict[str, dict[str, Draft]] = defaultdict(dict)
+        self._linked: dict[str, Publisher] = {}
+
+    def put(self, name: str, draft: Draft | None, etag: str) -> None:
+        _put(self._drafts, name, draft)
+        self._linked.pop(name, None)
+
+    def put_placement(self, name: str, draft: Draft | None) -> None:
+        owner = name.partition("/")[0]
+        _put(self._placements[owner], name, draft)
+        self._linked.pop(owner, None)
+
+    def values(self) -> tuple[Publisher, ...]:
+        for name in self._drafts.keys() - self._linked.keys():
+            placements = list(self._placements[name].values())
+            self._linked[name] = link_publisher(self._drafts[name], placements, self._serials)
+        return tuple(self._linked[name] for name in sorted(self._drafts))
+
+
+def _put(drafts: dict[str, Draft], name: str, draft: Draft | None) -> None:
+    if draft is None:
+        drafts.pop(name, None)
+    else:
+        drafts[name] = draft
 
 
 class Shelf:
-    """Not safe for several threads; the store holds its lock. ``serials``: refreshed before values are
-    asked for."""
+    """Not safe for several threads; the store holds its lock. ``serials``: refreshed before catching up."""
 
     def __init__(self, serials: Serials) -> None:
         self.revision = -1
@@ -77,17 +97,7 @@ class Shelf:
         self.advertisers = Kept[Advertiser](lambda draft: link_advertiser(draft, serials))
         self.campaigns = Kept[Campaign](lambda draft: link_campaign(draft, serials))
         self.audiences = Kept[Audience](lambda draft: link_audience(draft, serials))
-        self._placements = Kept[None](lambda draft: None)
-        self.publishers = Kept[Publisher](
-            lambda draft: link_publisher(draft, self._placements.drafts_of(draft.full_id), serials)
-        )
-        self._kinds: dict[Kind, Kept[Any]] = {
-            "advertiser": self.advertisers,
-            "campaign": self.campaigns,
-            "audience": self.audiences,
-            "placement": self._placements,
-            "publisher": self.publishers,
-        }
+        self.publishers = Publishers(serials)
 
     def catch_up(self, connection: Connection) -> None:
         """Learn what changed in the file since the last time. Raises Invalid where the file holds a
@@ -106,9 +116,17 @@ class Shelf:
 
     def _place(self, row: Row) -> None:
         """Hold an object, in the place of its earlier state if there was one."""
-        self._kinds[row.kind].put(row.full_id, None if row.archived else draft_of(row), row.etag)
+        draft = None if row.archived else draft_of(row)
         if row.kind == "placement":
-            self.publishers.relink(row.full_id.partition("/")[0])
+            self.publishers.put_placement(row.full_id, draft)
+        else:
+            kinds: dict[Kind, Kept[Any] | Publishers] = {
+                "advertiser": self.advertisers,
+                "campaign": self.campaigns,
+                "audience": self.audiences,
+                "publisher": self.publishers,
+            }
+            kinds[row.kind].put(row.full_id, draft, row.etag)
         mark = _mark(row.kind, row.full_id, row.etag, row.archived)
         self._sum += mark - self._marks.get(row.key, 0)
         self._marks[row.key] = mark

@@ -74,8 +74,8 @@ class Store:
         read again, and is the same value."""
         with self._lock, reading(self._engine) as connection:
             shelf = self._shelf
-            shelf.catch_up(connection)
             self._serials.refresh(connection)
+            shelf.catch_up(connection)
             audiences = shelf.audiences.values()
             etags = [shelf.audiences.etags[audience.full_id] for audience in audiences]
             return Catalogue(

@@ -237,7 +237,7 @@ def test_a_document_of_another_version_is_passed_by(data: Path, store: Store) ->
                 "WHERE kind = 'campaign'",
                 (b'{"campaign":"spring","advertiser":"acme","hologram":true}',),
             )
-        with pytest.raises(NotBuilt, match="campaign acme/spring .*hologram"):
+        with pytest.raises(NotBuilt, match="campaign acme/spring "):
             await builder.newer()
         put(store, "2.00")
         assert bids(await following(builder)) == [2_000_000]
