@@ -1,4 +1,5 @@
-"""A change is examined without looking at the whole catalogue; looking at all of it finds the same."""
+"""A change is examined, and followed, without looking at the whole catalogue; looking at all of it finds
+the same."""
 
 from hashlib import blake2b
 from pathlib import Path
@@ -93,6 +94,11 @@ def test_examining_what_a_change_touches_is_examining_everything(changes: list[A
                 assert everything(store) == before
             else:
                 assert examine(everything(store)) == [], f"{change} broke something"
+            # Who follows change by change holds what somebody reads who comes new.
+            assert store.load().digest == store.content()[1]
+        afresh = Store(Path(folder) / "catalog.sqlite", pseudonymise)
+        assert afresh.load() == store.load()
+        afresh.close()
         store.close()
 
 
