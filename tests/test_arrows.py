@@ -39,6 +39,7 @@ TYING = {
     "cli",
     "demo",
     "bench",
+    "building",
     "commands",
     "recovery",
     "duties",

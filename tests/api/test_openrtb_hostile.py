@@ -30,7 +30,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exchange]:
     """The sample world: something of every kind to bid."""
     with World(tmp_path_factory.mktemp("hostile")) as world:
         world.app.store.apply(read_folder(REPOSITORY / "campaigns"))
-        world.app.publishing.start()
+        world.app.build()
         yield Exchange(world)
 
 
