@@ -99,6 +99,7 @@ class Duties:
             self._today = today
             app.states.budgets.forget_days(today - DAYS_KEPT)
         app.world.serving.live.look_again()
+        app.publishing.settle()
         app.promises.settle(now_ms)
 
     async def _renew_checkpoint(self) -> None:
