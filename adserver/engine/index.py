@@ -216,18 +216,17 @@ class Index:
                     break
                 bits &= selector.mask(chunk)
             if bits:
-                yield from positions(bits, chunk)
+                yield from positions(bits, chunk * CHUNK)
 
 
-def positions(bits: int, chunk: int) -> Iterable[int]:
-    """Of the bits that are set in a chunk, ascending."""
+def positions(bits: int, first: int) -> Iterable[int]:
+    """Of the bits that are set in a chunk, ascending; the lowest bit stands for ``first``."""
     if kernel is not None:
-        return array("I", kernel.positions(bits.to_bytes(CHUNK // 8, "little"), chunk))
-    return _positions(bits, chunk)
+        return array("I", kernel.positions(bits.to_bytes(CHUNK // 8, "little"), first))
+    return _positions(bits, first - 1)
 
 
-def _positions(bits: int, chunk: int) -> Iterator[int]:
-    base = chunk * CHUNK - 1
+def _positions(bits: int, base: int) -> Iterator[int]:
     while bits:
         low = bits & -bits
         bits ^= low
