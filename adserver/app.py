@@ -116,8 +116,8 @@ class App:
         self.writer = Writer(self.signer, public_url(settings), self.sold)
         self.server = AdServer(self.decisions, self.writer, states.budgets, self._served)
         self.recorder = EventRecorder(
-            self.world, self.signer, states.exposures, states.budgets, self.promises, self.ledger, states.seen,
-            states.filtered, states.released, self.sold, clock, _salt,
+            self.world, self.signer, states.exposures, states.budgets, self.promises, self.ledger,
+            states.seen, states.filtered, states.released, self.sold, clock, _salt,
         )  # fmt: skip
         self.delivery = Delivery(self.world, states.budgets, clock)
         self.publishing = Publishing(self.world, self.promises, clock, self._build_failed)
@@ -230,7 +230,7 @@ class App:
         await receive()
         try:
             await self.start()
-        except NotBuilt as error:
+        except (NotBuilt, OSError) as error:
             self.unfit = error
             self.close()
             await send({"type": "lifespan.startup.failed", "message": "there is nothing to serve"})
