@@ -230,7 +230,7 @@ class App:
         await receive()
         try:
             await self.start()
-        except NotBuilt as error:
+        except (NotBuilt, OSError) as error:
             self.unfit = error
             self.close()
             await send({"type": "lifespan.startup.failed", "message": "there is nothing to serve"})
