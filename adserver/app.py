@@ -103,18 +103,18 @@ class App:
         self.sold = SoldFinder(self.world, self.store)
         states = self.states
         self.promises = Promises(self.journal, states.budgets, states.hot.terms)
-        kept = Kept(
+        self.kept = Kept(
             states.exposures, states.feeds, states.budgets, self.promises, self.receipts, states.repeats
         )
         geography = MaxMindFile(settings.geoip) if settings.geoip is not None else None
         normaliser = Normaliser(self.names, geography, lambda: int.from_bytes(os.urandom(8), "big"))
         self.decisions = Decisions(
-            self.world, kept, normaliser, clock, lambda: self.signer.current, _salt,
+            self.world, self.kept, normaliser, clock, lambda: self.signer.current, _salt,
             self.lag.overloaded,
         )  # fmt: skip
         self.renderer = Renderer(self.signer, public_url(settings), self.sold)
         self.writer = Writer(self.signer, public_url(settings), self.sold)
-        self.server = AdServer(self.decisions, self.writer, states.budgets, self._served)
+        self.server = AdServer(self.decisions, self.writer, self._served)
         self.recorder = EventRecorder(
             self.world, self.signer, states.exposures, states.budgets, self.promises, self.ledger, states.seen,
             states.filtered, states.released, self.sold, clock, _salt,

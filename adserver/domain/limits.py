@@ -38,6 +38,11 @@ PEOPLE_KEPT: Final = 10_000
 REPEAT_WINDOW_MS: Final = 60_000
 """How long a request id is answered again with the same answer."""
 
+EXPLAINED_LINE_ITEMS: Final = 100
+"""Told in full in an answer to a request that asks why: those named, or else the best ranked."""
+REHEARSED_ADS: Final = 64
+"""Ads decided again for one explanation's counterfactuals: each rehearsal decides all the request's ads."""
+
 # -- events --------------------------------------------------------------------------------------
 EVENTS_PER_BATCH: Final = 100
 TOKENS_PER_RELEASE: Final = 1000

@@ -81,7 +81,7 @@ class PlacementSlate:
         if self._full is not None and self._left_out.get(chunk, 0) >> bit & 1:
             cap = next(filter(self._full, entry.caps), None)
             if cap is not None:
-                return _capped(cap)
+                return capped(cap)
         return self.drops.get(entry.position)
 
     # -- what admission asks -----------------------------------------------------------------------
@@ -126,12 +126,12 @@ class PlacementSlate:
         self._count = len(self.winners)
 
     def capped(self, candidate: Entry, cap: BoundCap) -> None:
-        self._rule_out(candidate, _capped(cap))
+        self._rule_out(candidate, capped(cap))
 
     def take(self, candidate: Entry, full: Full) -> Granted | None:
         creative = self._creative(candidate, full)
         if creative is None:
-            self.drops[candidate.position] = _capped(candidate.creative_caps[0])
+            self.drops[candidate.position] = capped(candidate.creative_caps[0])
             return None
         drop = self._drop(candidate)
         if drop is not None:
@@ -245,14 +245,15 @@ class PlacementSlate:
         return furthest({drop.reason for drop in self.drops.values()})
 
 
+def capped(cap: BoundCap) -> Drop:
+    """What a full cap says."""
+    told = f"full in {cap.per_ms} ms"
+    return Drop(NoFill.FREQUENCY_CAPPED, f"frequency_cap {cap.counter}", cap.limit, told)
+
+
 def _company(entry: Entry) -> tuple[int, tuple[str, ...], tuple[str, ...]]:
     """What distances in a feed are about: advertiser, labels, excluded labels."""
     return entry.advertiser, entry.campaign.labels, entry.campaign.exclude_labels
-
-
-def _capped(cap: BoundCap) -> Drop:
-    got = f"full in {cap.per_ms} ms"
-    return Drop(NoFill.FREQUENCY_CAPPED, f"frequency_cap {cap.counter}", cap.limit, got)
 
 
 def creative_caps(entry: Entry, creative: Creative) -> tuple[BoundCap, ...]:
