@@ -89,7 +89,7 @@ def _ahead(served: Served, kept: Kept) -> list[dict[str, Any]]:
     """What stood ahead in rank and did not get the place, each with the rule that dropped it."""
     endings = Endings(served.slate, kept)
     better = islice(served.outcome.serving.snapshot.entries, served.winner.entry.position)
-    told = [_OPERATOR.line_item(entry, endings) for entry in better]
+    told = [_OPERATOR.line_item(entry, endings.of(entry), served.slate.context) for entry in better]
     near = sorted(
         (item for item in told if item["outcome"] != "won"), key=lambda item: (_far(item), item["rank"])
     )

@@ -39,8 +39,10 @@ REPEAT_WINDOW_MS: Final = 60_000
 """How long a request id is answered again with the same answer."""
 
 EXPLAINED_LINE_ITEMS: Final = 100
-"""Told in full in an answer to a request that asks why: those named, or else the best ranked."""
-REHEARSED_ADS: Final = 64
+"""That a request may name to be told why they did or did not serve."""
+EXPLAINED_BEST: Final = 25
+"""Told in full of each placement where none is named: those looked at, then the best ranked."""
+REHEARSED_ADS: Final = 10
 """Ads decided again for one explanation's counterfactuals: each rehearsal decides all the request's ads."""
 
 # -- events --------------------------------------------------------------------------------------

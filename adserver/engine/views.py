@@ -33,14 +33,25 @@ class Standing(dict[int, int]):
         self._blocked = _of(index, ADVERTISER, blocked.advertisers) + _of(index, LABEL, blocked.labels)
 
     def __missing__(self, chunk: int) -> int:
+        bits = self[chunk] = self.sold(chunk) & self.shown(chunk) & self.unblocked(chunk)
+        return bits
+
+    def sold(self, chunk: int) -> int:
+        """Active, in the publisher's currency."""
+        return 0 if self._sold is None else self._sold[chunk]
+
+    def shown(self, chunk: int) -> int:
+        """With a creative of these formats and sizes."""
         bits = 0
-        if self._sold is not None:
-            for posting in self._shown:
-                bits |= posting[chunk]
-            bits &= self._sold[chunk]
-            for posting in self._blocked:
-                bits &= ~posting[chunk]
-        self[chunk] = bits
+        for posting in self._shown:
+            bits |= posting[chunk]
+        return bits
+
+    def unblocked(self, chunk: int) -> int:
+        """Not of a blocked advertiser or label."""
+        bits = -1
+        for posting in self._blocked:
+            bits &= ~posting[chunk]
         return bits
 
 

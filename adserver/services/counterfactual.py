@@ -9,7 +9,7 @@ above the floor it may still be outbid, and then it is the winner's score that h
 from typing import Any, Final
 
 from adserver.domain import limits
-from adserver.engine import ranking
+from adserver.engine import ranking, rules
 from adserver.engine.rules import Drop
 from adserver.engine.snapshot import Entry
 from adserver.services import bids, remedies
@@ -32,14 +32,17 @@ class Counterfactuals:
         self._teller = teller
         self._left = max(_LEAST, limits.REHEARSED_ADS // ads)
 
-    def of(self, number: int, entry: Entry, endings: Endings) -> dict[str, Any] | None:
-        """Of a line item in the placement ``number``; None if it won, or enough was rehearsed."""
-        lost = endings.of(entry)
-        if isinstance(lost, Winner):
+    def of(self, number: int, entry: Entry, lost: Lost, endings: Endings) -> dict[str, Any] | None:
+        """Of a line item that lost in the placement ``number``; None if enough was rehearsed."""
+        if isinstance(lost, Outbid) and self._left <= 0:
             return None
         remedy = self._remedy(lost, entry, endings)
         if remedy is None:
             return self._none(lost)
+        # Without being a candidate it would not come as far as to need a rehearsal.
+        still = rules.candidate_drop(remedy.change.entry, endings.slate.context)
+        if still is not None:
+            return self._none(lost, still)
         if self._left <= 0:
             return None
         then = self._tried(number, remedy.change)

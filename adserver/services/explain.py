@@ -5,19 +5,19 @@ behind is told for the line items asked about: the rule that dropped each, or it
 lost the smallest change that would have won. Then the request is decided as it was asked.
 """
 
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from collections.abc import Iterable
 from typing import Any
 
-from adserver.domain import limits
 from adserver.engine.snapshot import Entry, Snapshot
+from adserver.services import overview
 from adserver.services.ask import Ask, Asker
 from adserver.services.counterfactual import Counterfactuals
 from adserver.services.ending import Endings
 from adserver.services.refusals import Refused
 from adserver.services.rehearsal import Rehearsal, Rehearse
-from adserver.services.slate import PlacementSlate
+from adserver.services.slate import PlacementSlate, Winner
 from adserver.services.teller import Teller
+from adserver.services.world import Serving
 
 
 def asked(ask: Ask, asker: Asker) -> "Explanation | None":
@@ -55,18 +55,22 @@ class Explanation:
     ) -> dict[str, Any]:
         endings = Endings(slate, rehearsal.kept)
         line_items = []
-        for entry in self._entries(rehearsal.serving.snapshot, slate):
-            told = self._teller.line_item(entry, endings)
-            counterfactual = counterfactuals.of(number, entry, endings)
-            line_items.append(told if counterfactual is None else {**told, "counterfactual": counterfactual})
-        return {"placement": slate.context.view.placement.full_id, "line_items": line_items}
+        for entry in self._entries(rehearsal.serving, slate):
+            ended = endings.of(entry)
+            told = self._teller.line_item(entry, ended, slate.context)
+            if not isinstance(ended, Winner):
+                found = counterfactuals.of(number, entry, ended, endings)
+                told = told if found is None else {**told, "counterfactual": found}
+            line_items.append(told)
+        placement = slate.context.view.placement.full_id
+        counts = None if self._named else overview.counts(slate, rehearsal.serving, self._teller.own)
+        return {"placement": placement, "counts": counts, "line_items": line_items}
 
-    def _entries(self, snapshot: Snapshot, slate: PlacementSlate) -> Iterator[Entry]:
-        """Those named, or else the best ranked, in order of rank."""
-        ranked: Iterable[Entry] = snapshot.entries
+    def _entries(self, serving: Serving, slate: PlacementSlate) -> list[Entry]:
+        """Those named, or else the best, in order of rank."""
         if self._named:
-            ranked = named(snapshot, self._named)
-        return islice(filter(self._teller.sees, ranked), limits.EXPLAINED_LINE_ITEMS)
+            return list(filter(self._teller.sees, named(serving.snapshot, self._named)))
+        return overview.best(slate, serving.snapshot, self._teller.own)
 
 
 def named(snapshot: Snapshot, full_ids: Iterable[str]) -> list[Entry]:

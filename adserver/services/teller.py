@@ -10,10 +10,10 @@ import msgspec
 
 from adserver.domain.decision import NoFill
 from adserver.engine import checks
-from adserver.engine.rules import Drop
+from adserver.engine.rules import Context, Drop
 from adserver.engine.snapshot import Entry
 from adserver.services.ask import Asker
-from adserver.services.ending import Endings, Outbid
+from adserver.services.ending import Outbid
 from adserver.services.remedy import Remedy
 from adserver.services.slate import Winner
 
@@ -21,27 +21,26 @@ Lost = Drop | Outbid
 
 
 class Teller:
-    """Tells one asker."""
+    """Tells one asker. ``own``: whose line items alone exist for it; None: everybody's."""
 
     def __init__(self, asker: Asker) -> None:
-        self._own = asker.owner if asker.role == "advertiser" else None
-        self._prices = asker.read_prices or self._own is None
+        self.own = asker.owner if asker.role == "advertiser" else None
+        self._prices = asker.read_prices or self.own is None
 
     def sees(self, entry: Entry) -> bool:
         """Whether this line item exists for the asker."""
-        return self._own is None or entry.campaign.advertiser == self._own
+        return self.own is None or entry.campaign.advertiser == self.own
 
-    def line_item(self, entry: Entry, endings: Endings) -> dict[str, Any]:
+    def line_item(self, entry: Entry, ended: Winner | Lost, context: Context) -> dict[str, Any]:
         """Everything but the counterfactual."""
         out: dict[str, Any] = {
             "line_item": entry.line_item.full_id,
             "rank": entry.position + 1,
             "score_micros": entry.score,
         }
-        point = checks.matched_point(entry.checks, endings.slate.context.said)
+        point = checks.matched_point(entry.checks, context.said)
         if point is not None:
             out["matched_point"] = point
-        ended = endings.of(entry)
         if isinstance(ended, Winner):
             return {**out, "outcome": "won", "creative": ended.creative.id}
         return {**out, **self.lost(ended)}
@@ -65,7 +64,7 @@ class Teller:
 
     def _drop(self, drop: Drop) -> dict[str, Any]:
         told: dict[str, Any] = msgspec.to_builtins(drop)
-        if self._own is None:
+        if self.own is None:
             return told
         if drop.rule == "exclude_labels":
             sides = [set(side) for side in (drop.wanted, drop.got) if isinstance(side, list)]

@@ -11,6 +11,8 @@ import pytest
 from world import OPERATOR, World, campaign, duration, publisher
 
 from adserver.domain import limits
+from adserver.engine import rules
+from adserver.engine.sieve import sieve
 from adserver.services.ask import Asker
 
 Told = dict[str, Any]
@@ -221,12 +223,52 @@ def test_an_advertiser_learns_nothing_of_others_bids(tmp_path: Path) -> None:
         assert told["counterfactual"]["to_micros"] == 7_770_001
 
 
-def test_rehearsals_are_bounded(tmp_path: Path) -> None:
-    many = limits.EXPLAINED_LINE_ITEMS + 1
+def test_an_explanation_is_bounded_and_counts_the_rest(tmp_path: Path) -> None:
+    """Best ranked first; everybody is counted."""
+    many = limits.EXPLAINED_BEST + 1
     sold = [campaign("acme/a", *({"id": f"l{n}", "pricing": cpm(100 + n)} for n in range(many)))]
-    with World(tmp_path / "world", publishers=[publisher()], campaigns=sold) as world:
+    abroad = campaign("bolt/b", *({"id": f"l{n}", "targeting": {"countries": ["US"]}} for n in range(7)))
+    paused = campaign("bolt/c", {"id": "l"}, status="paused")
+    with World(tmp_path / "world", publishers=[publisher()], campaigns=[*sold, abroad, paused]) as world:
         answer = world.decide({"placements": [{"id": "top"}], "explain": True}, 1, OPERATOR)
-        lines = answer["explain"][0]["line_items"]
-        assert len(lines) == limits.EXPLAINED_LINE_ITEMS
-        told = [line for line in lines if "counterfactual" in line]
-        assert len(told) == limits.REHEARSED_ADS
+        (told,) = answer["explain"]
+        names = [line["line_item"] for line in told["line_items"]]
+        assert names == [f"acme/a/l{many - 1 - n}" for n in range(limits.EXPLAINED_BEST)]
+        lost = [line for line in told["line_items"] if "counterfactual" in line]
+        assert len(lost) == limits.REHEARSED_ADS
+        assert told["counts"] == {
+            "of": many + 8,
+            "steps": [{"rule": "status", "out": 1}, {"rule": "targeting.countries", "out": 7}],
+            "left": many,
+            "dropped": {},
+            "won": 1,
+        }
+        answer = world.decide({"placements": [{"id": "top"}], "explain": True}, 1, BOLT)
+        (told,) = answer["explain"]
+        assert {line["line_item"].partition("/")[0] for line in told["line_items"]} == {"bolt"}
+        assert (told["counts"]["of"], told["counts"]["left"], told["counts"]["won"]) == (8, 0, 0)
+        asked = {"placements": [{"id": "top"}], "explain_line_items": ["acme/a/l0", "x/y/z"]}
+        (named,) = world.decide(asked, 1, OPERATOR)["explain"]
+        assert ([line["line_item"] for line in named["line_items"]], named["counts"]) == (["acme/a/l0"], None)
+
+
+BOLT = Asker(role="advertiser", owner="bolt")
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_counts_are_those_of_asking_one_by_one(tmp_path: Path, seed: int) -> None:
+    """What is left is whoever passes every rule of the index when asked alone."""
+    village = Village(tmp_path / "world", seed)
+    with village.world as world:
+        outcome = world.outcome(village.request(mode="dry_run"), 5, OPERATOR)
+        (slate,) = outcome.slates
+        assert slate is not None
+        serving = outcome.serving
+        found = sieve(serving.snapshot, serving.live, slate.context, None)
+        left = [e for e in serving.snapshot.entries if rules.candidate_drop(e, slate.context) is None]
+        spent = [e for e in left if e.position in serving.live.cleared]
+        shown = [e for e in left if slate.context.view.fits(e.position)]
+        assert found.of == len(village.items) == found.left + sum(step.out for step in found.steps)
+        # An expression is asked one by one.
+        asked = [e for e in serving.snapshot.entries if e.checks]
+        assert len(shown) - len(spent) <= found.left <= len(shown) - len(spent) + len(asked)
