@@ -155,3 +155,63 @@ class Listed(Struct, frozen=True):
 
 class Health(Struct, frozen=True):
     status: Annotated[str, Meta(examples=["ok"])]
+
+
+class Loss(Struct, frozen=True):
+    """``rule``: of the line item or placement that decided it."""
+
+    reason: str
+    rule: str
+    count: int
+
+
+class Change(Struct, frozen=True, kw_only=True):
+    """The single change of a line item that would have won most often: of ``tried`` sampled losses it
+    ``helps`` in so many. ``change`` names the place in the campaign file; what to do there stands beside it
+    (``add``, ``remove``, ``from``, ``to``, ``to_micros``)."""
+
+    change: str
+    helps: int
+    tried: int
+
+
+class LineItemDiagnosis(Struct, frozen=True, kw_only=True):
+    """eligible = the sum of the losses + won."""
+
+    line_item: str
+    eligible: int
+    losses: list[Loss]
+    won: int
+    rendered: int
+    viewable: int
+    largest_losses: list[Loss]
+    change: Change | None = None
+
+
+class CampaignDiagnosis(Struct, frozen=True, kw_only=True):
+    """Estimates from sampled decisions since ``since_ms`` (this server's start) at most: one request in
+    ``rate`` was looked at, in the hour of the lowest rate. Counts are placements of requests."""
+
+    campaign: str
+    hours: int
+    since_ms: int
+    sampled_requests: int
+    rate: int
+    line_items: list[LineItemDiagnosis]
+
+
+class PlacementDiagnosis(Struct, frozen=True, kw_only=True):
+    """The same of a placement, in ads: eligible are those asked for."""
+
+    placement: str
+    hours: int
+    since_ms: int
+    sampled_requests: int
+    rate: int
+    requests: int
+    eligible: int
+    losses: list[Loss]
+    won: int
+    rendered: int
+    viewable: int
+    largest_losses: list[Loss]

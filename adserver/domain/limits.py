@@ -45,6 +45,16 @@ EXPLAINED_BEST: Final = 25
 REHEARSED_ADS: Final = 10
 """Ads decided again for one explanation's counterfactuals: each rehearsal decides all the request's ads."""
 
+SAMPLES_PER_HOUR: Final = 256
+"""Decisions kept of each hour for diagnosis: some hundred bytes each."""
+SAMPLED_DROPS: Final = 1000
+"""Line items of a sampled placement whose drop is kept."""
+DIAGNOSIS_HOURS: Final = 48
+DIAGNOSED: Final = 20_000
+"""Line items asked about sampled placements for one diagnosis: beyond it the sample is thinned."""
+DIAGNOSED_CHANGES: Final = 24
+"""Sampled losses of a line item for which a change that would have won is looked for."""
+
 # -- events --------------------------------------------------------------------------------------
 EVENTS_PER_BATCH: Final = 100
 TOKENS_PER_RELEASE: Final = 1000
