@@ -16,9 +16,12 @@ from adserver.engine.live import Live
 from adserver.engine.rules import Context
 from adserver.engine.snapshot import Snapshot
 
+CAPPED: Final = "frequency_cap"
 SPENT: Final = "budget"
 
 Mask = Callable[[int], int]
+Bits = Mapping[int, int]
+"""Chunk -> bits."""
 
 
 class Step(Struct, frozen=True):
@@ -36,10 +39,13 @@ class Sieved(Struct, frozen=True):
     left: int
 
 
-def sieve(snapshot: Snapshot, live: Live, context: Context, within: Mapping[int, int] | None) -> Sieved:
-    """Of all line items, or of those ``within``."""
+def sieve(
+    snapshot: Snapshot, live: Live, context: Context, capped: Bits, within: Bits | None = None
+) -> Sieved:
+    """Of all line items, or of those ``within``. ``capped``: those this person has seen often enough."""
     index = snapshot.index
-    masks = _masks(live, context, dict(zip(index.dimensions, index.selectors(context.facts), strict=True)))
+    selectors = dict(zip(index.dimensions, index.selectors(context.facts), strict=True))
+    masks = _masks(live, context, capped, selectors)
     out = [0] * len(masks)
     of = left = 0
     for chunk in range(index.chunks):
@@ -58,13 +64,16 @@ def sieve(snapshot: Snapshot, live: Live, context: Context, within: Mapping[int,
     return Sieved(of, steps, left)
 
 
-def _masks(live: Live, context: Context, selectors: dict[str, Selector]) -> list[tuple[str, Mask]]:
-    """(rule, mask of a chunk), as ``rules.first_drop`` has them; what is spent is known last."""
+def _masks(
+    live: Live, context: Context, capped: Bits, selectors: dict[str, Selector]
+) -> list[tuple[str, Mask]]:
+    """(rule, mask of a chunk), as ``rules.first_drop`` has them; then what was left out before the walk."""
     standing = context.view.chunks
     return [
         ("status", standing.sold),
         ("publisher.blocked", standing.unblocked),
         *((f"targeting.{name}", selector.mask) for name, selector in selectors.items()),
         ("creatives", standing.shown),
+        (CAPPED, lambda chunk: ~capped.get(chunk, 0)),
         (SPENT, live.chunks.__getitem__),
     ]

@@ -158,12 +158,10 @@ class Deciding:
         if page is not None:
             limit = ask.count if self.paid else 0
             layout = Layout(page.policy, page.standing.track, page.ask.organic_count, limit)
-        slate = PlacementSlate(
+        return PlacementSlate(
             context, candidates, self.company, self._drop, self._reserve, self.indexes,
-            draw.mix(self.request.seed, number), ask.count, layout,
+            draw.mix(self.request.seed, number), ask.count, layout, self.capped,
         )  # fmt: skip
-        slate.leaves_out(self.capped, self.full)
-        return slate
 
     def _candidates(self, context: rules.Context, open_chunks: Sequence[int], number: int) -> Iterator[Entry]:
         """In serving order, for the placement ``number`` of the request."""

@@ -42,7 +42,7 @@ class Endings:
         winner = self._won.get(entry.position)
         if winner is not None:
             return winner
-        return self.slate.drop_of(entry) or self._drop(entry) or self._unreached(entry)
+        return self.slate.drops.get(entry.position) or self._drop(entry) or self._unreached(entry)
 
     def full(self, cap: BoundCap) -> bool:
         """Whether a cap has no room for the person of this request."""

@@ -93,6 +93,8 @@ def loss(entry: Entry, asked: Asked) -> Loss | None:
     drop = rules.first_drop(entry, asked.context)
     if drop is not None:
         return drop.reason.value, drop.rule
+    if serial in asked.sample.capped:
+        return NoFill.FREQUENCY_CAPPED.value, "frequency_cap"
     if serial in asked.sample.spent:
         return NoFill.BUDGET_EXHAUSTED.value, "budget"
     if seen.everybody is not None:

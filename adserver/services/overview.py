@@ -5,13 +5,13 @@ and what became of these is counted from what it left behind.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from itertools import chain
 from typing import Any
 
 from adserver.domain import limits
 from adserver.engine.index import ADVERTISER, INCLUDE
-from adserver.engine.postings import CHUNK
+from adserver.engine.postings import CHUNK, positions
 from adserver.engine.sieve import sieve
 from adserver.engine.snapshot import Entry, Snapshot
 from adserver.services.slate import PlacementSlate
@@ -22,7 +22,7 @@ def counts(slate: PlacementSlate, serving: Serving, own: str | None) -> dict[str
     """``steps``: what each rule of the index left out of ``of`` line items; of those ``left`` the decision
     dropped some for each reason, ``won`` are shown, and it had no need to reach the rest."""
     within = _owned(serving.snapshot, own)
-    found = sieve(serving.snapshot, serving.live, slate.context, within)
+    found = sieve(serving.snapshot, serving.live, slate.context, slate.left_out, within)
     won = {winner.entry.position for winner in slate.winners if _holds(within, winner.entry.position)}
     dropped = Counter(
         drop.reason.value
@@ -48,8 +48,9 @@ def best(slate: PlacementSlate, snapshot: Snapshot, own: str | None) -> list[Ent
     matching = snapshot.index.matches(
         (everybody, context.view.chunks), snapshot.index.selectors(context.facts)
     )
+    ranked = range(snapshot.index.size) if within is None else positions(within)
     found: dict[int, None] = {}
-    for position in chain(won, walked, matching, _ranked(snapshot, within)):
+    for position in chain(won, walked, matching, ranked):
         if len(found) == limits.EXPLAINED_BEST:
             break
         if _holds(within, position):
@@ -70,14 +71,3 @@ def _holds(within: Mapping[int, int] | None, position: int) -> bool:
         return True
     chunk, bit = divmod(position, CHUNK)
     return bool(within.get(chunk, 0) >> bit & 1)
-
-
-def _ranked(snapshot: Snapshot, within: Mapping[int, int] | None) -> Iterator[int]:
-    if within is None:
-        yield from range(snapshot.index.size)
-        return
-    for chunk, bits in sorted(within.items()):
-        while bits:
-            low = bits & -bits
-            bits ^= low
-            yield chunk * CHUNK + low.bit_length() - 1

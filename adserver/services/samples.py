@@ -7,7 +7,7 @@ comparison. What is kept of a request is what its rules look at: no person, no s
 forgotten with its hour, and with the process.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Final
 
@@ -17,6 +17,7 @@ from msgspec import Struct
 from adserver.domain import limits
 from adserver.domain.decision import EventKind
 from adserver.domain.request import FeedAsk, Request
+from adserver.engine.postings import positions
 from adserver.services.ending import EVERYBODY
 from adserver.services.serve import Outcome
 from adserver.services.slate import PlacementSlate
@@ -44,11 +45,13 @@ class Seen(Struct, frozen=True, array_like=True):
 
 
 class Sample(Struct, frozen=True, array_like=True):
-    """``spent``: serials of line items that were left out for want of budget."""
+    """``spent``, ``capped``: serials of line items that were left out before the walk for want of budget, or
+    because the person had seen them often enough."""
 
     request: Request
     seen: tuple[Seen, ...]
     spent: tuple[int, ...]
+    capped: tuple[int, ...]
 
 
 _ENCODER: Final = msgspec.msgpack.Encoder()
@@ -104,8 +107,14 @@ class Samples:
         hour = self._hours.get(at)
         if hour is None:
             hour = self._begin(at)
-        seen = (_seen(n, slate, outcome) for n, slate in enumerate(outcome.slates) if slate is not None)
-        sample = Sample(_impersonal(outcome.request), tuple(seen), _spent(outcome.serving))
+        decided = [(number, slate) for number, slate in enumerate(outcome.slates) if slate is not None]
+        serving = outcome.serving
+        sample = Sample(
+            _impersonal(outcome.request),
+            tuple(_seen(number, slate, outcome) for number, slate in decided),
+            _serials(serving, serving.live.cleared),
+            _serials(serving, positions(decided[0][1].left_out) if decided else ()),
+        )
         hour.add(outcome.request.seed, sample)
         self._below = SEEDS >> hour.shift
 
@@ -143,9 +152,9 @@ def _seen(number: int, slate: PlacementSlate, outcome: Outcome) -> Seen:
     return Seen(number, slot.placement, wanted, slot.no_fill, won, lost, everybody, last)
 
 
-def _spent(serving: Serving) -> tuple[int, ...]:
+def _serials(serving: Serving, which: Iterable[int]) -> tuple[int, ...]:
     serials = serving.snapshot.entries.serials
-    return tuple(serials[position] for position in islice(serving.live.cleared, limits.SAMPLED_DROPS))
+    return tuple(serials[position] for position in islice(which, limits.SAMPLED_DROPS))
 
 
 def _impersonal(request: Request) -> Request:

@@ -15,7 +15,6 @@ from adserver.domain.caps import BoundCap, Counted, counted
 from adserver.domain.decision import Ad, NoFill, event_id
 from adserver.engine import draw, ranking
 from adserver.engine.feed import Layout
-from adserver.engine.postings import CHUNK
 from adserver.engine.rules import Context, Drop, drop_of_request
 from adserver.engine.snapshot import Entry
 from adserver.services.exclusions import Company
@@ -39,7 +38,8 @@ class Winner(Struct):
 class PlacementSlate:
     """``indexes`` gives the next ad's number within the request; ``drop`` says what of goals, budgets and
     pacing holds an entry back, and is asked of those no cap is full for; ``seed`` belongs to this placement.
-    Unless a feed's ``layout`` says where ads may stand, ``count`` says how many."""
+    Unless a feed's ``layout`` says where ads may stand, ``count`` says how many. ``left_out``: the line
+    items (chunk -> bits) that are no candidates because this person has capped them."""
 
     def __init__(
         self,
@@ -52,6 +52,7 @@ class PlacementSlate:
         seed: int,
         count: int,
         layout: Layout | None,
+        left_out: Mapping[int, int],
     ) -> None:
         self.context = context
         self.layout = layout
@@ -68,21 +69,7 @@ class PlacementSlate:
         self._count = count
         self._waiting: list[Entry] = []
         self._position = -1
-        self._left_out: Mapping[int, int] = {}
-        self._full: Full | None = None
-
-    def leaves_out(self, capped: Mapping[int, int], full: Full) -> None:
-        """These line items (chunk -> bits) are no candidates: this person has capped them."""
-        self._left_out, self._full = capped, full
-
-    def drop_of(self, entry: Entry) -> Drop | None:
-        """What this decision found against a line item, walked over or left out before; told when asked."""
-        chunk, bit = divmod(entry.position, CHUNK)
-        if self._full is not None and self._left_out.get(chunk, 0) >> bit & 1:
-            cap = next(filter(self._full, entry.caps), None)
-            if cap is not None:
-                return capped(cap)
-        return self.drops.get(entry.position)
+        self.left_out = left_out
 
     # -- what admission asks -----------------------------------------------------------------------
 

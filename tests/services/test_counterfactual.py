@@ -12,6 +12,7 @@ from world import OPERATOR, World, campaign, duration, publisher
 
 from adserver.domain import limits
 from adserver.engine import rules
+from adserver.engine.postings import positions
 from adserver.engine.sieve import sieve
 from adserver.services.ask import Asker
 
@@ -264,10 +265,11 @@ def test_the_counts_are_those_of_asking_one_by_one(tmp_path: Path, seed: int) ->
         (slate,) = outcome.slates
         assert slate is not None
         serving = outcome.serving
-        found = sieve(serving.snapshot, serving.live, slate.context, None)
+        found = sieve(serving.snapshot, serving.live, slate.context, slate.left_out)
         left = [e for e in serving.snapshot.entries if rules.candidate_drop(e, slate.context) is None]
-        spent = [e for e in left if e.position in serving.live.cleared]
-        shown = [e for e in left if slate.context.view.fits(e.position)]
+        capped = set(positions(slate.left_out))
+        spent = [e for e in left if e.position not in capped and e.position in serving.live.cleared]
+        shown = [e for e in left if slate.context.view.fits(e.position) and e.position not in capped]
         assert found.of == len(village.items) == found.left + sum(step.out for step in found.steps)
         # An expression is asked one by one.
         asked = [e for e in serving.snapshot.entries if e.checks]
