@@ -55,9 +55,13 @@ class Context(Struct, frozen=True):
             return max(deal.floor_micros, self.view.placement.floor_micros)
         return deal.floor_micros if self.ask.strict_floor else 0
 
+    def fits(self, entry: Entry) -> tuple[Creative, ...]:
+        """The creatives that fit the placement."""
+        return self.view.fits(entry.position)
+
     def creatives(self, entry: Entry) -> tuple[Creative, ...]:
         """Those that fit the placement and this request."""
-        fitting = self.view.fits(entry.position)
+        fitting = self.fits(entry)
         if self.plain:
             return fitting
         request = self.request

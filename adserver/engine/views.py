@@ -78,8 +78,11 @@ class Fit:
         found = self._known.young.get(position) or self._known.get(position)
         if found is None:
             creatives = self._entries[position].line_item.creatives
-            found = self._known.put(position, tuple(filter(self._takes, creatives)))
+            found = self._known.put(position, self.fitting(creatives))
         return found
+
+    def fitting(self, creatives: tuple[Creative, ...]) -> tuple[Creative, ...]:
+        return tuple(filter(self._takes, creatives))
 
     def blocks(self, position: int) -> bool:
         """Whether it is the publisher's blocks that leave no creative."""

@@ -152,7 +152,7 @@ class Deciding:
         self, number: int, ask: PlacementAsk, view: View, open_chunks: Sequence[int]
     ) -> PlacementSlate:
         page = self.pages[number]
-        context = rules.context(self.request, ask, view, self.serving.snapshot.zones)
+        context = self._context(ask, view)
         candidates = self._candidates(context, open_chunks, number)
         layout = None
         if page is not None:
@@ -162,6 +162,9 @@ class Deciding:
             context, candidates, self.company, self._drop, self._reserve, self.indexes,
             draw.mix(self.request.seed, number), ask.count, layout, self.capped,
         )  # fmt: skip
+
+    def _context(self, ask: PlacementAsk, view: View) -> rules.Context:
+        return rules.context(self.request, ask, view, self.serving.snapshot.zones)
 
     def _candidates(self, context: rules.Context, open_chunks: Sequence[int], number: int) -> Iterator[Entry]:
         """In serving order, for the placement ``number`` of the request."""

@@ -10,15 +10,17 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol, TypeVar
 
+import msgspec
 from msgspec import Struct
 
+from adserver.domain.campaign import Creative
 from adserver.domain.decision import NoFill
-from adserver.domain.request import Request
+from adserver.domain.request import PlacementAsk, Request
 from adserver.engine import draw, ranking, rules
 from adserver.engine.live import Live
 from adserver.engine.postings import CHUNK
 from adserver.engine.shortlist import share_of
-from adserver.engine.snapshot import Entry
+from adserver.engine.snapshot import Entry, View
 from adserver.services.deciding import Deciding
 from adserver.services.kept import Kept
 from adserver.services.world import Serving
@@ -46,6 +48,17 @@ class Change(Struct, frozen=True):
     entry: Entry
     others: Callable[[Entry], Entry] | None = None
     raised: Raised | None = None
+
+
+class Otherwise(rules.Context, frozen=True, kw_only=True):
+    """A placement for which one line item is otherwise."""
+
+    mine: Entry
+
+    def fits(self, entry: Entry) -> tuple[Creative, ...]:
+        if entry.position == self.mine.position:
+            return self.view.fit.fitting(self.mine.line_item.creatives)
+        return super().fits(entry)
 
 
 class Rehearsal(Deciding):
@@ -77,6 +90,12 @@ class Rehearsal(Deciding):
         chunks = list(chunks)
         chunks[chunk] |= 1 << bit
         return chunks
+
+    def _context(self, ask: PlacementAsk, view: View) -> rules.Context:
+        context = super()._context(ask, view)
+        if self.change is None:
+            return context
+        return Otherwise(*msgspec.structs.astuple(context), mine=self.change.entry)
 
     def _candidates(self, context: rules.Context, open_chunks: Sequence[int], number: int) -> Iterator[Entry]:
         found = super()._candidates(context, open_chunks, number)

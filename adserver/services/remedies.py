@@ -183,6 +183,24 @@ def _labels(drop: Drop, entry: Entry, case: Case) -> Remedy:
     return Remedy({"change": field, "of": "campaign", "remove": shared}, Change(changed))
 
 
+def _creative(drop: Drop, entry: Entry, case: Case) -> Remedy:
+    """The first that would fit if it were active, else one more, of a format and size the placement takes."""
+    creatives, fit = entry.line_item.creatives, case.context.view.fit
+    for number, creative in enumerate(creatives):
+        active = msgspec.structs.replace(creative, status="active")
+        if creative.status != "active" and fit.fitting((active,)):
+            told: dict[str, object] = {
+                "change": "creatives", "id": creative.id, "status": {"from": creative.status, "to": "active"}
+            }  # fmt: skip
+            changed = (*creatives[:number], active, *creatives[number + 1 :])
+            return Remedy(told, Change(with_item(entry, creatives=changed)))
+    view = case.context.view
+    form, size = min(view.formats, default=""), min(view.sizes, default="fluid")
+    one = msgspec.structs.replace(creatives[0], format=form, size=size, status="active", weight=1)
+    told = {"change": "creatives", "add": {"format": form, "size": size}}
+    return Remedy(told, Change(with_item(entry, creatives=(*creatives, one))))
+
+
 def _instant(ms: int) -> str:
     """As campaign files write it: whole seconds."""
     return datetime.fromtimestamp(ms // 1000, UTC).isoformat().replace("+00:00", "Z")
@@ -199,6 +217,7 @@ _BY_RULE: Final[dict[str, Callable[[Drop, Entry, Case], Remedy | None]]] = {
     "flight.end": _end,
     "suitable_for_minors": _minors,
     "serve_without_user": _nobody,
+    "creatives": _creative,
     "floor": _floor,
     "goal": _goal,
     "budget": _budget,

@@ -40,7 +40,7 @@ OBSTACLES: tuple[Item, ...] = (
     {"suitable_for_minors": False},
     {"budget": {"daily": "0.01"}, "pricing": {"model": "cpm", "amount": "12.00"}},
     {"budget": {"lifetime": "0.00"}},
-    {"budget": {"daily": "0.02"}, "pacing": "even", "pricing": {"model": "cpm", "amount": "11.00"}},
+    {"budget": {"daily": "0.04"}, "pacing": "even", "pricing": {"model": "cpm", "amount": "11.00"}},
     {"frequency_caps": [{"limit": 1, "per": "1d"}]},
     {"frequency_caps": [{"limit": 1, "per": "1d", "scope": "campaign"}, {"limit": 2, "per": "30d"}]},
     {"frequency_caps": [{"limit": 1, "per": "1d"}, {"limit": 1, "per": "1h", "scope": "campaign"}]},
@@ -48,6 +48,8 @@ OBSTACLES: tuple[Item, ...] = (
     {"pricing": {"model": "vcpm", "amount": "0.10"}},
     {"priority": "standard", "targeting": {"countries": ["US"]}},
     {"goal": {"impressions": 1}},
+    {"creatives": [{"id": "v", "format": "video"}]},
+    {"creatives": [{"id": "p", "status": "paused"}]},
     {},
     {},
 )
@@ -114,6 +116,12 @@ def applied(item: Item, told: Told) -> Item:
     path, _, last = change.rpartition(".")
     if path == "targeting":
         _retargeted(item["targeting"], last, told)
+    elif change == "creatives":
+        if "add" in told:
+            item["creatives"].append({"id": "new", **told["add"]})
+        for creative in item["creatives"]:
+            if creative["id"] == told.get("id"):
+                creative["status"] = told["status"]["to"]
     elif change == "frequency_caps":
         wanted = (told["scope"], told["from"], told["per_ms"])
         (cap,) = [
@@ -170,6 +178,39 @@ def test_the_told_change_wins_and_no_smaller_bid(tmp_path: Path, seed: int) -> N
                 lower = {**found, "to_micros": found["to_micros"] - 3}
                 assert not village.wins(name, applied(item, lower)), (item, told)
     assert proved
+
+
+TWO: tuple[Item, ...] = (
+    {"targeting": {"countries": ["US"], "devices": ["mobile"]}},
+    {"frequency_caps": [{"limit": 1, "per": "1d"}, {"limit": 1, "per": "1h", "scope": "campaign"}]},
+)
+"""Two things at once."""
+NONE: tuple[Item, ...] = ({"priority": "standard", "targeting": {"countries": ["US"]}}, {})
+"""Nothing, or too little of a draw to be sure of it."""
+ALONE = [n for n, one in enumerate(OBSTACLES) if one not in (*TWO, *NONE)]
+
+
+@pytest.mark.parametrize("number", ALONE)
+def test_each_obstacle_alone_is_overcome(tmp_path: Path, number: int) -> None:
+    """The best bid of two, with one thing in its way."""
+    village = Village(tmp_path / "village", 0)
+    village.world.app.close()
+    obstacle = {"pricing": cpm(1300), **OBSTACLES[number]}
+    village.items = {
+        "c0": {"id": "l", "frequency_caps": [], **obstacle},
+        "c1": {"id": "l", "pricing": cpm(60)},
+    }
+    village.minor, village.count = True, 1
+    documents = village.documents(village.items)
+    with World(tmp_path / "world", publishers=[publisher()], campaigns=documents) as village.world:
+        for seed in range(2):
+            village.world.decide(village.request(mode="live"), seed)
+        told = village.told("c0")
+        assert told["outcome"] != "won", told
+        found = told["counterfactual"]
+        assert found["change"] is not None, told
+        assert not village.wins("c0", village.items["c0"])
+        assert village.wins("c0", applied(village.items["c0"], found)), told
 
 
 def test_explaining_changes_nothing(tmp_path: Path) -> None:
