@@ -44,6 +44,10 @@ class Context(Struct, frozen=True):
     def said(self) -> Said:
         return Said(self.facts, self.request.properties, self.ask.properties, self.request.point)
 
+    def score(self, entry: Entry) -> int:
+        """What a thousand impressions here are expected to earn, in micros."""
+        return entry.score
+
     def floor(self, entry: Entry) -> int:
         """Floors bind the auction; a strict one (an exchange's) everything, and a deal has its own. Micros
         per thousand."""

@@ -47,14 +47,14 @@ class Counterfactuals:
             return None
         then = self._tried(number, remedy.change)
         if isinstance(then, Outbid) and isinstance(lost, Drop) and lost.rule == "floor":
-            higher = _outranking(entry, then.by)
+            higher = _outranking(entry, then, endings.slate.context)
             if higher is not None:
                 remedy, then = higher, self._tried(number, higher.change)
         return self._none(lost, then) if then is not None else self._teller.remedy(remedy)
 
     def _remedy(self, lost: Lost, entry: Entry, endings: Endings) -> Remedy | None:
         if isinstance(lost, Outbid):
-            return _outranking(entry, lost.by)
+            return _outranking(entry, lost, endings.slate.context)
         case = Case(endings.slate.context, endings.full, self._rehearse.kept.holds)
         return remedies.remedy(lost, entry, case)
 
@@ -74,9 +74,9 @@ class Counterfactuals:
         return {"change": None, "obstacles": [self._teller.lost(one) for one in lost]}
 
 
-def _outranking(entry: Entry, beaten: Entry) -> Remedy | None:
+def _outranking(entry: Entry, lost: Outbid, context: rules.Context) -> Remedy | None:
     """The bid that comes before the last winner: above its score, since a tie is drawn. Outside of the
     auction, and against a better tier, bids do not decide."""
-    if beaten.tier != entry.tier or not ranking.is_auction(entry.tier):
+    if lost.by.tier != entry.tier or not ranking.is_auction(entry.tier):
         return None
-    return bids.reaching(entry, beaten.score + 1, beaten)
+    return bids.reaching(entry, lost.score + 1, context, lost.by)

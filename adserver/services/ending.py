@@ -26,6 +26,7 @@ class Outbid(Struct, frozen=True):
     """Nothing is wrong with it: those ahead took every place."""
 
     by: Entry
+    score: int
 
 
 class Endings:
@@ -35,7 +36,9 @@ class Endings:
         self.slate = slate
         self._kept = kept
         self._won = {winner.entry.position: winner for winner in slate.winners}
-        ranked = sorted((winner.entry for winner in slate.winners), key=lambda e: (e.tier, -e.score))
+        ranked = sorted(
+            (winner.entry for winner in slate.winners), key=lambda e: (e.tier, -slate.context.score(e))
+        )
         self._last = ranked[-1] if ranked else None
 
     def of(self, entry: Entry) -> Winner | Drop | Outbid:
@@ -67,4 +70,4 @@ class Endings:
             return Drop(NoFill.PACED, "goal.share", share_of(entry), "not drawn for this request")
         if last is None:
             return Drop(NoFill.FEED_CAP, "feed", "a position", "none open on this page")
-        return Outbid(last)
+        return Outbid(last, self.slate.context.score(last))

@@ -99,7 +99,7 @@ def loss(entry: Entry, asked: Asked) -> Loss | None:
         return NoFill.BUDGET_EXHAUSTED.value, "budget"
     if seen.everybody is not None:
         return seen.everybody
-    if seen.last is not None and (entry.tier, -entry.score) >= seen.last:
+    if seen.last is not None and (entry.tier, -asked.context.score(entry)) >= seen.last:
         return OUTBID
     if seen.last is None and seen.won == {} and seen.no_fill == NoFill.FEED_CAP:
         return NoFill.FEED_CAP.value, "feed"

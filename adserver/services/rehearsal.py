@@ -110,7 +110,7 @@ class Rehearsal(Deciding):
         waits = rules.candidate_drop(mine, context) is None
         for entry in found:
             own = entry.position == mine.position
-            if waits and (own or self._ahead(mine, entry, seed)):
+            if waits and (own or self._ahead(mine, entry, context, seed)):
                 waits = False
                 yield mine
             if not own:
@@ -121,7 +121,7 @@ class Rehearsal(Deciding):
     def _spare(self, entry: Entry, reason: NoFill) -> None:
         """What is decided after the rehearsal finds everything as it was."""
 
-    def _ahead(self, mine: Entry, other: Entry, seed: int) -> bool:
+    def _ahead(self, mine: Entry, other: Entry, context: rules.Context, seed: int) -> bool:
         """Whether it comes before: tier, then bid or draw. A goal of share is drawn before all others of
         its tier or not at all, so there it takes the place it had or none."""
         if share_of(mine):
@@ -129,7 +129,7 @@ class Rehearsal(Deciding):
         if mine.tier != other.tier:
             return mine.tier < other.tier
         if ranking.is_auction(mine.tier):
-            return mine.score > other.score
+            return context.score(mine) > context.score(other)
         return not share_of(other) and self._arrival(mine, seed) < self._arrival(other, seed)
 
     def _arrival(self, entry: Entry, seed: int) -> tuple[float, int]:

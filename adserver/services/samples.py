@@ -146,7 +146,7 @@ def _seen(number: int, slate: PlacementSlate, outcome: Outcome) -> Seen:
     }
     ended = slate.drops.get(EVERYBODY)
     everybody = None if ended is None else (ended.reason.value, ended.rule)
-    ranked = sorted((w.entry.tier, -w.entry.score) for w in winners)
+    ranked = sorted((w.entry.tier, -slate.context.score(w.entry)) for w in winners)
     last = ranked[-1] if ranked and not slot.unfilled else None
     wanted = len(slot.ads) + slot.unfilled
     return Seen(number, slot.placement, wanted, slot.no_fill, won, lost, everybody, last)

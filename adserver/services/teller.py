@@ -36,7 +36,7 @@ class Teller:
         out: dict[str, Any] = {
             "line_item": entry.line_item.full_id,
             "rank": entry.position + 1,
-            "score_micros": entry.score,
+            "score_micros": context.score(entry),
         }
         point = checks.matched_point(entry.checks, context.said)
         if point is not None:
@@ -52,7 +52,7 @@ class Teller:
         if self.sees(ended.by):
             told["beaten_by"] = ended.by.line_item.full_id
         if self.sees(ended.by) or self._prices:
-            told["beaten_by_score_micros"] = ended.by.score
+            told["beaten_by_score_micros"] = ended.score
         return told
 
     def remedy(self, remedy: Remedy) -> dict[str, Any]:
