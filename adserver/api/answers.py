@@ -89,13 +89,59 @@ class AnsweredPlacement(Struct, frozen=True, kw_only=True):
     feed: AnsweredFeed | None = None
 
 
+class ExplainedLineItem(Struct, frozen=True, kw_only=True):
+    """``outcome``: won (with its creative), dropped (by the first ``rule``, with both sides of the
+    comparison), or outbid (by whom, as far as the asker may know). ``counterfactual``: the smallest single
+    change that would have won, ``change`` naming the place in the campaign file, or null and the two
+    ``obstacles``; of the first line items of an answer that lost."""
+
+    line_item: str
+    rank: int
+    score_micros: int
+    outcome: str
+    creative: str | None = None
+    reason: NoFill | None = None
+    rule: str | None = None
+    wanted: Any = None
+    got: Any = None
+    beaten_by: str | None = None
+    beaten_by_score_micros: int | None = None
+    matched_point: Any = None
+    counterfactual: dict[str, Any] | None = None
+
+
+class RuleCount(Struct, frozen=True):
+    rule: str
+    out: int
+
+
+class ExplainedCounts(Struct, frozen=True):
+    """Of all line items (of an advertiser's key: its own): what each rule left out, how many were left, and
+    what became of those the decision walked over."""
+
+    of: int
+    steps: list[RuleCount]
+    left: int
+    dropped: dict[str, int]
+    won: int
+
+
+class ExplainedPlacement(Struct, frozen=True):
+    """``line_items``: those named in ``explain_line_items``, or else at most 25: those the decision looked
+    at, those that match, the best ranked; then everybody is in ``counts``."""
+
+    placement: str
+    counts: ExplainedCounts | None
+    line_items: list[ExplainedLineItem]
+
+
 class DecisionAnswer(Struct, frozen=True, kw_only=True):
     """One entry of ``decisions`` per placement asked for, in order."""
 
     request_id: str
     snapshot: str
     decisions: list[AnsweredPlacement]
-    explain: Any = None
+    explain: list[ExplainedPlacement] | None = None
 
 
 class LineItemDelivery(Struct, frozen=True, kw_only=True):

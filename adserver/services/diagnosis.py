@@ -1,9 +1,9 @@
 """Why a campaign or a placement does or does not deliver, in counts by reason over sampled decisions.
 
-Counts are made when somebody asks, in short turns of the event loop, and bounded: where there are more
-line items times samples than ``limits.DIAGNOSED``, the sample is thinned further, by the same seeds. The
-change that would help most is the counterfactual found most often over some of a line item's losses, each
-proved by rehearsing the sampled request as the server is now, for a person nobody knows.
+Counts are made when somebody asks, one after the other, in short turns of the event loop. They are bounded:
+where there are more line items times samples than ``limits.DIAGNOSED``, the sample is thinned further, by
+the same seeds. The change that would help most is the counterfactual found most often over some of a line
+item's losses, each proved by rehearsing the sampled request as the server is now, for a person nobody knows.
 """
 
 import asyncio
@@ -14,7 +14,6 @@ from typing import Any, Final
 import msgspec
 
 from adserver.domain import limits
-from adserver.domain.campaign import Campaign
 from adserver.engine.snapshot import Entry
 from adserver.services import funnel
 from adserver.services.ask import Asker
@@ -29,8 +28,8 @@ from adserver.services.slate import Winner
 from adserver.services.teller import Teller
 from adserver.services.world import Serving, World
 
-_TURN: Final = 20
-"""Line items asked in one turn of the loop: about half a millisecond."""
+_TURN: Final = 5
+"""Samples looked at in one turn of the loop: about half a millisecond."""
 _CAPPED: Final = {"change": "frequency_caps"}
 
 
@@ -41,6 +40,7 @@ class Diagnosis:
         self._world = world
         self._kept = kept
         self._samples = samples
+        self._asking = asyncio.Lock()
 
     async def campaign(self, who: Who, path: tuple[str, ...], hours: int) -> dict[str, Any]:
         """Of each line item. ``path``: advertiser, campaign. Raises Refused."""
@@ -49,11 +49,13 @@ class Diagnosis:
         campaign = serving.snapshot.campaigns.get(full_id)
         if campaign is None:
             absent()
-        view = _Look(serving, self._samples.hours(hours), len(campaign.line_items))
-        told = [
-            await self._line_item(serving.snapshot.by_serial[item.serial], view, _teller(who))
-            for item in _some(campaign)
-        ]
+        items = campaign.line_items[: limits.EXPLAINED_LINE_ITEMS]
+        view = _Look(serving, self._samples.hours(hours), len(items))
+        async with self._asking:
+            told = [
+                await self._line_item(serving.snapshot.by_serial[item.serial], view, _teller(who))
+                for item in items
+            ]
         return {"campaign": full_id, **self._of(view, hours), "line_items": told}
 
     async def placement(self, who: Who, path: tuple[str, ...], hours: int) -> dict[str, Any]:
@@ -66,14 +68,12 @@ class Diagnosis:
             absent()
         view, count, requests = _Look(serving, self._samples.hours(hours), 1), Funnel(), 0
         for number, (hour, sample, weight) in enumerate(view.samples()):
-            for seen in sample.seen:
-                if seen.placement == found.placement.serial:
-                    requests += weight
-                    for event_id in seen.won.values():
-                        count.win(hour.won.get(event_id, 0), weight)
-                    short = seen.wanted - len(seen.won)
-                    if short > 0:
-                        count.lose((seen.no_fill or "no_match", "unfilled"), short * weight)
+            asked = [seen for seen in sample.seen if seen.placement == found.placement.serial]
+            requests += weight * bool(asked)
+            for seen in asked:
+                for event_id in seen.won.values():
+                    count.win(hour.won.get(event_id, 0), weight)
+                count.lose((seen.no_fill or "no_match", "unfilled"), weight * (seen.wanted - len(seen.won)))
             if number % _TURN == 0:
                 await asyncio.sleep(0)
         return {"placement": full_id, **self._of(view, hours), "requests": requests, **count.told()}
@@ -159,10 +159,6 @@ class _Look:
         """``rate``: one request in so many was looked at, in the hour of the lowest."""
         rates = [1 << max(hour.shift, self._thinned) for hour in self._hours]
         return {"sampled_requests": self.number(), "rate": max(rates, default=1)}
-
-
-def _some(campaign: Campaign) -> list[Any]:
-    return list(campaign.line_items[: limits.EXPLAINED_LINE_ITEMS])
 
 
 def _teller(who: Who) -> Teller:

@@ -43,8 +43,10 @@ class Funnel:
         self.losses: Counter[Loss] = Counter()
 
     def lose(self, loss: Loss, weight: int) -> None:
-        self.eligible += weight
-        self.losses[loss] += weight
+        """``weight``: how many times, perhaps never."""
+        if weight > 0:
+            self.eligible += weight
+            self.losses[loss] += weight
 
     def win(self, events: int, weight: int) -> None:
         """``events``: what came of the ad, as ``Hour.won`` has it."""

@@ -129,9 +129,9 @@ class Samples:
 
 
 def decoded(hour: Hour, shift: int) -> Iterator[Sample]:
-    """The hour's samples, at a rate of at most one of ``1 << shift``."""
+    """The hour's samples so far, at a rate of at most one of ``1 << shift``."""
     below = SEEDS >> shift
-    return (_DECODER.decode(kept) for seed, kept in hour.samples.items() if seed < below)
+    return (_DECODER.decode(kept) for seed, kept in list(hour.samples.items()) if seed < below)
 
 
 def _seen(number: int, slate: PlacementSlate, outcome: Outcome) -> Seen:

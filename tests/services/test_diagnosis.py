@@ -108,6 +108,25 @@ def test_a_placement_in_ads_asked_for(tmp_path: Path) -> None:
         assert (side["requests"], side["eligible"], side["won"], side["losses"]) == (5, 5, 5, [])
 
 
+def test_decisions_go_on_meanwhile(tmp_path: Path) -> None:
+    with village(tmp_path / "world") as world:
+        for number in range(30):
+            ask(world, f"u{number}", number)
+
+        async def both() -> Told:
+            told = asyncio.ensure_future(world.app.diagnosis.campaign(OPERATOR, ("corn", "c"), 24))
+            number = 30
+            while not told.done():
+                ask(world, f"u{number}", number)
+                number += 1
+                await asyncio.sleep(0)
+            assert number > 40
+            return await told
+
+        for one in asyncio.run(both())["line_items"]:
+            assert one["eligible"] >= 30
+
+
 def test_only_what_was_decided_in_earnest_is_counted(tmp_path: Path) -> None:
     with village(tmp_path / "world") as world:
         request = {"placements": [{"id": "top"}]}
