@@ -5,7 +5,6 @@ behind is told for the line items asked about: the rule that dropped each, or it
 lost the smallest change that would have won. Then the request is decided as it was asked.
 """
 
-from collections.abc import Iterable
 from typing import Any
 
 from adserver.engine.snapshot import Entry, Snapshot
@@ -73,11 +72,9 @@ class Explanation:
         return overview.best(slate, serving.snapshot, self._teller.own)
 
 
-def named(snapshot: Snapshot, full_ids: Iterable[str]) -> list[Entry]:
+def named(snapshot: Snapshot, full_ids: frozenset[str]) -> list[Entry]:
     """The line items of these ids, by rank; what is not there is left out."""
-    found = []
-    for full_id in full_ids:
-        campaign = snapshot.campaigns.get(full_id.rpartition("/")[0])
-        items = campaign.line_items if campaign is not None else ()
-        found += [snapshot.by_serial[item.serial] for item in items if item.full_id == full_id]
-    return sorted(found, key=lambda entry: entry.position)
+    campaigns = {full_id.rpartition("/")[0] for full_id in full_ids}
+    known = [campaign for name in campaigns if (campaign := snapshot.campaigns.get(name)) is not None]
+    serials = (item.serial for one in known for item in one.line_items if item.full_id in full_ids)
+    return sorted(map(snapshot.by_serial.__getitem__, serials), key=lambda entry: entry.position)
