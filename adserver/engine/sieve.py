@@ -17,7 +17,7 @@ from adserver.engine.rules import Context
 from adserver.engine.snapshot import Snapshot
 
 CAPPED: Final = "frequency_cap"
-SPENT: Final = "budget"
+SPENT: Final = "budget or pacing"
 
 Mask = Callable[[int], int]
 Bits = Mapping[int, int]

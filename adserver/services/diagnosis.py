@@ -18,9 +18,9 @@ from adserver.engine.snapshot import Entry
 from adserver.services import funnel
 from adserver.services.ask import Asker
 from adserver.services.counterfactual import Counterfactuals
-from adserver.services.deciding import Kept
 from adserver.services.ending import Endings
 from adserver.services.funnel import Asked, Funnel
+from adserver.services.kept import Kept
 from adserver.services.manage import Who, absent, visible
 from adserver.services.rehearsal import Rehearsal, Rehearse
 from adserver.services.samples import Hour, Sample, Samples, decoded

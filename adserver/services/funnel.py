@@ -97,8 +97,9 @@ def loss(entry: Entry, asked: Asked) -> Loss | None:
         return drop.reason.value, drop.rule
     if serial in asked.sample.capped:
         return NoFill.FREQUENCY_CAPPED.value, "frequency_cap"
-    if serial in asked.sample.spent:
-        return NoFill.BUDGET_EXHAUSTED.value, "budget"
+    spared = asked.sample.spared.get(serial)
+    if spared is not None:
+        return spared, "pacing" if spared == NoFill.PACED else "budget"
     if seen.everybody is not None:
         return seen.everybody
     if seen.last is not None and (entry.tier, -asked.context.score(entry)) >= seen.last:

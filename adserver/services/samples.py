@@ -45,12 +45,12 @@ class Seen(Struct, frozen=True, array_like=True):
 
 
 class Sample(Struct, frozen=True, array_like=True):
-    """``spent``, ``capped``: serials of line items that were left out before the walk for want of budget, or
-    because the person had seen them often enough."""
+    """Serials of line items that were left out before the walk: ``spared`` for a goal, budget or plan used
+    up, ``capped`` because the person had seen them often enough."""
 
     request: Request
     seen: tuple[Seen, ...]
-    spent: tuple[int, ...]
+    spared: dict[int, str]
     capped: tuple[int, ...]
 
 
@@ -112,7 +112,7 @@ class Samples:
         sample = Sample(
             _impersonal(outcome.request),
             tuple(_seen(number, slate, outcome) for number, slate in decided),
-            _serials(serving, serving.live.cleared),
+            _spared(serving),
             _serials(serving, positions(decided[0][1].left_out) if decided else ()),
         )
         hour.add(outcome.request.seed, sample)
@@ -150,6 +150,11 @@ def _seen(number: int, slate: PlacementSlate, outcome: Outcome) -> Seen:
     last = ranked[-1] if ranked and not slot.unfilled else None
     wanted = len(slot.ads) + slot.unfilled
     return Seen(number, slot.placement, wanted, slot.no_fill, won, lost, everybody, last)
+
+
+def _spared(serving: Serving) -> dict[int, str]:
+    serials, cleared = serving.snapshot.entries.serials, serving.live.cleared.items()
+    return {serials[position]: reason.value for position, reason in islice(cleared, limits.SAMPLED_DROPS)}
 
 
 def _serials(serving: Serving, which: Iterable[int]) -> tuple[int, ...]:
