@@ -119,8 +119,8 @@ class App:
         self.writer = Writer(self.signer, public_url(settings), self.sold)
         self.server = AdServer(self.decisions, self.writer, self._served)
         self.recorder = EventRecorder(
-            self.world, self.signer, states.exposures, states.budgets, self.promises, self.ledger, states.seen,
-            states.filtered, states.released, self.sold, clock, _salt, self.samples.event,
+            self.world, self.signer, states.exposures, states.budgets, self.promises, self.ledger,
+            states.seen, states.filtered, states.released, self.sold, clock, _salt, self.samples.event,
         )  # fmt: skip
         self.diagnosis = Diagnosis(self.world, self.kept, self.samples)
         self.delivery = Delivery(self.world, states.budgets, clock)

@@ -6,7 +6,7 @@ every mask; rules the index only narrows (``all`` clauses, expressions, circles,
 one by one. Cost: every mask of every chunk once, some 60 ns each where it is kept.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from msgspec import Struct
@@ -44,8 +44,7 @@ def sieve(
 ) -> Sieved:
     """Of all line items, or of those ``within``. ``capped``: those this person has seen often enough."""
     index = snapshot.index
-    selectors = dict(zip(index.dimensions, index.selectors(context.facts), strict=True))
-    masks = _masks(live, context, capped, selectors)
+    masks = _masks(live, context, capped, index.selectors(context.facts))
     out = [0] * len(masks)
     of = left = 0
     for chunk in range(index.chunks):
@@ -65,14 +64,14 @@ def sieve(
 
 
 def _masks(
-    live: Live, context: Context, capped: Bits, selectors: dict[str, Selector]
+    live: Live, context: Context, capped: Bits, selectors: Iterable[Selector]
 ) -> list[tuple[str, Mask]]:
     """(rule, mask of a chunk), as ``rules.first_drop`` has them; then what was left out before the walk."""
     standing = context.view.chunks
     return [
         ("status", standing.sold),
         ("publisher.blocked", standing.unblocked),
-        *((f"targeting.{name}", selector.mask) for name, selector in selectors.items()),
+        *((f"targeting.{selector.name}", selector.mask) for selector in selectors),
         ("creatives", standing.shown),
         (CAPPED, lambda chunk: ~capped.get(chunk, 0)),
         (SPENT, live.chunks.__getitem__),
