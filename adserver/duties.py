@@ -100,7 +100,6 @@ class Duties:
             app.states.budgets.forget_days(today - DAYS_KEPT)
         app.world.serving.live.look_again()
         app.publishing.settle()
-        app.promises.settle(now_ms)
 
     async def _renew_checkpoint(self) -> None:
         """In a child, whenever another segment was sealed; one child at a time."""

@@ -59,7 +59,7 @@ class Engine:
                 PlacementSlate(
                     context, candidates, company, partial(self._drop, request.now_ms),
                     partial(self._reserve, request.now_ms), indexes, draw.mix(request.seed, number),
-                    ask.count, None,
+                    ask.count, None, {},
                 )
             )  # fmt: skip
         asked: list[Slate[Entry]] = [*slates]

@@ -90,9 +90,12 @@ class Selector:
     """A dimension narrowed to some values. It does not refer to the dimension, which may keep it: what goes
     in a circle stays until somebody collects it, and the image with it."""
 
-    __slots__ = ("_arrays", "_exclude", "_free", "_include", "_masks", "_program", "_required", "_wildcard")
+    __slots__ = (
+        "_arrays", "_exclude", "_free", "_include", "_masks", "_program", "_required", "_wildcard", "name",
+    )  # fmt: skip
 
     def __init__(self, dimension: Dimension, found: Sequence[_Three], arrays: Arrays) -> None:
+        self.name = dimension.name
         self._wildcard, self._free = dimension.wildcard, dimension.free
         self._arrays = arrays
         self._include, self._exclude, self._required = (
