@@ -22,6 +22,8 @@
 #define WORDS 64
 #define CHUNKS_MAX ((Py_ssize_t)(((uint64_t)UINT32_MAX + 1) / CHUNK)) /* positions have 32 bits */
 
+/* Raised with every change of what the functions take or give: a build of another one is not used. */
+#define CONTRACT 1
 #define HEADER 5       /* how a program begins: wildcard, includes, excludes, free, required */
 #define EVERYBODY (-1) /* instead of the word offset of wildcard or free */
 #define DENSE (-1)     /* instead of the count of a posting */
@@ -189,7 +191,16 @@ static PyMethodDef methods[] = {
     {0},
 };
 
-static struct PyModuleDef kernel = {PyModuleDef_HEAD_INIT, .m_name = "_kernel", .m_methods = methods};
+static int add_constants(PyObject *module)
+{
+    return PyModule_AddIntConstant(module, "CONTRACT", CONTRACT);
+}
+
+static PyModuleDef_Slot slots[] = {{Py_mod_exec, (void *)add_constants}, {0, NULL}};
+
+static struct PyModuleDef kernel = {
+    PyModuleDef_HEAD_INIT, .m_name = "_kernel", .m_methods = methods, .m_slots = slots,
+};
 
 PyMODINIT_FUNC PyInit__kernel(void)
 {

@@ -1,4 +1,7 @@
 from array import array
+from typing import Final
+
+CONTRACT: Final[int]
 
 _Numbers = bytes | bytearray | memoryview | array[int]
 

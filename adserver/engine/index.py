@@ -30,8 +30,13 @@ from adserver.engine.kept import Kept
 from adserver.engine.names import Names
 from adserver.engine.postings import CHUNK, DENSE, Arrays, Posting, full_chunks
 
+_CONTRACT: Final = 1
 try:
     from adserver.engine import _kernel as kernel
+
+    if getattr(kernel, "CONTRACT", 0) != _CONTRACT:
+        # A build of other sources than these, left behind: not one whose answers would mean this.
+        kernel = None  # type: ignore[assignment]
 except ImportError:
     # Built without a compiler: the same in Python.
     kernel = None  # type: ignore[assignment]
