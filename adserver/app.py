@@ -29,6 +29,7 @@ from adserver.services.manage import Manage
 from adserver.services.normalise import Normaliser
 from adserver.services.pseudonyms import Pseudonyms
 from adserver.services.publishing import Publishing
+from adserver.services.rates import Learning
 from adserver.services.receipts import Receipts
 from adserver.services.render import Renderer
 from adserver.services.serve import Decisions, Outcome
@@ -60,6 +61,7 @@ class App:
         self._open_stores(settings.data)
         self._recover()
         self._wire(extra)
+        self.learning.start()
         self.publishing.start()
 
     # -- opening -----------------------------------------------------------------------------------
@@ -118,6 +120,7 @@ class App:
         self.publishing = Publishing(
             self.store, self.world, self.journal, states.budgets, clock, self._build_failed
         )
+        self.learning = Learning(self.ledger, self.world)
         self.changed = asyncio.Event()
         self.manage = Manage(self.store, documents.parse_json, self.delivery, self.changed.set)
         self.asgi = asgi.build(self._services(extra), settings.trusted_proxies)

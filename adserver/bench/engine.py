@@ -19,8 +19,10 @@ from adserver.domain.request import PlacementAsk, Request
 from adserver.domain.targeting import Targeting
 from adserver.engine import draw, rules
 from adserver.engine.live import Live
-from adserver.engine.shortlist import shortlist
+from adserver.engine.rates import Rates
+from adserver.engine.shortlist import Shortlist
 from adserver.engine.snapshot import Entry, Snapshot
+from adserver.engine.worth import Worth
 from adserver.services import plans
 from adserver.services.ask import Ask, Asker, Terms
 from adserver.services.exclusions import Company
@@ -43,6 +45,7 @@ class Engine:
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
         self.live = Live(len(snapshot.entries))
+        self.worth = Worth(snapshot.entries, Rates())
         self.states = recovery.fresh()
         self.states.budgets.bind(line_item_terms(snapshot, NOON_MS))
 
@@ -53,8 +56,8 @@ class Engine:
         for number, ask in enumerate(request.placements):
             view = self.snapshot.view(request.publisher, ask.id, ask.formats, ask.sizes)
             assert view is not None
-            context = rules.context(request, ask, view, self.snapshot.zones)
-            candidates = shortlist(self.snapshot, self.live.chunks, context, self._need, number)
+            context = rules.context(request, ask, view, self.snapshot.zones, self.worth)
+            candidates = Shortlist(self.snapshot, self.live.chunks, context, self._need, number)
             slates.append(
                 PlacementSlate(
                     context, candidates, company, partial(self._drop, request.now_ms),

@@ -191,8 +191,16 @@ class Index:
 
     def matches(self, within: Sequence[Bitmap], selectors: Iterable[Selector]) -> Iterator[int]:
         """Positions, best rank first, that are set in every bitmap of ``within`` and pass every selector.
-        Lazy: a chunk is looked at when the ones before are used up. For ``PARTIAL`` positions it is a
-        superset: their ``all`` clauses remain to be checked."""
+        For ``PARTIAL`` positions it is a superset: their ``all`` clauses remain to be checked."""
+        for base, bits in self.masks(within, selectors):
+            while bits:
+                low = bits & -bits
+                bits ^= low
+                yield base + low.bit_length() - 1
+
+    def masks(self, within: Sequence[Bitmap], selectors: Iterable[Selector]) -> Iterator[tuple[int, int]]:
+        """The same as bits: (a chunk's first position, its matches), chunks without any left out. Lazy: a
+        chunk is looked at when the ones before are used up."""
         selectors = list(selectors)
         for chunk in range(self.chunks):
             bits = -1
@@ -202,11 +210,8 @@ class Index:
                 if not bits:
                     break
                 bits &= selector.mask(chunk)
-            base = chunk * CHUNK - 1
-            while bits:
-                low = bits & -bits
-                bits ^= low
-                yield base + low.bit_length()
+            if bits:
+                yield chunk * CHUNK, bits
 
 
 _NOBODY: Final[_Three] = (None, None, None)

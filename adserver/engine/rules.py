@@ -16,6 +16,7 @@ from adserver.domain.request import PlacementAsk, Request
 from adserver.domain.targeting import Clause
 from adserver.engine import checks, localtime, ranking
 from adserver.engine.snapshot import Entry, View, blocks_creative, blocks_entry, static_drop
+from adserver.engine.worth import Worth
 
 
 class Drop(Struct, frozen=True):
@@ -34,10 +35,16 @@ class Context(Struct, frozen=True):
     ask: PlacementAsk
     view: View
     facts: dict[str, tuple[str, ...]]
+    worth: Worth
 
     @property
     def said(self) -> Said:
         return Said(self.facts, self.request.properties, self.ask.properties, self.request.point)
+
+    def score(self, entry: Entry) -> int:
+        """What a thousand impressions here are expected to earn, in micros."""
+        worth = self.worth
+        return worth.score(entry.position, self.view.placement.serial) if worth.learned else entry.score
 
     def floor(self, entry: Entry) -> int:
         """Floors bind the auction; a strict one (an exchange's) everything. Micros per thousand."""
@@ -60,13 +67,13 @@ class Context(Struct, frozen=True):
         return fitting
 
 
-def context(request: Request, ask: PlacementAsk, view: View, zones: list[str]) -> Context:
+def context(request: Request, ask: PlacementAsk, view: View, zones: list[str], worth: Worth) -> Context:
     hours = {f"hours:{zone}": (str(localtime.hour_of_week(zone, request.now_ms)),) for zone in zones}
     facts = {**request.facts, **view.facts, **hours}
     if view.required:
         said = Said(facts, request.properties, ask.properties, request.point)
         facts[checks.REQUIRED] = checks.given(view.required, said)
-    return Context(request, ask, view, facts)
+    return Context(request, ask, view, facts, worth)
 
 
 def drop_of_request(entry: Entry, context: Context) -> Drop | None:
@@ -87,8 +94,8 @@ def drop_of_request(entry: Entry, context: Context) -> Drop | None:
     if not context.creatives(entry):
         return _no_creative(entry, context)
     floor = context.floor(entry)
-    if entry.score < floor:
-        return Drop(NoFill.BELOW_FLOOR, "floor", floor, entry.score)
+    if floor and context.score(entry) < floor:
+        return Drop(NoFill.BELOW_FLOOR, "floor", floor, context.score(entry))
     return None
 
 

@@ -1,16 +1,25 @@
 """The shortlist: the candidates of one placement in the order they serve, drawn only as far as read.
 
 Tiers in order (priority, then level). Within a guaranteed tier the matches are drawn without replacement,
-weighted by need; within the auction the best bid is first and equal bids come in random order. House ads
-are drawn evenly. Everything random comes from the request's seed.
+weighted by need; within the auction the best score is first and equal scores come in random order. House
+ads are drawn evenly. Everything random comes from the request's seed.
+
+The auction stops early and yet exactly: what is worth more than anything behind can be is given out
+before more is read (``worth``), so the order is that of scoring and sorting everything, and costs what is
+read. Matches stay numbers until they are drawn, and what no bitmap holds is asked of those drawn only.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
 from typing import Final
 
+from adserver.domain import limits
 from adserver.engine import draw, ranking
-from adserver.engine.entries import PARTIAL
+from adserver.engine.draw import Positions
+from adserver.engine.entries import ASKED, PARTIAL
+from adserver.engine.rates import PER_MILLION
 from adserver.engine.rules import Context
+from adserver.engine.runs import runs
 from adserver.engine.snapshot import Entry, Snapshot
 
 Need = Callable[[Entry, int], float]
@@ -19,34 +28,86 @@ Need = Callable[[Entry, int], float]
 _SHARE_SALT: Final = 0x5A4E
 
 
-def shortlist(
-    snapshot: Snapshot, live: Sequence[int], context: Context, need: Need, salt: int
-) -> Iterator[Entry]:
-    """Entries that pass the static and targeting rules, in serving order. ``salt`` keeps the draws of
-    several placements of one request apart."""
-    selectors = snapshot.index.selectors(context.facts)
-    matches = snapshot.index.matches((live, context.view.chunks), selectors)
-    seed = draw.mix(context.request.seed, salt)
-    for run in _runs(snapshot, matches, context):
-        yield from _ordered(run, seed, need, context.request.now_ms)
+class Shortlist:
+    """Iterates over the entries that pass the static and targeting rules, in serving order. ``salt`` keeps
+    the draws of several placements of one request apart. ``unasked``: what was drawn when so much had been
+    asked one by one in vain that no more is (``limits.CHECKS_IN_VAIN``); it does not serve."""
 
+    def __init__(
+        self, snapshot: Snapshot, live: Sequence[int], context: Context, need: Need, salt: int
+    ) -> None:
+        self.unasked: set[int] = set()
+        self._snapshot = snapshot
+        self._live = live
+        self._context = context
+        self._need = need
+        self._seed = draw.mix(context.request.seed, salt)
+        self._checks_left = limits.CHECKS_IN_VAIN // len(context.request.placements)
+        self._entries = self._walk()
 
-def _runs(snapshot: Snapshot, matches: Iterator[int], context: Context) -> Iterator[list[Entry]]:
-    """Matches grouped by run; those with an ``all`` clause, an expression or whatever else the index only
-    narrows are asked here."""
-    entries, flags, run = snapshot.entries, snapshot.entries.flags, list[Entry]()
-    for position in matches:
+    def __iter__(self) -> Iterator[Entry]:
+        return self
+
+    def __next__(self) -> Entry:
+        return next(self._entries)
+
+    def _walk(self) -> Iterator[Entry]:
+        index, entries, context = self._snapshot.index, self._snapshot.entries, self._context
+        within = self._live, context.view.chunks
+        found = runs(index.masks(within, index.selectors(context.facts)), entries)
+        if not context.worth.learned:
+            for run in found:
+                auction = ranking.is_auction(entries.tiers[run[0]])
+                yield from self._drawn(run) if auction else self._guaranteed(run)
+            return
+        for tier, mine in groupby(found, lambda run: entries.tiers[run[0]]):
+            if ranking.is_auction(tier):
+                for group in context.worth.groups(mine, context.view.placement.serial):
+                    yield from self._drawn(group)
+            else:
+                for run in mine:
+                    yield from self._guaranteed(run)
+
+    def _drawn(self, group: Positions) -> Iterator[Entry]:
+        """Line items of equal score in random order, the one-by-one checks asked when they are drawn."""
+        order = iter(group) if len(group) == 1 else draw.shuffled(group, self._seed)
+        for position in order:
+            entry = self._passing(int(position))
+            if entry is not None:
+                yield entry
+
+    def _guaranteed(self, run: Positions) -> list[Entry]:
+        """A line item with a goal of share s comes first in s of the draws and not at all in the others;
+        the rest follow by need."""
+        passing = filter(None, (self._passing(int(position)) for position in run))
+        entries = {entry.position: entry for entry in passing}
+        shares = [position for position, entry in entries.items() if share_of(entry)]
+        others = [position for position, entry in entries.items() if not share_of(entry)]
+        now_ms = self._context.request.now_ms
+        order = draw.weighted_order(others, lambda p: self._need(entries[p], now_ms), self._seed)
+        ticket = draw.below(self._seed, _SHARE_SALT, PER_MILLION)
+        for position in shares:
+            ticket -= share_of(entries[position])
+            if ticket < 0:
+                order.insert(0, position)
+                break
+        return [entries[position] for position in order]
+
+    def _passing(self, position: int) -> Entry | None:
+        """The line item there, unless an ``all`` clause, an expression or whatever else the index only
+        narrows rules it out."""
+        entries = self._snapshot.entries
+        asked = entries.flags[position] & ASKED
+        if not asked:
+            return entries[position]
+        if self._checks_left <= 0:
+            self.unasked.add(position)
+            return None
         entry = entries[position]
-        if flags[position] & PARTIAL and not _complete(entry, context):
-            continue
-        if entry.checks and not _checked(entry, context):
-            continue
-        if run and run[-1].run != entry.run:
-            yield run
-            run = []
-        run.append(entry)
-    if run:
-        yield run
+        if (not asked & PARTIAL or _complete(entry, self._context)) and _checked(entry, self._context):
+            return entry
+        self._checks_left -= 1
+        return None
 
 
 def _complete(entry: Entry, context: Context) -> bool:
@@ -56,33 +117,6 @@ def _complete(entry: Entry, context: Context) -> bool:
 def _checked(entry: Entry, context: Context) -> bool:
     said = context.said
     return all(check.passes(said) for check in entry.checks)
-
-
-def _ordered(run: list[Entry], seed: int, need: Need, now_ms: int) -> Iterator[Entry]:
-    if len(run) == 1 and not share_of(run[0]):
-        yield run[0]
-        return
-    entries = {entry.position: entry for entry in run}
-    if ranking.is_auction(run[0].tier):
-        order = draw.shuffled(list(entries), seed)
-    else:
-        order = iter(_guaranteed(entries, seed, need, now_ms))
-    for position in order:
-        yield entries[position]
-
-
-def _guaranteed(entries: dict[int, Entry], seed: int, need: Need, now_ms: int) -> list[int]:
-    """A line item with a goal of share s comes first in s of the draws and not at all in the others;
-    the rest follow by need."""
-    shares = [position for position, entry in entries.items() if share_of(entry)]
-    others = [position for position, entry in entries.items() if not share_of(entry)]
-    order = draw.weighted_order(others, lambda position: need(entries[position], now_ms), seed)
-    ticket = draw.below(seed, _SHARE_SALT, ranking.PER_MILLION)
-    for position in shares:
-        ticket -= share_of(entries[position])
-        if ticket < 0:
-            return [position, *order]
-    return order
 
 
 def share_of(entry: Entry) -> int:

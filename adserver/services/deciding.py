@@ -21,7 +21,7 @@ from adserver.domain.inventory import FeedPolicy
 from adserver.domain.request import FeedAsk, PlacementAsk, Request
 from adserver.engine import draw, ranking, rules
 from adserver.engine.feed import Layout
-from adserver.engine.shortlist import shortlist
+from adserver.engine.shortlist import Shortlist
 from adserver.engine.snapshot import Entry, View
 from adserver.services import plans
 from adserver.services.exclusions import Company
@@ -174,8 +174,8 @@ class Deciding:
 
     def _slate(self, number: int, ask: PlacementAsk, view: View) -> PlacementSlate:
         serving, page = self.serving, self.pages[number]
-        context = rules.context(self.request, ask, view, serving.snapshot.zones)
-        candidates = shortlist(serving.snapshot, serving.live.chunks, context, self._need, number)
+        context = rules.context(self.request, ask, view, serving.snapshot.zones, serving.worth)
+        candidates = Shortlist(serving.snapshot, serving.live.chunks, context, self._need, number)
         layout = None
         if page is not None:
             limit = ask.count if self.paid else 0
@@ -222,8 +222,9 @@ class Deciding:
         behind = slate.runner_up(full) if sold else None
         for winner in sold:
             entry, pricing = winner.entry, winner.entry.line_item.pricing
-            floor, score = slate.context.floor(entry), behind.score if behind else 0
-            winner.clearing_micros = ranking.clearing_micros(pricing, entry.score, floor, score)
+            context = slate.context
+            floor, score = context.floor(entry), context.score(behind) if behind else 0
+            winner.clearing_micros = ranking.clearing_micros(pricing, context.score(entry), floor, score)
             if not self.test:
                 hold = ranking.hold_nanos(pricing.model, winner.clearing_micros)
                 self.kept.holds.lower(winner.event_id, hold)
@@ -239,6 +240,7 @@ class Deciding:
             key_id=self.key_id,
             personalised=request.personalised,
             gdpr=0 if request.gdpr is None else 1 + request.gdpr,
+            rates=self.serving.worth.rates.number,
         )
 
     def _slot(self, number: int) -> Slot:

@@ -59,7 +59,7 @@ class _Teller:
         out: dict[str, Any] = {
             "line_item": entry.line_item.full_id,
             "rank": entry.position + 1,
-            "score_micros": entry.score,
+            "score_micros": self._slate.context.score(entry),
         }
         point = checks.matched_point(entry.checks, self._slate.context.said)
         if point is not None:

@@ -1,11 +1,14 @@
-"""The snapshot in service and its ``live`` bits: swapped together by one assignment."""
+"""The snapshot in service and its ``live`` bits: swapped together by one assignment. What was learned of
+rates is swapped by itself, more often."""
 
 from adserver.domain import limits
 from adserver.domain.catalogue import Catalogue
 from adserver.engine.compile import compile_snapshot
 from adserver.engine.kept import Kept
 from adserver.engine.live import Live
+from adserver.engine.rates import Rates
 from adserver.engine.snapshot import Snapshot, View
+from adserver.engine.worth import Worth
 from adserver.services.templates import Template
 
 
@@ -14,8 +17,9 @@ class Serving:
     nothing of it may be sold. ``templates``: what was encoded of its creatives, by
     the serial of the version."""
 
-    def __init__(self, snapshot: Snapshot, promised: bool = True) -> None:
+    def __init__(self, snapshot: Snapshot, worth: Worth, promised: bool = True) -> None:
         self.snapshot = snapshot
+        self.worth = worth
         self.promised = promised
         self.live = Live(len(snapshot.entries))
         self.templates = Kept[int, Template](limits.TEMPLATES_KEPT)
@@ -34,13 +38,22 @@ class World:
     """What is served now. A request takes ``serving`` once and keeps it to its end."""
 
     def __init__(self) -> None:
-        self.serving = Serving(compile_snapshot(Catalogue()))
+        nothing = compile_snapshot(Catalogue())
+        self.serving = Serving(nothing, Worth(nothing.entries, Rates()))
         self.ready = False
 
     @property
     def snapshot(self) -> Snapshot:
         return self.serving.snapshot
 
+    @property
+    def rates(self) -> Rates:
+        return self.serving.worth.rates
+
     def swap(self, snapshot: Snapshot, promised: bool = True) -> None:
-        self.serving = Serving(snapshot, promised)
+        self.serving = Serving(snapshot, Worth(snapshot.entries, self.rates), promised)
         self.ready = True
+
+    def learn(self, worth: Worth) -> None:
+        """``worth`` is the present snapshot's."""
+        self.serving.worth = worth

@@ -23,7 +23,7 @@ from adserver.engine import ranking
 from adserver.engine.compile import compile_snapshot
 from adserver.engine.draw import mix
 from adserver.engine.live import Live
-from adserver.engine.shortlist import shortlist
+from adserver.engine.shortlist import Shortlist
 from adserver.engine.snapshot import Entry, Snapshot
 
 SEEDS = 3000
@@ -39,14 +39,14 @@ def alike(entry: Entry, now_ms: int) -> float:
 
 def listed(whole: Snapshot, seed: int, salt: int = 0, need: object = alike) -> Iterator[Entry]:
     bits = Live(len(whole.entries)).chunks
-    return shortlist(whole, bits, context(whole, random_request(seed)), need, salt)  # type: ignore[arg-type]
+    return Shortlist(whole, bits, context(whole, random_request(seed)), need, salt)  # type: ignore[arg-type]
 
 
 def drawn(whole: Snapshot, seed: int, need: object = alike) -> list[int]:
     """Serials in serving order for a plain request of this seed."""
     bits = Live(len(whole.entries)).chunks
     asked = request(mix(seed, 1))
-    found = shortlist(whole, bits, context(whole, asked), need, 0)  # type: ignore[arg-type]
+    found = Shortlist(whole, bits, context(whole, asked), need, 0)  # type: ignore[arg-type]
     return [entry.line_item.serial for entry in found]
 
 
