@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from adserver.domain.books import Shown
 from adserver.engine import draw, ranking
 from adserver.engine.rates import Rates, learn
-from adserver.engine.shortlist import Shortlist
+from adserver.engine.shortlist import Walk
 from adserver.engine.snapshot import Entry, Snapshot
 
 
-class Everything(Shortlist):
-    """What ``Shortlist`` must equal, without runs, bounds and laziness."""
+class Everything(Walk):
+    """What ``Walk`` must equal, without runs, bounds and laziness."""
 
-    def _walk(self) -> Iterator[Entry]:
+    def entries(self) -> Iterator[Entry]:
         index, context, entries = self._snapshot.index, self._context, self._snapshot.entries
         within = self._live, context.view.chunks
         found = list(index.matches(within, index.selectors(context.facts)))

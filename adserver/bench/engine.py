@@ -20,7 +20,7 @@ from adserver.domain.targeting import Targeting
 from adserver.engine import draw, rules
 from adserver.engine.live import Live
 from adserver.engine.rates import Rates
-from adserver.engine.shortlist import Shortlist
+from adserver.engine.shortlist import Shortlist, Walk
 from adserver.engine.snapshot import Entry, Snapshot
 from adserver.engine.worth import Worth
 from adserver.services import plans
@@ -57,10 +57,10 @@ class Engine:
             view = self.snapshot.view(request.publisher, ask.id, ask.formats, ask.sizes)
             assert view is not None
             context = rules.context(request, ask, view, self.snapshot.zones, self.worth)
-            candidates = Shortlist(self.snapshot, self.live.chunks, context, self._need, number)
+            walk = Walk(self.snapshot, self.live.chunks, context, self._need, number)
             slates.append(
                 PlacementSlate(
-                    context, candidates, company, partial(self._drop, request.now_ms),
+                    context, Shortlist(walk), company, partial(self._drop, request.now_ms),
                     partial(self._reserve, request.now_ms), indexes, draw.mix(request.seed, number),
                     ask.count, None,
                 )

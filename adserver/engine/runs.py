@@ -15,6 +15,8 @@ from adserver.engine import postings
 from adserver.engine.draw import Positions
 from adserver.engine.entries import Entries
 
+_NEAR: Final = (1 << 240) - 1
+"""The next match is mostly near, and small numbers are quicker than large ones."""
 _FEW: Final = 24
 """Bits that are quicker taken out one by one."""
 
@@ -28,7 +30,8 @@ def runs(masks: Iterable[tuple[int, int]], entries: Entries) -> Iterator[Positio
     for base, bits in masks:
         behind = base + postings.CHUNK
         while bits:
-            skipped = (bits & -bits).bit_length() - 1
+            near = bits & _NEAR or bits
+            skipped = (near & -near).bit_length() - 1
             bits >>= skipped
             base += skipped
             if base >= end:
@@ -37,11 +40,12 @@ def runs(masks: Iterable[tuple[int, int]], entries: Entries) -> Iterator[Positio
                     begun = []
                 end = starts[run_of[base] + 1]
             width = end - base
-            if width == 1:
+            mine = bits & ((1 << width) - 1)
+            bits >>= width
+            if mine == 1 and not begun and end <= behind:
                 yield (base,)
             else:
-                begun.append(numbers(base, bits & ((1 << width) - 1)))
-            bits >>= width
+                begun.append(numbers(base, mine))
             base = end
         if begun and end <= behind:
             yield _joined(begun)

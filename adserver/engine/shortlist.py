@@ -28,10 +28,9 @@ Need = Callable[[Entry, int], float]
 _SHARE_SALT: Final = 0x5A4E
 
 
-class Shortlist:
-    """Iterates over the entries that pass the static and targeting rules, in serving order. ``salt`` keeps
-    the draws of several placements of one request apart. ``unasked``: what was drawn when so much had been
-    asked one by one in vain that no more is (``limits.CHECKS_IN_VAIN``); it does not serve."""
+class Walk:
+    """``salt`` keeps the draws of several placements of one request apart. ``unasked``: positions drawn after
+    so much had been asked one by one in vain that no more is (``limits.CHECKS_IN_VAIN``)."""
 
     def __init__(
         self, snapshot: Snapshot, live: Sequence[int], context: Context, need: Need, salt: int
@@ -43,22 +42,20 @@ class Shortlist:
         self._need = need
         self._seed = draw.mix(context.request.seed, salt)
         self._checks_left = limits.CHECKS_IN_VAIN // len(context.request.placements)
-        self._entries = self._walk()
 
-    def __iter__(self) -> Iterator[Entry]:
-        return self
-
-    def __next__(self) -> Entry:
-        return next(self._entries)
-
-    def _walk(self) -> Iterator[Entry]:
+    def entries(self) -> Iterator[Entry]:
+        """Those that pass the static and targeting rules, in serving order."""
         index, entries, context = self._snapshot.index, self._snapshot.entries, self._context
         within = self._live, context.view.chunks
         found = runs(index.masks(within, index.selectors(context.facts)), entries)
         if not context.worth.learned:
             for run in found:
-                auction = ranking.is_auction(entries.tiers[run[0]])
-                yield from self._drawn(run) if auction else self._guaranteed(run)
+                if not ranking.is_auction(entries.tiers[run[0]]):
+                    yield from self._guaranteed(run)
+                elif len(run) > 1:
+                    yield from self._drawn(run)
+                elif entry := self._passing(run[0]):
+                    yield entry
             return
         for tier, mine in groupby(found, lambda run: entries.tiers[run[0]]):
             if ranking.is_auction(tier):
@@ -117,6 +114,21 @@ def _complete(entry: Entry, context: Context) -> bool:
 def _checked(entry: Entry, context: Context) -> bool:
     said = context.said
     return all(check.passes(said) for check in entry.checks)
+
+
+class Shortlist(Iterator[Entry]):
+    """What is left of a walk. (The walk itself does not know: it would keep itself alive.)"""
+
+    def __init__(self, walk: Walk) -> None:
+        self._walk = walk
+        self._entries = walk.entries()
+
+    def __next__(self) -> Entry:
+        return next(self._entries)
+
+    @property
+    def unasked(self) -> set[int]:
+        return self._walk.unasked
 
 
 def share_of(entry: Entry) -> int:

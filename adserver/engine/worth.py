@@ -47,7 +47,7 @@ class Worth:
             MODELS.index("vcpm"): rates.viewable,
             MODELS.index("cpc"): rates.clicks,
         }
-        models = np.asarray(entries.flags, np.uint8) >> MODEL_SHIFT
+        models = (np.asarray(entries.flags) >> MODEL_SHIFT).astype(np.uint8)
         self.learned = rates.number > 0 and bool(np.any(models != _CPM))
         if self.learned:
             self._kinds = models.copy()

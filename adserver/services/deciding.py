@@ -21,7 +21,7 @@ from adserver.domain.inventory import FeedPolicy
 from adserver.domain.request import FeedAsk, PlacementAsk, Request
 from adserver.engine import draw, ranking, rules
 from adserver.engine.feed import Layout
-from adserver.engine.shortlist import Shortlist
+from adserver.engine.shortlist import Shortlist, Walk
 from adserver.engine.snapshot import Entry, View
 from adserver.services import plans
 from adserver.services.exclusions import Company
@@ -175,13 +175,13 @@ class Deciding:
     def _slate(self, number: int, ask: PlacementAsk, view: View) -> PlacementSlate:
         serving, page = self.serving, self.pages[number]
         context = rules.context(self.request, ask, view, serving.snapshot.zones, serving.worth)
-        candidates = Shortlist(serving.snapshot, serving.live.chunks, context, self._need, number)
+        walk = Walk(serving.snapshot, serving.live.chunks, context, self._need, number)
         layout = None
         if page is not None:
             limit = ask.count if self.paid else 0
             layout = Layout(page.policy, page.standing.track, page.ask.organic_count, limit)
         return PlacementSlate(
-            context, candidates, self.company, self._drop, self._reserve, self.indexes,
+            context, Shortlist(walk), self.company, self._drop, self._reserve, self.indexes,
             draw.mix(self.request.seed, number), ask.count, layout,
         )  # fmt: skip
 

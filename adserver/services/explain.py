@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from adserver.domain import limits
 from adserver.domain.decision import NoFill
 from adserver.engine import checks, rules
 from adserver.engine.shortlist import share_of
@@ -82,6 +83,9 @@ class _Teller:
         """Nothing is wrong with it, nobody ahead took its place, and yet it was not walked over: why the
         walk left it out, or ended before it."""
         last = self._last
+        if entry.position in self._slate.unasked:
+            most = limits.CHECKS_IN_VAIN // len(self._slate.context.request.placements)
+            return rules.Drop(NoFill.NO_MATCH, "checks", most, "asked in vain before it")
         if -1 in self._slate.drops:
             return self._slate.drops[-1]
         if share_of(entry) and (last is None or last.run >= entry.run):

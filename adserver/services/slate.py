@@ -16,6 +16,7 @@ from adserver.domain.decision import Ad, NoFill, event_id
 from adserver.engine import draw, ranking, rotation
 from adserver.engine.feed import Layout
 from adserver.engine.rules import Context, Drop, drop_of_request
+from adserver.engine.shortlist import Shortlist
 from adserver.engine.snapshot import Entry
 from adserver.services.exclusions import Company
 from adserver.services.reasons import furthest
@@ -43,7 +44,7 @@ class PlacementSlate:
     def __init__(
         self,
         context: Context,
-        candidates: Iterator[Entry],
+        candidates: Shortlist,
         company: Company,
         drop: Callable[[Entry], Drop | None],
         reserve: Reserve,
@@ -211,6 +212,11 @@ class PlacementSlate:
 
     def ads(self) -> tuple[Ad, ...]:
         return tuple(_ad(winner) for winner in self.winners)
+
+    @property
+    def unasked(self) -> set[int]:
+        """Positions that do not serve because too much was asked one by one in vain before them."""
+        return self._candidates.unasked
 
     def no_fill(self) -> NoFill:
         """Why nobody (else) served: the reason that came furthest."""

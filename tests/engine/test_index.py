@@ -29,7 +29,7 @@ from adserver.engine.index import NOWHERE, Selector
 from adserver.engine.live import Live
 from adserver.engine.postings import DENSE
 from adserver.engine.rules import Context
-from adserver.engine.shortlist import Shortlist
+from adserver.engine.shortlist import Walk
 from adserver.engine.snapshot import Entry, Snapshot
 
 CATALOGUES = 1000
@@ -117,7 +117,7 @@ def shown(context: Context, entry: Entry) -> list[bool]:
 
 def found(whole: Snapshot, context: Context) -> list[int]:
     bits = Live(len(whole.entries)).chunks
-    return [entry.position for entry in Shortlist(whole, bits, context, lambda entry, now_ms: 1.0, 0)]
+    return [entry.position for entry in Walk(whole, bits, context, lambda entry, now_ms: 1.0, 0).entries()]
 
 
 def test_index_equals_scan(chunk: int) -> None:
@@ -180,7 +180,9 @@ def test_live_bits_hide_and_show_again() -> None:
     context = context_of(whole)
 
     def positions() -> list[int]:
-        return sorted(e.position for e in Shortlist(whole, bits.chunks, context, lambda e, now_ms: 1.0, 0))
+        return sorted(
+            e.position for e in Walk(whole, bits.chunks, context, lambda e, now_ms: 1.0, 0).entries()
+        )
 
     assert positions() == [0, 1, 3, 4]
     bits.set(2)

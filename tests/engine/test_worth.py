@@ -27,19 +27,17 @@ from adserver.engine.compile import compile_snapshot
 from adserver.engine.live import Live
 from adserver.engine.rates import Rates, learn
 from adserver.engine.rules import drop_of_request
-from adserver.engine.shortlist import Shortlist
+from adserver.engine.shortlist import Walk
 from adserver.engine.snapshot import Entry, Snapshot
 from adserver.engine.worth import Worth
 
 ASK = PlacementAsk("top")
 
 
-def order(
-    kind: type[Shortlist], whole: Snapshot, rates: Rates, seed: int, many: int | None = None
-) -> list[int]:
+def order(kind: type[Walk], whole: Snapshot, rates: Rates, seed: int, many: int | None = None) -> list[int]:
     bits = Live(len(whole.entries)).chunks
     seen = context(whole, random_request(seed), ASK, rates)
-    found = kind(whole, bits, seen, lambda entry, now_ms: entry.line_item.serial % 3, 0)
+    found = kind(whole, bits, seen, lambda entry, now_ms: entry.line_item.serial % 3, 0).entries()
     return [entry.position for entry in islice(found, many)]
 
 
@@ -47,7 +45,7 @@ def order(
 def test_order_equals_scoring_everything(seed: int, many: int | None) -> None:
     whole = compile_snapshot(random_catalogue(seed))
     rates = random_rates(random.Random(seed), whole)
-    assert order(Shortlist, whole, rates, seed, many) == order(Everything, whole, rates, seed, many)
+    assert order(Walk, whole, rates, seed, many) == order(Everything, whole, rates, seed, many)
 
 
 def tied(seed: int) -> Snapshot:
@@ -65,7 +63,7 @@ def tied(seed: int) -> Snapshot:
 def test_long_runs_equal_scoring_everything(seed: int) -> None:
     whole = tied(seed)
     rates = random_rates(random.Random(seed), whole)
-    assert order(Shortlist, whole, rates, seed) == order(Everything, whole, rates, seed)
+    assert order(Walk, whole, rates, seed) == order(Everything, whole, rates, seed)
 
 
 @given(st.integers(0, 2**32))
@@ -94,7 +92,7 @@ def reads(whole: Snapshot, rates: Rates, monkeypatch: pytest.MonkeyPatch) -> int
 
     monkeypatch.setattr(runs, "numbers", counting)
     bits = Live(len(whole.entries)).chunks
-    found = Shortlist(whole, bits, context(whole, request(), ASK, rates), lambda entry, now_ms: 1.0, 0)
+    found = Walk(whole, bits, context(whole, request(), ASK, rates), lambda entry, now_ms: 1.0, 0).entries()
     assert len(list(islice(found, 3))) == 3
     return len(looked)
 
@@ -153,4 +151,4 @@ def position(whole: Snapshot, serial: int) -> int:
 
 def served(whole: Snapshot, rates: Rates) -> list[Entry]:
     bits = Live(len(whole.entries)).chunks
-    return list(Shortlist(whole, bits, context(whole, rates=rates), lambda entry, now_ms: 1.0, 0))
+    return list(Walk(whole, bits, context(whole, rates=rates), lambda entry, now_ms: 1.0, 0).entries())

@@ -81,9 +81,9 @@ def test_decisions_equal_scoring_everything(
             snapshot = world.app.world.snapshot
             world.app.world.learn(Worth(snapshot.entries, random_rates(chance, snapshot)))
             asked, decisions = request(chance, "dry_run"), list[Decision]()
-            for kind in (deciding.Shortlist, Everything):
+            for kind in (deciding.Walk, Everything):
                 with monkeypatch.context() as patch:
-                    patch.setattr(deciding, "Shortlist", kind)
+                    patch.setattr(deciding, "Walk", kind)
                     show_all(world)
                     decisions.append(world.outcome(asked, seed=seed * 1000 + turn).decision)
             assert decisions[0] == decisions[1]
