@@ -31,17 +31,13 @@ _BY_CLICKS: Final = 0xC11C
 def choose(
     line_item: LineItem, fitting: Sequence[Creative], rates: Rates, placement: int, seed: int
 ) -> Creative | None:
-    """One of the creatives that fit; None where all weigh nothing. ``placement`` is its serial."""
-    weights = [1 if line_item.rotation == "even" else creative.weight for creative in fitting]
-    if not any(weights):
+    """One of the creatives that fit; None where none does. ``placement`` is its serial."""
+    if not fitting:
         return None
     if line_item.rotation == "optimise" and not _explores(fitting, rates, seed):
         prior = rates.clicks.rate(line_item.serial, placement)
-        beliefs = [
-            (-1.0 if not weight else _drawn_rate(rates, creative, prior, seed))
-            for creative, weight in zip(fitting, weights, strict=True)
-        ]
-        return fitting[beliefs.index(max(beliefs))]
+        return max(fitting, key=lambda creative: _drawn_rate(rates, creative, prior, seed))
+    weights = [1 if line_item.rotation == "even" else creative.weight for creative in fitting]
     return fitting[draw.pick(weights, seed, 0)]
 
 

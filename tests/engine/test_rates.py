@@ -2,7 +2,7 @@
 
 import random
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adserver.domain.books import Shown
@@ -49,11 +49,13 @@ def test_where_it_was_never_shown_its_lift_is_believed() -> None:
     assert 1.7 < own / others < 2.1
 
 
+@settings(deadline=None)
 @given(ROWS, st.randoms(use_true_random=False))
 def test_the_order_of_counts_does_not_matter(rows: list[Shown], chance: random.Random) -> None:
     assert learn(1, rows) == learn(1, chance.sample(rows, len(rows)))
 
 
+@settings(deadline=None)
 @given(ROWS)
 def test_rates_stay_within_their_bounds(rows: list[Shown]) -> None:
     rates = learn(1, rows)
@@ -66,6 +68,7 @@ def test_rates_stay_within_their_bounds(rows: list[Shown]) -> None:
                 assert rate * PER_MILLION <= learned.of_placement(placement) * peak
 
 
+@settings(deadline=None)
 @given(ROWS, st.integers(1, 5), st.integers(1, 3), st.integers(1, 1000))
 def test_more_clicks_never_lower_a_rate(rows: list[Shown], line_item: int, placement: int, more: int) -> None:
     """With impressions as they are, where clicks are no more than impressions."""

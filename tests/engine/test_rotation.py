@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 from engine_samples import creative, line_item
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adserver.domain.books import Shown
@@ -56,10 +56,9 @@ def test_weighted_ignores_clicks() -> None:
     assert near(found[1], 0.5)
 
 
-def test_without_any_weight_nobody_is_chosen() -> None:
-    for kind in ("weighted", "optimise"):
-        item = sold(kind, 0, 0)
-        assert rotation.choose(item, item.creatives, Rates(), 1, 1) is None
+def test_of_none_that_fit_nobody_is_chosen() -> None:
+    for kind in ("weighted", "even", "optimise"):
+        assert rotation.choose(sold(kind, 1), (), Rates(), 1, 1) is None
 
 
 def test_optimise_begins_by_weight() -> None:
@@ -70,11 +69,6 @@ def test_optimise_begins_by_weight() -> None:
 def test_equal_clicks_give_equal_shares() -> None:
     found = shares(sold("optimise", 1, 1, 1), believed(*[(30_000, 60)] * 3))
     assert all(near(share, 1 / 3) for share in found.values())
-
-
-def test_who_weighs_nothing_is_never_shown() -> None:
-    found = shares(sold("optimise", 1, 0), believed((10**6, 0), (10**6, 10**5)))
-    assert found == {1: 1.0, 2: 0.0}
 
 
 def test_the_better_creative_wins_and_the_others_are_tried() -> None:
@@ -113,6 +107,7 @@ def test_it_converges(rates: tuple[int, int]) -> None:
         assert counts[better][0] > 8000
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**64 - 1), st.lists(st.tuples(COUNTS, COUNTS), min_size=2, max_size=2))
 def test_the_same_seed_gives_the_same_creative(seed: int, counts: list[tuple[int, int]]) -> None:
     item, rates = sold("optimise", 1, 2), believed(*counts)

@@ -15,7 +15,7 @@ from engine_samples import (
     random_request,
     request,
 )
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scored import Everything, random_rates
 
@@ -41,6 +41,7 @@ def order(kind: type[Walk], whole: Snapshot, rates: Rates, seed: int, many: int 
     return [entry.position for entry in islice(found, many)]
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32), st.sampled_from((None, 1, 3)))
 def test_order_equals_scoring_everything(seed: int, many: int | None) -> None:
     whole = compile_snapshot(random_catalogue(seed))
@@ -59,6 +60,7 @@ def tied(seed: int) -> Snapshot:
     return compile_snapshot(of_items(*items))
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32))
 def test_long_runs_equal_scoring_everything(seed: int) -> None:
     whole = tied(seed)
@@ -66,6 +68,7 @@ def test_long_runs_equal_scoring_everything(seed: int) -> None:
     assert order(Walk, whole, rates, seed) == order(Everything, whole, rates, seed)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32))
 def test_no_score_is_above_its_bound(seed: int) -> None:
     whole = tied(seed) if seed % 2 else compile_snapshot(random_catalogue(seed))
