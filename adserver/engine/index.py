@@ -203,15 +203,20 @@ class Index:
         chunk is looked at when the ones before are used up."""
         selectors = list(selectors)
         for chunk in range(self.chunks):
-            bits = -1
-            for bitmap in within:
-                bits &= bitmap[chunk]
-            for selector in selectors:
-                if not bits:
-                    break
-                bits &= selector.mask(chunk)
+            bits = self.mask(chunk, within, selectors)
             if bits:
                 yield chunk * CHUNK, bits
+
+    def mask(self, chunk: int, within: Sequence[Bitmap], selectors: Iterable[Selector]) -> int:
+        """The matches of one chunk."""
+        bits = -1
+        for bitmap in within:
+            bits &= bitmap[chunk]
+        for selector in selectors:
+            if not bits:
+                break
+            bits &= selector.mask(chunk)
+        return bits
 
 
 _NOBODY: Final[_Three] = (None, None, None)

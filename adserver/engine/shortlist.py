@@ -5,18 +5,19 @@ weighted by need; within the auction the best score is first and equal scores co
 ads are drawn evenly. Everything random comes from the request's seed.
 
 The auction stops early and yet exactly: what is worth more than anything behind can be is given out
-before more is read (``worth``), so the order is that of scoring and sorting everything, and costs what is
+before more is read (``auction``), so the order is that of scoring and sorting everything, and costs what is
 read. Matches stay numbers until they are drawn, and what no bitmap holds is asked of those drawn only.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import groupby
 from typing import Final
 
 from adserver.domain import limits
 from adserver.engine import draw, ranking
+from adserver.engine.auction import best_first
 from adserver.engine.draw import Positions
-from adserver.engine.entries import ASKED, PARTIAL
+from adserver.engine.entries import ASKED, PARTIAL, Entries
+from adserver.engine.index import Bitmap, Selector
 from adserver.engine.rates import PER_MILLION
 from adserver.engine.rules import Context
 from adserver.engine.runs import runs
@@ -45,24 +46,32 @@ class Walk:
 
     def entries(self) -> Iterator[Entry]:
         """Those that pass the static and targeting rules, in serving order."""
-        index, entries, context = self._snapshot.index, self._snapshot.entries, self._context
-        within = self._live, context.view.chunks
-        found = runs(index.masks(within, index.selectors(context.facts)), entries)
-        if not context.worth.learned:
-            for run in found:
-                if not ranking.is_auction(entries.tiers[run[0]]):
-                    yield from self._guaranteed(run)
-                elif len(run) > 1:
-                    yield from self._drawn(run)
-                elif entry := self._passing(run[0]):
-                    yield entry
+        index, context = self._snapshot.index, self._context
+        within, selectors = (self._live, context.view.chunks), index.selectors(context.facts)
+        if context.worth.learned:
+            yield from self._by_score(within, selectors)
             return
-        for tier, mine in groupby(found, lambda run: entries.tiers[run[0]]):
+        entries = self._snapshot.entries
+        for run in runs(index.masks(within, selectors), entries):
+            if not ranking.is_auction(entries.tiers[run[0]]):
+                yield from self._guaranteed(run)
+            elif len(run) > 1:
+                yield from self._drawn(run)
+            elif entry := self._passing(run[0]):
+                yield entry
+
+    def _by_score(self, within: tuple[Bitmap, ...], selectors: list[Selector]) -> Iterator[Entry]:
+        """The same where scores are not the prior ones."""
+        index, entries, worth = self._snapshot.index, self._snapshot.entries, self._context.worth
+        found = _Tiers(runs(index.masks((*within, worth.others), selectors), entries), entries)
+        matches = _Matches(lambda chunk: index.mask(chunk, within, selectors))
+        for tier in worth.tiers:
             if ranking.is_auction(tier):
-                for group in context.worth.groups(mine, context.view.placement.serial):
+                here = self._context.view.placement.serial
+                for group in best_first(worth.sources(tier, here, found.of(tier), matches)):
                     yield from self._drawn(group)
             else:
-                for run in mine:
+                for run in found.of(tier):
                     yield from self._guaranteed(run)
 
     def _drawn(self, group: Positions) -> Iterator[Entry]:
@@ -114,6 +123,35 @@ def _complete(entry: Entry, context: Context) -> bool:
 def _checked(entry: Entry, context: Context) -> bool:
     said = context.said
     return all(check.passes(said) for check in entry.checks)
+
+
+class _Matches(dict[int, int]):
+    """By chunk, made when first looked at."""
+
+    def __init__(self, make: Callable[[int], int]) -> None:
+        self._make = make
+
+    def __missing__(self, chunk: int) -> int:
+        bits = self[chunk] = self._make(chunk)
+        return bits
+
+
+class _Tiers:
+    """Runs by tier, asked for in order; a run is cut out when it is asked for."""
+
+    def __init__(self, found: Iterator[Positions], entries: Entries) -> None:
+        self._found = found
+        self._tiers = entries.tiers
+        self._next: Positions | None = None
+
+    def of(self, tier: int) -> Iterator[Positions]:
+        while True:
+            run = next(self._found, None) if self._next is None else self._next
+            self._next = run
+            if run is None or self._tiers[run[0]] != tier:
+                return
+            self._next = None
+            yield run
 
 
 class Shortlist(Iterator[Entry]):

@@ -73,7 +73,9 @@ class Publishing:
         self.put_live(self._build())
 
     def _build(self) -> Snapshot:
-        return compile_snapshot(self._catalog.load())
+        snapshot = compile_snapshot(self._catalog.load())
+        self._world.prepare(snapshot)
+        return snapshot
 
     def put_live(self, snapshot: Snapshot) -> None:
         """Journal what is promised from now on, bind the budgets, swap. A full journal changes nothing of

@@ -1,6 +1,8 @@
 """The snapshot in service and its ``live`` bits: swapped together by one assignment. What was learned of
 rates is swapped by itself, more often."""
 
+from typing import Final
+
 from adserver.domain import limits
 from adserver.domain.catalogue import Catalogue
 from adserver.engine.compile import compile_snapshot
@@ -11,16 +13,18 @@ from adserver.engine.snapshot import Snapshot, View
 from adserver.engine.worth import Worth
 from adserver.services.templates import Template
 
+_NOTHING_LEARNED: Final = Rates()
+
 
 class Serving:
     """One snapshot with what moves beside it. ``promised``: the journal holds its terms, without which
     nothing of it may be sold. ``templates``: what was encoded of its creatives, by
     the serial of the version."""
 
-    def __init__(self, snapshot: Snapshot, worth: Worth, promised: bool = True) -> None:
+    def __init__(self, snapshot: Snapshot, rates: Rates = _NOTHING_LEARNED) -> None:
         self.snapshot = snapshot
-        self.worth = worth
-        self.promised = promised
+        self.worth = Worth(snapshot.entries, rates)
+        self.promised = True
         self.live = Live(len(snapshot.entries))
         self.templates = Kept[int, Template](limits.TEMPLATES_KEPT)
         self._views = Kept[int, View](limits.VIEWS_KEPT)
@@ -38,8 +42,8 @@ class World:
     """What is served now. A request takes ``serving`` once and keeps it to its end."""
 
     def __init__(self) -> None:
-        nothing = compile_snapshot(Catalogue())
-        self.serving = Serving(nothing, Worth(nothing.entries, Rates()))
+        self.serving = Serving(compile_snapshot(Catalogue()))
+        self._prepared = self.serving
         self.ready = False
 
     @property
@@ -50,8 +54,15 @@ class World:
     def rates(self) -> Rates:
         return self.serving.worth.rates
 
+    def prepare(self, snapshot: Snapshot) -> None:
+        """What is learned, applied to a snapshot: the part of a swap that takes long, for another thread."""
+        self._prepared = Serving(snapshot, self.rates)
+
     def swap(self, snapshot: Snapshot, promised: bool = True) -> None:
-        self.serving = Serving(snapshot, Worth(snapshot.entries, self.rates), promised)
+        if self._prepared.snapshot is not snapshot or self._prepared.worth.rates is not self.rates:
+            self.prepare(snapshot)
+        self.serving = self._prepared
+        self.serving.promised = promised
         self.ready = True
 
     def learn(self, worth: Worth) -> None:

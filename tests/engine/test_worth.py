@@ -1,7 +1,8 @@
 """The early stop changes nothing: order and bounds are those of scoring everything, whatever was learned."""
 
 import random
-from itertools import islice
+from collections import defaultdict
+from itertools import groupby, islice
 
 import pytest
 from engine_samples import (
@@ -25,6 +26,7 @@ from adserver.domain.request import PlacementAsk
 from adserver.engine import ranking, runs
 from adserver.engine.compile import compile_snapshot
 from adserver.engine.live import Live
+from adserver.engine.postings import CHUNK
 from adserver.engine.rates import Rates, learn
 from adserver.engine.rules import drop_of_request
 from adserver.engine.shortlist import Walk
@@ -75,13 +77,15 @@ def test_no_score_is_above_its_bound(seed: int) -> None:
     worth = Worth(whole.entries, random_rates(random.Random(seed), whole))
     if not worth.learned:
         return
-    for spot in (1, 2, 3, 9):
-        bound = worth.bounds(spot)
-        best: dict[int, int] = {}
-        for entry in reversed(whole.entries):
-            if ranking.is_auction(entry.tier):
-                best[entry.tier] = max(best.get(entry.tier, 0), worth.score(entry.position, spot))
-                assert best[entry.tier] <= bound(entry.position)
+    for tier in filter(ranking.is_auction, worth.tiers):
+        mine = [entry.position for entry in whole.entries if entry.tier == tier]
+        for spot in (1, 2, 3, 9):
+            alike = [p for p in mine if worth.others[p // CHUNK] >> p % CHUNK & 1]
+            whole_runs = [list(run) for _, run in groupby(alike, key=lambda p: whole.entries.runs[p])]
+            for source in worth.sources(tier, spot, iter(whole_runs), defaultdict(lambda: -1)):
+                while source.bound >= 0:
+                    bound = source.bound
+                    assert all(score <= bound for score, _ in source.read(0.0))
 
 
 def reads(whole: Snapshot, rates: Rates, monkeypatch: pytest.MonkeyPatch) -> int:

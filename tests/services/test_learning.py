@@ -5,11 +5,14 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import pytest
 from msgspec.structs import replace
 from world import World, campaign, publisher
 
-from adserver.domain.books import Position
-from adserver.engine.rates import CLICKS
+from adserver.engine.entries import Entries
+from adserver.engine.rates import CLICKS, Rates
+from adserver.engine.worth import Worth
+from adserver.services import rates
 from adserver.services.calls import Call
 
 REQUEST = {"placements": [{"id": "top"}], "mode": "live"}
@@ -99,21 +102,22 @@ def test_a_new_snapshot_keeps_what_is_learned(tmp_path: Path) -> None:
         assert sold(world)["line_item"] == "a"
 
 
-def test_a_snapshot_swapped_in_while_learning(tmp_path: Path) -> None:
+def test_a_snapshot_swapped_in_while_learning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The worth in service is always of the snapshot in service."""
+    swaps = iter((True, True, False))
+
+    def swapping(entries: Entries, known: Rates) -> Worth:
+        made = Worth(entries, known)
+        if next(swaps):
+            world.put(campaigns=[campaign("corn/more", {"id": f"c{world.clock.ms}"})])
+            world.clock.ms += 1
+        return made
+
     with worlds(tmp_path) as world:
         clicked(world)
         asyncio.run(world.app.journal.durable())
         world.app.poster.drain()
-        shown = world.app.ledger.shown
-
-        def swapping() -> Any:
-            world.put(campaigns=[campaign("corn/more", {"id": "c"})])
-            return shown()
-
-        world.app.learning._counts = type(
-            "", (), {"position": Position(9), "shown": staticmethod(swapping)}
-        )()
+        monkeypatch.setattr(rates, "Worth", swapping)
         assert asyncio.run(world.app.learning.follow())
         serving = world.app.world.serving
         assert serving.worth._entries is serving.snapshot.entries
