@@ -1,4 +1,5 @@
-# Needs git, make, Python 3.11 or newer and its venv module, nothing else:
+# Needs git, make, Python 3.11 or newer and its venv module, nothing else (a C
+# compiler is used if there is one):
 # everything is installed into .venv, at the versions and with the hashes in
 # requirements.txt and requirements-dev.txt.
 
@@ -56,6 +57,12 @@ test: lint types ## Run everything: lint, types, all tests
 check: lint types ## Run the fast part: lint, types, tests not marked slow
 	@$(PYTEST) -m "not slow"
 
+# The properties of targeting and of the engine, each with as many examples as
+# the profile says (tests/conftest.py). Takes some ten minutes.
+.PHONY: long
+long: setup-dev ## Ask the engine's properties 10 000 times each
+	@$(PYTEST) --hypothesis-profile long tests/engine tests/domain
+
 .PHONY: loadtest
 loadtest: setup-dev ## Load a server and check the laws (SECONDS=30)
 	@exec $(BIN)/python loadtests/run.py --seconds $(or $(SECONDS),30)
@@ -108,8 +115,9 @@ $(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime
 	@touch $@
 
 # Without build isolation, setuptools is the locked one and nothing is
-# downloaded here.
-$(VENV)/.project: pyproject.toml $(VENV)/.runtime
+# downloaded here. Where there is a compiler, the kernel is built beside its
+# source; without one the index walks in Python.
+$(VENV)/.project: pyproject.toml setup.py adserver/engine/_kernel.c $(VENV)/.runtime
 	@$(PIP_INSTALL) --no-deps --no-build-isolation -e .
 	@touch $@
 
@@ -136,4 +144,5 @@ lock: ## Regenerate requirements*.txt from requirements*.in
 .PHONY: clean
 clean: ## Remove .venv, caches and build products
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -f adserver/engine/_kernel.*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

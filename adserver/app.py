@@ -1,6 +1,5 @@
 """The one place that knows everything: settings -> stores -> use cases -> ASGI app -> server."""
 
-import asyncio
 import gc
 import os
 import secrets as chance
@@ -10,23 +9,26 @@ from typing import Any
 from adserver import recovery
 from adserver.api import asgi, openrtb
 from adserver.api.ports import Services
+from adserver.building.builder import Builder, NotBuilt
 from adserver.catalog import documents, folder
 from adserver.catalog import secrets as catalog_secrets
 from adserver.catalog.keys import Key, Keys
 from adserver.catalog.store import Store
 from adserver.clock import Clock, WallClock
 from adserver.duties import DAY_MS, DAYS_KEPT, Duties
+from adserver.engine.compile import compile_snapshot
 from adserver.geography import MaxMindFile
 from adserver.ledger.journal import Journal
 from adserver.ledger.ledger import Ledger
 from adserver.ledger.poster import Poster
 from adserver.ledger.reader import Reader
 from adserver.services.answer import AdServer
-from adserver.services.deciding import Kept
 from adserver.services.delivery import Delivery
 from adserver.services.events import EventRecorder
+from adserver.services.kept import Kept
 from adserver.services.manage import Manage
 from adserver.services.normalise import Normaliser
+from adserver.services.promises import Promises
 from adserver.services.pseudonyms import Pseudonyms
 from adserver.services.publishing import Publishing
 from adserver.services.rates import Learning
@@ -47,7 +49,8 @@ from adserver.tokens import Signer
 class App:
     """An embedded server: everything in this process, under one data directory.
 
-    Opening recovers: the journal's rest is posted, the hot state read back, the catalogue compiled.
+    Opening recovers: the journal's rest is posted, the hot state read back. Then nothing is live yet:
+    ``start`` has a child build the catalogue and follows it, ``build`` builds it here, once.
     ``extra``: further pages, such as the demo's.
     """
 
@@ -58,11 +61,12 @@ class App:
         self.metrics = Metrics()
         self.lag = LoopLag()
         self.world = World()
+        self.unfit: Exception | None = None
         self._open_stores(settings.data)
         self._recover()
+        self.builder = Builder(settings.data, self.store)
         self._wire(extra)
         self.learning.start()
-        self.publishing.start()
 
     # -- opening -----------------------------------------------------------------------------------
 
@@ -100,8 +104,9 @@ class App:
         settings, clock = self.settings, self.clock
         self.sold = SoldFinder(self.world, self.store)
         states = self.states
+        self.promises = Promises(self.journal, states.budgets, states.hot.terms)
         kept = Kept(
-            states.exposures, states.feeds, states.budgets, self.journal, self.receipts, states.repeats
+            states.exposures, states.feeds, states.budgets, self.promises, self.receipts, states.repeats
         )
         geography = MaxMindFile(settings.geoip) if settings.geoip is not None else None
         normaliser = Normaliser(self.names, geography, lambda: int.from_bytes(os.urandom(8), "big"))
@@ -113,16 +118,13 @@ class App:
         self.writer = Writer(self.signer, public_url(settings), self.sold)
         self.server = AdServer(self.decisions, self.writer, states.budgets, self._served)
         self.recorder = EventRecorder(
-            self.world, self.signer, states.exposures, states.budgets, self.journal, self.ledger, states.seen,
+            self.world, self.signer, states.exposures, states.budgets, self.promises, self.ledger, states.seen,
             states.filtered, states.released, self.sold, clock, _salt,
         )  # fmt: skip
         self.delivery = Delivery(self.world, states.budgets, clock)
-        self.publishing = Publishing(
-            self.store, self.world, self.journal, states.budgets, clock, self._build_failed
-        )
         self.learning = Learning(self.ledger, self.world)
-        self.changed = asyncio.Event()
-        self.manage = Manage(self.store, documents.parse_json, self.delivery, self.changed.set)
+        self.publishing = Publishing(self.world, self.promises, clock, self._build_failed)
+        self.manage = Manage(self.store, documents.parse_json, self.delivery, self.builder.look)
         self.asgi = asgi.build(self._services(extra), settings.trusted_proxies)
         self._watch()
 
@@ -189,13 +191,20 @@ class App:
 
     def _build_failed(self, error: Exception) -> None:
         self.metrics.build_failed()
-        self.log.failure("the catalogue could not be compiled; the last good snapshot serves on", error)
+        self.log.failure("no new snapshot; the last good one serves on", error)
 
     # -- running -----------------------------------------------------------------------------------
 
+    def build(self) -> None:
+        """Take up the catalogue as it is, built here: for a server within another program, and small."""
+        self.publishing.put_live(compile_snapshot(self.store.load()))
+
     async def start(self) -> None:
-        """Begin the periodic duties, on the running loop."""
+        """Begin to serve, on the running loop. Who built here is not followed. Raises NotBuilt."""
         self._duties = Duties(self)
+        if not self.world.ready:
+            await self.publishing.begin(self.builder)
+            self._duties.follow(self.builder)
         self._duties.begin()
         # What was loaded so far lives as long as the process: the collector need not walk it again.
         gc.collect()
@@ -222,7 +231,14 @@ class App:
 
     async def _lifespan(self, receive: Any, send: Any) -> None:
         await receive()
-        await self.start()
+        try:
+            await self.start()
+        except NotBuilt as error:
+            self.unfit = error
+            self.close()
+            await send({"type": "lifespan.startup.failed", "message": "there is nothing to serve"})
+            return
+        self.log.info("serving", url=public_url(self.settings), revision=self.world.snapshot.revision)
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await self.stop()

@@ -103,6 +103,9 @@ def serve(
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
     geoip: Annotated[str | None, typer.Option(help="A MaxMind file of places.")] = None,
     segment_bytes: Annotated[str | None, typer.Option(help="The size of a journal segment.")] = None,
+    keep_alive_seconds: Annotated[
+        str | None, typer.Option(help="How long an idle connection is kept, 1 to 3600 (default: 75).")
+    ] = None,
     config: Config = None,
     workers: Annotated[str | None, typer.Option(hidden=True)] = None,
     redis: Annotated[str | None, typer.Option(hidden=True)] = None,
@@ -113,7 +116,8 @@ def serve(
     settings = _settings(
         campaigns=campaigns, data=data, host=host, port=port, public_url=public_url,
         trusted_proxies=trusted_proxies or None, log_level=log_level, geoip=geoip,
-        segment_bytes=segment_bytes, config=config, workers=workers, redis=redis, database=database,
+        segment_bytes=segment_bytes, keep_alive_seconds=keep_alive_seconds, config=config,
+        workers=workers, redis=redis, database=database,
     )  # fmt: skip
     if settings.campaigns is not None:
         _folder(settings.campaigns)

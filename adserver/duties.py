@@ -3,15 +3,14 @@ follow the catalog, forget what ran out, renew the checkpoint."""
 
 import asyncio
 import subprocess
-from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from adserver import recovery
+from adserver.building.builder import Builder
 from adserver.domain.books import Position
 from adserver.services.upkeep import (
     CHECKPOINT_S,
     DURABLE_S,
-    FOLLOW_S,
     LEARN_S,
     MARK_S,
     POST_S,
@@ -47,12 +46,20 @@ class Duties:
         every(MARK_S, "mark billed campaigns", self._mark_billed)
         every(SWEEP_S, "sweep", self._sweep)
         every(CHECKPOINT_S, "checkpoint", self._renew_checkpoint)
-        every(0, "follow the catalog", self._follow)
         every(0, "measure the loop's lag", self._app.lag.watch)
+
+    def follow(self, builder: Builder) -> None:
+        """Take every snapshot it builds, on the running loop."""
+
+        async def follow() -> None:
+            await self._app.publishing.follow(builder)
+
+        self._upkeep.every(0, "follow the catalog", follow)
 
     async def end(self) -> None:
         """Stop, post what is left, and leave a checkpoint. Neither is needed to start again."""
         app = self._app
+        await app.builder.end()
         await self._upkeep.stop()
         await app.journal.durable()
         try:
@@ -96,17 +103,8 @@ class Duties:
         if today != self._today:
             self._today = today
             app.states.budgets.forget_days(today - DAYS_KEPT)
-        live = app.world.serving.live
-        for position in list(live.cleared):
-            live.set(position)
-
-    async def _follow(self) -> None:
-        """Soon after a change made here, and now and then for those made by other processes."""
-        changed = self._app.changed
-        with suppress(TimeoutError):
-            await asyncio.wait_for(changed.wait(), FOLLOW_S)
-        changed.clear()
-        await self._app.publishing.follow()
+        app.world.serving.live.look_again()
+        app.promises.settle(now_ms)
 
     async def _renew_checkpoint(self) -> None:
         """In a child, whenever another segment was sealed; one child at a time."""

@@ -41,7 +41,7 @@ class States(Struct, frozen=True):
 
 def fresh() -> States:
     """Nothing happened yet."""
-    exposures, budgets, feeds, repeats = MemoryState(), Budgets(localtime.day), FeedAccounts(), Repeats()
+    exposures, budgets, feeds, repeats = MemoryState(), Budgets(localtime.day_span), FeedAccounts(), Repeats()
     seen, filtered, released = Seen(), Seen(), Seen()
     hot = HotState(exposures, budgets, feeds, repeats, seen, filtered, released)
     return States(exposures, budgets, feeds, repeats, seen, filtered, released, hot)

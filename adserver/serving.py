@@ -9,8 +9,9 @@ import uvicorn
 from maxminddb import InvalidDatabaseError
 from sqlalchemy.exc import DBAPIError
 
+from adserver.api.deadlines import Deadlines
 from adserver.api.protocol import protocol
-from adserver.app import App, public_url
+from adserver.app import App
 from adserver.catalog.secrets import BadSecrets
 from adserver.catalog.tables import Unusable
 from adserver.domain.changes import Conflict, Invalid
@@ -26,12 +27,13 @@ _MENDABLE: Final = (
 
 def server_of(app: App, settings: Settings) -> uvicorn.Server:
     """The HTTP server around an app, configured as this project needs it."""
+    deadlines = Deadlines(keep_alive_ms=settings.keep_alive_seconds * 1000)
     config = uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
         loop="uvloop",
-        http=protocol(app.asgi),
+        http=protocol(app.asgi, deadlines),
         lifespan="on",
         access_log=False,
         log_config=None,
@@ -77,8 +79,13 @@ def serve(settings: Settings) -> None:
     logs.configure(settings.log_level)
     listening, settings = bind(settings)
     app = open_app(settings)
-    app.log.info("serving", url=public_url(settings), revision=app.world.snapshot.revision)
     # uvicorn ends gracefully on these and then raises them again, which would end the process by signal.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
-    server_of(app, settings).run(sockets=[listening])
+    try:
+        server_of(app, settings).run(sockets=[listening])
+    except SystemExit:
+        # That is how uvicorn ends where the app did not start.
+        if app.unfit is None:
+            raise
+        raise CannotServe(f"the catalogue cannot be served: {app.unfit}") from app.unfit

@@ -22,7 +22,9 @@ class Settings(Struct, frozen=True):
     """``campaigns``: a folder applied at start; ``data``: where catalog, journal and secrets are kept;
     ``port`` 0: any free one; ``public_url`` (without a slash at its end): what URLs are built from, empty:
     made of host and port; ``trusted_proxies``: networks whose ``x-forwarded-for`` counts; ``geoip``: a
-    MaxMind file; ``segment_bytes``: the size of a journal segment."""
+    MaxMind file; ``segment_bytes``: the size of a journal segment; ``keep_alive_seconds``: how long a
+    connection may be idle between requests. Behind a proxy it must be longer than the proxy keeps its
+    own, which otherwise sends a request into a connection that is just being closed."""
 
     campaigns: Path | None = None
     data: Path = Path("data")
@@ -33,6 +35,7 @@ class Settings(Struct, frozen=True):
     log_level: LogLevel = "info"
     geoip: Path | None = None
     segment_bytes: int = 64 * 1024 * 1024
+    keep_alive_seconds: int = 75
 
 
 class BadSettings(Exception):
@@ -189,6 +192,7 @@ _READERS: Final[dict[str, Callable[[object], object]]] = {
     "log_level": _log_level,
     "geoip": _path,
     "segment_bytes": lambda value: _whole(value, 64 * 1024, 4 * 1024**3),
+    "keep_alive_seconds": lambda value: _whole(value, 1, 3600),
 }
 
 _RESERVED: Final[dict[str, tuple[str, ...]]] = {"workers": ("1",), "redis": (), "database": ()}

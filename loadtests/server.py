@@ -27,19 +27,24 @@ class Broken(RuntimeError):
 
 class Server:
     """``with Server(work, campaigns) as server``: started with empty books under ``work``, and ended with
-    it. ``command``: what to run instead of ``adserver``."""
+    it. ``command``: what to run instead of ``adserver``; without ``campaigns`` the books that are there."""
 
-    def __init__(self, work: Path, campaigns: Path, command: str = "") -> None:
+    def __init__(
+        self, work: Path, campaigns: Path | None, command: str = "", ready_s: float = _START_S
+    ) -> None:
         self.data = work / "server"
         self.log = work / "server.log"
         self.port = _free_port()
         self.url = f"http://{HOST}:{self.port}"
         self._campaigns = campaigns
+        self._ready_s = ready_s
         self._command = shlex.split(command) if command else [sys.executable, "-m", "adserver"]
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        flags = ["--campaigns", str(self._campaigns), "--data", str(self.data), "--host", HOST]
+        flags = ["--data", str(self.data), "--host", HOST]
+        if self._campaigns is not None:
+            flags += ["--campaigns", str(self._campaigns)]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [*self._command, "serve", *flags, "--port", str(self.port)],
@@ -108,7 +113,7 @@ class Server:
             connection.close()
 
     def _wait_ready(self) -> None:
-        deadline = time.monotonic() + _START_S
+        deadline = time.monotonic() + self._ready_s
         while time.monotonic() < deadline:
             if not self.running:
                 raise Broken(f"the server ended at once:\n{self._tail()}")
@@ -118,7 +123,7 @@ class Server:
             except OSError:
                 pass
             time.sleep(0.05)
-        raise Broken(f"the server was not ready within {_START_S:g} s:\n{self._tail()}")
+        raise Broken(f"the server was not ready within {self._ready_s:g} s:\n{self._tail()}")
 
     def _tail(self) -> str:
         return self.log.read_text(errors="replace")[-4000:]

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from adserver.domain import limits
 from adserver.settings import BadSettings, Settings, load
 
 
@@ -17,6 +18,7 @@ def test_defaults() -> None:
     assert load({}, {"PATH": "/bin"}) == Settings()
     assert Settings().data == Path("data")
     assert Settings().segment_bytes == 64 * 1024 * 1024
+    assert Settings().keep_alive_seconds * 1000 == limits.KEEP_ALIVE_MS
 
 
 def test_the_later_source_wins(tmp_path: Path) -> None:
@@ -40,6 +42,7 @@ def test_every_setting_from_the_environment() -> None:
         "ADSERVER_LOG_LEVEL": "WARNING",
         "ADSERVER_GEOIP": "places.mmdb",
         "ADSERVER_SEGMENT_BYTES": "1048576",
+        "ADSERVER_KEEP_ALIVE_SECONDS": "620",
     }
     assert load({}, environ) == Settings(
         campaigns=Path("campaigns"),
@@ -51,6 +54,7 @@ def test_every_setting_from_the_environment() -> None:
         log_level="warning",
         geoip=Path("places.mmdb"),
         segment_bytes=1048576,
+        keep_alive_seconds=620,
     )
 
 
@@ -74,6 +78,9 @@ def test_every_setting_from_the_environment() -> None:
         ("trusted_proxies", 7, "a list of networks"),
         ("log_level", "loud", "debug, info, warning or error"),
         ("segment_bytes", "100", "from 65536"),
+        ("keep_alive_seconds", "0", "from 1 to 3600"),
+        ("keep_alive_seconds", "3601", "from 1 to 3600"),
+        ("keep_alive_seconds", "1m", "a whole number from 1 to 3600"),
         ("workers", "2", "not built yet"),
         ("redis", "redis://127.0.0.1", "not built yet"),
         ("database", "postgresql://127.0.0.1", "not built yet"),

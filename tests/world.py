@@ -86,6 +86,7 @@ class World:
             data=self.folder / "data", segment_bytes=1 << 20, public_url="https://ads.example"
         )
         app = App(settings, clock=self.clock)
+        app.build()
         app.decisions._normaliser._chance = self._draw
         return app
 
@@ -103,7 +104,7 @@ class World:
             for body in bodies_of_kind:
                 self._write(folder, kind, body)
         self.app.store.apply(read_folder(folder))
-        self.app.publishing.start()
+        self.app.build()
 
     def _write(self, folder: Path, kind: str, body: Document) -> None:
         if kind == "campaigns":
@@ -123,7 +124,7 @@ class World:
 
     def archive(self, kind: Any, full_id: str) -> None:
         self.app.store.archive(kind, full_id)
-        self.app.publishing.start()
+        self.app.build()
 
     # -- asking ----------------------------------------------------------------------------------
 

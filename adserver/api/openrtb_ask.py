@@ -71,6 +71,7 @@ def terms_of(request: Object, places: Sequence[Place], secure: bool, accepts: tu
         strict_floor=True,
         render_within_ms=tuple(render_ms(place) for place in places),
         accepts=accepts,
+        markets=tuple(place.market for place in places),
         secure=secure,
         gdpr=any(said) if any(answer is not None for answer in said) else None,
         coppa=any(flag(value) for value in _both(regs, "coppa")),

@@ -11,11 +11,13 @@ from adserver.api.openrtb_films import vast
 from adserver.api.openrtb_imps import Banner, Size, Video
 from adserver.api.openrtb_mapping import Place
 from adserver.api.openrtb_native import NativeAsk, native
-from adserver.domain import ids, money
+from adserver.domain import deals, ids, money
 from adserver.domain.campaign import Creative, LineItem, Pricing
+from adserver.domain.deals import Deal
 from adserver.domain.decision import Ad
 from adserver.domain.request import Accepts
 from adserver.engine import ranking
+from adserver.engine.snapshot import parent_domains
 from adserver.services.render import Shown, Sold, Urls
 
 BANNER: Final = 1
@@ -41,6 +43,7 @@ class Bid(Struct, frozen=True, omit_defaults=True):
     lurl: str
     cat: tuple[str, ...] = ()
     language: str = ""
+    dealid: str = ""
     w: int | None = None
     h: int | None = None
 
@@ -60,6 +63,8 @@ def acceptance(place: Place) -> Accepts:
     known: dict[int, Markup | None] = {}
 
     def accepts(line_item: LineItem, creative: Creative) -> bool:
+        if not _admitted(place, deals.taken(line_item.targeting, place.market), creative):
+            return False
         if creative.serial not in known:
             shown = _imagined(line_item, creative)
             known[creative.serial] = _markup(place, shown, _NOWHERE)
@@ -67,6 +72,12 @@ def acceptance(place: Place) -> Accepts:
         return markup is not None and (markup.viewable or line_item.pricing.model != _VIEWABLE)
 
     return accepts
+
+
+def _admitted(place: Place, deal: Deal | None, creative: Creative) -> bool:
+    """Whether the deal is for this advertiser too."""
+    allowed = next((offer.advertisers for offer in place.imp.offers if offer.deal == deal), frozenset[str]())
+    return not allowed or not allowed.isdisjoint(parent_domains(creative.advertiser_domain))
 
 
 def _imagined(line_item: LineItem, creative: Creative) -> Shown:
@@ -78,8 +89,9 @@ def _imagined(line_item: LineItem, creative: Creative) -> Shown:
 def bid_of(place: Place, shown: Shown, won_url: str) -> Bid | None:
     """``won_url``: what the exchange calls when it takes the bid; the bid's id is put behind it."""
     urls, sold = shown.urls, shown.sold
-    price_micros = _price_micros(shown)
-    if urls is None or price_micros < place.imp.floor_micros:
+    price_micros, deal = _price_micros(shown), deals.taken(sold.line_item.targeting, place.market)
+    floor_micros = place.imp.floor_micros if deal is None else deal.floor_micros
+    if urls is None or price_micros < floor_micros:
         return None
     markup = _markup(place, shown, urls)
     if markup is None or (sold.line_item.pricing.model == _VIEWABLE and not markup.viewable):
@@ -100,6 +112,7 @@ def bid_of(place: Place, shown: Shown, won_url: str) -> Bid | None:
         lurl=urls.release,
         cat=creative.categories,
         language=creative.language.partition("-")[0],
+        dealid=deal.id if deal is not None else "",
         w=markup.size[0] if markup.size is not None else None,
         h=markup.size[1] if markup.size is not None else None,
     )

@@ -12,8 +12,20 @@ from msgspec import Struct
 
 from adserver.api.openrtb_films import Film, read_film
 from adserver.api.openrtb_native import NativeAsk, read_native
-from adserver.api.openrtb_reading import flag, listing, mapping, mimes, number, text, whole, wholes
+from adserver.api.openrtb_reading import (
+    flag,
+    listing,
+    mapping,
+    mimes,
+    number,
+    present,
+    text,
+    texts,
+    whole,
+    wholes,
+)
 from adserver.domain import limits, money
+from adserver.domain.deals import Deal, Market
 
 _ID_CHARS: Final = limits.URL_CHARS
 _LINEAR: Final = 1
@@ -40,6 +52,15 @@ class Video(Struct, frozen=True):
     sizes: tuple[Size, ...] = ()
 
 
+class Offer(Struct, frozen=True):
+    """A deal as it is offered. ``currency``: its floor's, "" where any will do; ``advertisers``: the domains
+    that may buy under it, empty: any."""
+
+    deal: Deal
+    currency: str
+    advertisers: frozenset[str] = frozenset()
+
+
 class Imp(Struct, frozen=True):
     """``floor_micros``: of a thousand impressions, at least 1, for nothing is given away here;
     ``currency``: the floor's, "" where any will do; ``render_ms``: how long a bid may wait."""
@@ -53,6 +74,13 @@ class Imp(Struct, frozen=True):
     currency: str
     render_ms: int
     secure: bool
+    offers: tuple[Offer, ...] = ()
+    private: bool = False
+
+    def market(self, currency: str) -> Market:
+        """What is offered to those who pay in this currency."""
+        offers = (offer.deal for offer in self.offers if offer.currency in ("", currency))
+        return Market(tuple(offers), self.private)
 
     @property
     def media(self) -> Iterator[tuple[str, tuple[Size, ...]]]:
@@ -83,8 +111,9 @@ def is_secure(value: object) -> bool:
 def _imp(item: dict[str, Any]) -> Imp | None:
     ident = text(item.get("id"), _ID_CHARS)
     floor = _floor_micros(item.get("bidfloor"))
-    if ident is None or floor is None or flag(mapping(item.get("pmp")).get("private_auction")):
+    if ident is None or floor is None:
         return None
+    pmp = mapping(item.get("pmp"))
     banner = _banner(item.get("banner"))
     video = _video(item.get("video"))
     native = read_native(item.get("native"))
@@ -93,8 +122,22 @@ def _imp(item: dict[str, Any]) -> Imp | None:
     return Imp(
         ident, text(item.get("tagid")), banner, video, native, max(1, floor),
         _currency(item.get("bidfloorcur"), floor), _render_ms(item.get("exp")),
-        bool(flag(item.get("secure"))),
+        bool(flag(item.get("secure"))), _offers(pmp.get("deals")), bool(flag(pmp.get("private_auction"))),
     )  # fmt: skip
+
+
+def _offers(value: object) -> tuple[Offer, ...]:
+    """Those anybody may take: a deal for named seats is for others, since nobody here bids from a seat. Of
+    two with one id the first."""
+    found: dict[str, Offer] = {}
+    for item in map(mapping, listing(value)[: limits.DEALS_PER_IMP]):
+        ident, floor = text(item.get("id")), _floor_micros(item.get("bidfloor"))
+        if ident is None or floor is None or present(item.get("wseat")):
+            continue
+        deal, currency = Deal(ident, max(1, floor)), _currency(item.get("bidfloorcur"), floor)
+        advertisers = frozenset(domain.casefold() for domain in texts(item.get("wadomain")))
+        found.setdefault(deal.id, Offer(deal, currency, advertisers))
+    return tuple(found.values())
 
 
 def _floor_micros(value: object) -> int | None:

@@ -12,6 +12,7 @@ from typing import Final
 from msgspec import Struct
 
 from adserver.api.openrtb_imps import Imp, Size
+from adserver.domain.deals import OPEN, Market
 from adserver.domain.inventory import OpenRtbMedia, Placement, Publisher
 from adserver.engine.snapshot import Snapshot
 
@@ -20,12 +21,14 @@ FORMATS: Final = {"banner": ("image", "html"), "video": ("video",), "native": ("
 
 
 class Place(Struct, frozen=True):
-    """An imp on a placement, with what may stand there. ``sizes`` empty: not narrowed by the imp."""
+    """An imp on a placement, with what may stand there. ``sizes`` empty: not narrowed by the imp; ``market``:
+    the deals in the placement's currency."""
 
     imp: Imp
     placement: Placement
     formats: tuple[str, ...]
     sizes: tuple[str, ...]
+    market: Market = OPEN
 
 
 class _Desk:
@@ -49,13 +52,18 @@ class _Desk:
                 self._media.setdefault((medium, size), (number, placement))
 
     def place(self, imp: Imp, by_tag_alone: bool = False) -> Place | None:
-        if imp.currency not in ("", self.publisher.currency):
+        currency = self.publisher.currency
+        market = imp.market(currency) if imp.offers or imp.private else OPEN
+        # In a private market the imp's own floor binds nobody.
+        if (market.private and not market.deals) or (
+            not market.private and imp.currency not in ("", currency)
+        ):
             return None
         tagged = self.tags.get(imp.tag) if imp.tag is not None else None
         if tagged is not None:
-            return _offer(imp, tagged, None)
+            return _offer(imp, market, tagged, None)
         found = None if by_tag_alone else self._claimed(imp)
-        return _offer(imp, found, found.openrtb) if found is not None else None
+        return _offer(imp, market, found, found.openrtb) if found is not None else None
 
     def _claimed(self, imp: Imp) -> Placement | None:
         """The publisher's first placement that names a medium and size of the imp."""
@@ -68,7 +76,7 @@ class _Desk:
         return min(claims, key=lambda claim: claim[0])[1] if claims else None
 
 
-def _offer(imp: Imp, placement: Placement, named: OpenRtbMedia | None) -> Place | None:
+def _offer(imp: Imp, market: Market, placement: Placement, named: OpenRtbMedia | None) -> Place | None:
     """What both sides take, within what the placement is ``named`` for; None where that is nothing."""
     if placement.surface == "feed":
         return None
@@ -85,7 +93,7 @@ def _offer(imp: Imp, placement: Placement, named: OpenRtbMedia | None) -> Place 
         any_size = any_size or (not pairs and medium != "native")
     if not formats:
         return None
-    return Place(imp, placement, tuple(formats), () if any_size else tuple(sizes))
+    return Place(imp, placement, tuple(formats), () if any_size else tuple(sizes), market)
 
 
 def _takes(placement: Placement, named: OpenRtbMedia | None, size: str) -> bool:

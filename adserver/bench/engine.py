@@ -29,7 +29,7 @@ from adserver.services.exclusions import Company
 from adserver.services.normalise import Normaliser
 from adserver.services.pseudonyms import Pseudonyms
 from adserver.services.slate import PlacementSlate
-from adserver.services.terms import line_item_terms
+from adserver.services.terms import InForce
 
 NOON_MS: Final = 1_780_315_200_000
 """2026-06-01T12:00:00Z, a Monday."""
@@ -47,17 +47,17 @@ class Engine:
         self.live = Live(len(snapshot.entries))
         self.worth = Worth(snapshot.entries, Rates())
         self.states = recovery.fresh()
-        self.states.budgets.bind(line_item_terms(snapshot, NOON_MS))
+        self.states.budgets.follow(InForce(snapshot))
 
     def decide(self, request: Request) -> list[PlacementSlate]:
         """What is timed: shortlist, rules, budgets, pacing and admission of every placement."""
         company, indexes = Company(), count(1)
-        slates = []
+        open_chunks, slates = self._open_chunks(request), []
         for number, ask in enumerate(request.placements):
             view = self.snapshot.view(request.publisher, ask.id, ask.formats, ask.sizes)
             assert view is not None
             context = rules.context(request, ask, view, self.snapshot.zones, self.worth)
-            walk = Walk(self.snapshot, self.live.chunks, context, self._need, number)
+            walk = Walk(self.snapshot, open_chunks, context, self._need, number)
             slates.append(
                 PlacementSlate(
                     context, Shortlist(walk), company, partial(self._drop, request.now_ms),
@@ -68,6 +68,17 @@ class Engine:
         asked: list[Slate[Entry]] = [*slates]
         self.states.exposures.admit(request.subject, request.session, asked, request.now_ms)
         return slates
+
+    def _open_chunks(self, request: Request) -> list[int]:
+        """As ``services.deciding`` finds them."""
+        exposures, chunks = self.states.exposures, self.live.chunks
+        exposures.sweep(request.now_ms)
+        capped = exposures.capped_out(request.subject, request.session, request.now_ms, self.snapshot)
+        if capped:
+            chunks = list(chunks)
+            for chunk, bits in capped.items():
+                chunks[chunk] &= ~bits
+        return chunks
 
     def undo(self, slates: list[PlacementSlate]) -> None:
         for slate in slates:
@@ -81,7 +92,7 @@ class Engine:
     def _drop(self, now_ms: int, entry: Entry) -> rules.Drop | None:
         drop = plans.drop(entry, self.states.budgets, now_ms)
         if drop is not None and drop.reason is NoFill.BUDGET_EXHAUSTED:
-            self.live.clear(entry.position)
+            self.live.clear(entry.position, drop.reason)
         return drop
 
     def _reserve(self, now_ms: int, event: bytes, entry: Entry, hold_nanos: int, expires_ms: int) -> bool:

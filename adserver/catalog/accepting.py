@@ -1,15 +1,17 @@
 """Accepting changes: one write transaction in which drafts are examined against everything the catalog
 holds, and then written all together or not at all.
 
-What is accepted moves the revision once. An object whose content stays the same is not written and does
-not move it, so applying a folder again, or repeating a PUT, changes nothing and reloads no server.
+Only those documents are examined whose soundness the change may touch. What is accepted moves the revision
+once. An object whose content stays the same is not written and does not move it, so applying a folder
+again, or repeating a PUT, changes nothing and reloads no server.
 """
 
-from collections import ChainMap
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
+import orjson
 from msgspec import Struct
+from msgspec.structs import asdict, replace
 from sqlalchemy import Connection, Table, update
 from sqlalchemy.dialects.sqlite import insert
 
@@ -22,10 +24,10 @@ from adserver.catalog.linking import (
     wanted_identities,
     wanted_versions,
 )
-from adserver.catalog.serials import Serials
-from adserver.catalog.shelf import Entry, Shelf, kept
-from adserver.catalog.tables import CATALOGUE, CREATIVES, LINE_ITEMS, OBJECTS
-from adserver.catalog.whole import Held, affected, examine, missing_advertisers
+from adserver.catalog.objects import Objects, Row
+from adserver.catalog.serials import Serials, Space
+from adserver.catalog.tables import CATALOGUE, CREATIVES, LINE_ITEMS, OBJECTS, newest
+from adserver.catalog.whole import Documents, Examination, Held, concerned, missing_advertisers
 from adserver.domain.campaign import Advertiser, Campaign
 from adserver.domain.changes import Applied, Conflict, Invalid, Problem
 from adserver.domain.inventory import Audience, Publisher
@@ -37,19 +39,19 @@ _FIXED: Final = ("currency", "timezone")
 
 
 class Outcome(Struct, frozen=True):
-    """What became of one draft. ``before`` is None or archived where the object was not there."""
+    """What became of one object. ``before`` is None or archived where it was not there."""
 
-    entry: Entry
-    before: Entry | None
+    row: Row
+    before: Row | None
     changed: bool
 
     @property
     def created(self) -> bool:
-        return self.before is None or self.before.held.archived
+        return self.before is None or self.before.archived
 
     @property
     def label(self) -> str:
-        return " ".join(self.entry.held.draft.key)
+        return " ".join(self.row.key)
 
 
 def applied(drafts: Sequence[Draft], outcomes: Sequence[Outcome]) -> Applied:
@@ -65,101 +67,128 @@ def applied(drafts: Sequence[Draft], outcomes: Sequence[Outcome]) -> Applied:
 
 
 class Acceptance:
-    """One change, within the write transaction of ``connection``; ``shelf`` and ``serials`` are caught up
-    with it. The shelf is not touched: who commits places the outcomes."""
+    """One change, within the write transaction of ``connection``, whose objects are ``objects``."""
 
     def __init__(
         self,
         connection: Connection,
-        shelf: Shelf,
-        serials: Serials,
+        objects: Objects,
         pseudonymise: members.Pseudonymise,
         billed: Billed,
     ) -> None:
         self._connection = connection
-        self._shelf = shelf
-        self._serials = serials
+        self._objects = objects
+        self._serials = Serials()
         self._pseudonymise = pseudonymise
         self._billed = billed
         self._people: dict[Key, list[bytes]] = {}
 
-    def accept(self, drafts: Sequence[Draft], dropped: Iterable[Key] = ()) -> list[Outcome]:
+    def accept(self, drafts: Sequence[Draft], dropped: Iterable[Row] = ()) -> list[Outcome]:
         """Take ``drafts`` and archive ``dropped``. Raises Invalid or Conflict; then nothing was written."""
+        self._objects.fetch(key for draft in drafts for key in (draft.key, *concerned(draft)))
         drafts = [*drafts, *self._implied(drafts)]
-        before = self._shelf.held
-        gone = {key: Held(before[key].draft, archived=True) for key in dropped}
-        # Laid over what is there, not copied: a catalogue may hold 100 000 documents.
-        merged = ChainMap(gone, {draft.key: Held(draft) for draft in drafts}, before)
-        changed = [*gone, *(draft.key for draft in drafts)]
-        problems = examine(merged, affected(changed, before))
+        gone = [row for row in dropped if not row.archived]
+        merged = self._merged(drafts, gone)
+        touched = dict.fromkeys(self._touched(drafts, gone))
+        problems = Examination(merged).run(
+            held for held in (merged.get(key) for key in touched) if held is not None
+        )
         if problems:
             raise Invalid(problems)
         for draft in drafts:
             self._refuse_fixed(draft)
-        revision = self._shelf.revision + 1
-        outcomes = [self._outcome(draft, merged, revision) for draft in drafts]
-        outcomes += [self._gone(held, revision) for held in gone.values()]
-        self._write([outcome for outcome in outcomes if outcome.changed], revision)
-        return outcomes
+        revision = newest(self._connection) + 1
+        taken = [self._outcome(draft, merged, revision) for draft in drafts]
+        left = [Outcome(replace(row, archived=True, revision=revision), row, True) for row in gone]
+        changed = [(draft, outcome) for draft, outcome in zip(drafts, taken, strict=True) if outcome.changed]
+        self._write(changed, left, revision)
+        return taken + left
 
     def _implied(self, drafts: Sequence[Draft]) -> list[Draft]:
-        names = missing_advertisers(drafts, self._shelf.held)
+        names = missing_advertisers(drafts, self._objects)
         return [read("advertiser", name, {})[0][0] for name in names]
 
-    def _gone(self, held: Held, revision: int) -> Outcome:
-        before = self._shelf.entry(held.draft.key)
-        assert before is not None
-        changed = not before.held.archived
-        return Outcome(Entry(held, before.etag, revision if changed else before.revision), before, changed)
+    def _merged(self, drafts: Sequence[Draft], gone: Sequence[Row]) -> Documents:
+        """The catalogue as it would be."""
+        held = {draft.key: Held(draft) for draft in drafts}
+        for row in gone:
+            before = self._objects.get(row.key)
+            assert before is not None
+            held[row.key] = Held(before.draft, archived=True)
+        return Documents(held, self._objects)
 
-    def _outcome(self, draft: Draft, merged: Mapping[Key, Held], revision: int) -> Outcome:
+    def _touched(self, drafts: Sequence[Draft], gone: Sequence[Row]) -> Iterator[Key]:
+        """The documents that the change may have broken: its own, the owner of the same id, the campaigns
+        that share an advertiser's budget, and those that target an audience that goes."""
+        for draft in drafts:
+            yield draft.key
+            if isinstance(draft.subject, Advertiser):
+                yield ("publisher", draft.full_id)
+                if draft.subject.currency:
+                    yield from self._objects.in_other_currency(draft.full_id, draft.subject.currency)
+            elif isinstance(draft.subject, Publisher):
+                yield ("advertiser", draft.full_id)
+        for row in gone:
+            if row.kind == "audience":
+                yield from self._objects.users_of(row.full_id)
+
+    def _outcome(self, draft: Draft, merged: Documents, revision: int) -> Outcome:
         body, etag = draft.body, draft.digest
         if isinstance(draft.subject, Audience):
-            draft, body, etag = self._audience(draft, draft.subject, merged)
-        before = self._shelf.entry(draft.key)
-        if before is not None and not before.held.archived and before.etag == etag:
+            body, etag = self._audience(draft, draft.subject, merged)
+        before = self._objects.row(draft.key)
+        if before is not None and not before.archived and before.etag == etag:
             return Outcome(before, before, changed=False)
-        return Outcome(Entry(Held(kept(draft, body)), etag, revision), before, changed=True)
+        row = Row(draft.kind, draft.full_id, canonical(body), etag, False, revision)
+        return Outcome(row, before, changed=True)
 
     # -- audiences -------------------------------------------------------------------------------
 
-    def _audience(
-        self, draft: Draft, audience: Audience, merged: Mapping[Key, Held]
-    ) -> tuple[Draft, dict[str, object], str]:
-        """The audience with its user space and the number of its members; their digest is in the etag."""
+    def _audience(self, draft: Draft, audience: Audience, merged: Documents) -> tuple[dict[str, object], str]:
+        """The body with the user space and the number of members; their digest is in the etag."""
         space = audience.user_space
         if not space:
-            publisher = merged["publisher", audience.owner].draft.subject
-            assert isinstance(publisher, Publisher)
-            space = publisher.user_space
+            owner = merged.get(("publisher", audience.owner))
+            assert owner is not None and isinstance(owner.draft.subject, Publisher)
+            space = owner.draft.subject.user_space
         people = self._members(draft, space)
         body = draft.body | {"user_space": space, "members": len(people)}
-        rebuilt = read("audience", draft.full_id, body, kept=True)[0][0]
-        return rebuilt, body, digest_of(body, members.digest(people))
+        return body, digest_of(body, members.digest(people))
 
     def _members(self, draft: Draft, space: str) -> list[bytes]:
-        before = self._shelf.entry(draft.key)
         if draft.users is not None:
             people = members.pseudonyms(draft.users, space, self._pseudonymise)
             self._people[draft.key] = people
             return people
+        before = self._objects.get(draft.key)
         if before is None:
             return []
-        earlier = before.held.draft.subject
+        earlier = before.draft.subject
         assert isinstance(earlier, Audience)
-        people = members.of_audience(self._connection, self._serials.of("audience", draft.full_id))
+        people = members.of_audience(self._connection, self._serial("audience", draft.full_id))
         if people and earlier.user_space != space:
             message = f"changes from {earlier.user_space}, whose ids the members were; name the users again"
             raise Invalid([Problem("user_space", message, f"audience {draft.full_id}")])
         return people
 
+    def _serial(self, space: Space, name: str) -> int:
+        self._serials.learn(self._connection, [(space, name)])
+        return self._serials.of(space, name)
+
     # -- what is fixed once something was billed -------------------------------------------------
 
     def _refuse_fixed(self, draft: Draft) -> None:
-        before = self._shelf.held.get(draft.key)
-        if before is None or not isinstance(draft.subject, Advertiser | Campaign | Publisher):
+        if not isinstance(draft.subject, Advertiser | Campaign | Publisher):
             return
-        changed = [name for name in _FIXED if _changes(name, before.draft, draft)]
+        before = self._objects.row(draft.key)
+        if before is None:
+            return
+        said = orjson.loads(before.body)
+        if all(said.get(name) == draft.body.get(name) for name in _FIXED):
+            return
+        # Also of a document that another version of the program wrote: it can only be mended by replacing it.
+        earlier = read(before.kind, before.full_id, said, kept=True)[0][0]
+        changed = [name for name in _FIXED if _changes(name, earlier, draft)]
         if changed and self._was_billed(draft):
             raise Conflict(
                 f"the {changed[0]} of the {draft.kind} {draft.full_id} cannot change any more: "
@@ -169,50 +198,31 @@ class Acceptance:
     def _was_billed(self, draft: Draft) -> bool:
         if draft.kind in ("campaign", "publisher"):
             return self._billed(draft.kind, draft.full_id)
-        prefix = f"{draft.full_id}/"
-        return any(
-            self._billed(kind, name)
-            for kind, name in self._shelf.held
-            if kind == "campaign" and name.startswith(prefix)
-        )
+        return any(self._billed("campaign", name) for name in self._objects.names("campaign", draft.full_id))
 
     # -- writing ---------------------------------------------------------------------------------
 
-    def _write(self, outcomes: list[Outcome], revision: int) -> None:
-        if not outcomes:
+    def _write(self, taken: list[tuple[Draft, Outcome]], left: list[Outcome], revision: int) -> None:
+        if not taken and not left:
             return
-        drafts = [outcome.entry.held.draft for outcome in outcomes]
+        drafts = [draft for draft, _ in taken]
         for wanted in (wanted_identities, lambda draft: wanted_versions(draft, self._serials)):
             self._serials.give(self._connection, [name for draft in drafts for name in wanted(draft)])
-            self._serials.refresh(self._connection)
-        self._upsert(OBJECTS, [_row(outcome.entry) for outcome in outcomes])
+        outcomes = [*(outcome for _, outcome in taken), *left]
+        self._upsert(OBJECTS, [asdict(outcome.row) for outcome in outcomes])
+        line_items, creatives = [], []
         for draft in drafts:
             if isinstance(draft.subject, Campaign):
-                self._creatives(draft)
+                kept = link_campaign(draft, self._serials)
+                line_items += _line_item_rows(kept)
+                creatives += _creative_rows(draft.full_id, kept)
             people = self._people.get(draft.key)
             if people is not None:
                 members.replace_all(self._connection, self._serials.of("audience", draft.full_id), people)
-        self._connection.execute(update(CATALOGUE).values(revision=revision))
-
-    def _creatives(self, draft: Draft) -> None:
-        """Keep what a click needs, for as long as there may be clicks: for ever."""
-        campaign = link_campaign(draft, self._serials)
-        line_items = [
-            {"serial": line_item.serial, "body": pack_line_item(line_item)}
-            for line_item in campaign.line_items
-        ]
-        creatives = [
-            {
-                "serial": creative.serial,
-                "line_item": line_item.serial,
-                "campaign": draft.full_id,
-                "body": pack_creative(creative),
-            }
-            for line_item in campaign.line_items
-            for creative in line_item.creatives
-        ]
+        # What a click needs is kept for as long as there may be clicks: for ever.
         self._upsert(LINE_ITEMS, line_items)
         self._upsert(CREATIVES, creatives)
+        self._connection.execute(update(CATALOGUE).values(revision=revision))
 
     def _upsert(self, table: Table, rows: list[dict[str, object]]) -> None:
         if not rows:
@@ -223,16 +233,23 @@ class Acceptance:
         self._connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=values), rows)
 
 
-def _row(entry: Entry) -> dict[str, object]:
-    draft = entry.held.draft
-    return {
-        "kind": draft.kind,
-        "full_id": draft.full_id,
-        "body": canonical(draft.body),
-        "etag": entry.etag,
-        "archived": entry.held.archived,
-        "revision": entry.revision,
-    }
+def _line_item_rows(campaign: Campaign) -> list[dict[str, object]]:
+    return [
+        {"serial": line_item.serial, "body": pack_line_item(line_item)} for line_item in campaign.line_items
+    ]
+
+
+def _creative_rows(name: str, campaign: Campaign) -> list[dict[str, object]]:
+    return [
+        {
+            "serial": creative.serial,
+            "line_item": line_item.serial,
+            "campaign": name,
+            "body": pack_creative(creative),
+        }
+        for line_item in campaign.line_items
+        for creative in line_item.creatives
+    ]
 
 
 def _changes(name: str, before: Draft, after: Draft) -> bool:

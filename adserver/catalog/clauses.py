@@ -13,7 +13,7 @@ from adserver.catalog.links import check_domain
 from adserver.catalog.places import read_radius
 from adserver.catalog.terms import check_category, check_format
 from adserver.catalog.times import read_dayparts
-from adserver.domain import limits
+from adserver.domain import limits, versions
 from adserver.domain.inventory import SURFACES
 from adserver.domain.targeting import DIMENSIONS, FACETS, Clause, Targeting, normalise
 
@@ -47,7 +47,6 @@ def read_targeting(fields: Fields, advertiser: str) -> tuple[Targeting, list[Ref
     hours = read_dayparts(inner)
     custom = inner.convert("custom", "", check_expression)
     radius = read_radius(inner)
-    inner.not_built("deals", "targeting by deals")
     inner.done()
     return Targeting(reader.clauses, hours, custom, radius), reader.references
 
@@ -79,6 +78,8 @@ class _Reader:
         values = fields.values(name, read, limits.VALUES_PER_CLAUSE, least=1)
         if dimension == "urls" and sum("*" in value for value in values) > limits.PATTERNS_PER_CLAUSE:
             fields.add(name, f"has more than {limits.PATTERNS_PER_CLAUSE} entries with a *")
+        if dimension == "os_versions" and len(values) > limits.VERSIONS_PER_CLAUSE:
+            fields.add(name, f"has {len(values)} entries; at most {limits.VERSIONS_PER_CLAUSE}")
         kind = _REFERENCES.get(dimension)
         if kind is not None:
             path = fields.at(name)
@@ -153,6 +154,15 @@ def _url(text: str) -> str:
     return url
 
 
+def _version(text: str) -> str:
+    """A version or a range of them, in its normal form."""
+    check_text(text, limits.VALUE_CHARS)
+    try:
+        return versions.read(text)[0]
+    except ValueError as error:
+        raise ValueError(f"{shown(text)} {error}") from error
+
+
 _REFERENCES: Final = {"publishers": "publisher", "placements": "placement", "audiences": "audience"}
 _READERS: Final[dict[str, Callable[[str], str]]] = {
     "publishers": lambda text: check_slug(text.strip()),
@@ -161,6 +171,7 @@ _READERS: Final[dict[str, Callable[[str], str]]] = {
     "formats": check_format,
     "countries": _country,
     "regions": _region,
+    "os_versions": _version,
     "categories": check_category,
     "domains": _domain,
     "urls": _url,

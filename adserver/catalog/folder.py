@@ -11,7 +11,7 @@ from msgspec import Struct
 from adserver.catalog.documents import SUFFIXES, read_file
 from adserver.catalog.drafts import Draft, Key, address, read
 from adserver.catalog.findings import shown
-from adserver.catalog.whole import Held, examine, missing_advertisers
+from adserver.catalog.whole import Documents, Held, examine, missing_advertisers
 from adserver.domain import limits
 from adserver.domain.changes import Invalid, Kind, Problem
 
@@ -133,7 +133,7 @@ class _Reading:
 
     def finish(self) -> Folder:
         held = {draft.key: Held(draft) for draft in self._drafts}
-        for advertiser in missing_advertisers(self._drafts, held):
+        for advertiser in missing_advertisers(self._drafts, Documents(held)):
             draft = read("advertiser", advertiser, {})[0][0]
             held[draft.key] = Held(draft)
         dangling = name_files(examine(held), self._files)

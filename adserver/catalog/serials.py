@@ -1,9 +1,11 @@
 """Serial numbers: small integers that tokens, journal and counters speak of instead of names.
 
 Given once per (space, name), counting from 1 in each space, never reused: rows are only added. So what
-was read once stays true, and a process needs to fetch only the rows behind the last one it has seen.
+was read once stays true. Who needs them all fetches only the rows behind the last one it has seen; who
+changes a few objects learns theirs.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable
 from typing import Final, Literal
 
@@ -23,6 +25,7 @@ Space = Literal[
 ]
 
 SERIAL_MAX: Final = 2**32 - 1
+_ASKED_AT_ONCE: Final = 500
 
 
 class Serials:
@@ -33,7 +36,7 @@ class Serials:
         self._last_row = 0
 
     def of(self, space: Space, name: str) -> int:
-        """The serial of a name that has one; KeyError if not (``refresh`` first)."""
+        """The serial of a name that has one; KeyError if not (``refresh`` or ``learn`` first)."""
         return self._known[space, name]
 
     def refresh(self, connection: Connection) -> None:
@@ -47,20 +50,35 @@ class Serials:
             self._known[space, name] = serial
             self._last_row = row
 
+    def learn(self, connection: Connection, wanted: Iterable[tuple[Space, str]]) -> None:
+        """Learn the serials of these names, as far as they have some."""
+        unknown: dict[Space, list[str]] = defaultdict(list)
+        for space, name in dict.fromkeys(wanted):
+            if (space, name) not in self._known:
+                unknown[space].append(name)
+        for space, names in unknown.items():
+            for first in range(0, len(names), _ASKED_AT_ONCE):
+                some = SERIALS.c.name.in_(names[first : first + _ASKED_AT_ONCE])
+                rows = select(SERIALS.c.name, SERIALS.c.serial).where(SERIALS.c.space == space, some)
+                self._known |= {(space, row.name): row.serial for row in connection.execute(rows)}
+
     def give(self, connection: Connection, wanted: Iterable[tuple[Space, str]]) -> None:
-        """Give a serial to every name that has none, inside the caller's write transaction, after a
-        ``refresh`` in it; then refresh again. After a rollback forget this object: it knows too much."""
-        missing = [key for key in dict.fromkeys(wanted) if key not in self._known]
-        if not missing:
-            return
-        rows = connection.execute(
-            select(SERIALS.c.space, func.max(SERIALS.c.serial)).group_by(SERIALS.c.space)
-        )
-        last: dict[str, int] = {row[0]: row[1] for row in rows}
+        """Learn the serials of these names, giving one to each that has none, inside the caller's write
+        transaction. After a rollback forget this object: it knows too much."""
+        listed = list(dict.fromkeys(wanted))
+        self.learn(connection, listed)
+        last: dict[str, int] = {}
         added = []
-        for space, name in missing:
-            last[space] = serial = last.get(space, 0) + 1
+        for space, name in listed:
+            if (space, name) in self._known:
+                continue
+            if space not in last:
+                highest = select(func.max(SERIALS.c.serial)).where(SERIALS.c.space == space)
+                last[space] = connection.execute(highest).scalar_one() or 0
+            last[space] = serial = last[space] + 1
             if serial > SERIAL_MAX:
                 raise OverflowError(f"the serials of {space} are used up")
             added.append({"space": space, "name": name, "serial": serial})
-        connection.execute(SERIALS.insert(), added)
+            self._known[space, name] = serial
+        if added:
+            connection.execute(SERIALS.insert(), added)

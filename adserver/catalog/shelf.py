@@ -1,148 +1,147 @@
-"""The objects of the catalog in memory, compiled, following the file.
+"""The whole catalogue in memory, compiled and linked, following the file.
 
 Invariant: the shelf holds exactly what the file held at ``revision``. Every change of an object carries
 the revision that made it, so catching up reads and compiles only what changed since; in a catalogue of
-10 000 line items a change of one costs the reading of one document.
+100 000 line items a change of one costs the reading of one document. Unchanged documents give the very
+same values again, which is how whoever compiles them knows.
 """
 
-from bisect import bisect_right, insort
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from typing import Final, TypeVar, cast
+from collections.abc import Callable
+from hashlib import blake2b
+from typing import Any, Final, Generic, TypeVar
 
-import orjson
-from msgspec import Struct
-from msgspec.structs import replace
 from sqlalchemy import Connection, select
 
-from adserver.catalog.drafts import Draft, Key, digest_of, read
+from adserver.catalog.drafts import Draft, Key
 from adserver.catalog.linking import link_advertiser, link_audience, link_campaign, link_publisher
+from adserver.catalog.objects import Row, draft_of
 from adserver.catalog.serials import Serials
-from adserver.catalog.tables import CATALOGUE, OBJECTS
-from adserver.catalog.whole import Held
+from adserver.catalog.tables import OBJECTS, newest
 from adserver.domain.campaign import Advertiser, Campaign
-from adserver.domain.changes import Invalid, Kind, Problem, Stored
+from adserver.domain.changes import Kind
 from adserver.domain.inventory import Audience, Publisher
 
 T = TypeVar("T")
 
-
-class Entry(Struct, frozen=True):
-    """One object as the file holds it."""
-
-    held: Held
-    etag: str
-    revision: int
+_MARK_BYTES: Final = 16
 
 
-_PLACEMENTS: Final = "placements"
+class Kept(Generic[T]):
+    """The active objects of a kind, linked. Serials never change, so ``link`` is asked once a version; the
+    draft, which is larger than what is made of it, is not kept."""
+
+    def __init__(self, link: Callable[[Draft], T]) -> None:
+        self.etags: dict[str, str] = {}
+        self._link = link
+        self._linked: dict[str, T] = {}
+        self._order: list[str] | None = None
+
+    def put(self, name: str, draft: Draft | None, etag: str) -> None:
+        """None for an archived one."""
+        if (draft is None) == (name in self._linked):
+            self._order = None
+        if draft is None:
+            self._linked.pop(name, None)
+            self.etags.pop(name, None)
+        else:
+            self._linked[name] = self._link(draft)
+            self.etags[name] = etag
+
+    def values(self) -> tuple[T, ...]:
+        """In the order of full ids; an unchanged object gives the very same value again."""
+        if self._order is None:
+            self._order = sorted(self._linked)
+        return tuple(map(self._linked.__getitem__, self._order))
+
+
+class Publishers:
+    """As ``Kept``, but of several documents each: its own and its placements'."""
+
+    def __init__(self, serials: Serials) -> None:
+        self._serials = serials
+        self._drafts: dict[str, Draft] = {}
+        self._placements: dict[str, dict[str, Draft]] = defaultdict(dict)
+        self._linked: dict[str, Publisher] = {}
+
+    def put(self, name: str, draft: Draft | None, etag: str) -> None:
+        _put(self._drafts, name, draft)
+        self._linked.pop(name, None)
+
+    def put_placement(self, name: str, draft: Draft | None) -> None:
+        owner = name.partition("/")[0]
+        _put(self._placements[owner], name, draft)
+        self._linked.pop(owner, None)
+
+    def values(self) -> tuple[Publisher, ...]:
+        for name in self._drafts.keys() - self._linked.keys():
+            placements = list(self._placements[name].values())
+            self._linked[name] = link_publisher(self._drafts[name], placements, self._serials)
+        return tuple(self._linked[name] for name in sorted(self._drafts))
+
+
+def _put(drafts: dict[str, Draft], name: str, draft: Draft | None) -> None:
+    if draft is None:
+        drafts.pop(name, None)
+    else:
+        drafts[name] = draft
 
 
 class Shelf:
-    """Not safe for several threads; the store holds its lock."""
+    """Not safe for several threads; the store holds its lock. ``serials``: refreshed before catching up."""
 
-    def __init__(self) -> None:
+    def __init__(self, serials: Serials) -> None:
         self.revision = -1
-        self.held: dict[Key, Held] = {}
-        self._entries: dict[Key, Entry] = {}
-        self._names: defaultdict[Kind, list[str]] = defaultdict(list)
-        self._linked: dict[Key, tuple[str, object]] = {}
+        self._marks: dict[Key, int] = {}
+        self._sum = 0
+        self.advertisers = Kept[Advertiser](lambda draft: link_advertiser(draft, serials))
+        self.campaigns = Kept[Campaign](lambda draft: link_campaign(draft, serials))
+        self.audiences = Kept[Audience](lambda draft: link_audience(draft, serials))
+        self.publishers = Publishers(serials)
 
     def catch_up(self, connection: Connection) -> None:
         """Learn what changed in the file since the last time. Raises Invalid where the file holds a
         document that this version of the program does not accept."""
-        newest = connection.execute(select(CATALOGUE.c.revision)).scalar_one()
-        if newest == self.revision:
+        revision = newest(connection)
+        if revision == self.revision:
             return
-        rows = connection.execute(
-            select(OBJECTS)
-            .where(OBJECTS.c.revision > self.revision)
-            .order_by(OBJECTS.c.kind, OBJECTS.c.full_id)
-        )
-        for row in rows:
-            draft = _compile(row.kind, row.full_id, orjson.loads(row.body))
-            self.place(Entry(Held(draft, row.archived), row.etag, row.revision))
-        self.revision = newest
+        for row in connection.execute(select(OBJECTS).where(OBJECTS.c.revision > self.revision)):
+            self._place(Row(*row))
+        self.revision = revision
 
-    def place(self, entry: Entry) -> None:
+    @property
+    def digest(self) -> str:
+        """Of every object and its state, as ``digest_of_all`` finds it in the file."""
+        return _shown(self._sum)
+
+    def _place(self, row: Row) -> None:
         """Hold an object, in the place of its earlier state if there was one."""
-        key = entry.held.draft.key
-        if key not in self._entries:
-            insort(self._names[key[0]], key[1])
-        self._entries[key] = entry
-        self.held[key] = entry.held
-
-    def entry(self, key: Key) -> Entry | None:
-        return self._entries.get(key)
-
-    def active(self, kind: Kind, owner: str | None = None, after: str = "") -> Iterator[Entry]:
-        """The objects of a kind that are not archived, in the order of their full ids, behind ``after``;
-        ``owner`` narrows to those of one advertiser or publisher."""
-        names, prefix = self._names[kind], "" if owner is None else f"{owner}/"
-        for index in range(bisect_right(names, max(prefix, after)), len(names)):
-            if not names[index].startswith(prefix):
-                return
-            entry = self._entries[kind, names[index]]
-            if not entry.held.archived:
-                yield entry
-
-    def placements(self, publisher: str) -> list[Entry]:
-        """The placements of a publisher that are not archived."""
-        return list(self.active("placement", publisher))
-
-    def stored(self, entry: Entry, created: bool = False) -> Stored:
-        """An object as callers see it; a publisher with its placements."""
-        draft, etag, revision = entry.held.draft, entry.etag, entry.revision
-        body = draft.body
-        if draft.kind == "publisher":
-            placements = [] if entry.held.archived else self.placements(draft.full_id)
-            body = body | {_PLACEMENTS: [placement.held.draft.body for placement in placements]}
-            etag = digest_of([etag, *(placement.etag for placement in placements)])
-            revision = max([revision, *(placement.revision for placement in placements)])
-        return Stored(draft.kind, draft.full_id, body, etag, entry.held.archived, revision, created)
-
-    # -- the catalogue of domain values ----------------------------------------------------------
-
-    def advertisers(self, serials: Serials) -> tuple[Advertiser, ...]:
-        return self._all("advertiser", link_advertiser, serials)
-
-    def campaigns(self, serials: Serials) -> tuple[Campaign, ...]:
-        return self._all("campaign", link_campaign, serials)
-
-    def audiences(self, serials: Serials) -> tuple[Audience, ...]:
-        return self._all("audience", link_audience, serials)
-
-    def publishers(self, serials: Serials) -> tuple[Publisher, ...]:
-        return tuple(
-            link_publisher(
-                entry.held.draft,
-                [placement.held.draft for placement in self.placements(entry.held.draft.full_id)],
-                serials,
-            )
-            for entry in self.active("publisher")
-        )
-
-    def _all(self, kind: Kind, link: Callable[[Draft, Serials], T], serials: Serials) -> tuple[T, ...]:
-        return tuple(self._link(entry, link, serials) for entry in self.active(kind))
-
-    def _link(self, entry: Entry, link: Callable[[Draft, Serials], T], serials: Serials) -> T:
-        """The linked value, remembered while the document stays the same: serials never change."""
-        key = entry.held.draft.key
-        etag, value = self._linked.get(key, ("", None))
-        if etag != entry.etag:
-            value = link(entry.held.draft, serials)
-            self._linked[key] = (entry.etag, value)
-        return cast(T, value)
+        draft = None if row.archived else draft_of(row)
+        if row.kind == "placement":
+            self.publishers.put_placement(row.full_id, draft)
+        else:
+            kinds: dict[Kind, Kept[Any] | Publishers] = {
+                "advertiser": self.advertisers,
+                "campaign": self.campaigns,
+                "audience": self.audiences,
+                "publisher": self.publishers,
+            }
+            kinds[row.kind].put(row.full_id, draft, row.etag)
+        mark = _mark(row.kind, row.full_id, row.etag, row.archived)
+        self._sum += mark - self._marks.get(row.key, 0)
+        self._marks[row.key] = mark
 
 
-def _compile(kind: Kind, full_id: str, body: dict[str, object]) -> Draft:
-    drafts, problems = read(kind, full_id, body, kept=True)
-    if problems:
-        where = f"{kind} {full_id} (in the catalog)"
-        raise Invalid([Problem(problem.path, problem.message, where) for problem in problems])
-    return drafts[0]
+def digest_of_all(connection: Connection) -> str:
+    """Of every object and its state. A sum, so that a shelf can follow it change by change."""
+    rows = connection.execute(select(OBJECTS.c.kind, OBJECTS.c.full_id, OBJECTS.c.etag, OBJECTS.c.archived))
+    return _shown(sum(_mark(*row) for row in rows))
 
 
-def kept(draft: Draft, body: dict[str, object]) -> Draft:
-    """A draft as the shelf keeps it: with the body of the file, without raw user ids."""
-    return replace(draft, body=body, users=None, path="")
+def _mark(kind: str, full_id: str, etag: str, archived: bool) -> int:
+    state = blake2b(f"{kind} {full_id} {etag} {archived}".encode(), digest_size=_MARK_BYTES).digest()
+    return int.from_bytes(state)
+
+
+def _shown(marks: int) -> str:
+    return f"{marks % (1 << 8 * _MARK_BYTES):0{2 * _MARK_BYTES}x}"

@@ -1,32 +1,31 @@
 """The catalog: what advertisers and publishers own, in one SQLite file (``tables``).
 
-Reads are answered from memory, which follows the file (``shelf``); a change is examined and written in
-one transaction (``accepting``). Any number of processes may open the same file; a lock makes one store
-usable from several threads.
+Questions are answered from the file, object by object (``objects``); a change is examined and written in
+one transaction (``accepting``). Only who loads the whole catalogue, to compile it, keeps it in memory
+(``shelf``). Any number of processes may open the same file, any number of threads use the same store.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
-from threading import RLock
+from threading import Lock
 
 from sqlalchemy import Connection, select
 from sqlalchemy.dialects.sqlite import insert
 
-from adserver.catalog.accepting import Acceptance, Billed, Outcome, applied
+from adserver.catalog.accepting import Acceptance, Billed, applied
 from adserver.catalog.drafts import Draft, Key, read
 from adserver.catalog.folder import Folder, name_files
 from adserver.catalog.linking import unpack
 from adserver.catalog.members import Membership, Pseudonymise
+from adserver.catalog.objects import Objects, Row
 from adserver.catalog.serials import Serials
-from adserver.catalog.shelf import Shelf
+from adserver.catalog.shelf import Shelf, digest_of_all
 from adserver.catalog.tables import (
     APPLIED,
     BILLED,
-    CATALOGUE,
     CREATIVES,
     LINE_ITEMS,
+    SERIALS,
+    newest,
     open_file,
     reading,
     writing,
@@ -34,12 +33,7 @@ from adserver.catalog.tables import (
 from adserver.catalog.whole import placed
 from adserver.domain.campaign import Creative, LineItem
 from adserver.domain.catalogue import Catalogue
-from adserver.domain.changes import Applied, Conflict, Invalid, Kind, Mismatch, Problem, Stored, Unwritten
-
-Objects = list[Stored]
-Drafts = list[Draft]
-Outcomes = list[Outcome]
-Keys = list[Key]
+from adserver.domain.changes import Applied, Conflict, Invalid, Kind, Mismatch, Problem, Stored
 
 __all__ = ["Applied", "Conflict", "Invalid", "Kind", "Mismatch", "Problem", "Store", "Stored"]
 
@@ -54,9 +48,9 @@ class Store:
         self._engine = open_file(path)
         self._pseudonymise = pseudonymise
         self._billed = billed
-        self._lock = RLock()
-        self._shelf = Shelf()
+        self._lock = Lock()
         self._serials = Serials()
+        self._shelf = Shelf(self._serials)
         self._membership = Membership()
         self._marked: set[int] = set()
 
@@ -68,20 +62,30 @@ class Store:
     def revision(self) -> int:
         """The newest revision; moves with every accepted change, whoever made it."""
         with reading(self._engine) as connection:
-            return int(connection.execute(select(CATALOGUE.c.revision)).scalar_one())
+            return newest(connection)
+
+    def content(self) -> tuple[int, str]:
+        """The newest revision, and the digest of all the catalogue holds at it."""
+        with reading(self._engine) as connection:
+            return newest(connection), digest_of_all(connection)
 
     def load(self) -> Catalogue:
-        """Everything that is not archived, at one revision."""
-        with self._reading() as connection:
-            audiences = self._shelf.audiences(self._serials)
-            etags = [entry.etag for entry in self._shelf.active("audience")]
+        """Everything that is not archived, at one revision. What did not change since the last time is not
+        read again, and is the same value."""
+        with self._lock, reading(self._engine) as connection:
+            shelf = self._shelf
+            self._serials.refresh(connection)
+            shelf.catch_up(connection)
+            audiences = shelf.audiences.values()
+            etags = [shelf.audiences.etags[audience.full_id] for audience in audiences]
             return Catalogue(
-                revision=self._shelf.revision,
-                advertisers=self._shelf.advertisers(self._serials),
-                campaigns=self._shelf.campaigns(self._serials),
-                publishers=self._shelf.publishers(self._serials),
+                revision=shelf.revision,
+                advertisers=shelf.advertisers.values(),
+                campaigns=shelf.campaigns.values(),
+                publishers=shelf.publishers.values(),
                 audiences=audiences,
                 members=self._membership.read(connection, zip(audiences, etags, strict=True)),
+                digest=shelf.digest,
             )
 
     def creative(self, serial: int) -> tuple[Creative, LineItem, str] | None:
@@ -101,16 +105,18 @@ class Store:
 
     def get(self, kind: Kind, full_id: str) -> Stored | None:
         """An object, archived or not; None if there never was one."""
-        with self._reading():
-            entry = self._shelf.entry((kind, full_id))
-            return None if entry is None else self._shelf.stored(entry)
+        with reading(self._engine) as connection:
+            objects = Objects(connection)
+            row = objects.row((kind, full_id))
+            return None if row is None else objects.stored(row)
 
-    def list(self, kind: Kind, owner: str | None, after: str | None, limit: int) -> Objects:
+    def list(self, kind: Kind, owner: str | None, after: str | None, limit: int) -> list[Stored]:
         """Up to ``limit`` objects that are not archived, in the order of their full ids, behind ``after``
         (a full id); ``owner`` narrows to those of one advertiser or publisher."""
-        with self._reading():
-            entries = islice(self._shelf.active(kind, owner, after or ""), limit)
-            return [self._shelf.stored(entry) for entry in entries]
+        with reading(self._engine) as connection:
+            objects = Objects(connection)
+            rows = [*objects.active(kind, owner, after or "", limit)]
+            return [objects.stored(row) for row in rows]
 
     # -- changing --------------------------------------------------------------------------------
 
@@ -131,27 +137,27 @@ class Store:
         drafts, problems = read(kind, full_id, self._owned(kind, full_id, body))
         if problems:
             raise Invalid(problems)
-        with self._writing() as (connection, outcomes):
-            self._check_state((kind, full_id), if_match, if_none_match)
-            dropped = self._dropped(kind, full_id, body, drafts)
+        with writing(self._engine) as connection:
+            objects = Objects(connection)
+            _check_state(objects, (kind, full_id), if_match, if_none_match)
+            dropped = _dropped(objects, kind, full_id, body, drafts)
             try:
-                outcomes += self._acceptance(connection).accept(drafts, dropped)
+                outcomes = self._acceptance(connection, objects).accept(drafts, dropped)
             except Invalid as refusal:
                 raise Invalid(placed(refusal.problems, f"{kind} {full_id}")) from None
-        with self._lock:
-            return self._shelf.stored(outcomes[0].entry, outcomes[0].created)
+            return Objects(connection).stored(outcomes[0].row, outcomes[0].created)
 
     def archive(self, kind: Kind, full_id: str, if_match: str | None = None) -> bool:
         """Archive an object and what belongs to it; False if there is none. Its counters and serials stay.
         Raises Mismatch, or Conflict while a campaign targets an audience that would go."""
-        with self._writing() as (connection, outcomes):
-            entry = self._shelf.entry((kind, full_id))
-            if entry is None or entry.held.archived:
+        with writing(self._engine) as connection:
+            objects = Objects(connection)
+            row = objects.active_row((kind, full_id))
+            if row is None:
                 return False
-            self._check_state((kind, full_id), if_match, False)
-            keys = [(kind, full_id), *self._belongings(kind, full_id)]
+            _check_state(objects, row.key, if_match, False)
             try:
-                outcomes += self._acceptance(connection).accept([], keys)
+                self._acceptance(connection, objects).accept([], [row, *_belongings(objects, row)])
             except Invalid as refusal:
                 users = ", ".join(sorted({problem.document for problem in refusal.problems}))
                 raise Conflict(f"the {kind} {full_id} is in use by: {users}") from None
@@ -163,19 +169,23 @@ class Store:
         name files) or Conflict."""
         if folder.problems:
             raise Invalid([*folder.problems, *folder.dangling])
-        with self._writing() as (connection, outcomes):
+        with writing(self._engine) as connection:
             before = {(row.kind, row.full_id): row.digest for row in connection.execute(select(APPLIED))}
             drafts = [draft for draft in folder.drafts if before.get(draft.key) != draft.digest]
             try:
-                outcomes += self._acceptance(connection).accept(drafts)
+                outcomes = self._acceptance(connection, Objects(connection)).accept(drafts)
             except Invalid as refusal:
                 raise Invalid(name_files(refusal.problems, folder.files)) from None
-            for draft in drafts:
-                values = {"kind": draft.kind, "full_id": draft.full_id, "digest": draft.digest}
+            values = [
+                {"kind": draft.kind, "full_id": draft.full_id, "digest": draft.digest} for draft in drafts
+            ]
+            if values:
+                statement = insert(APPLIED)
                 connection.execute(
-                    insert(APPLIED)
-                    .values(values)
-                    .on_conflict_do_update(index_elements=["kind", "full_id"], set_={"digest": draft.digest})
+                    statement.on_conflict_do_update(
+                        index_elements=["kind", "full_id"], set_={"digest": statement.excluded.digest}
+                    ),
+                    values,
                 )
         return applied(folder.drafts, outcomes)
 
@@ -190,82 +200,54 @@ class Store:
 
     # -- within ----------------------------------------------------------------------------------
 
-    @contextmanager
-    def _reading(self) -> Iterator[Connection]:
-        with self._lock, reading(self._engine) as connection:
-            self._catch_up(connection)
-            yield connection
-
-    @contextmanager
-    def _writing(self) -> Iterator[tuple[Connection, Outcomes]]:
-        """A write transaction, and a list for what was accepted in it: once committed it is placed on the
-        shelf, so the next reading compiles nothing. After a failure what memory learnt is forgotten."""
-        outcomes: Outcomes = []
-        with self._lock:
-            try:
-                with writing(self._engine) as connection:
-                    self._catch_up(connection)
-                    yield connection, outcomes
-            except BaseException as error:
-                if isinstance(error, Unwritten) or not isinstance(error, Invalid | Conflict | Mismatch):
-                    self._shelf, self._serials = Shelf(), Serials()
-                raise
-            for outcome in outcomes:
-                if outcome.changed:
-                    self._shelf.place(outcome.entry)
-                    self._shelf.revision = outcome.entry.revision
-
-    def _catch_up(self, connection: Connection) -> None:
-        self._shelf.catch_up(connection)
-        self._serials.refresh(connection)
-
-    def _acceptance(self, connection: Connection) -> Acceptance:
+    def _acceptance(self, connection: Connection, objects: Objects) -> Acceptance:
         def billed(kind: str, full_id: str) -> bool:
             told = self._billed is not None and self._billed(kind, full_id)
-            return told or (kind == "campaign" and self._is_marked(connection, full_id))
+            return told or (kind == "campaign" and _is_marked(connection, full_id))
 
-        return Acceptance(connection, self._shelf, self._serials, self._pseudonymise, billed)
-
-    def _is_marked(self, connection: Connection, campaign: str) -> bool:
-        serial = self._serials.of("campaign", campaign)
-        query = select(BILLED.c.campaign).where(BILLED.c.campaign == serial)
-        return connection.execute(query).first() is not None
-
-    def _check_state(self, key: Key, if_match: str | None, if_none_match: bool) -> None:
-        entry = self._shelf.entry(key)
-        there = entry is not None and not entry.held.archived
-        if if_none_match and there:
-            raise Mismatch(f"the {key[0]} {key[1]} exists already")
-        if if_match is None:
-            return
-        etag = self._shelf.stored(entry).etag if there and entry is not None else None
-        tags = [tag.strip().removeprefix("W/").strip('"') for tag in if_match.split(",")]
-        if etag is None or (etag not in tags and "*" not in tags):
-            raise Mismatch(f"the {key[0]} {key[1]} is not what it was")
+        return Acceptance(connection, objects, self._pseudonymise, billed)
 
     def _owned(self, kind: Kind, full_id: str, body: dict[str, object]) -> dict[str, object]:
         """An audience's body with its owner, whose kind the address does not tell."""
         if kind != "audience" or "advertiser" in body or "publisher" in body:
             return body
         owner = full_id.partition("/")[0]
-        with self._reading():
-            is_publisher = ("publisher", owner) in self._shelf.held
+        with reading(self._engine) as connection:
+            is_publisher = Objects(connection).row(("publisher", owner)) is not None
         return body | {"publisher" if is_publisher else "advertiser": owner}
 
-    def _dropped(self, kind: Kind, full_id: str, body: dict[str, object], drafts: Drafts) -> Keys:
-        if kind != "publisher" or "placements" not in body:
-            return []
-        named = {draft.full_id for draft in drafts}
-        placements = [entry.held.draft.key for entry in self._shelf.placements(full_id)]
-        return [key for key in placements if key[1] not in named]
 
-    def _belongings(self, kind: Kind, full_id: str) -> Keys:
-        owned: Mapping[Kind, tuple[Kind, ...]] = {
-            "advertiser": ("campaign", "audience"),
-            "publisher": ("placement", "audience"),
-        }
-        return [
-            entry.held.draft.key
-            for below in owned.get(kind, ())
-            for entry in self._shelf.active(below, full_id)
-        ]
+def _is_marked(connection: Connection, campaign: str) -> bool:
+    serial = select(SERIALS.c.serial).where(SERIALS.c.space == "campaign", SERIALS.c.name == campaign)
+    query = select(BILLED.c.campaign).where(BILLED.c.campaign == serial.scalar_subquery())
+    return connection.execute(query).first() is not None
+
+
+def _check_state(objects: Objects, key: Key, if_match: str | None, if_none_match: bool) -> None:
+    row = objects.active_row(key)
+    if if_none_match and row is not None:
+        raise Mismatch(f"the {key[0]} {key[1]} exists already")
+    if if_match is None:
+        return
+    etag = None if row is None else objects.stored(row).etag
+    tags = [tag.strip().removeprefix("W/").strip('"') for tag in if_match.split(",")]
+    if etag is None or (etag not in tags and "*" not in tags):
+        raise Mismatch(f"the {key[0]} {key[1]} is not what it was")
+
+
+def _dropped(
+    objects: Objects, kind: Kind, full_id: str, body: dict[str, object], drafts: list[Draft]
+) -> list[Row]:
+    """The placements that a publisher's body no longer names."""
+    if kind != "publisher" or "placements" not in body:
+        return []
+    named = {draft.full_id for draft in drafts}
+    return [row for row in objects.active("placement", full_id) if row.full_id not in named]
+
+
+def _belongings(objects: Objects, row: Row) -> list[Row]:
+    owned: dict[Kind, tuple[Kind, ...]] = {
+        "advertiser": ("campaign", "audience"),
+        "publisher": ("placement", "audience"),
+    }
+    return [own for kind in owned.get(row.kind, ()) for own in objects.active(kind, row.full_id)]

@@ -24,6 +24,7 @@ from sqlalchemy import (
     UniqueConstraint,
     create_engine,
     event,
+    select,
 )
 from sqlalchemy.exc import DBAPIError, OperationalError
 
@@ -176,6 +177,11 @@ def reading(engine: Engine) -> Iterator[Connection]:
     """A transaction that sees one state of the file."""
     with _transaction(engine, "BEGIN") as connection:
         yield connection
+
+
+def newest(connection: Connection) -> int:
+    """The newest revision."""
+    return int(connection.execute(select(CATALOGUE.c.revision)).scalar_one())
 
 
 @contextmanager

@@ -9,6 +9,7 @@ exactly the keys under which its exposures are counted.
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import force_setattr
 
 from adserver.domain.campaign import CappedEvent
 
@@ -17,17 +18,18 @@ IMPRESSION: Final = "impression"
 
 class BoundCap(Struct, frozen=True, array_like=True):
     """``key`` is ``<scope>:<serial>`` (creatives by identity); ``counter`` adds the event and whether it
-    is counted per session: what counters are filed under."""
+    is counted per session: what counters are filed under. It follows from the others, and is made once
+    because every candidate is asked for it."""
 
     key: str
     limit: int
     per_ms: int
     event: CappedEvent = "impression"
     session: bool = False
+    counter: str = ""
 
-    @property
-    def counter(self) -> str:
-        return counter_key(self.key, self.event, self.session)
+    def __post_init__(self) -> None:
+        force_setattr(self, "counter", counter_key(self.key, self.event, self.session))
 
 
 def counter_key(key: str, event: str, session: bool) -> str:

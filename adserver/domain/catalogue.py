@@ -9,7 +9,8 @@ from adserver.domain.inventory import Audience, Publisher
 
 
 class Catalogue(Struct, frozen=True):
-    """``members``: a person's pseudonym (16 bytes) -> the full ids of the audiences that hold it."""
+    """``members``: a person's pseudonym (16 bytes) -> the full ids of the audiences that hold it;
+    ``digest``: of all it holds, so that two of the same digest are the same."""
 
     revision: int = 0
     advertisers: tuple[Advertiser, ...] = ()
@@ -17,3 +18,4 @@ class Catalogue(Struct, frozen=True):
     publishers: tuple[Publisher, ...] = ()
     audiences: tuple[Audience, ...] = ()
     members: Mapping[bytes, tuple[str, ...]] = {}
+    digest: str = ""

@@ -31,6 +31,13 @@ CHECKS_IN_VAIN: Final = 1000
 placements; behind them, line items that would have to be asked do not serve."""
 OUTSTANDING_PER_PERSON: Final = 1000
 """Ads a person may have reserved and not rendered: more is somebody emptying budgets, not reading."""
+LOOKED_AT_AGAIN: Final = 100
+"""Line items without budget or ahead of their plan that are tried again at a time: one request may have to
+ask them all."""
+PACED_MS: Final = 5000
+"""A line item ahead of its plan is tried again after this, though its plan may not have caught up."""
+PEOPLE_KEPT: Final = 10_000
+"""People of whom it is kept which line items they have capped; of others it is found out again."""
 REPEAT_WINDOW_MS: Final = 60_000
 """How long a request id is answered again with the same answer."""
 
@@ -47,6 +54,7 @@ BID_RENDER_MS: Final = 60_000
 SIZES_PER_IMP: Final = 50
 PIXELS_MAX: Final = 16_384
 """A side of an ad; anything longer is no size."""
+DEALS_PER_IMP: Final = 100
 ASSETS_PER_NATIVE: Final = 100
 BID_FLOOR_MICROS_MAX: Final = 10**13
 """Ten million a thousand: nobody bids above."""
@@ -81,10 +89,21 @@ RADIUS_METRES_MAX: Final = 20_015_115
 """Half the way around the earth: all of it."""
 PATTERNS_PER_CLAUSE: Final = 100
 """URLs with a ``*``: every candidate asks them all."""
+VERSIONS_PER_CLAUSE: Final = 100
+"""Ranges of versions, of each of any, all and none: every candidate asks them all."""
+VERSION_PARTS: Final = 8
 EXPRESSION_CHARS: Final = 4096
 EXPRESSION_DEPTH: Final = 32
 """Brackets and ``not`` within each other."""
 NUMBER_CHARS: Final = 18
+REGEXES_PER_EXPRESSION: Final = 8
+REGEX_CHARS: Final = 512
+REGEX_PROGRAM: Final = 500
+"""Steps of a compiled pattern; times the characters of a text, it is the most a match can cost."""
+REGEX_TEXT_CHARS: Final = 2048
+"""A longer text matches no pattern."""
+REGEX_BYTES: Final = 128 * 1024
+"""Memory of a compiled pattern, with the states it has met."""
 NAMES_INDEXED: Final = 32
 """Names of expressions whose required values the index knows: each costs every request a look."""
 CAP_LIMIT_MAX: Final = 255

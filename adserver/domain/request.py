@@ -6,6 +6,7 @@ from typing import Literal
 from msgspec import Struct
 
 from adserver.domain.campaign import Creative, LineItem
+from adserver.domain.deals import OPEN, Market
 from adserver.domain.inventory import Blocks
 from adserver.domain.places import Point
 from adserver.domain.properties import Properties
@@ -31,7 +32,7 @@ class PlacementAsk(Struct, frozen=True):
     """One placement of a request. ``formats`` and ``sizes`` are empty where the request does not narrow
     them; ``floor_micros`` is the request's own; ``strict_floor`` makes it bind every priority (an
     exchange refuses any bid below its floor). ``render_within_ms`` overrides the placement's;
-    ``accepts`` rules out creatives the asker cannot show."""
+    ``accepts`` rules out creatives the asker cannot show; ``market``: the deals it offers."""
 
     id: str
     count: int = 1
@@ -43,6 +44,7 @@ class PlacementAsk(Struct, frozen=True):
     feed: FeedAsk | None = None
     accepts: Accepts | None = None
     properties: dict[str, object] = {}
+    market: Market = OPEN
 
 
 class Request(Struct, frozen=True):

@@ -20,14 +20,14 @@ DIMENSIONS: Final = (
     "publishers", "placements", "surfaces", "formats", "countries", "regions", "cities", "postal_codes",
     "devices", "models", "os", "os_versions", "browsers", "languages", "connections", "audiences",
     "segments", "keywords", "categories", "domains", "urls",
-    *(f"facets.{name}" for name in FACETS),
+    *(f"facets.{name}" for name in FACETS), "deals",
 )  # fmt: skip
 
 PERSONAL: Final = frozenset(("audiences", "segments", *(f"facets.{name}" for name in FACETS)))
 """Dimensions that are facts about a person: absent without consent."""
 
 _UPPER: Final = frozenset(("countries", "regions", "categories"))
-_EXACT: Final = frozenset(("publishers", "placements", "audiences", "segments", "urls"))
+_EXACT: Final = frozenset(("publishers", "placements", "audiences", "segments", "urls", "deals"))
 
 
 class Clause(Struct, frozen=True, omit_defaults=True):

@@ -4,7 +4,9 @@ The index still narrows expressions: one that begins ``name = "text" and ..`` ca
 request gives that name that text. So each line item has at most one such pair as a required value of the
 dimension ``custom``, and a request gives the pairs of the names that are required somewhere. The names
 are bounded (those most line items require; the others are merely asked), so a request's cost is too.
-Invariant: the pair follows from the expression, hence index and scan agree with or without it.
+Ranges of versions are narrowed too, by blocks of major versions (``domain/versions``), in the dimension
+``MAJORS``.
+Invariant: what the index knows follows from the check, hence index and scan agree with or without it.
 """
 
 from collections.abc import Mapping
@@ -14,7 +16,8 @@ from typing import ClassVar, Final
 
 from msgspec import Struct
 
-from adserver.domain import expressions, limits, wildcards
+from adserver.domain import deals, expressions, limits, versions, wildcards
+from adserver.domain.deals import Market
 from adserver.domain.expressions import Ask, Condition
 from adserver.domain.places import Area, Circle
 from adserver.domain.properties import Said
@@ -25,6 +28,16 @@ Name = tuple[str, ...]
 
 REQUIRED: Final = "custom"
 """The index's dimension of pairs of name and text."""
+
+VERSIONS: Final = "os_versions"
+MAJORS: Final = "os_versions.majors"
+"""The index's dimension of blocks of major versions."""
+
+MARKET: Final = "market"
+"""The index's dimension that keeps line items without a deal out of private markets."""
+
+NARROWING: Final = frozenset((REQUIRED, MAJORS))
+"""Dimensions that only spare work: what they stand for is a check."""
 
 
 class Custom(Struct, frozen=True):
@@ -104,29 +117,106 @@ class Patterns(Struct, frozen=True):
         return every and not any(_matched(pieces, values) for pieces in self.none)
 
     def wanted(self) -> object:
-        parts = {"any": self.clause.any, "all": self.clause.all, "none": self.clause.none}
-        return {name: list(values) for name, values in parts.items() if values}
+        return _parts(self.clause)
 
     def got(self, said: Said) -> object:
         return list(said.facts.get(self.dimension, ()))
+
+
+def _parts(clause: Clause) -> object:
+    parts = {"any": clause.any, "all": clause.all, "none": clause.none}
+    return {name: list(values) for name, values in parts.items() if values}
+
+
+class Versions(Struct, frozen=True):
+    """A clause of versions and ranges of them."""
+
+    rule: ClassVar[str] = "targeting.os_versions"
+    clause: Clause
+
+    def passes(self, said: Said) -> bool:
+        clause, given = self.clause, next(iter(said.facts.get(VERSIONS, ())), None)
+        if clause.any and not any(_is(value, given) for value in clause.any):
+            return False
+        return all(_is(value, given) for value in clause.all) and not any(
+            _is(value, given) for value in clause.none
+        )
+
+    def wanted(self) -> object:
+        return _parts(self.clause)
+
+    def got(self, said: Said) -> object:
+        return list(said.facts.get(VERSIONS, ()))
+
+
+def majors(facts: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    """The blocks of major versions a request is in."""
+    told = facts.get(VERSIONS)
+    return {MAJORS: (told[0], *versions.blocks_of(told[0]))} if told else {}
+
+
+def market(offered: Market) -> dict[str, tuple[str, ...]]:
+    """What a market says: its deals, and that it is private."""
+    facts = {deals.DIMENSION: tuple(deal.id for deal in offered.deals)} if offered.deals else {}
+    return {**facts, MARKET: ("private",)} if offered.private else facts
+
+
+def _wanted_majors(clause: Clause) -> tuple[str, ...]:
+    """The blocks of which a request must be in one: those of ``any``, or of the first of ``all``."""
+    blocks = [_blocks(value) for value in clause.any or clause.all[:1]]
+    return tuple(dict.fromkeys(block for some in blocks for block in some))
+
+
+def _is(value: str, given: str | None) -> bool:
+    """Whether the version a request gives is this one, or in this range."""
+    if given is None:
+        return False
+    span = versions.range_of(value)
+    if span is None:
+        return value == given
+    version = versions.given(given)
+    return version is not None and span.holds(version)
+
+
+def _blocks(value: str) -> tuple[str, ...]:
+    span = versions.range_of(value)
+    return (value,) if span is None else span.blocks()
 
 
 def _matched(pieces: Pieces, values: tuple[str, ...]) -> bool:
     return any(wildcards.matches(pieces, value) for value in values)
 
 
-def patterned(name: str, clause: Clause) -> bool:
-    """Whether a clause holds patterns; the index holds the others. (A domain's ``*.`` is no pattern here:
-    requests say it in so many words.)"""
+def held(targeting: Targeting) -> dict[str, Clause]:
+    """What of a line item's targeting the index holds; the rest are its checks."""
+    clauses = {name: clause for name, clause in targeting.clauses.items() if not _patterned(name, clause)}
+    versions_of = targeting.clauses.get(VERSIONS)
+    if versions_of is not None and (blocks := _wanted_majors(versions_of)):
+        clauses[MAJORS] = Clause(any=blocks)
+    if not deals.included(targeting):
+        clauses[MARKET] = _NOT_PRIVATE
+    return clauses
+
+
+_NOT_PRIVATE: Final = Clause(none=("private",))
+
+
+def _patterned(name: str, clause: Clause) -> bool:
+    """Whether a clause is asked of candidates: versions, and URLs with patterns among them; the index holds
+    the others. (A domain's ``*.`` is no pattern here: requests say it in so many words.)"""
+    if name == VERSIONS:
+        return True
     return name == "urls" and any("*" in value for value in (*clause.any, *clause.all, *clause.none))
 
 
-def _patterns(name: str, clause: Clause) -> Patterns:
+def _of_clause(name: str, clause: Clause) -> "Patterns | Versions":
+    if name == VERSIONS:
+        return Versions(clause)
     parts = (tuple(tuple(v.split("*")) for v in part) for part in (clause.any, clause.all, clause.none))
     return Patterns(clause, name, *parts)
 
 
-Check = Custom | Radius | Patterns
+Check = Custom | Radius | Patterns | Versions
 
 _TOLD: Final = 20
 
@@ -134,7 +224,7 @@ _TOLD: Final = 20
 def of(targeting: Targeting) -> tuple[Check, ...]:
     """What of a line item's targeting is asked of it as a candidate."""
     found: list[Check] = [
-        _patterns(name, clause) for name, clause in targeting.clauses.items() if patterned(name, clause)
+        _of_clause(name, clause) for name, clause in targeting.clauses.items() if _patterned(name, clause)
     ]
     if targeting.radius.any or targeting.radius.none:
         found.append(Radius(targeting.radius))

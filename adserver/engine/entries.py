@@ -132,8 +132,7 @@ class Entries:
 def clauses(targeting: Targeting, timezone: str) -> dict[str, Clause]:
     """Those the index holds. Day parts join the other dimensions: one dimension per time zone, its value
     the hour of the week."""
-    given = targeting.clauses.items()
-    found = {name: clause for name, clause in given if not checks.patterned(name, clause)}
+    found = checks.held(targeting)
     if targeting.hours is not None:
         found[f"hours:{timezone}"] = Clause(any=tuple(str(hour) for hour in sorted(targeting.hours)))
     return found

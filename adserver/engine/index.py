@@ -30,6 +30,12 @@ from adserver.engine.kept import Kept
 from adserver.engine.names import Names
 from adserver.engine.postings import CHUNK, DENSE, Arrays, Posting, full_chunks
 
+try:
+    from adserver.engine import _kernel as kernel
+except ImportError:
+    # Built without a compiler: the same in Python.
+    kernel = None  # type: ignore[assignment]
+
 INCLUDE: Final = 0
 EXCLUDE: Final = 1
 REQUIRED: Final = 2
@@ -68,12 +74,14 @@ class Dimension:
     countries, devices, hours) are kept, and with them the masks already made; of the others the last, which
     the next placement of the same request asks for again."""
 
-    __slots__ = ("free", "kept", "last", "name", "wildcard")
+    __slots__ = ("free", "kept", "last", "name", "silent", "wildcard")
 
     def __init__(self, told: Restricted, arrays: Arrays) -> None:
         self.name = told.name
         self.wildcard = _bitmap(told.wildcard, arrays)
         self.free = _bitmap(told.free, arrays)
+        self.silent = self.wildcard is None and self.free is None
+        """Nobody includes anything: only what a request says can leave somebody out."""
         self.kept: Kept[tuple[str, ...], Selector] = Kept(limits.SELECTORS_KEPT)
         self.last: tuple[tuple[str, ...], Selector] | None = None
 
@@ -102,6 +110,9 @@ class Selector:
         return mask
 
     def _make(self, chunk: int) -> int:
+        if kernel is not None:
+            arrays = self._arrays
+            return int.from_bytes(kernel.mask(arrays.words, arrays.sparse, self.program, chunk), "little")
         mask = -1 if self._wildcard is None else self._wildcard[chunk]
         for posting in self._include:
             mask |= posting[chunk]
@@ -159,13 +170,15 @@ class Index:
         return include, exclude, required
 
     def selectors(self, facts: Mapping[str, tuple[str, ...]]) -> list[Selector]:
-        """What ``matches`` walks; dimensions that no line item restricts cost nothing."""
+        """What ``matches`` walks; dimensions that no line item restricts cost nothing, nor do those that
+        hold nothing but ``none`` and of which the request says nothing."""
         if self.arrays.made > limits.CHUNKS_KEPT:
             self._forget()
         found = []
         for name, dimension in self.dimensions.items():
             values = facts.get(name, ())
-            found.append(dimension.kept.young.get(values) or self._selector(dimension, values))
+            if values or not dimension.silent:
+                found.append(dimension.kept.young.get(values) or self._selector(dimension, values))
         return found
 
     def _selector(self, dimension: Dimension, values: tuple[str, ...]) -> Selector:
@@ -193,10 +206,7 @@ class Index:
         """Positions, best rank first, that are set in every bitmap of ``within`` and pass every selector.
         For ``PARTIAL`` positions it is a superset: their ``all`` clauses remain to be checked."""
         for base, bits in self.masks(within, selectors):
-            while bits:
-                low = bits & -bits
-                bits ^= low
-                yield base + low.bit_length() - 1
+            yield from positions(bits, base // CHUNK)
 
     def masks(self, within: Sequence[Bitmap], selectors: Iterable[Selector]) -> Iterator[tuple[int, int]]:
         """The same as bits: (a chunk's first position, its matches), chunks without any left out. Lazy: a
@@ -217,6 +227,21 @@ class Index:
                 break
             bits &= selector.mask(chunk)
         return bits
+
+
+def positions(bits: int, chunk: int) -> Iterable[int]:
+    """Of the bits that are set in a chunk, ascending."""
+    if kernel is not None:
+        return array("I", kernel.positions(bits.to_bytes(CHUNK // 8, "little"), chunk))
+    return _positions(bits, chunk)
+
+
+def _positions(bits: int, chunk: int) -> Iterator[int]:
+    base = chunk * CHUNK - 1
+    while bits:
+        low = bits & -bits
+        bits ^= low
+        yield base + low.bit_length()
 
 
 _NOBODY: Final[_Three] = (None, None, None)

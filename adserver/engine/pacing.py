@@ -11,3 +11,10 @@ def plan_to_date(total: int, start_ms: int, end_ms: int, now_ms: int) -> int:
     if now_ms >= end_ms or end_ms <= start_ms:
         return total
     return total * max(0, now_ms - start_ms) // (end_ms - start_ms)
+
+
+def reached_ms(total: int, start_ms: int, end_ms: int, done: int) -> int:
+    """The first instant at which the plan to date is at least ``done``: the end at the latest."""
+    if total <= 0 or done >= total:
+        return end_ms
+    return start_ms + -(-done * (end_ms - start_ms) // total)

@@ -50,8 +50,8 @@ def price_nanos(model: str, amount_micros: int) -> int:
 
 def hold_nanos(model: str, amount_micros: int) -> int:
     """What an exposure reserves: a CPM impression its price, the others an upper expectation of it."""
-    price = price_nanos(model, amount_micros)
     if model == "cpm":
-        return price
+        return amount_micros
+    price = price_nanos(model, amount_micros)
     rate = HOLD_VIEWABLE_PER_MILLION if model == "vcpm" else HOLD_CLICKS_PER_MILLION
     return -(-price * rate // PER_MILLION)

@@ -24,11 +24,11 @@ from adserver.engine.names import Named, named
 from adserver.engine.values import Values
 
 ROW: Final = np.dtype(
-    [("tier", "u2"), ("flags", "u2"), ("campaign", "u4"), ("item_bytes", "u4"), ("cap_bytes", "u4"),
-     ("serial", "i8"), ("score", "i8")]
+    [("tier", "u2"), ("flags", "u2"), ("item_bytes", "u4"), ("cap_bytes", "u4"), ("serial", "i8"),
+     ("score", "i8")]
 )  # fmt: skip
-"""``campaign``: which of the advertiser's."""
-_ROW: Final = Packing("=HHIIIqq")
+"""Rows stand campaign by campaign; which are whose is told by ``Document.count``."""
+_ROW: Final = Packing("=HHIIqq")
 CREATIVE: Final = np.dtype([("serial", "i8"), ("row", "i8")])
 _CREATIVE: Final = Packing("=qq")
 _ENCODER: Final = msgspec.msgpack.Encoder()
@@ -123,9 +123,7 @@ class _Making:
         tier, score = ranking.tier(item), ranking.ecpm_micros(item.pricing)
         item_bytes, cap_bytes = len(self.line_items) - items_before, len(self.caps) - caps_before
         self.creatives += [_CREATIVE.pack(creative.serial, row) for creative in item.creatives]
-        self.rows.append(
-            _ROW.pack(tier, flags, len(self.documents), item_bytes, cap_bytes, item.serial, score)
-        )
+        self.rows.append(_ROW.pack(tier, flags, item_bytes, cap_bytes, item.serial, score))
 
     def _pair(self, row: int, campaign: Campaign, item: LineItem) -> int:
         """Every value that the index knows of it; the flags that follow from them."""

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
+from adserver.domain import deals
 from adserver.domain.campaign import Creative
 from adserver.domain.decision import NoFill
 from adserver.domain.properties import Said
@@ -36,6 +37,10 @@ class Context(Struct, frozen=True):
     view: View
     facts: dict[str, tuple[str, ...]]
     worth: Worth
+    auction_floor: int = 0
+    other_floor: int = 0
+    plain: bool = False
+    """Nothing the request says leaves out a creative that the placement takes."""
 
     @property
     def said(self) -> Said:
@@ -47,15 +52,21 @@ class Context(Struct, frozen=True):
         return worth.score(entry.position, self.view.placement.serial) if worth.learned else entry.score
 
     def floor(self, entry: Entry) -> int:
-        """Floors bind the auction; a strict one (an exchange's) everything. Micros per thousand."""
-        asked = self.ask.floor_micros
-        if ranking.is_auction(entry.tier):
-            return max(asked, self.view.placement.floor_micros)
-        return asked if self.ask.strict_floor else 0
+        """Floors bind the auction; a strict one (an exchange's) everything, and a deal has its own. Micros
+        per thousand."""
+        auctioned = ranking.is_auction(entry.tier)
+        deal = deals.taken(entry.line_item.targeting, self.ask.market)
+        if deal is None:
+            return self.auction_floor if auctioned else self.other_floor
+        if auctioned:
+            return max(deal.floor_micros, self.view.placement.floor_micros)
+        return deal.floor_micros if self.ask.strict_floor else 0
 
     def creatives(self, entry: Entry) -> tuple[Creative, ...]:
         """Those that fit the placement and this request."""
         fitting = self.view.fits(entry.position)
+        if self.plain:
+            return fitting
         request = self.request
         if request.blocks.domains or request.blocks.categories:
             fitting = tuple(c for c in fitting if not blocks_creative(request.blocks, c))
@@ -69,11 +80,19 @@ class Context(Struct, frozen=True):
 
 def context(request: Request, ask: PlacementAsk, view: View, zones: list[str], worth: Worth) -> Context:
     hours = {f"hours:{zone}": (str(localtime.hour_of_week(zone, request.now_ms)),) for zone in zones}
-    facts = {**request.facts, **view.facts, **hours}
+    facts = {**request.facts, **view.facts, **hours, **checks.majors(request.facts)}
+    if ask.market is not deals.OPEN:
+        facts.update(checks.market(ask.market))
     if view.required:
         said = Said(facts, request.properties, ask.properties, request.point)
         facts[checks.REQUIRED] = checks.given(view.required, said)
-    return Context(request, ask, view, facts, worth)
+    asked, blocks = ask.floor_micros, request.blocks
+    return Context(
+        request, ask, view, facts, worth,
+        auction_floor=max(asked, view.placement.floor_micros),
+        other_floor=asked if ask.strict_floor else 0,
+        plain=not (blocks.domains or blocks.categories or request.secure or ask.accepts),
+    )  # fmt: skip
 
 
 def drop_of_request(entry: Entry, context: Context) -> Drop | None:
@@ -88,7 +107,7 @@ def drop_of_request(entry: Entry, context: Context) -> Drop | None:
         return Drop(NoFill.NO_MATCH, "suitable_for_minors", True, False)
     if request.invalid_traffic and entry.line_item.priority != "house":
         return Drop(NoFill.INVALID_TRAFFIC, "invalid_traffic", "house", entry.line_item.priority)
-    if blocks_entry(request.blocks, entry):
+    if (request.blocks.advertisers or request.blocks.labels) and blocks_entry(request.blocks, entry):
         return Drop(NoFill.BLOCKED, "block", sorted(request.blocks.advertisers | request.blocks.labels),
                     [entry.campaign.advertiser, *entry.campaign.labels])  # fmt: skip
     if not context.creatives(entry):
@@ -126,8 +145,8 @@ def targeting_drops(entry: Entry, context: Context) -> Iterator[Drop]:
     """The targeting dimensions that rule this line item out, in the order they are written."""
     for name, clause in entry.clauses.items():
         values = context.facts.get(name, ())
-        if name == checks.REQUIRED:
-            continue  # a part of the expression below, there for the index
+        if name in checks.NARROWING:
+            continue  # a part of a check below, there for the index
         if not clause.passes(values):
             yield Drop(NoFill.NO_MATCH, f"targeting.{name}", wanted(clause), list(values))
     for check in entry.checks:

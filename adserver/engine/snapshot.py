@@ -13,6 +13,7 @@ from zlib import crc32
 
 import msgspec
 import msgspec.inspect
+import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -122,7 +123,8 @@ class Snapshot:
         self.entries = entries = Entries(given, campaigns, heading.required)
         self.index = Index(given, heading.size, heading.dimensions)
         self.campaigns = Derived(campaigns, _Campaigns(given, campaigns, entries))
-        serials, places = given.numbers("serials.sorted", "q"), given.numbers("serials.positions", "I")
+        self._serials = given.numbers("serials.sorted", "q")
+        serials, places = self._serials, given.numbers("serials.positions", "I")
         self.by_serial: Mapping[int, Entry] = BySerial(serials, partial(_at, entries, places))
         self.creatives = _creatives(given, entries)
         self.zones = sorted(
@@ -140,6 +142,12 @@ class Snapshot:
         """Of an image in memory or a mapped file, which stays mapped as long as the snapshot lives. Raises
         ImageError for anything but a whole image of this version."""
         return cls(Sections(buffer))
+
+    def absent(self, serials: set[int]) -> set[int]:
+        """Those of the line items that are not there; 20 ns each."""
+        wanted = np.fromiter(serials, np.int64, len(serials))
+        here = np.isin(wanted, np.frombuffer(self._serials, np.int64), assume_unique=True)
+        return set(wanted[~here].tolist())
 
     def capped(self, counter: str) -> tuple[tuple[BoundCap, Bits], ...]:
         """The caps on a counter (those of scope creative excepted), and the line items each binds."""

@@ -1,18 +1,28 @@
 """What a budget consists of: accounts, the holds on them, and the line items they bind."""
 
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from msgspec import Struct
 
 from adserver.domain.books import LineItemTotals
-from adserver.domain.records import LineItemTerms
+from adserver.domain.records import BudgetTerms, LineItemTerms
 
 LIFETIME: Final = -1
 """The day of an account that knows no days."""
 
+Key = tuple[str, int]
+"""(name, day)."""
+
+Day = Callable[[str, int], tuple[int, int, int]]
+"""(time zone, instant) -> (local day, its start ms, its end ms); given by the composition, which knows the
+engine's calendar."""
+
 
 class Account(Struct):
-    limit_nanos: int | None
+    """``limit_nanos`` is that of the last touch (``Accounts.of``); None: no limit."""
+
+    limit_nanos: int | None = None
     billed_nanos: int = 0
     held_nanos: int = 0
     firm_nanos: int = 0
@@ -32,21 +42,105 @@ class Hold(Struct, array_like=True):
 
     line_item: int
     amount_nanos: int
-    accounts: tuple[tuple[str, int], ...]
+    accounts: tuple[Key, ...]
     until_ms: int
     firm: bool = True
     rendered: bool = False
 
 
 class Bound(Struct):
-    """A line item's budgets, and its delivery counts."""
+    """A line item's budgets, and its delivery counts. ``edition``: of the limits it was bound to last.
+    Its accounts are those of one day, [start_ms, end_ms): the line item's own lifetime and day first, then
+    the campaign's and the advertiser's; ``limited`` are those of them that have a limit."""
 
     terms: LineItemTerms
     totals: LineItemTotals
     outstanding: int = 0
-    day: int | None = None
-    keys: tuple[tuple[str, int], ...] = ()
+    edition: int = -1
+    start_ms: int = 0
+    end_ms: int = 0
+    keys: tuple[Key, ...] = ()
     accounts: tuple[Account, ...] = ()
+    limited: tuple[Account, ...] = ()
+
+    def spent_nanos(self) -> int:
+        """Billed and held of the line item itself, in all."""
+        own = self.accounts[0]
+        return own.billed_nanos + own.held_nanos
+
+    def spent_today_nanos(self) -> int:
+        own = self.accounts[1]
+        return own.billed_nanos + own.held_nanos
+
+    def left_nanos(self) -> int | None:
+        """The least any account still allows; None without a budget."""
+        least = None
+        for account in self.limited:
+            left = (account.limit_nanos or 0) - account.billed_nanos - account.held_nanos
+            if least is None or left < least:
+                least = left
+        return least
+
+
+class Accounts:
+    """All accounts by name and day, and the budgets that limit them as they were last told."""
+
+    def __init__(self) -> None:
+        self._accounts: dict[Key, Account] = {}
+        self._budgets: dict[str, tuple[BudgetTerms, ...]] = {}
+
+    def hear(self, terms: LineItemTerms) -> None:
+        """These terms speak for all accounts of their line item: a budget they do not name is no more."""
+        for name in levels(terms):
+            self._budgets[name] = tuple(budget for budget in terms.budgets if budget.account == name)
+
+    def told(self, name: str, budgets: tuple[BudgetTerms, ...]) -> None:
+        self._budgets[name] = budgets
+
+    def budgets(self, terms: LineItemTerms) -> tuple[BudgetTerms, ...]:
+        """Those that bind a line item now."""
+        return tuple(budget for name in levels(terms) for budget in self._budgets.get(name, ()))
+
+    def get(self, name: str, day: int = LIFETIME) -> Account:
+        found = self._accounts.get((name, day))
+        if found is None:
+            found = self._accounts[name, day] = Account()
+        return found
+
+    def peek(self, name: str) -> Account | None:
+        """The lifetime's, if there is one."""
+        return self._accounts.get((name, LIFETIME))
+
+    def of(self, terms: LineItemTerms, day: int) -> tuple[tuple[Key, ...], tuple[Account, ...]]:
+        """Every account an event of that day belongs to, budgeted or not (a budget given later must find
+        what was spent before), each with the limit now in force."""
+        keys = tuple((name, period) for name in levels(terms) for period in (LIFETIME, day))
+        accounts = tuple(self.get(*key) for key in keys)
+        for (name, period), account in zip(keys, accounts, strict=True):
+            account.limit_nanos = self._limit(name, "lifetime" if period == LIFETIME else "day")
+        return keys, accounts
+
+    def _limit(self, name: str, period: str) -> int | None:
+        found = (b.limit_nanos for b in self._budgets.get(name, ()) if b.period == period)
+        return next(found, None)
+
+    def change(self, keys: Iterable[Key], held_nanos: int, firm: bool) -> None:
+        add([self.get(*key) for key in keys], held_nanos, firm)
+
+    def forget_days(self, before_day: int) -> None:
+        """Drop day accounts nobody can bill any more (a day's last token is long dead)."""
+        for key in [
+            k for k, a in self._accounts.items() if LIFETIME < k[1] < before_day and not a.held_nanos
+        ]:
+            del self._accounts[key]
+
+
+def add(accounts: Iterable[Account], held_nanos: int, firm: bool) -> None:
+    """Hold so much more (or less) in each."""
+    for account in accounts:
+        account.held_nanos += held_nanos
+        if firm:
+            account.firm_nanos += held_nanos
 
 
 def levels(terms: LineItemTerms) -> tuple[str, str, str]:

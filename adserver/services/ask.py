@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from adserver.domain import limits
+from adserver.domain.deals import Market
 from adserver.domain.request import Accepts
 
 Slug = Annotated[str, Meta(max_length=limits.SLUG_CHARS)]
@@ -116,12 +117,13 @@ class Ask(Struct, frozen=True, kw_only=True):
 
 class Terms(Struct, frozen=True):
     """What an adapter knows beside the ask. ``strict_floor``: the asked floors bind every priority (an
-    exchange refuses bids below its floor). ``render_within_ms`` and ``accepts``: per placement, in order.
-    ``secure``: creatives over https only."""
+    exchange refuses bids below its floor). ``render_within_ms``, ``accepts`` and ``markets``: per placement,
+    in order. ``secure``: creatives over https only."""
 
     strict_floor: bool = False
     render_within_ms: tuple[int, ...] = ()
     accepts: tuple[Accepts, ...] = ()
+    markets: tuple[Market, ...] = ()
     secure: bool = False
     gdpr: bool | None = None
     coppa: bool = False

@@ -5,18 +5,16 @@ one request at a time and caps, budgets and feed accounts are exact however many
 cannot be kept (dry runs, bots, a journal without room) is undone before the answer is written.
 """
 
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import count
-from typing import Protocol
 
 import msgspec
 from msgspec import Struct
 
-from adserver.domain.admission import Full, Slate
-from adserver.domain.caps import BoundCap
+from adserver.domain.admission import Slate
 from adserver.domain.decision import Decision, FeedPage, NoFill, Slot
-from adserver.domain.feeds import Ahead, Answered, Standing, Track
+from adserver.domain.feeds import Ahead, Answered, Standing
 from adserver.domain.inventory import FeedPolicy
 from adserver.domain.request import FeedAsk, PlacementAsk, Request
 from adserver.engine import draw, ranking, rules
@@ -25,59 +23,14 @@ from adserver.engine.shortlist import Shortlist, Walk
 from adserver.engine.snapshot import Entry, View
 from adserver.services import plans
 from adserver.services.exclusions import Company
-from adserver.services.ports import Journal
-from adserver.services.reasons import why_nobody
-from adserver.services.receipts import Receipts
+from adserver.services.kept import Kept
+from adserver.services.reasons import any_of, furthest, why_nobody
 from adserver.services.refusals import Refused
 from adserver.services.render import DRY_RUN, TEST, origin_of
-from adserver.services.repeats import Repeats
 from adserver.services.slate import PlacementSlate
 from adserver.services.world import Serving
 
 MODES = {"live": 0, "test": TEST, "dry_run": DRY_RUN}
-
-
-class State(Protocol):
-    """Hot state: people's exposures."""
-
-    def admit(
-        self, subject: bytes | None, session: bytes | None, slates: list[Slate[Entry]], now_ms: int
-    ) -> None: ...
-    def full(self, cap: BoundCap, subject: bytes | None, session: bytes | None, now_ms: int) -> bool: ...
-    def take_back(self, event_id: bytes) -> None: ...
-
-
-class Feeds(Protocol):
-    def turn(
-        self, ask: FeedAsk, now_ms: int, open_receipt: Callable[[FeedAsk], Standing | None] | None = None
-    ) -> Answered | Standing: ...
-    def commit(self, answered: Answered, track: Track, now_ms: int, idle_ms: int) -> None: ...
-    def touch(self, account: bytes, now_ms: int) -> bool: ...
-
-
-class Holds(plans.Accounts, Protocol):
-    def reserve(
-        self,
-        event_id: bytes,
-        line_item: int,
-        amount_nanos: int,
-        now_ms: int,
-        expires_ms: int,
-        firm: bool = True,
-    ) -> bool: ...
-    def lower(self, event_id: bytes, amount_nanos: int) -> None: ...
-    def void(self, event_id: bytes) -> bool: ...
-
-
-class Kept(Struct, frozen=True):
-    """What a decision was kept in."""
-
-    state: State
-    feeds: Feeds
-    holds: Holds
-    journal: Journal
-    receipts: Receipts
-    repeats: Repeats
 
 
 class Page(Struct, frozen=True):
@@ -97,7 +50,7 @@ class Deciding:
         self.serving = serving
         self.kept = kept
         self.key_id = key_id
-        self.paid = kept.journal.open and serving.promised
+        self.paid = kept.journal.open
         self.test = request.mode == "test"
         self.fleeting = request.mode == "dry_run" or request.invalid_traffic
         self.recorded = self.paid and not request.invalid_traffic
@@ -107,6 +60,11 @@ class Deciding:
         self.slates: list[PlacementSlate | None] = []
         self.slots: list[Slot | None] = []
         self.pages: list[Page | None] = []
+        self.views: list[View | None] = []
+        self.capped: Mapping[int, int] = {}
+        self.full = partial(
+            kept.state.full, subject=request.subject, session=request.session, now_ms=request.now_ms
+        )
 
     def run(self) -> Decision:
         """Decide. Raises Refused for a feed page that is ahead, before anything was reserved."""
@@ -136,6 +94,7 @@ class Deciding:
                 slot = Slot(0, ask.id, (), ask.count, NoFill.UNKNOWN_PLACEMENT)
             elif ask.feed is not None:
                 page, slot = self._turn(view, ask.feed, f"placements[{len(self.pages)}].feed.page")
+            self.views.append(view)
             self.pages.append(page)
             self.slots.append(slot)
 
@@ -163,27 +122,44 @@ class Deciding:
                 self.company.join(entry)
 
     def _lay_slates(self) -> None:
-        request, serving = self.request, self.serving
-        for number, ask in enumerate(request.placements):
-            if self.slots[number] is not None:
+        open_to_all = self._open_chunks()
+        for number, ask in enumerate(self.request.placements):
+            view = self.views[number]
+            if view is None or self.slots[number] is not None:
                 self.slates.append(None)
-                continue
-            view = serving.snapshot.view(request.publisher, ask.id, ask.formats, ask.sizes)
-            assert view is not None
-            self.slates.append(self._slate(number, ask, view))
+            else:
+                self.slates.append(self._slate(number, ask, view, open_to_all))
 
-    def _slate(self, number: int, ask: PlacementAsk, view: View) -> PlacementSlate:
+    def _open_chunks(self) -> Sequence[int]:
+        """The line items that are live, without those this person has capped: once a request."""
+        request, serving, state = self.request, self.serving, self.kept.state
+        state.sweep(request.now_ms)
+        serving.live.wake(request.now_ms)
+        who = request.subject, request.session
+        self.capped = state.capped_out(*who, request.now_ms, serving.snapshot)
+        if not self.capped:
+            return serving.live.chunks
+        chunks = list(serving.live.chunks)
+        for chunk, bits in self.capped.items():
+            chunks[chunk] &= ~bits
+        return chunks
+
+    def _slate(
+        self, number: int, ask: PlacementAsk, view: View, open_chunks: Sequence[int]
+    ) -> PlacementSlate:
         serving, page = self.serving, self.pages[number]
         context = rules.context(self.request, ask, view, serving.snapshot.zones, serving.worth)
-        walk = Walk(serving.snapshot, serving.live.chunks, context, self._need, number)
+        walk = Walk(serving.snapshot, open_chunks, context, self._need, number)
         layout = None
         if page is not None:
             limit = ask.count if self.paid else 0
             layout = Layout(page.policy, page.standing.track, page.ask.organic_count, limit)
-        return PlacementSlate(
+        slate = PlacementSlate(
             context, Shortlist(walk), self.company, self._drop, self._reserve, self.indexes,
             draw.mix(self.request.seed, number), ask.count, layout,
         )  # fmt: skip
+        slate.leaves_out(self.capped, self.full)
+        return slate
 
     def _need(self, entry: Entry, now_ms: int) -> float:
         return plans.need(entry, self.kept.holds, now_ms)
@@ -192,15 +168,17 @@ class Deciding:
         if not self.recorded and (entry.capped or entry.score or entry.line_item.priority != "house"):
             reason = NoFill.INVALID_TRAFFIC if self.paid else NoFill.DISK_FULL
             return rules.Drop(reason, "recorded", True, False)
-        drop = plans.drop(entry, self.kept.holds, self.request.now_ms)
-        if drop is not None and drop.reason is NoFill.BUDGET_EXHAUSTED:
-            self.serving.live.clear(entry.position)
+        holds, now_ms = self.kept.holds, self.request.now_ms
+        drop = plans.drop(entry, holds, now_ms)
+        if drop is not None:
+            until_ms = plans.in_time_ms(entry, holds, now_ms) if drop.reason is NoFill.PACED else None
+            self.serving.live.clear(entry.position, drop.reason, until_ms)
         return drop
 
     def _reserve(self, event_id: bytes, entry: Entry, hold_nanos: int, expires_ms: int) -> bool:
         serial, now_ms = entry.line_item.serial, self.request.now_ms
         if self.test:
-            return self.kept.holds.room(serial, hold_nanos, now_ms)
+            return True
         firm = entry.line_item.pricing.model == "cpm"
         return self.kept.holds.reserve(event_id, serial, hold_nanos, now_ms, expires_ms, firm)
 
@@ -208,18 +186,13 @@ class Deciding:
 
     def _clear_prices(self) -> None:
         """Second price: what is held comes down to what the auction cleared at."""
-        request = self.request
-        full = partial(self._full, request.subject, request.session, request.now_ms)
         for slate in self.slates:
             if slate is not None and slate.context.view.placement.auction == "second_price":
-                self._clear(slate, full)
+                self._clear(slate)
 
-    def _full(self, subject: bytes | None, session: bytes | None, now_ms: int, cap: BoundCap) -> bool:
-        return self.kept.state.full(cap, subject, session, now_ms)
-
-    def _clear(self, slate: PlacementSlate, full: Full) -> None:
+    def _clear(self, slate: PlacementSlate) -> None:
         sold = [winner for winner in slate.winners if ranking.is_auction(winner.entry.tier)]
-        behind = slate.runner_up(full) if sold else None
+        behind = slate.runner_up(self.full) if sold else None
         for winner in sold:
             entry, pricing = winner.entry, winner.entry.line_item.pricing
             context = slate.context
@@ -270,6 +243,8 @@ class Deciding:
 
     def _reason(self, slate: PlacementSlate) -> NoFill:
         """Why nobody more: what stopped the candidates, or, where the index left none, why not."""
+        if self.capped and any_of(self.capped, slate.context, self.serving):
+            return furthest({slate.no_fill(), NoFill.FREQUENCY_CAPPED})
         if slate.drops:
             return slate.no_fill()
         return why_nobody(slate.context, self.serving, {winner.entry.position for winner in slate.winners})

@@ -14,10 +14,14 @@ from adserver.services.world import World
 
 
 class Books(plans.Accounts, Protocol):
+    def totals(self, line_item: int) -> tuple[LineItemTotals, int] | None:
+        """(what was counted, exposures outstanding)."""
+        ...
+
     def remaining_nanos(self, line_item: int, now_ms: int) -> int | None: ...
 
     def formerly(self, campaign: str) -> list[tuple[LineItemTerms, LineItemTotals, int]]:
-        """(terms, counts, outstanding) of every line item a campaign (full id) ever had."""
+        """(terms, counts, outstanding) of every line item a campaign (full id) ever sold."""
         ...
 
     def campaign_nanos(self, campaign: int) -> tuple[int, int]:
@@ -103,7 +107,8 @@ class Delivery:
 
     def _pace(self, entry: Entry, now_ms: int) -> float | None:
         """Delivered / expected to date; None where nothing is planned or expected yet."""
-        plan = plans.to_date(entry, self._books, now_ms)
+        standing = self._books.standing(entry.line_item.serial, now_ms)
+        plan = plans.to_date(entry, standing, now_ms) if standing is not None else None
         return None if plan is None or plan[1] <= 0 else round(plan[0] / plan[1], 4)
 
 

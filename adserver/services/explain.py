@@ -68,7 +68,7 @@ class _Teller:
         winner = self._won.get(entry.position)
         if winner is not None:
             return {**out, "outcome": "won", "creative": winner.creative.id}
-        drop = self._slate.drops.get(entry.position) or self._drop(entry) or self._unreached(entry)
+        drop = self._slate.drop_of(entry) or self._drop(entry) or self._unreached(entry)
         if drop is not None:
             return {**out, "outcome": "dropped", **_told(drop)}
         beaten_by = self._last.line_item.full_id if self._last is not None else None

@@ -30,7 +30,7 @@ from adserver.domain.records import (
 from adserver.services.render import origin_of
 from adserver.services.repeats import Repeat, Repeats
 
-CHECKPOINT_VERSION: Final = 1
+CHECKPOINT_VERSION: Final = 2
 _LONGEST_TOKEN_MS: Final = limits.RENDER_WITHIN_MS_MAX + limits.CLICK_EXTRA_MS
 _EVENTS: Final = {EventKind.IMPRESSION: IMPRESSION, EventKind.VIEWABLE: "viewable", EventKind.CLICK: "click"}
 _BILLABLE: Final = {"cpm": EventKind.IMPRESSION, "vcpm": EventKind.VIEWABLE, "cpc": EventKind.CLICK}
@@ -59,7 +59,6 @@ class Exposed(Protocol):
 
 class Held(Protocol):
     def know(self, terms: list[LineItemTerms]) -> None: ...
-    def terms(self) -> list[LineItemTerms]: ...
     def restore(
         self,
         event_id: bytes,
@@ -105,7 +104,8 @@ class Checkpoint(Struct, array_like=True):
 
 
 class HotState:
-    """Everything that decisions and events change in memory."""
+    """Everything that decisions and events change in memory. ``terms``: those in the journal, in the order
+    they were last told (``promises`` keeps them)."""
 
     def __init__(
         self, exposures: Exposed, budgets: Held, feeds: Paged, repeats: Repeats,
@@ -133,6 +133,7 @@ class HotState:
         elif isinstance(record, Released):
             self._released(record)
         elif isinstance(record, LineItemTerms):
+            self.terms.pop(record.serial, None)
             self.terms[record.serial] = record
             self.budgets.know([record])
 
@@ -206,7 +207,7 @@ class HotState:
     def dump(self, position: Position) -> bytes:
         return msgspec.msgpack.encode(
             Checkpoint(
-                CHECKPOINT_VERSION, position, self.budgets.terms(), self.exposures.dump(),
+                CHECKPOINT_VERSION, position, list(self.terms.values()), self.exposures.dump(),
                 self.budgets.dump(), self.feeds.dump(), self.seen.dump(), self.filtered.dump(),
                 self.released.dump(),
                 self.repeats.dump(),

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from adserver.domain import ids, limits, money
+from adserver.domain.deals import OPEN
 from adserver.domain.inventory import Blocks, FeedPolicy, Placement, Publisher
 from adserver.domain.request import FeedAsk, Mode, PlacementAsk, Request
 from adserver.domain.targeting import FACETS, normalise, normalised
@@ -102,6 +103,7 @@ class Normaliser:
                     feed,
                     terms.accepts[number] if terms.accepts else None,
                     asked.properties,
+                    terms.markets[number] if terms.markets else OPEN,
                 )
             )
         if feeds > 1:

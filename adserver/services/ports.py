@@ -5,7 +5,6 @@ later to Redis and PostgreSQL. Implementations import ``domain`` alone.
 import asyncio
 from typing import Protocol
 
-from adserver.domain.catalogue import Catalogue
 from adserver.domain.records import Personal, Record
 
 Durable = asyncio.Future[None] | None
@@ -36,13 +35,3 @@ class Ledger(Protocol):
     def status(self, event_id: bytes, kind: int) -> int | None:
         """The recorded status of (event id, kind), None if there is none posted."""
         ...
-
-
-class Catalog(Protocol):
-    """What people own, and how the server learns of it."""
-
-    def revision(self) -> int:
-        """The newest revision; changes with every accepted change, whoever made it."""
-        ...
-
-    def load(self) -> Catalogue: ...

@@ -1,28 +1,27 @@
-"""Publish campaigns: when the catalog moved, compile a snapshot and swap it in.
+"""Publish campaigns: when the catalog moved, take the new snapshot and swap it in.
 
-Compiling happens in a thread; the swap itself is a few assignments on the event loop, preceded by the
-journal records of what the new snapshot promises. A catalogue that cannot be compiled leaves the last
-good snapshot in service, is logged, and moves a metric.
+Building happens elsewhere (``Builder``); the swap itself is a few assignments on the event loop and walks no
+line items: what each promises is journalled when it is sold (``promises``). A catalogue that cannot be built
+leaves the last good snapshot in service, is logged, and moves a metric.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Protocol
 
-import msgspec
-
 from adserver.clock import Clock
-from adserver.domain.books import JournalClosed
-from adserver.domain.records import LineItemTerms, PlacementTerms
-from adserver.engine.compile import compile_snapshot
 from adserver.engine.snapshot import Snapshot
-from adserver.services.ports import Catalog, Journal
-from adserver.services.terms import line_item_terms, placement_terms
+from adserver.services.promises import Promises
 from adserver.services.world import World
 
 
-class Limits(Protocol):
-    def bind(self, terms: Iterable[LineItemTerms]) -> None: ...
+class Builder(Protocol):
+    """Whoever follows the catalog and builds."""
+
+    async def newer(self) -> Snapshot | None:
+        """The next snapshot, once there is one; the first at once. None when there will be no more. Raises
+        whatever building raises."""
+        ...
 
 
 class Publishing:
@@ -30,76 +29,41 @@ class Publishing:
 
     def __init__(
         self,
-        catalog: Catalog,
         world: World,
-        journal: Journal,
-        limits: Limits,
+        promises: Promises,
         clock: Clock,
         failed: Callable[[Exception], None],
     ) -> None:
-        self._catalog = catalog
         self._world = world
-        self._journal = journal
-        self._limits = limits
+        self._promises = promises
         self._clock = clock
         self._failed = failed
-        self._lock = asyncio.Lock()
-        self._tried = -1
-        self._terms: list[LineItemTerms | PlacementTerms] = []
-        self._promised: dict[tuple[str, int], LineItemTerms | PlacementTerms] = {}
         self.live_since_ms = 0
 
-    async def follow(self) -> bool:
-        """Take up the newest revision if it is not the one in service; whether it changed."""
-        async with self._lock:
-            if not self._world.serving.promised:
-                self._world.serving.promised = self._promise()
-            revision = await asyncio.to_thread(self._catalog.revision)
-            if revision == self._tried:
-                return False
-            self._tried = revision
-            try:
-                snapshot = await asyncio.to_thread(self._build)
-            # Whatever the catalogue holds, the server goes on with what it has.
-            except Exception as error:
-                self._failed(error)
-                return False
-            self.put_live(snapshot)
-            return True
-
-    def start(self) -> None:
+    async def begin(self, builder: Builder) -> None:
         """The first snapshot, before anything is served. Raises what building raises."""
-        self._tried = self._catalog.revision()
-        self.put_live(self._build())
+        snapshot = await builder.newer()
+        if snapshot is not None:
+            self.put_live(snapshot)
 
-    def _build(self) -> Snapshot:
-        snapshot = compile_snapshot(self._catalog.load())
-        self._world.prepare(snapshot)
-        return snapshot
+    async def follow(self, builder: Builder) -> bool:
+        """Wait for the next snapshot and take it; whether there was one."""
+        try:
+            snapshot = await builder.newer()
+            if snapshot is not None:
+                await asyncio.to_thread(self._world.prepare, snapshot)
+        # Whatever the catalogue holds, the server goes on with what it has.
+        except Exception as error:
+            self._failed(error)
+            return False
+        if snapshot is None:
+            return False
+        self.put_live(snapshot)
+        return True
 
     def put_live(self, snapshot: Snapshot) -> None:
-        """Journal what is promised from now on, bind the budgets, swap. A full journal changes nothing of
-        the swap: nothing is sold while it is closed, nor when it opens before the terms followed."""
+        """Bind to its terms from now on, and swap."""
         now_ms = self._clock()
-        terms = list(line_item_terms(snapshot, now_ms))
-        self._terms = [*terms, *placement_terms(snapshot, now_ms)]
-        promised = self._promise()
-        self._limits.bind(terms)
-        self._world.swap(snapshot, promised)
+        self._promises.follow(snapshot, now_ms)
+        self._world.swap(snapshot)
         self.live_since_ms = now_ms
-
-    def _promise(self) -> bool:
-        """Only what changed since it was last journalled by this process; whether all of it is there. What
-        the journal keeps in reserve is left to the events of what was sold."""
-        for terms in self._terms:
-            key = (type(terms).__name__, terms.serial)
-            content = msgspec.structs.replace(terms, at_ms=0, revision=0)
-            if self._promised.get(key) != content:
-                if not self._journal.open:
-                    return False
-                try:
-                    self._journal.append(terms)
-                except JournalClosed:
-                    return False
-                self._promised[key] = content
-        return True

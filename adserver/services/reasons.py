@@ -1,6 +1,6 @@
 """Why there were fewer ads than asked for: one stable code for a placement, from many line items' reasons."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from itertools import islice
 from typing import Final
 
@@ -18,7 +18,7 @@ _PROGRESS: Final = [
     NoFill.DISK_FULL, NoFill.PACED, NoFill.EXCLUDED, NoFill.FREQUENCY_CAPPED, NoFill.FEED_CAP,
     NoFill.RESERVATION_LIMIT,
 ]  # fmt: skip
-"""Reasons in the order a candidate meets them."""
+"""Reasons, those that leave a candidate closest to serving last."""
 
 
 def furthest(reasons: set[NoFill]) -> NoFill:
@@ -39,7 +39,17 @@ def why_nobody(context: rules.Context, serving: Serving, won: Collection[int]) -
         if drop is not None:
             reasons.add(drop.reason)
         elif position in serving.live.cleared:
-            reasons.add(NoFill.BUDGET_EXHAUSTED)
+            reasons.add(serving.live.cleared[position])
         elif share_of(entry) and position not in won:
             reasons.add(NoFill.PACED)
     return furthest(reasons)
+
+
+def any_of(capped: Mapping[int, int], context: rules.Context, serving: Serving) -> bool:
+    """Whether one of the line items this person has capped would pass the other rules of the request."""
+    snapshot = serving.snapshot
+    chunks = [capped.get(chunk, 0) for chunk in range(snapshot.index.chunks)]
+    within = chunks, serving.live.chunks, context.view.chunks
+    matches = snapshot.index.matches(within, snapshot.index.selectors(context.facts))
+    found = (snapshot.entries[position] for position in islice(matches, _LOOKED_AT))
+    return any(rules.first_drop(entry, context) is None for entry in found)

@@ -15,7 +15,8 @@ from adserver.domain.decision import Decision, NoFill, Slot
 from adserver.domain.records import Decided, Personal
 from adserver.domain.request import Request
 from adserver.services.ask import Ask, Asker, Terms
-from adserver.services.deciding import MODES, Deciding, Kept
+from adserver.services.deciding import MODES, Deciding
+from adserver.services.kept import Kept
 from adserver.services.normalise import Normaliser
 from adserver.services.repeats import Repeat
 from adserver.services.slate import PlacementSlate

@@ -4,7 +4,7 @@ Candidates come in serving order and are drawn only as far as needed. A candidat
 this request is gone; one that only may not stand at this feed position is looked at again at the next.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from msgspec import Struct
 
@@ -15,6 +15,7 @@ from adserver.domain.caps import BoundCap, Counted, counted
 from adserver.domain.decision import Ad, NoFill, event_id
 from adserver.engine import draw, ranking, rotation
 from adserver.engine.feed import Layout
+from adserver.engine.postings import CHUNK
 from adserver.engine.rules import Context, Drop, drop_of_request
 from adserver.engine.shortlist import Shortlist
 from adserver.engine.snapshot import Entry
@@ -38,8 +39,8 @@ class Winner(Struct):
 
 class PlacementSlate:
     """``indexes`` gives the next ad's number within the request; ``drop`` says what of goals, budgets and
-    pacing holds an entry back; ``seed`` belongs to this placement. Unless a feed's ``layout`` says where
-    ads may stand, ``count`` says how many."""
+    pacing holds an entry back, and is asked of those no cap is full for; ``seed`` belongs to this placement.
+    Unless a feed's ``layout`` says where ads may stand, ``count`` says how many."""
 
     def __init__(
         self,
@@ -68,6 +69,21 @@ class PlacementSlate:
         self._count = count
         self._waiting: list[Entry] = []
         self._position = -1
+        self._left_out: Mapping[int, int] = {}
+        self._full: Full | None = None
+
+    def leaves_out(self, capped: Mapping[int, int], full: Full) -> None:
+        """These line items (chunk -> bits) are no candidates: this person has capped them."""
+        self._left_out, self._full = capped, full
+
+    def drop_of(self, entry: Entry) -> Drop | None:
+        """What this decision found against a line item, walked over or left out before; told when asked."""
+        chunk, bit = divmod(entry.position, CHUNK)
+        if self._full is not None and self._left_out.get(chunk, 0) >> bit & 1:
+            cap = next(filter(self._full, entry.caps), None)
+            if cap is not None:
+                return _capped(cap)
+        return self.drops.get(entry.position)
 
     # -- what admission asks -----------------------------------------------------------------------
 
@@ -91,10 +107,14 @@ class PlacementSlate:
             del self._waiting[number]
             if entry.position not in self.drops:
                 yield entry
+        out = self._company.out
         for entry in self._candidates:
-            if not self._passes(entry):
+            known = out.get(entry.position)
+            if known is not None:
+                self.drops[entry.position] = known
+            elif not self._passes(entry):
                 continue
-            if self._stands(entry):
+            elif self.layout is None or self._stands(entry):
                 yield entry
             elif self.layout is not None and self.layout.opens_later(*_company(entry)):
                 self._waiting.append(entry)
@@ -107,22 +127,23 @@ class PlacementSlate:
         self._count = len(self.winners)
 
     def capped(self, candidate: Entry, cap: BoundCap) -> None:
-        self.drops[candidate.position] = Drop(
-            NoFill.FREQUENCY_CAPPED, f"frequency_cap {cap.counter}", cap.limit, f"full in {cap.per_ms} ms"
-        )
+        self._rule_out(candidate, _capped(cap))
 
     def take(self, candidate: Entry, full: Full) -> Granted | None:
         creative = self._creative(candidate, full)
         if creative is None:
-            cap = candidate.creative_caps[0]
-            self.capped(candidate, cap)
+            self.drops[candidate.position] = _capped(candidate.creative_caps[0])
+            return None
+        drop = self._drop(candidate)
+        if drop is not None:
+            self._rule_out(candidate, drop)
             return None
         pricing = candidate.line_item.pricing
         index = next(self._indexes)
         ident = event_id(self.context.request.request_id, index)
         hold = ranking.hold_nanos(pricing.model, pricing.amount_micros)
         if not self._reserve(ident, candidate, hold, self.expires_ms):
-            self.drops[candidate.position] = Drop(NoFill.BUDGET_EXHAUSTED, "budget", hold, "no room")
+            self._rule_out(candidate, Drop(NoFill.BUDGET_EXHAUSTED, "budget", hold, "no room"))
             return None
         position = self._place(candidate)
         self._company.join(candidate)
@@ -144,24 +165,28 @@ class PlacementSlate:
     # -- inside ------------------------------------------------------------------------------------
 
     def _passes(self, entry: Entry) -> bool:
-        drop = (
-            drop_of_request(entry, self.context)
-            or self._needs_somebody(entry)
-            or self._drop(entry)
-            or self._company.refuses(entry)
-        )
+        """The rules that ask neither counters nor accounts: those are asked when it is taken."""
+        drop = drop_of_request(entry, self.context)
+        if drop is None and (entry.caps or entry.creative_caps):
+            drop = self._needs_somebody(entry)
+        if drop is None:
+            drop = self._company.refuses(entry)
         if drop is not None:
             self.drops[entry.position] = drop
         return drop is None
 
+    def _rule_out(self, entry: Entry, drop: Drop) -> None:
+        """For all of the request, wherever it might have stood."""
+        self.drops[entry.position] = self._company.out[entry.position] = drop
+
     def _needs_somebody(self, entry: Entry) -> Drop | None:
         """Without user and session nobody can be counted."""
         request = self.context.request
-        if not entry.capped or entry.line_item.serve_without_user:
-            return None
-        if request.subject is None or (
-            request.session is None and any(cap.session for cap in (*entry.caps, *entry.creative_caps))
+        if entry.line_item.serve_without_user or (
+            request.subject is not None and request.session is not None
         ):
+            return None
+        if request.subject is None or any(cap.session for cap in (*entry.caps, *entry.creative_caps)):
             return Drop(NoFill.NO_USER, "serve_without_user", True, False)
         return None
 
@@ -187,8 +212,7 @@ class PlacementSlate:
 
     def _granted(self, entry: Entry, creative: Creative, ident: bytes) -> Granted:
         counts = exposure_counts(entry, creative)
-        every = (*entry.caps, *creative_caps(entry, creative))
-        later = any(cap.session for cap in every)
+        later = any(cap.session for cap in entry.caps) or any(cap.session for cap in entry.creative_caps)
         kept_ms = self.expires_ms + (limits.CLICK_EXTRA_MS if later else 0)
         return Granted(ident, counts, self.expires_ms, kept_ms)
 
@@ -203,9 +227,11 @@ class PlacementSlate:
                     return None
                 continue
             if (
-                self._passes(entry)
+                entry.position not in self._company.out
+                and self._passes(entry)
                 and not any(full(cap) for cap in entry.caps)
                 and self._creative(entry, full)
+                and self._drop(entry) is None
             ):
                 return entry
         return None
@@ -226,6 +252,11 @@ class PlacementSlate:
 def _company(entry: Entry) -> tuple[int, tuple[str, ...], tuple[str, ...]]:
     """What distances in a feed are about: advertiser, labels, excluded labels."""
     return entry.advertiser, entry.campaign.labels, entry.campaign.exclude_labels
+
+
+def _capped(cap: BoundCap) -> Drop:
+    got = f"full in {cap.per_ms} ms"
+    return Drop(NoFill.FREQUENCY_CAPPED, f"frequency_cap {cap.counter}", cap.limit, got)
 
 
 def creative_caps(entry: Entry, creative: Creative) -> tuple[BoundCap, ...]:

@@ -4,31 +4,63 @@ from collections.abc import Iterator
 
 import msgspec
 
+from adserver.domain.campaign import Budget
 from adserver.domain.caps import BoundCap
 from adserver.domain.records import BudgetTerms, CapTerms, LineItemTerms, PlacementTerms
 from adserver.engine.snapshot import Entry, Snapshot, View
 
 
-def line_item_terms(snapshot: Snapshot, now_ms: int) -> Iterator[LineItemTerms]:
-    for entry in snapshot.entries:
-        yield _line_item(snapshot, entry, now_ms)
+class InForce:
+    """What a snapshot says of line items and budgets, made when somebody asks. ``at_ms`` and ``revision`` of
+    its records are 0: they are those of the moment one is journalled."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+
+    def line_item(self, serial: int) -> LineItemTerms | None:
+        entry = self._snapshot.by_serial.get(serial)
+        return None if entry is None else _line_item(self._snapshot, entry)
+
+    def levels(self, terms: LineItemTerms) -> dict[str, tuple[BudgetTerms, ...]]:
+        """Budgets of the campaign and the advertiser such a line item had, where these are still there."""
+        full_id = terms.full_id.rpartition("/")[0]
+        campaign = self._snapshot.campaigns.get(full_id)
+        advertiser = self._snapshot.advertisers.get(full_id.partition("/")[0])
+        found = {}
+        if campaign is not None:
+            name = f"campaign:{campaign.serial}"
+            found[name] = tuple(_budgets(name, campaign.budget, terms.timezone))
+        if advertiser is not None:
+            name = f"advertiser:{advertiser.serial}"
+            found[name] = tuple(_budgets(name, advertiser.budget, terms.timezone))
+        return found
+
+    def absent(self, serials: set[int]) -> set[int]:
+        return self._snapshot.absent(serials)
 
 
-def _line_item(snapshot: Snapshot, entry: Entry, now_ms: int) -> LineItemTerms:
+def _line_item(snapshot: Snapshot, entry: Entry) -> LineItemTerms:
     item, campaign = entry.line_item, entry.campaign
+    zone = campaign.timezone
     return LineItemTerms(
-        at_ms=now_ms,
-        revision=snapshot.revision,
+        at_ms=0,
+        revision=0,
         serial=item.serial,
         full_id=item.full_id,
         campaign=campaign.serial,
         advertiser=entry.advertiser,
         currency=campaign.currency,
-        timezone=campaign.timezone,
+        timezone=zone,
         model=item.pricing.model,
         amount_micros=item.pricing.amount_micros,
         caps=tuple(_caps(entry)),
-        budgets=tuple(_budgets(snapshot, entry)),
+        budgets=(
+            *_budgets(f"line_item:{item.serial}", item.budget, zone),
+            *_budgets(f"campaign:{campaign.serial}", campaign.budget, zone),
+            *_budgets(
+                f"advertiser:{entry.advertiser}", snapshot.advertisers[campaign.advertiser].budget, zone
+            ),
+        ),
         creatives=tuple((creative.serial, creative.identity) for creative in item.creatives),
     )
 
@@ -46,30 +78,16 @@ def _cap(cap: BoundCap, key: str) -> CapTerms:
     return CapTerms(f"session:{key}" if cap.session else key, cap.limit, cap.per_ms, cap.event)
 
 
-def _budgets(snapshot: Snapshot, entry: Entry) -> Iterator[BudgetTerms]:
+def _budgets(account: str, budget: Budget, timezone: str) -> Iterator[BudgetTerms]:
     """Days are the campaign's at every level: spend belongs to the day of the decision there."""
-    campaign = entry.campaign
-    levels = (
-        (f"line_item:{entry.line_item.serial}", entry.line_item.budget),
-        (f"campaign:{campaign.serial}", campaign.budget),
-        (f"advertiser:{entry.advertiser}", snapshot.advertisers[campaign.advertiser].budget),
-    )
-    for account, budget in levels:
-        for period, limit in (("lifetime", budget.lifetime_nanos), ("day", budget.daily_nanos)):
-            if limit is not None:
-                yield BudgetTerms(account, period, limit, campaign.timezone)
+    for period, limit in (("lifetime", budget.lifetime_nanos), ("day", budget.daily_nanos)):
+        if limit is not None:
+            yield BudgetTerms(account, period, limit, timezone)
 
 
-def placement_terms(snapshot: Snapshot, now_ms: int) -> Iterator[PlacementTerms]:
-    for view in snapshot.placements_by_serial.values():
-        yield _placement(snapshot, view, now_ms)
-
-
-def _placement(snapshot: Snapshot, view: View, now_ms: int) -> PlacementTerms:
+def placement_terms(view: View) -> PlacementTerms:
     placement, publisher = view.placement, view.publisher
-    terms = PlacementTerms(
-        now_ms, snapshot.revision, placement.serial, placement.full_id, publisher.serial, publisher.currency
-    )
+    terms = PlacementTerms(0, 0, placement.serial, placement.full_id, publisher.serial, publisher.currency)
     policy = placement.feed
     if policy is None:
         return terms

@@ -14,7 +14,6 @@ _NOISE_S: Final = 0.02
 """A loop this late is not late: timers are no more exact."""
 DURABLE_S: Final = 0.1
 """A power cut may take this much of exposures and feed pages (DESIGN, "Laws")."""
-FOLLOW_S: Final = 0.3
 POST_S: Final = 0.2
 MARK_S: Final = 1.0
 LEARN_S: Final = 60.0

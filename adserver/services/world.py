@@ -17,14 +17,12 @@ _NOTHING_LEARNED: Final = Rates()
 
 
 class Serving:
-    """One snapshot with what moves beside it. ``promised``: the journal holds its terms, without which
-    nothing of it may be sold. ``templates``: what was encoded of its creatives, by
-    the serial of the version."""
+    """One snapshot with what moves beside it. ``templates``: what was encoded of its creatives, by the
+    serial of the version."""
 
     def __init__(self, snapshot: Snapshot, rates: Rates = _NOTHING_LEARNED) -> None:
         self.snapshot = snapshot
         self.worth = Worth(snapshot.entries, rates)
-        self.promised = True
         self.live = Live(len(snapshot.entries))
         self.templates = Kept[int, Template](limits.TEMPLATES_KEPT)
         self._views = Kept[int, View](limits.VIEWS_KEPT)
@@ -58,11 +56,10 @@ class World:
         """What is learned, applied to a snapshot: the part of a swap that takes long, for another thread."""
         self._prepared = Serving(snapshot, self.rates)
 
-    def swap(self, snapshot: Snapshot, promised: bool = True) -> None:
+    def swap(self, snapshot: Snapshot) -> None:
         if self._prepared.snapshot is not snapshot or self._prepared.worth.rates is not self.rates:
             self.prepare(snapshot)
         self.serving = self._prepared
-        self.serving.promised = promised
         self.ready = True
 
     def learn(self, worth: Worth) -> None:

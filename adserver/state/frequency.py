@@ -16,16 +16,27 @@ about 150 bytes a person and counter. Everything here is rebuilt from the journa
 """
 
 import heapq
+import weakref
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 from msgspec import Struct
 
 from adserver.domain import limits
 from adserver.domain.caps import BoundCap, Counted
+from adserver.state.capped import Bits, CappedOut
 
 _SWEEP_STEP = 500
+_NOBODY: Bits = {}
+
+
+class Catalogued(Protocol):
+    """The line items served, as far as caps bind them."""
+
+    def capped(self, counter: str, /) -> tuple[tuple[BoundCap, Bits], ...]:
+        """The caps that look at a counter, each with the line items it binds."""
+        ...
 
 
 class Exposure(Struct, array_like=True):
@@ -49,6 +60,8 @@ class Exposures:
         self._outstanding: dict[bytes, int] = {}
         self._ends: list[tuple[int, bytes]] = []
         self._idle: list[bytes] = []
+        self._capped: dict[bytes, CappedOut] = {}
+        self._catalogue: weakref.ref[Catalogued] | None = None
 
     def __len__(self) -> int:
         return len(self._exposures)
@@ -63,9 +76,33 @@ class Exposures:
         who = session if cap.session else subject
         counters = self._counters.get(who) if who is not None else None
         counter = counters.get(cap.counter) if counters else None
-        if counter is None:
+        if counter is None or counter[0] + len(counter) - 1 < cap.limit:
             return False
         return counter[0] + _since(counter, now_ms - cap.per_ms) >= cap.limit
+
+    def capped_out(
+        self, subject: bytes | None, session: bytes | None, now_ms: int, catalogue: Catalogued
+    ) -> Bits:
+        """The line items with a cap that is full for this person or session; not to be changed. Expired
+        exposures count until ``sweep`` has ended them."""
+        if self._catalogue is None or self._catalogue() is not catalogue:
+            self._catalogue, self._capped = weakref.ref(catalogue), {}
+        out = self._capped_out(subject, now_ms, catalogue)
+        other = self._capped_out(session, now_ms, catalogue)
+        if not (out and other):
+            return out or other
+        return {chunk: out.get(chunk, 0) | other.get(chunk, 0) for chunk in out.keys() | other.keys()}
+
+    def _capped_out(self, who: bytes | None, now_ms: int, catalogue: Catalogued) -> Bits:
+        counters = self._counters.get(who) if who is not None else None
+        if who is None or not counters:
+            return _NOBODY
+        kept = self._capped.get(who)
+        if kept is None:
+            if len(self._capped) >= limits.PEOPLE_KEPT:
+                del self._capped[next(iter(self._capped))]
+            kept = self._capped[who] = CappedOut(counters)
+        return kept.refresh(counters, catalogue.capped, now_ms)
 
     def grant(self, event_id: bytes, exposure: Exposure) -> None:
         """Count an exposure as outstanding. The caller has checked every cap, without awaiting since."""
@@ -175,17 +212,26 @@ class Exposures:
             counter = counters.get(counted.counter) if counters else None
             if counter is not None and counter[0] > 0:
                 counter[0] -= 1
+                self._moved(who, counted.counter)
 
     def _counter(self, who: bytes | None, counted: Counted) -> list[int] | None:
         if who is None:
             return None
-        counters = self._counters.setdefault(who, {})
+        counters = self._counters.get(who)
+        if counters is None:
+            counters = self._counters[who] = {}
         counter = counters.get(counted.counter)
         if counter is None:
             counter = counters[counted.counter] = [0]
             if self._keeps.get(counted.counter, 0) < counted.keep_ms:
                 self._keeps[counted.counter] = counted.keep_ms
+        self._moved(who, counted.counter)
         return counter
+
+    def _moved(self, who: bytes | None, counter: str) -> None:
+        kept = self._capped.get(who) if who is not None else None
+        if kept is not None:
+            kept.moved.add(counter)
 
     def forget(self, now_ms: int) -> None:
         """Drop people of whom nothing counts any more: some are looked at each call, in turn. A counter
@@ -201,6 +247,7 @@ class Exposures:
                 del counters[name]
             if not counters:
                 del self._counters[who]
+                self._capped.pop(who, None)
 
     def _is_over(self, name: str, counter: list[int], now_ms: int) -> bool:
         if counter[0]:
@@ -214,6 +261,7 @@ class Exposures:
     def load(self, dumped: bytes) -> None:
         kinds = tuple[dict[bytes, dict[str, list[int]]], dict[bytes, Exposure], dict[str, int]]
         self._counters, self._exposures, self._keeps = msgspec.msgpack.decode(dumped, type=kinds)
+        self._capped.clear()
         self._ends = [(exposure.expires_ms, event_id) for event_id, exposure in self._exposures.items()]
         heapq.heapify(self._ends)
         self._outstanding.clear()

@@ -20,7 +20,7 @@ class MemoryState(Exposures):
         """Fill the slates in order, first that passes first. Each grant is counted before the next is
         looked at, so caps hold across the placements of one request too."""
         self.sweep(now_ms)
-        full = partial(self._is_full, subject, session, now_ms)
+        full = partial(self.full, subject=subject, session=session, now_ms=now_ms)
         for slate in slates:
             while slate.open():
                 if self.outstanding(subject) >= limits.OUTSTANDING_PER_PERSON:
@@ -28,12 +28,9 @@ class MemoryState(Exposures):
                 elif not self._fill(slate, full, subject, session):
                     slate.leave()
 
-    def _is_full(self, subject: bytes | None, session: bytes | None, now_ms: int, cap: BoundCap) -> bool:
-        return self.full(cap, subject, session, now_ms)
-
     def _fill(self, slate: Slate[C], full: Full, subject: bytes | None, session: bytes | None) -> bool:
         for candidate in slate.remaining():
-            cap = next((cap for cap in candidate.caps if full(cap)), None)
+            cap = _first_full(candidate.caps, full)
             if cap is not None:
                 slate.capped(candidate, cap)
                 continue
@@ -43,3 +40,10 @@ class MemoryState(Exposures):
                 self.grant(granted.event_id, exposure)
                 return True
         return False
+
+
+def _first_full(caps: tuple[BoundCap, ...], full: Full) -> BoundCap | None:
+    for cap in caps:
+        if full(cap):
+            return cap
+    return None

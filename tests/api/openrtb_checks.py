@@ -20,7 +20,8 @@ _IN_LINE = [
 ]  # fmt: skip
 _TYPES: dict[str, Any] = {
     "id": str, "impid": str, "price": Decimal, "adm": str, "mtype": int, "adomain": list, "crid": str,
-    "cid": str, "exp": int, "nurl": str, "lurl": str, "cat": list, "language": str, "w": int, "h": int,
+    "cid": str, "exp": int, "nurl": str, "lurl": str, "cat": list, "language": str, "dealid": str, "w": int,
+    "h": int,
 }  # fmt: skip
 _NEEDED = ("id", "impid", "price", "adm", "mtype", "adomain", "crid", "cid", "exp", "nurl", "lurl")
 
@@ -84,17 +85,31 @@ def check_bid(bid: Object, imp: Object, currency: str) -> None:
     for name, value in bid.items():
         if name != "price":
             assert isinstance(value, _TYPES[name]), name
-    price, floor = Decimal(bid["price"]), Decimal(str(imp.get("bidfloor") or 0))
+    price, terms = Decimal(bid["price"]), terms_of(bid, imp)
+    floor = Decimal(str(terms.get("bidfloor") or 0))
     assert price > 0 and price >= floor
     assert -price.as_tuple().exponent <= 6, "more places than there are micros"
     if floor > 0:
-        assert imp.get("bidfloorcur", "USD") == currency
+        assert terms.get("bidfloorcur", "USD") == currency
     assert all(re.fullmatch(r"[a-z0-9.-]+\.[a-z]+", domain) for domain in bid["adomain"]) and bid["adomain"]
     assert all(re.fullmatch(r"IAB\d+(-\d+)?", category) for category in bid.get("cat", ()))
     assert 0 < bid["exp"] <= 60
     assert urlsplit(bid["lurl"]).path.startswith("/r/")
     assert urlsplit(bid["nurl"]).path == f"/openrtb2/won/{bid['id']}"
     {1: check_banner, 2: check_video, 4: check_native}[bid["mtype"]](bid, imp)
+
+
+def terms_of(bid: Object, imp: Object) -> Object:
+    """What the bid was made under: a deal of the imp, or, unless that is private, the imp itself."""
+    pmp = imp["pmp"] if isinstance(imp.get("pmp"), dict) else {}
+    if "dealid" not in bid:
+        assert not pmp.get("private_auction")
+        return imp
+    deals = [deal for deal in pmp["deals"] if isinstance(deal, dict)]
+    [deal] = [deal for deal in deals if deal.get("id") == bid["dealid"]]
+    assert not deal.get("wseat"), "a deal for seats, and the bid names none"
+    assert not deal.get("wadomain") or set(bid["adomain"]) & set(deal["wadomain"])
+    return deal
 
 
 # -- banner --------------------------------------------------------------------------------------

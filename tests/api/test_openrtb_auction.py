@@ -397,11 +397,6 @@ def test_secure_keeps_plain_http_out(tmp_path: Path) -> None:
         assert asked.bids(request(BOX, {"secure": 1})) == [], "of any imp"
 
 
-def test_private_deals_are_not_ours(plain: Exchange) -> None:
-    assert plain.bids(request({**BOX, "pmp": {"private_auction": 1}})) == []
-    assert plain.bid(request({**BOX, "pmp": {"private_auction": 0}}))
-
-
 def test_what_only_others_look_at_changes_nothing(plain: Exchange) -> None:
     fields = {"at": 2, "wseat": ["x"], "bseat": ["acme"], "tmax": 1, "source": {"fd": 1}, "ext": {"a": 1}}
     assert plain.bid(request(**fields))

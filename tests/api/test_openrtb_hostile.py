@@ -30,7 +30,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exchange]:
     """The sample world: something of every kind to bid."""
     with World(tmp_path_factory.mktemp("hostile")) as world:
         world.app.store.apply(read_folder(REPOSITORY / "campaigns"))
-        world.app.publishing.start()
+        world.app.build()
         yield Exchange(world)
 
 
@@ -105,7 +105,9 @@ FULL: dict[str, Any] = {
 
 def full() -> dict[str, Any]:
     both = {**BOX, **PLAYER, "tagid": "t", "bidfloor": 0.1, "bidfloorcur": "USD", "secure": 1, "exp": 30,
-            "instl": 0, "pmp": {"private_auction": 0}}  # fmt: skip
+            "instl": 0, "pmp": {"private_auction": 0, "deals": [{
+                "id": "d", "bidfloor": 0.2, "bidfloorcur": "USD", "at": 1, "wseat": [], "wadomain": ["x"],
+            }]}}  # fmt: skip
     tracked = {"ver": "1.2", "assets": ASSETS, "eventtrackers": [{"event": 1, "methods": [1]}]}
     return copy.deepcopy(request(both, {"native": {"request": tracked}, "tagid": None}, **FULL))
 

@@ -1,9 +1,12 @@
 """How long a connection may take over what: over real sockets, with short deadlines."""
 
+import socket
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from live import Live
 from raw_client import SHORT, Client, bound, refused
 from small_server import Wire, World, served
 
@@ -103,3 +106,18 @@ def test_a_kept_connection_outlives_many_requests(hasty: Wire) -> None:
             client.send(b"GET /i/x HTTP/1.1\r\nhost: x\r\n\r\n")
             assert client.answer()[0] == 404
             time.sleep(0.05)
+
+
+@pytest.mark.slow
+def test_operators_say_how_long_an_idle_connection_is_kept(tmp_path: Path) -> None:
+    """The whole way: flag or environment, settings, server, socket."""
+    with (
+        Live(tmp_path / "data", None, None, "--keep-alive-seconds", "1") as live,
+        socket.create_connection(("127.0.0.1", live.port), timeout=20) as kept,
+    ):
+        kept.sendall(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert kept.recv(65536).startswith(b"HTTP/1.1 200")
+        began = time.monotonic()
+        while kept.recv(65536):
+            pass
+        assert 0.8 <= time.monotonic() - began < 15

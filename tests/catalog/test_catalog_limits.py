@@ -42,6 +42,10 @@ def creatives(count: int, **values: Any) -> list[dict[str, Any]]:
         ),
         ("VALUES_PER_CLAUSE", lambda n: {"line_items": [line_item(targeting={"keywords": ["k"] * n})]}),
         (
+            "VERSIONS_PER_CLAUSE",
+            lambda n: {"line_items": [line_item(targeting={"os_versions": [str(i) for i in range(n)]})]},
+        ),
+        (
             "CIRCLES_PER_LINE_ITEM",
             lambda n: {
                 "line_items": [line_item(targeting={"radius": [{"lat": 1, "lon": 2, "metres": 3}] * n})]

@@ -5,8 +5,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from world import NOBODY, NOON_MS, World, duration, instant
 
+from adserver.domain.deals import Market
 from adserver.services.ask import Asker, Terms
 from adserver.services.calls import Call
 from adserver.services.refusals import Refused
@@ -112,6 +114,8 @@ class Play:
     def _decide(self, step: Case, seed: int | None) -> bytes:
         asker = Asker(**step["asker"]) if "asker" in step else NOBODY
         terms = {name: tuple(v) if isinstance(v, list) else v for name, v in step.get("terms", {}).items()}
+        if "markets" in terms:
+            terms["markets"] = msgspec.convert(terms["markets"], tuple[Market, ...])
         return self.world.decide_bytes(step["request"], seed, asker, Terms(**terms))
 
     def _shares(self) -> None:

@@ -112,6 +112,8 @@ def random_targeting(chance: random.Random) -> Targeting:
     clauses = {name: random_clause(chance) for name in chance.sample(_FREE, chance.choice((0, 0, 1, 2, 5)))}
     if chance.random() < 0.2:
         clauses["urls"] = random_patterns(chance)
+    if "os_versions" in clauses or chance.random() < 0.2:
+        clauses["os_versions"] = random_versions(chance)
     if chance.random() < 0.2:
         clauses["surfaces"] = Clause(**{chance.choice(("any", "none")): (chance.choice(("page", "story")),)})
     hours = None
@@ -128,6 +130,16 @@ def random_patterns(chance: random.Random) -> Clause:
         "".join(chance.choices("ab**", k=chance.randint(1, 3))) for _ in range(chance.randint(1, 3))
     )
     return Clause(**{chance.choice(("any", "all", "none")): values})
+
+
+def random_versions(chance: random.Random) -> Clause:
+    """Versions and ranges around those of ``random_request``."""
+    values = tuple(chance.sample(RANGES, chance.randint(1, 3)))
+    return Clause(**{chance.choice(("any", "any", "all", "none")): values})
+
+
+RANGES = ("16", "17.2", "17.0", ">=16.4", ">17", "<=17", "<17.2", "16-17.1", "17.2-18", ">200", "xp")
+TOLD_VERSIONS = ("15.9", "16", "16.4.1", "17", "17.2", "17.10", "18.0.1", "200.5", "201", "xp", "x")
 
 
 def random_area(chance: random.Random) -> Area:
@@ -233,6 +245,8 @@ def random_request(seed: int) -> Request:
     }
     if chance.random() < 0.5:
         facts["urls"] = ("".join(chance.choices("ab", k=chance.randint(1, 4))),)
+    if "os_versions" in facts:
+        facts["os_versions"] = (chance.choice(TOLD_VERSIONS),)
     return request(
         seed,
         now_ms=NOON_MS + chance.choice((0, 0, chance.randint(-(10**10), 10**10))),

@@ -18,8 +18,10 @@ from engine_samples import (
     random_request,
 )
 from engine_samples import context as context_of
+from targeting_strategies import in_range
 
-from adserver.domain import expressions
+from adserver.domain import expressions, limits
+from adserver.domain.decision import NoFill
 from adserver.domain.places import Circle
 from adserver.domain.targeting import Clause, Targeting
 from adserver.engine import index, live, localtime, postings, rules, snapshot
@@ -35,16 +37,34 @@ from adserver.engine.snapshot import Entry, Snapshot
 CATALOGUES = 1000
 
 
-@pytest.fixture(params=[8, 64, 4096], ids=lambda chunk: f"chunk{chunk}")
+@pytest.fixture(params=[8, 64, 4096, "compiled"], ids=lambda chunk: f"chunk{chunk}")
 def chunk(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    """The index in Python with chunks of any size; and with the kernel, whose chunks are of 4096."""
+    if request.param == "compiled":
+        if index.kernel is None:
+            pytest.skip("built without a compiler")
+        return 4096
+    monkeypatch.setattr(index, "kernel", None)
     for module in (index, live, postings, snapshot):
         monkeypatch.setattr(module, "CHUNK", request.param)
     return int(request.param)
 
 
-def passes(clause: Clause, values: tuple[str, ...]) -> bool:
+@pytest.fixture(params=["python", "compiled"])
+def loops(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The index's inner loops."""
+    if request.param == "python":
+        monkeypatch.setattr(index, "kernel", None)
+    elif index.kernel is None:
+        pytest.skip("built without a compiler")
+
+
+def passes(clause: Clause, values: tuple[str, ...], name: str = "") -> bool:
     """API.md, section 5, as sets: written down here once more on purpose. A ``*`` is any run."""
     facts = set(values)
+    if name == "os_versions":
+        wanted = {*clause.any, *clause.all, *clause.none}
+        facts |= {one for one in wanted if values and in_range(one, values[0])}
     for pattern in (*clause.any, *clause.all, *clause.none):
         regular = ".*".join(re.escape(piece) for piece in pattern.split("*"))
         facts |= {pattern} if any(re.fullmatch(regular, value) for value in values) else set()
@@ -63,7 +83,8 @@ def scan(entries: Entries, context: Context) -> list[int]:
             and campaign.advertiser not in blocked.advertisers
             and not set(campaign.labels) & blocked.labels
             and all(
-                passes(clause, context.facts.get(name, ())) for name, clause in item.targeting.clauses.items()
+                passes(clause, context.facts.get(name, ()), name)
+                for name, clause in item.targeting.clauses.items()
             )
             and passes_hours(entry, context)
             and holds_for(entry, context)
@@ -176,7 +197,7 @@ def test_nothing_at_all() -> None:
 def test_live_bits_hide_and_show_again() -> None:
     whole = compile_snapshot(of_items(*(line_item(serial) for serial in range(1, 6))))
     bits = Live(5)
-    bits.clear(2)
+    bits.clear(2, NoFill.BUDGET_EXHAUSTED)
     context = context_of(whole)
 
     def positions() -> list[int]:
@@ -185,12 +206,33 @@ def test_live_bits_hide_and_show_again() -> None:
         )
 
     assert positions() == [0, 1, 3, 4]
-    bits.set(2)
+    bits.look_again()
+    assert positions() == [0, 1, 2, 3, 4]
+    bits.clear(3, NoFill.PACED, until_ms=1000)
+    bits.look_again()
+    bits.wake(999)
+    assert positions() == [0, 1, 2, 4]
+    bits.wake(1000)
     assert positions() == [0, 1, 2, 3, 4]
     assert not bits.cleared
 
 
-def test_the_index_looks_at_a_chunk_only_when_asked_for_more(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_those_that_are_out_are_tried_again_a_few_at_a_time() -> None:
+    bits, many = Live(5000), 2 * limits.LOOKED_AT_AGAIN + 1
+    for position in range(many):
+        bits.clear(position, NoFill.PACED, until_ms=10)
+        bits.clear(many + position, NoFill.BUDGET_EXHAUSTED)
+    left = []
+    for _ in range(3):
+        bits.wake(10)
+        bits.look_again()
+        left.append(len(bits.cleared))
+    assert left == [2 * limits.LOOKED_AT_AGAIN + 2, 2, 0]
+
+
+def test_the_index_looks_at_a_chunk_only_when_asked_for_more(
+    loops: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The early stop: the cost of the best candidates does not grow with the number of line items."""
     looked: list[int] = []
     make = Selector.mask
@@ -231,8 +273,8 @@ def run(program: list[int], words: memoryview, sparse: memoryview, size: int) ->
     return found & (everybody if free == NOWHERE else bitmap(free) | needs)
 
 
-def test_a_program_says_what_the_mask_says() -> None:
-    """What a compiled kernel walks by is what Python walks by."""
+def test_a_program_says_what_the_mask_says(loops: None) -> None:
+    """What the kernel goes by is what Python goes by."""
     for seed in range(100):
         whole = compile_snapshot(random_catalogue(seed))
         arrays, size = whole.index.arrays, len(whole.entries)

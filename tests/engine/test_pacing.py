@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adserver.engine.pacing import plan_to_date
+from adserver.engine.pacing import plan_to_date, reached_ms
 
 TIMES = st.integers(0, 10**13)
 
@@ -26,3 +26,13 @@ def test_half_way_is_half() -> None:
 
 def test_a_flight_of_no_length_is_over() -> None:
     assert plan_to_date(10, 5, 5, 0) == 10
+
+
+@given(st.integers(1, 10**18), st.integers(0, 10**13), st.integers(1, 10**11), st.integers(0, 10**18))
+def test_what_is_done_is_reached_at_the_first_instant(total: int, start: int, length: int, done: int) -> None:
+    end, done = start + length, min(done, total)
+    at_ms = reached_ms(total, start, end, done)
+    assert start <= at_ms <= end
+    assert plan_to_date(total, start, end, at_ms) >= done
+    if start < at_ms < end:
+        assert plan_to_date(total, start, end, at_ms - 1) < done

@@ -4,6 +4,7 @@ what was replaced lead where they led, and a lowered budget keeps the promises a
 import asyncio
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -13,7 +14,9 @@ import pytest
 from kills import Asker, campaign, line_item, publisher, request, world
 from live import Live
 
+from adserver.bench.catalogue import Shape
 from adserver.ledger.verify import verify
+from loadtests import filling
 
 pytestmark = pytest.mark.slow
 
@@ -150,6 +153,63 @@ async def replace_under_load(owner: Owner, watching: list[Watching]) -> None:
     finally:
         over.set()
         await asyncio.gather(*clients)
+
+
+# -- everything at once ------------------------------------------------------------------------------
+
+PASSES = 6
+CHANGED_AT_ONCE = 20
+
+
+def test_every_line_item_is_replaced_by_another_process_without_a_failed_decision(tmp_path: Path) -> None:
+    """And every decision shows what one revision held, whole."""
+    campaigns = filling.catalogue(1000)
+    store = filling.open_store(tmp_path / "data")
+    held: dict[str, list[tuple[int, str]]] = {}
+
+    def replace(version: int) -> None:
+        for revision, some in filling.fill(store, campaigns, version, CHANGED_AT_ONCE):
+            for replaced in some:
+                held.setdefault(replaced.id, []).append((revision, f"version {version}"))
+            time.sleep(0.1)
+
+    replace(0)
+    with Live(tmp_path / "data") as server:
+        decided = asyncio.run(decide_meanwhile(server, replace))
+        server.stop()
+    store.close()
+    assert len({revision for revision, _, _ in decided}) > PASSES, "most changes were seen"
+    assert len(decided) > 200
+    for revision, name, shown in decided:
+        before = [version for since, version in held[name] if since <= revision]
+        assert shown == before[-1], f"{name} showed {shown} at revision {revision}"
+
+
+async def decide_meanwhile(server: Live, replace: Callable[[int], None]) -> list[tuple[int, str, str]]:
+    """(revision, campaign, version shown) of every ad answered while ``replace`` is at work."""
+    decided: list[tuple[int, str, str]] = []
+    over = asyncio.Event()
+
+    async def ask(shape: Shape) -> None:
+        asker = Asker(server.port)
+        while not over.is_set():
+            status, _, answer = await asker.ask("POST", "/v1/decisions", shape.request())
+            assert status == 200, answer
+            told = json.loads(answer)
+            revision = int(told["snapshot"].removeprefix("r"))
+            for slot in told["decisions"]:
+                for ad in slot["ads"]:
+                    decided.append((revision, ad["campaign"], ad["creative"]["assets"]["title"]))
+        asker.close()
+
+    asking = [asyncio.create_task(ask(Shape(seed))) for seed in range(3)]
+    try:
+        for version in range(1, PASSES):
+            await asyncio.to_thread(replace, version)
+    finally:
+        over.set()
+        await asyncio.gather(*asking)
+    return decided
 
 
 # -- budgets ---------------------------------------------------------------------------------------

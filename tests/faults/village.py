@@ -69,7 +69,9 @@ class Village:
         self.settings = msgspec.structs.replace(self.settings, campaigns=None)
 
     def open(self) -> App:
-        return App(self.settings, clock=self.clock)
+        app = App(self.settings, clock=self.clock)
+        app.build()
+        return app
 
     def restart(self, how: str) -> None:
         app = self.app

@@ -4,15 +4,15 @@ import random
 from itertools import count
 
 import pytest
-from budget_samples import DAY_MS, RENDER_MS, day_of, terms
+from budget_samples import DAY_MS, RENDER_MS, Catalogue, span_of
 
 from adserver.domain import limits
 from adserver.ledger.budgets import Budgets
 
 
 def one(**budgets: int) -> Budgets:
-    found = Budgets(day_of)
-    found.bind([terms(1, {("line_item:1", period): nanos for period, nanos in budgets.items()})])
+    found = Budgets(span_of)
+    found.follow(Catalogue([1], {("line_item:1", period): nanos for period, nanos in budgets.items()}))
     return found
 
 
@@ -51,8 +51,7 @@ def test_a_hold_lives_a_grace_longer_than_its_token() -> None:
 
 
 def test_an_unknown_line_item_has_no_room() -> None:
-    budgets = Budgets(day_of)
-    assert not budgets.knows(7)
+    budgets = Budgets(span_of)
     assert not budgets.room(7, 0, 0)
     assert not budgets.reserve(b"1" * 16, 7, 0, 0, 0)
     assert not budgets.affords(b"1" * 16, 7, 1, 0)
@@ -64,13 +63,13 @@ def test_an_unknown_line_item_has_no_room() -> None:
 
 
 def test_what_remains_is_the_least_of_all_levels() -> None:
-    budgets = Budgets(day_of)
+    budgets = Budgets(span_of)
     limits_now = {
         ("line_item:1", "lifetime"): 50,
         ("campaign:1", "day"): 30,
         ("advertiser:1", "lifetime"): 40,
     }
-    budgets.bind([terms(serial, limits_now) for serial in (1, 2)])
+    budgets.follow(Catalogue([1, 2], limits_now))
     assert budgets.remaining_nanos(1, 0) == 30
     budgets.reserve(b"1" * 16, 2, 25, 0, 1000)
     assert budgets.remaining_nanos(1, 0) == 5
@@ -82,6 +81,6 @@ def test_what_remains_is_the_least_of_all_levels() -> None:
 def test_a_budget_given_later_finds_what_was_spent_before(period: str) -> None:
     budgets = one()
     budgets.bill(1, 30, 5)
-    budgets.bind([terms(1, {("line_item:1", period): 35})])
+    budgets.follow(Catalogue([1], {("line_item:1", period): 35}))
     assert budgets.room(1, 5, 5)
     assert not budgets.room(1, 6, 5)

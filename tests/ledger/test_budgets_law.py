@@ -2,7 +2,7 @@
 
 from itertools import count
 
-from budget_samples import ACCOUNTS, DAY_MS, LEVELS, RENDER_MS, accounts_of, day_of, terms
+from budget_samples import ACCOUNTS, DAY_MS, LEVELS, RENDER_MS, Catalogue, accounts_of, day_of, span_of, terms
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -31,10 +31,11 @@ class Law3(RuleBasedStateMachine):
         super().__init__()
         self.now_ms = 10 * DAY_MS
         self.ids = count(1)
-        self.budgets = Budgets(day_of)
+        self.budgets = Budgets(span_of)
         self.limits: dict[tuple[str, str], int] = {}
         self.ceilings: dict[tuple[str, int], int] = {}
         self.serving = {1, 2, 3}
+        self.sold = set[int]()
         self.held: dict[bytes, Held] = {}
         self.billed: list[Held] = []
         self.free_nanos = 0
@@ -42,7 +43,7 @@ class Law3(RuleBasedStateMachine):
 
     def put_live(self) -> None:
         """New limits are in force; what is billed and held now may still be billed."""
-        self.budgets.bind([terms(serial, self.limits) for serial in sorted(self.serving)])
+        self.budgets.follow(Catalogue(self.serving, self.limits))
         self.ceilings = {key: self.billed_nanos(*key) + self.held_nanos(*key) for key in self.keys()}
 
     def keys(self) -> list[tuple[str, int]]:
@@ -83,6 +84,9 @@ class Law3(RuleBasedStateMachine):
         estimate=st.booleans(),
     )
     def decide(self, serial: int, prices: list[int], estimate: bool) -> None:
+        if serial not in self.serving | self.sold:
+            return  # Nobody asks for what left the catalogue before anybody saw it.
+        self.sold.add(serial)
         for price in prices:
             self.decide_one(serial, price, estimate)
 
@@ -146,6 +150,8 @@ class Law3(RuleBasedStateMachine):
     @rule(serial=st.sampled_from((1, 2, 3)), price=st.integers(1, 8), ago_ms=st.integers(0, 2 * DAY_MS))
     def post_late(self, serial: int, price: int, ago_ms: int) -> None:
         """A click long after its hold has gone takes its price from what is free on its own day."""
+        if serial not in self.sold:
+            return
         held = Held(serial, 0, price, self.now_ms - ago_ms)
         affords = self.budgets.affords(b"gone" * 4, serial, price, held.at_ms)
         assert affords == self.room(serial, price, held.at_ms, firmly=True)
@@ -180,15 +186,15 @@ class Law3(RuleBasedStateMachine):
     def restart(self) -> None:
         """As ``App`` does: terms and holds from the checkpoint, billed from the ledger, limits from the
         catalogue."""
-        dumped, known = self.budgets.dump(), [self.budgets.totals(serial) for serial in (1, 2, 3)]
-        totals = [LineItemTotals(n, billed_nanos=k[0].billed_nanos) for n, k in enumerate(known, 1) if k]
+        dumped, known = self.budgets.dump(), [self.budgets.totals(serial) for serial in sorted(self.sold)]
+        totals = [LineItemTotals(k[0].line_item, billed_nanos=k[0].billed_nanos) for k in known if k]
         billed = [(*key, nanos) for key in self.keys() if (nanos := self.billed_nanos(*key))]
-        fresh = Budgets(day_of)
-        fresh.know([terms(serial, self.limits) for serial in (1, 2, 3)])
+        fresh = Budgets(span_of)
+        fresh.know([terms(serial, self.limits) for serial in sorted(self.sold)])
         fresh.load_holds(dumped)
         fresh.load(totals, billed)
         self.budgets = fresh
-        self.budgets.bind([terms(serial, self.limits) for serial in sorted(self.serving)])
+        self.budgets.follow(Catalogue(self.serving, self.limits))
 
     @rule()
     def forget(self) -> None:

@@ -1,6 +1,8 @@
 """What needs trouble: an overloaded loop, a disk without room, a catalogue that cannot be compiled."""
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,8 @@ from world import World, campaign, publisher
 
 from adserver.domain.books import JournalClosed
 from adserver.domain.records import Status
+from adserver.engine.compile import compile_snapshot
+from adserver.engine.snapshot import Snapshot
 from adserver.ledger.journal import Journal
 from adserver.services.refusals import Refused
 
@@ -116,20 +120,46 @@ def test_a_feed_goes_on_organically_on_a_full_disk(tmp_path: Path) -> None:
         assert len(answer["ads"]) == 1
 
 
-def test_a_catalogue_that_cannot_be_compiled_leaves_the_last_good_one(world: World) -> None:
+class Built:
+    """A builder that gives what it was told to: snapshots, errors, and in the end nothing."""
+
+    def __init__(self, *told: Snapshot | Exception) -> None:
+        self.told = list(told)
+
+    async def newer(self) -> Snapshot | None:
+        told = self.told.pop(0) if self.told else None
+        if isinstance(told, Exception):
+            raise told
+        return told
+
+
+def test_a_catalogue_that_cannot_be_built_leaves_the_last_good_one(world: World) -> None:
     failed: list[Exception] = []
-    world.app.publishing._failed = failed.append
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(world.app.store, "load", _broken)
-        world.app.store.archive("campaign", "acme/a", None)
-        assert not asyncio.run(world.app.publishing.follow())
-        assert not asyncio.run(world.app.publishing.follow()), "not tried again for the same revision"
+    publishing = world.app.publishing
+    publishing._failed = failed.append
+    before = world.app.world.snapshot
+    world.app.store.archive("campaign", "acme/a", None)
+    builder = Built(ValueError("broken"), compile_snapshot(world.app.store.load()))
+    assert not asyncio.run(publishing.follow(builder))
     assert [str(error) for error in failed] == ["broken"]
+    assert world.app.world.snapshot is before
     assert reason(world.decide(REQUEST)) == ["a"]
+    assert asyncio.run(publishing.follow(builder))
+    assert reason(world.decide(REQUEST)) == "no_match"
+    assert not asyncio.run(publishing.follow(builder)), "the builder was ended"
 
 
-def _broken() -> None:
-    raise ValueError("broken")
+def test_what_a_swap_replaces_is_let_go_of(world: World) -> None:
+    """By counting references alone: the collector does not walk what was there at the start."""
+    world.decide(REQUEST)
+    gc.collect()
+    before = weakref.ref(world.app.world.snapshot)
+    gc.disable()
+    try:
+        world.app.build()
+        assert before() is None, "something still holds the snapshot that was replaced"
+    finally:
+        gc.enable()
 
 
 def test_a_thousand_requests_of_one_person(tmp_path: Path) -> None:

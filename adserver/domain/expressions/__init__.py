@@ -9,7 +9,8 @@ mapping, and both the length of a text and the depth of its brackets are bounded
     condition   = conjunction {"or" conjunction}
     conjunction = denial {"and" denial}
     denial      = "not" denial | "(" condition ")" | comparison
-    comparison  = operand [("=" | "<>" | "<" | "<=" | ">" | ">=" | "like" | "contains") operand]
+    comparison  = operand [relation operand | ("=~" | "!~") pattern]
+    relation    = "=" | "<>" | "<" | "<=" | ">" | ">=" | "like" | "contains"
     operand     = name {"." name} | number | "text" | true | false | "[" literals "]"
 
 Words are all lower or all upper case; ``/* .. */`` and ``// ..`` are comments. What they mean:
@@ -19,6 +20,8 @@ Words are all lower or all upper case; ``/* .. */`` and ``// ..`` are comments. 
 * ``<`` and its kin compare numbers with numbers and texts with texts (by code point); else they are false.
 * ``like``: each ``*`` stands for one or more characters; case counts. So ``"foo" like "foo*"`` is false.
 * ``contains``: a list has the value as a member, or a text has the other text in it.
+* ``=~``: the pattern, a regular expression of RE2's (``regexes``), is found in the text; case counts, and
+  in a pattern a backslash is the pattern's. ``!~`` is exactly the opposite.
 * A name alone is true only where its value is ``true``.
 
 ``not x = 1`` is ``not (x = 1)``. The language this one comes from writes ``!`` before the text of what

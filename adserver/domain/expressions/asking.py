@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from adserver.domain import wildcards
+from adserver.domain.expressions import regexes
 from adserver.domain.expressions.tree import (
     And,
     Comparison,
@@ -13,6 +14,7 @@ from adserver.domain.expressions.tree import (
     Inverted,
     Like,
     Literal,
+    Matches,
     Not,
     Operand,
     Or,
@@ -20,7 +22,7 @@ from adserver.domain.expressions.tree import (
     Truth,
 )
 
-Leaf = Comparison | Like | Contains | Truth
+Leaf = Comparison | Like | Contains | Matches | Truth
 
 Look = Callable[[tuple[str, ...]], object]
 """The parts of a name -> its value (as JSON decodes to Python), None where there is none."""
@@ -53,8 +55,20 @@ def prepared(tree: Condition) -> Ask:
     if isinstance(tree, Like):
         text, pattern = _value(tree.text), _value(tree.pattern)
         return lambda look: _like(text(look), pattern(look))
+    if isinstance(tree, Matches):
+        return _matching(tree)
     operand = _value(tree.operand)
     return lambda look: operand(look) is True
+
+
+def _matching(tree: Matches) -> Ask:
+    text, search = _value(tree.text), regexes.compiled(tree.pattern)
+
+    def ask(look: Look) -> bool:
+        found = text(look)
+        return isinstance(found, str) and search(found)
+
+    return ask
 
 
 def _conjunction(parts: list[Ask]) -> Ask:
@@ -113,6 +127,8 @@ def operands(tree: Leaf) -> tuple[Operand, ...]:
         return tree.left, tree.right
     if isinstance(tree, Like):
         return tree.text, tree.pattern
+    if isinstance(tree, Matches):
+        return (tree.text,)
     return (tree.whole, tree.part) if isinstance(tree, Contains) else (tree.operand,)
 
 

@@ -7,6 +7,7 @@ a row of ``not`` can use up the stack, here or when the tree is asked. Cost: lin
 from typing import Final, NoReturn
 
 from adserver.domain import limits
+from adserver.domain.expressions import regexes
 from adserver.domain.expressions.tree import (
     RELATIONS,
     And,
@@ -16,6 +17,7 @@ from adserver.domain.expressions.tree import (
     Inverted,
     Like,
     Literal,
+    Matches,
     Not,
     Or,
     Path,
@@ -25,6 +27,7 @@ from adserver.domain.expressions.tree import (
 )
 from adserver.domain.expressions.words import ExpressionError, Word, cut, short
 
+_TOLD_CHARS: Final = 80
 _RELATIONS: Final[dict[str, Relation]] = {relation: relation for relation in RELATIONS}
 
 
@@ -41,6 +44,7 @@ class _Parser:
         self._words = cut(text)
         self._next = next(self._words)
         self._depth = 0
+        self._patterns = 0
 
     def whole(self) -> Condition:
         if self._at_end():
@@ -111,10 +115,31 @@ class _Parser:
             return Like(left, self._operand())
         if self._took("keyword", "contains"):
             return Contains(left, self._operand())
+        if self._took("sign", "=~"):
+            return Matches(left, self._pattern())
+        if self._took("sign", "!~"):
+            return Not(Matches(left, self._pattern()))
         if isinstance(left, Path) or isinstance(left.value, bool):
             return Truth(left)
-        hint = "compare it: = <> < <= > >= like contains"
+        hint = "compare it: = <> < <= > >= like contains =~"
         raise ExpressionError(self._text, start.start, "a value alone is no condition", hint)
+
+    def _pattern(self) -> str:
+        """A regular expression, found good: who asks it later need not expect it to be wrong."""
+        word = self._next
+        if word.kind != "pattern":
+            self._refuse(f"{self._shown()} stands where a pattern is expected", 'a text in quotes: "^sport"')
+        self._patterns += 1
+        if self._patterns > limits.REGEXES_PER_EXPRESSION:
+            most = limits.REGEXES_PER_EXPRESSION
+            self._refuse(f"there are more than {most} patterns", "join some: a|b")
+        try:
+            regexes.compiled(word.value)
+        except ValueError as error:
+            said = short(str(error), _TOLD_CHARS)
+            self._refuse(f"the pattern is not understood: {said}", "it has no look-around or back-references")
+        self._advance()
+        return word.value
 
     # -- operands ----------------------------------------------------------------------------------
 

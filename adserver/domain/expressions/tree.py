@@ -51,6 +51,13 @@ class Contains(Struct, frozen=True):
     part: Operand
 
 
+class Matches(Struct, frozen=True):
+    """Whether a regular expression is found in a text."""
+
+    text: Operand
+    pattern: str
+
+
 class Truth(Struct, frozen=True):
     """An operand that stands alone: whether it is ``true``."""
 
@@ -69,4 +76,4 @@ class Or(Struct, frozen=True):
     parts: tuple["Condition", ...]
 
 
-Condition = Comparison | Like | Contains | Truth | Not | And | Or
+Condition = Comparison | Like | Contains | Matches | Truth | Not | And | Or

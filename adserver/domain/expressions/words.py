@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from adserver.domain import limits
 
-Kind = Literal["name", "text", "number", "sign", "keyword", "end"]
+Kind = Literal["name", "text", "pattern", "number", "sign", "keyword", "end"]
 
 KEYWORDS: Final = ("and", "or", "not", "like", "contains", "true", "false")
 _KEYWORDS: Final = {spelling: word for word in KEYWORDS for spelling in (word, word.upper())}
@@ -18,13 +18,13 @@ _WORD: Final = re.compile(
     |(?P<name>[A-Za-z_$][A-Za-z0-9_$]*(?:\.[A-Za-z_$][A-Za-z0-9_$]*)*)
     |(?P<number>-?[0-9]+(?:\.[0-9]+)?)
     |(?P<text>"(?:[^"\\]|\\.)*")
-    |(?P<foreign>=~|!~|==|!=|&&|\|\||!|'|/\*)
+    |(?P<match>=~|!~)
+    |(?P<foreign>==|!=|&&|\|\||!|'|/\*)
     |(?P<sign><>|<=|>=|[=<>()\[\],])""",
     re.VERBOSE | re.DOTALL | re.ASCII,
 )
 """Alternatives never begin alike, so matching is linear in the text."""
 
-_NO_REGEX: Final = "needs a linear-time engine; not built yet"
 _HINTS: Final = {
     "==": "write =",
     "!=": "write <>",
@@ -51,7 +51,8 @@ class ExpressionError(ValueError):
 
 
 class Word(Struct, frozen=True):
-    """``value``: of a keyword its lower case, of a text what the quotes hold."""
+    """``value``: of a keyword its lower case, of a text what the quotes hold; of a pattern (a text behind
+    ``=~`` or ``!~``) as well, but every backslash stays: it is the pattern's."""
 
     kind: Kind
     value: str
@@ -64,7 +65,7 @@ def cut(text: str) -> Iterator[Word]:
     if len(text) > limits.EXPRESSION_CHARS:
         most = limits.EXPRESSION_CHARS
         raise ExpressionError("", 0, f"the expression has {len(text)} characters; at most {most}")
-    start = 0
+    start, matching = 0, False
     while start < len(text):
         found = _WORD.match(text, start)
         if found is None:
@@ -72,8 +73,11 @@ def cut(text: str) -> Iterator[Word]:
         kind, value = found.lastgroup, found[0]
         if kind == "foreign":
             _refuse(text, start, value)
-        if kind != "space":
+        if kind == "text" and matching:
+            yield Word("pattern", value[1:-1], start)
+        elif kind != "space":
             yield _word(kind or "", value, text, start)
+        matching = kind == "match" or (matching and kind == "space")
         start = found.end()
     yield Word("end", "", start)
 
@@ -85,7 +89,7 @@ def _word(kind: str, value: str, text: str, start: int) -> Word:
         if len(value) > limits.NUMBER_CHARS:
             raise ExpressionError(text, start, f"the number has more than {limits.NUMBER_CHARS} digits")
         return Word("number", value, start)
-    if kind == "sign":
+    if kind in ("sign", "match"):
         return Word("sign", value, start)
     if value in _KEYWORDS:
         return Word("keyword", _KEYWORDS[value], start)
@@ -105,13 +109,11 @@ def _unquoted(value: str, text: str, start: int) -> str:
 
 
 def _refuse(text: str, start: int, sign: str) -> NoReturn:
-    if sign in ("=~", "!~"):
-        raise ExpressionError(text, start, f"{sign} {_NO_REGEX}", "like with * may do")
     hint = _HINTS.get(sign, "names are letters, digits, _ and $, with dots between them")
     raise ExpressionError(text, start, f"{short(sign)} is not understood", hint)
 
 
-def short(value: str) -> str:
+def short(value: str, most: int = 40) -> str:
     """A value as a message shows it."""
     shown = value if value.isprintable() else ascii(value)[1:-1]
-    return shown if len(shown) <= 40 else shown[:37] + "..."
+    return shown if len(shown) <= most else shown[: most - 3] + "..."

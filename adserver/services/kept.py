@@ -1,0 +1,58 @@
+"""What a decision is kept in: the state it reads and moves, as the outer rooms provide it."""
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from msgspec import Struct
+
+from adserver.domain.admission import Slate
+from adserver.domain.caps import BoundCap
+from adserver.domain.feeds import Answered, Standing, Track
+from adserver.domain.request import FeedAsk
+from adserver.engine.snapshot import Entry, Snapshot
+from adserver.services import plans
+from adserver.services.ports import Journal
+from adserver.services.receipts import Receipts
+from adserver.services.repeats import Repeats
+
+
+class State(Protocol):
+    """Hot state: people's exposures."""
+
+    def admit(
+        self, subject: bytes | None, session: bytes | None, slates: list[Slate[Entry]], now_ms: int
+    ) -> None: ...
+    def full(self, cap: BoundCap, subject: bytes | None, session: bytes | None, now_ms: int) -> bool: ...
+    def sweep(self, now_ms: int) -> None: ...
+    def capped_out(
+        self, subject: bytes | None, session: bytes | None, now_ms: int, catalogue: Snapshot
+    ) -> Mapping[int, int]: ...
+    def take_back(self, event_id: bytes) -> None: ...
+
+
+class Feeds(Protocol):
+    def turn(
+        self, ask: FeedAsk, now_ms: int, open_receipt: Callable[[FeedAsk], Standing | None] | None = None
+    ) -> Answered | Standing: ...
+    def commit(self, answered: Answered, track: Track, now_ms: int, idle_ms: int) -> None: ...
+    def touch(self, account: bytes, now_ms: int) -> bool: ...
+
+
+class Holds(plans.Accounts, Protocol):
+    def reserve(
+        self, event_id: bytes, line_item: int, amount_nanos: int, now_ms: int, expires_ms: int,
+        firm: bool = True,
+    ) -> bool: ...  # fmt: skip
+    def lower(self, event_id: bytes, amount_nanos: int) -> None: ...
+    def void(self, event_id: bytes) -> bool: ...
+
+
+class Kept(Struct, frozen=True):
+    """What a decision was kept in."""
+
+    state: State
+    feeds: Feeds
+    holds: Holds
+    journal: Journal
+    receipts: Receipts
+    repeats: Repeats

@@ -1,0 +1,145 @@
+"""The journal as the use cases write to it: terms stand in it before any record that relies on them.
+
+A decision or an event speaks of line items and placements by serial; what these promised then (caps,
+budgets, prices, a feed's policy) is what the laws are audited by, and what hot state and books are made of
+again. So whenever a record speaks of one whose terms are not in the journal as they are in force, they are
+appended just before it, in the same turn of the loop; if they find no room, the record finds none either,
+and nothing is sold or counted. A swap of the catalogue journals nothing but what line items that leave it
+had promised last.
+
+Terms speak for accounts that siblings share, and the last that speaks for an account holds (audits and books
+read them so): terms are also told again when somebody else said otherwise of one of their accounts since.
+Memory: an entry for each line item sold; time: a look into a set for each ad and event.
+"""
+
+import asyncio
+from typing import Protocol
+
+import msgspec
+
+from adserver.domain.books import JournalClosed
+from adserver.domain.records import Decided, LineItemTerms, Personal, PlacementTerms, Record, Recorded, Status
+from adserver.engine.snapshot import Snapshot
+from adserver.services.ports import Journal
+from adserver.services.terms import InForce, placement_terms
+
+Said = dict[str, int]
+"""What is said of an account: period -> limit, for each that has one."""
+
+
+class Limits(Protocol):
+    """Budgets, whose line items are bound to the catalogue in force."""
+
+    def follow(self, in_force: InForce) -> set[int]:
+        """Another catalogue is in force; the line items that have just left."""
+        ...
+
+    def terms(self, line_item: int) -> LineItemTerms | None:
+        """What binds a line item now, or bound it last."""
+        ...
+
+
+class Promises:
+    """``told``: the terms in the journal by serial, in the order they were last told; kept up to date."""
+
+    def __init__(self, journal: Journal, limits: Limits, told: dict[int, LineItemTerms]) -> None:
+        self._journal = journal
+        self._limits = limits
+        self._told = told
+        self._said: dict[str, Said] = {}
+        for terms in told.values():
+            self._said |= _said(terms)
+        self._snapshot: Snapshot | None = None
+        self._standing: set[int] = set()
+        self._placements: dict[int, PlacementTerms] = {}
+        self._placed: set[int] = set()
+        self._owed: set[int] = set()
+
+    # -- the journal's own -------------------------------------------------------------------------
+
+    @property
+    def open(self) -> bool:
+        return self._journal.open
+
+    def append(self, record: Record, personal: Personal | None = None) -> None:
+        """Raises JournalClosed; the record is not in the journal then."""
+        if isinstance(record, Decided):
+            self._promise(record)
+        elif (
+            isinstance(record, Recorded)
+            and record.line_item not in self._standing
+            and record.status != Status.FILTERED
+        ):
+            self._line_item(record.line_item, record.at_ms)
+        self._journal.append(record, personal)
+
+    def synced(self) -> asyncio.Future[None]:
+        return self._journal.synced()
+
+    # -- what is promised --------------------------------------------------------------------------
+
+    def follow(self, snapshot: Snapshot, now_ms: int) -> None:
+        """From now on these are the terms. Costs a look at the line items ever touched, to find those that
+        left; the others are looked at when they are sold."""
+        left = self._limits.follow(InForce(snapshot))
+        self._snapshot = snapshot
+        self._standing, self._placed = set(), set()
+        self._owed |= left & self._told.keys()
+        self.settle(now_ms)
+
+    def settle(self, now_ms: int) -> None:
+        """Journal what line items that left had promised last, for their late events after a restart. What
+        the journal keeps in reserve is left to the events; a full disk is tried again later."""
+        while self._owed and self._journal.open:
+            serial = self._owed.pop()
+            try:
+                self._line_item(serial, now_ms)
+            except JournalClosed:
+                self._owed.add(serial)
+                return
+
+    def _promise(self, record: Decided) -> None:
+        for slot in record.decision.slots:
+            if slot.repeated is None:
+                if slot.placement not in self._placed:
+                    self._placement(slot.placement, record.decision.now_ms)
+                for ad in slot.ads:
+                    if ad.line_item not in self._standing:
+                        self._line_item(ad.line_item, record.decision.now_ms)
+
+    def _line_item(self, serial: int, now_ms: int) -> None:
+        terms = self._limits.terms(serial)
+        if terms is not None and self._is_news(terms):
+            revision = self._snapshot.revision if self._snapshot is not None else 0
+            terms = msgspec.structs.replace(terms, at_ms=now_ms, revision=revision)
+            self._journal.append(terms)
+            self._told.pop(serial, None)
+            self._told[serial] = terms
+            self._said |= _said(terms)
+        self._standing.add(serial)
+
+    def _is_news(self, terms: LineItemTerms) -> bool:
+        told = self._told.get(terms.serial)
+        if told is None or msgspec.structs.replace(terms, at_ms=told.at_ms, revision=told.revision) != told:
+            return True
+        return any(self._said.get(name) != said for name, said in _said(terms).items())
+
+    def _placement(self, serial: int, now_ms: int) -> None:
+        assert self._snapshot is not None
+        view = self._snapshot.placements_by_serial.get(serial)
+        if view is not None:
+            terms = placement_terms(view)
+            if self._placements.get(serial) != terms:
+                revision = self._snapshot.revision
+                self._journal.append(msgspec.structs.replace(terms, at_ms=now_ms, revision=revision))
+                self._placements[serial] = terms
+        self._placed.add(serial)
+
+
+def _said(terms: LineItemTerms) -> dict[str, Said]:
+    """What terms say of the accounts they speak for."""
+    names = f"line_item:{terms.serial}", f"campaign:{terms.campaign}", f"advertiser:{terms.advertiser}"
+    said: dict[str, Said] = {name: {} for name in names}
+    for budget in terms.budgets:
+        said[budget.account][budget.period] = budget.limit_nanos
+    return said

@@ -1,0 +1,90 @@
+"""Which line items a person has capped, known before any of them is looked at.
+
+A person's full counters, mapped through the catalogue, are bits to clear before the walk; so a request costs
+nothing for the thousands of line items its person has seen often enough. The bits are exactly those of the
+line items that have a full cap (of scope creative excepted), a function of counters, catalogue and time: a
+decision does not depend on what was remembered here.
+
+A counter with ``o`` outstanding and confirmed times t1 <= .. <= tk is full for a cap if at least
+``limit - o`` of the times lie within its window, so it stays full until the ``limit - o``-th last of them has
+passed out of it, unless it moves. So of one person's counters only those are looked at again that moved or
+whose time has come. Invariant: ``bits`` is the union of the bits of ``full``. Cost: 1 us a counter looked at;
+memory: a list of numbers a person who asked under this catalogue, for so many people at most.
+"""
+
+import heapq
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
+
+from adserver.domain.caps import BoundCap
+
+Bits = Mapping[int, int]
+"""Chunk of positions -> bits."""
+
+CapsOn = Callable[[str], tuple[tuple[BoundCap, Bits], ...]]
+"""Counter -> the caps that look at it, each with the line items it binds."""
+
+FOREVER: Final = 1 << 62
+
+
+class CappedOut:
+    """Of one person, or one session."""
+
+    __slots__ = ("_ends", "_full", "bits", "moved")
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.bits: dict[int, int] = {}
+        self.moved = set(names)
+        self._full: dict[str, tuple[Bits, ...]] = {}
+        self._ends: list[tuple[int, str]] = []
+
+    def refresh(self, counters: Mapping[str, list[int]], caps: CapsOn, now_ms: int) -> Bits:
+        """The bits as of now."""
+        while self._ends and self._ends[0][0] <= now_ms:
+            self.moved.add(heapq.heappop(self._ends)[1])
+        if self.moved:
+            opened = [name for name in self.moved if self._is_open(name, counters.get(name), caps, now_ms)]
+            self.moved.clear()
+            if opened:
+                self._open(opened)
+        return self.bits
+
+    def _is_open(self, name: str, counter: list[int] | None, caps: CapsOn, now_ms: int) -> bool:
+        """Take the counter's bits in if it is full; whether it was and is no more."""
+        found = []
+        for cap, bits in caps(name) if counter is not None else ():
+            until_ms = full_until(counter or [0], cap, now_ms)
+            if until_ms > now_ms:
+                found.append(bits)
+                if until_ms < FOREVER:
+                    heapq.heappush(self._ends, (until_ms, name))
+        if not found:
+            return name in self._full
+        if name not in self._full:
+            for bits in found:
+                for chunk, some in bits.items():
+                    self.bits[chunk] = self.bits.get(chunk, 0) | some
+        self._full[name] = tuple(found)
+        return False
+
+    def _open(self, names: list[str]) -> None:
+        """These are not full any more: what only they had ruled out is open again."""
+        chunks = {chunk for name in names for bits in self._full.pop(name) for chunk in bits}
+        for chunk in chunks:
+            left = 0
+            for several in self._full.values():
+                for bits in several:
+                    left |= bits.get(chunk, 0)
+            if left:
+                self.bits[chunk] = left
+            else:
+                del self.bits[chunk]
+
+
+def full_until(counter: list[int], cap: BoundCap, now_ms: int) -> int:
+    """The instant from which the cap has room if nothing moves: ``FOREVER`` where only what is outstanding
+    fills it, ``now_ms`` or earlier where it has room already."""
+    missing = cap.limit - counter[0]
+    if missing <= 0:
+        return FOREVER
+    return counter[-missing] + cap.per_ms if missing < len(counter) else now_ms

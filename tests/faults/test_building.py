@@ -1,0 +1,128 @@
+"""The snapshot builder under a real server: killed, without room, stopped, given what it cannot read. The
+last good snapshot serves on, and the server says so; what was changed becomes live when it can."""
+
+import os
+import signal
+import sqlite3
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from kills import campaign, publisher, request, world
+from live import Live
+from small_disks import grow, mounted, until
+
+pytestmark = pytest.mark.slow
+
+SWAP = "/v1/advertisers/brook/campaigns/swap"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return world(tmp_path / "world", publisher(), campaign("swap", [{"id": "v0"}]))
+
+
+def put(server: Live, name: str) -> None:
+    """Replace the line item by one of this name."""
+    document = campaign("swap", [{"id": name}])[1]
+    answer = server.call("PUT", SWAP, document, authorization=f"Bearer {server.key()}")
+    assert answer.status == 200, answer.body
+
+
+def shown(server: Live) -> str:
+    (ad,) = server.decide({**request(None), "mode": "dry_run"})["decisions"][0]["ads"]
+    name: str = ad["line_item"]
+    return name
+
+
+def shows(server: Live, name: str) -> Callable[[], bool]:
+    return lambda: shown(server) == name
+
+
+def failures(server: Live) -> float:
+    lines = server.get("/metrics").body.decode().splitlines()
+    (line,) = [line for line in lines if line.startswith("adserver_snapshot_build_failures_total ")]
+    return float(line.split()[1])
+
+
+def child_of(server: Live) -> int:
+    """The builder's process."""
+    children = Path(f"/proc/{server.pid}/task").glob("*/children")
+    pids = [int(pid) for listed in children for pid in listed.read_text().split()]
+    (found,) = [
+        pid for pid in pids if b"adserver.building.child" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    ]
+    return found
+
+
+def ended(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def test_a_builder_killed_again_and_again_loses_no_change(tmp_path: Path, folder: Path) -> None:
+    with Live(tmp_path / "data", folder) as server:
+        for number in range(1, 4):
+            os.kill(child_of(server), signal.SIGSTOP)
+            put(server, f"v{number}")
+            assert shown(server) == f"v{number - 1}", "the last good snapshot serves on"
+            os.kill(child_of(server), signal.SIGKILL)
+            until(shows(server, f"v{number}"), "the change was lost with the builder")
+        assert failures(server) >= 3
+        assert server.stop() == 0
+
+
+def test_a_disk_without_room_for_the_next_image(tmp_path: Path, folder: Path) -> None:
+    data = tmp_path / "data"
+    with mounted(data / "snapshots", "256k"), Live(data, folder) as server:
+        ballast = data / "snapshots" / "ballast.partial"
+        with ballast.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space"):
+            while True:
+                file.write(b"x" * 4096)
+        put(server, "v1")
+        until(lambda: failures(server) > 0, "nobody said that there is no room")
+        assert shown(server) == "v0"
+        assert "no new snapshot" in server.log.read_text()
+        grow(data / "snapshots", "64m")
+        # Nobody changes anything: room alone must bring it back.
+        until(shows(server, "v1"), "the change was given up")
+        assert server.stop() == 0
+
+
+def test_a_document_of_another_version_in_the_file(tmp_path: Path, folder: Path) -> None:
+    data = tmp_path / "data"
+    with Live(data, folder) as server:
+        with closing(sqlite3.connect(data / "catalog.sqlite")) as file, file:
+            file.execute("UPDATE catalogue SET revision = revision + 1")
+            file.execute(
+                "UPDATE objects SET body = ?, revision = (SELECT revision FROM catalogue) "
+                "WHERE kind = 'campaign'",
+                (b'{"hologram":true}',),
+            )
+        until(lambda: failures(server) > 0, "nobody said that it cannot be built")
+        assert shown(server) == "v0"
+        server.kill9()
+        with pytest.raises(RuntimeError, match="cannot be served: campaign brook/swap"):
+            server.start()
+
+
+def test_a_server_that_stops_while_it_builds(tmp_path: Path, folder: Path) -> None:
+    with Live(tmp_path / "data", folder) as server:
+        for end in ("stop", "kill9"):
+            pid = child_of(server)
+            put(server, f"last-{end}")
+            if end == "stop":
+                # As if it built for ever.
+                os.kill(pid, signal.SIGSTOP)
+                began = time.monotonic()
+                assert server.stop() == 0
+                assert time.monotonic() - began < 5
+            else:
+                server.kill9()
+            until(lambda pid=pid: ended(pid), "the builder outlived its server")
+            server.start()
+            assert shown(server) == f"last-{end}"
