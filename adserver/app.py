@@ -24,6 +24,7 @@ from adserver.ledger.poster import Poster
 from adserver.ledger.reader import Reader
 from adserver.services.answer import AdServer
 from adserver.services.delivery import Delivery
+from adserver.services.diagnosis import Diagnosis
 from adserver.services.events import EventRecorder
 from adserver.services.kept import Kept
 from adserver.services.manage import Manage
@@ -34,6 +35,7 @@ from adserver.services.publishing import Publishing
 from adserver.services.rates import Learning
 from adserver.services.receipts import Receipts
 from adserver.services.render import Renderer
+from adserver.services.samples import Samples
 from adserver.services.serve import Decisions, Outcome
 from adserver.services.sold import SoldFinder
 from adserver.services.upkeep import LoopLag
@@ -105,22 +107,24 @@ class App:
         self.sold = SoldFinder(self.world, self.store)
         states = self.states
         self.promises = Promises(self.journal, states.budgets, states.hot.terms)
-        kept = Kept(
+        self.kept = Kept(
             states.exposures, states.feeds, states.budgets, self.promises, self.receipts, states.repeats
         )
         geography = MaxMindFile(settings.geoip) if settings.geoip is not None else None
         normaliser = Normaliser(self.names, geography, lambda: int.from_bytes(os.urandom(8), "big"))
         self.decisions = Decisions(
-            self.world, kept, normaliser, clock, lambda: self.signer.current, _salt,
+            self.world, self.kept, normaliser, clock, lambda: self.signer.current, _salt,
             self.lag.overloaded,
         )  # fmt: skip
+        self.samples = Samples(clock)
         self.renderer = Renderer(self.signer, public_url(settings), self.sold)
         self.writer = Writer(self.signer, public_url(settings), self.sold)
-        self.server = AdServer(self.decisions, self.writer, states.budgets, self._served)
+        self.server = AdServer(self.decisions, self.writer, self._served)
         self.recorder = EventRecorder(
-            self.world, self.signer, states.exposures, states.budgets, self.promises, self.ledger, states.seen,
-            states.filtered, states.released, self.sold, clock, _salt,
+            self.world, self.signer, states.exposures, states.budgets, self.promises, self.ledger,
+            states.seen, states.filtered, states.released, self.sold, clock, _salt, self.samples.event,
         )  # fmt: skip
+        self.diagnosis = Diagnosis(self.world, self.kept, self.samples)
         self.delivery = Delivery(self.world, states.budgets, clock)
         self.learning = Learning(self.ledger, self.world)
         self.publishing = Publishing(self.world, self.promises, clock, self._build_failed)
@@ -149,6 +153,7 @@ class App:
                 public_url(self.settings),
                 self.metrics.decided,
             ),
+            diagnosis=self.diagnosis,
             extra=(*openrtb.routes(), *extra),
         )
 
@@ -182,6 +187,7 @@ class App:
         )
 
     def _served(self, outcome: Outcome) -> None:
+        self.samples.take(outcome)
         metrics = self.metrics
         metrics.decision(outcome.request.mode)
         for slot in outcome.decision.slots:
@@ -233,7 +239,7 @@ class App:
         await receive()
         try:
             await self.start()
-        except NotBuilt as error:
+        except (NotBuilt, OSError) as error:
             self.unfit = error
             self.close()
             await send({"type": "lifespan.startup.failed", "message": "there is nothing to serve"})

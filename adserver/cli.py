@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from adserver.settings import Settings
 
 WRONG: Final = 2
+FAILED: Final = 1
 _NOT_BUILT: Final = (
-    "plan", "pull", "upload", "report", "statement", "explain", "replay", "forecast", "simulate",
+    "plan", "pull", "upload", "report", "statement", "replay", "forecast", "simulate",
 )  # fmt: skip
 
 app = typer.Typer(
@@ -38,17 +39,21 @@ class Wrong(Exception):
     """What the caller asked for cannot be done; the message is shown alone."""
 
 
+class Failed(Exception):
+    """What was asked for is right, and yet it did not come about; the message is shown alone."""
+
+
 def main() -> NoReturn:
     """The entry point ``adserver``."""
     try:
         code = app(standalone_mode=False)
         sys.stdout.flush()
-    except (Wrong, TyperException) as error:
+    except (Wrong, Failed, TyperException) as error:
         message = error.format_message() if isinstance(error, TyperException) else str(error)
         if message:
             usage = message.startswith("Usage:")
             print(message if usage else f"adserver: {' '.join(message.split())}", file=sys.stderr)
-        sys.exit(WRONG)
+        sys.exit(FAILED if isinstance(error, Failed) else WRONG)
     except BrokenPipeError:
         # Whoever read our output has seen enough; nothing more can be said to them.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -167,6 +172,31 @@ def bench(
         run.bench(run.QUICK if quick else run.FULL, json, markdown, plots)
     except OSError as error:
         raise Wrong(f"{error.filename or 'the benchmark'}: {error.strerror}") from error
+
+
+@app.command()
+def explain(
+    file: Annotated[
+        Path | None,
+        typer.Argument(metavar="FILE", help="A decision request as JSON (default: standard input)."),
+    ] = None,
+    line_item: Annotated[
+        list[str] | None,
+        typer.Option(help="Explain this one, advertiser/campaign/line-item; again for more."),
+    ] = None,
+    url: Annotated[
+        str, typer.Option(envvar="ADSERVER_URL", help="The running server.")
+    ] = "http://127.0.0.1:8000",
+    key: Annotated[str, typer.Option(envvar="ADSERVER_KEY", help="An operator's or advertiser's key.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the whole answer as JSON.")] = False,
+) -> None:
+    """Tell why line items did or did not serve a request, and what would have won. Serves nothing, unless
+    the request's mode says so. Exit code 1 if the server cannot answer."""
+    from adserver.commands.explain import explain as tell
+    from adserver.commands.remote import Remote
+
+    named = None if file is None or str(file) == "-" else file
+    tell(named, Remote(url, key), line_item or [], as_json)
 
 
 @keys.command("create")

@@ -104,7 +104,7 @@ class Duties:
             self._today = today
             app.states.budgets.forget_days(today - DAYS_KEPT)
         app.world.serving.live.look_again()
-        app.promises.settle(now_ms)
+        app.publishing.settle()
 
     async def _renew_checkpoint(self) -> None:
         """In a child, whenever another segment was sealed; one child at a time."""

@@ -119,7 +119,7 @@ def test_a_setting_from_the_environment_is_checked_too() -> None:
 def test_help_names_what_is_built() -> None:
     done = run("--help")
     assert done.returncode == 0
-    for name in ("check", "apply", "serve", "demo", "verify", "keys"):
+    for name in ("check", "apply", "serve", "demo", "verify", "explain", "keys"):
         assert re.search(rf"^\s+{name}\s", done.stdout, re.MULTILINE)
     assert "simulate" not in done.stdout
     shown = run("serve", "--help").stdout

@@ -89,13 +89,59 @@ class AnsweredPlacement(Struct, frozen=True, kw_only=True):
     feed: AnsweredFeed | None = None
 
 
+class ExplainedLineItem(Struct, frozen=True, kw_only=True):
+    """``outcome``: won (with its creative), dropped (by the first ``rule``, with both sides of the
+    comparison), or outbid (by whom, as far as the asker may know). ``counterfactual``: the smallest single
+    change that would have won, ``change`` naming the place in the campaign file, or null and the two
+    ``obstacles``; of the first line items of an answer that lost."""
+
+    line_item: str
+    rank: int
+    score_micros: int
+    outcome: str
+    creative: str | None = None
+    reason: NoFill | None = None
+    rule: str | None = None
+    wanted: Any = None
+    got: Any = None
+    beaten_by: str | None = None
+    beaten_by_score_micros: int | None = None
+    matched_point: Any = None
+    counterfactual: dict[str, Any] | None = None
+
+
+class RuleCount(Struct, frozen=True):
+    rule: str
+    out: int
+
+
+class ExplainedCounts(Struct, frozen=True):
+    """Of all line items (of an advertiser's key: its own): what each rule left out, how many were left, and
+    what became of those the decision walked over."""
+
+    of: int
+    steps: list[RuleCount]
+    left: int
+    dropped: dict[str, int]
+    won: int
+
+
+class ExplainedPlacement(Struct, frozen=True):
+    """``line_items``: those named in ``explain_line_items``, or else at most 25: those the decision looked
+    at, those that match, the best ranked; then everybody is in ``counts``."""
+
+    placement: str
+    counts: ExplainedCounts | None
+    line_items: list[ExplainedLineItem]
+
+
 class DecisionAnswer(Struct, frozen=True, kw_only=True):
     """One entry of ``decisions`` per placement asked for, in order."""
 
     request_id: str
     snapshot: str
     decisions: list[AnsweredPlacement]
-    explain: Any = None
+    explain: list[ExplainedPlacement] | None = None
 
 
 class LineItemDelivery(Struct, frozen=True, kw_only=True):
@@ -155,3 +201,63 @@ class Listed(Struct, frozen=True):
 
 class Health(Struct, frozen=True):
     status: Annotated[str, Meta(examples=["ok"])]
+
+
+class Loss(Struct, frozen=True):
+    """``rule``: of the line item or placement that decided it."""
+
+    reason: str
+    rule: str
+    count: int
+
+
+class Change(Struct, frozen=True, kw_only=True):
+    """The single change of a line item that would have won most often: of ``tried`` sampled losses it
+    ``helps`` in so many. ``change`` names the place in the campaign file; what to do there stands beside it
+    (``add``, ``remove``, ``from``, ``to``, ``to_micros``)."""
+
+    change: str
+    helps: int
+    tried: int
+
+
+class LineItemDiagnosis(Struct, frozen=True, kw_only=True):
+    """eligible = the sum of the losses + won."""
+
+    line_item: str
+    eligible: int
+    losses: list[Loss]
+    won: int
+    rendered: int
+    viewable: int
+    largest_losses: list[Loss]
+    change: Change | None = None
+
+
+class CampaignDiagnosis(Struct, frozen=True, kw_only=True):
+    """Estimates from sampled decisions since ``since_ms`` (this server's start) at most: one request in
+    ``rate`` was looked at, in the hour of the lowest rate. Counts are placements of requests."""
+
+    campaign: str
+    hours: int
+    since_ms: int
+    sampled_requests: int
+    rate: int
+    line_items: list[LineItemDiagnosis]
+
+
+class PlacementDiagnosis(Struct, frozen=True, kw_only=True):
+    """The same of a placement, in ads: eligible are those asked for."""
+
+    placement: str
+    hours: int
+    since_ms: int
+    sampled_requests: int
+    rate: int
+    requests: int
+    eligible: int
+    losses: list[Loss]
+    won: int
+    rendered: int
+    viewable: int
+    largest_losses: list[Loss]

@@ -40,8 +40,6 @@ UNBUILT: Final = (
     Unbuilt("/v1/advertisers/{owner}/audiences/{id}/members", "upload of members"),
     Unbuilt("/v1/publishers/{owner}/audiences/{id}/members", "upload of members"),
     Unbuilt("/v1/publishers/{owner}/reviews", "review"),
-    Unbuilt("/v1/advertisers/{owner}/campaigns/{id}/diagnosis", "diagnosis"),
-    Unbuilt("/v1/publishers/{owner}/placements/{id}/diagnosis", "diagnosis"),
     Unbuilt("/v1/advertisers/{owner}/campaigns/{id}/{rest:path}", "management of parts of a campaign"),
     Unbuilt("/v1/keys", "management of keys (use `adserver keys`)"),
     Unbuilt("/v1/keys/{id}", "management of keys (use `adserver keys`)"),
@@ -97,7 +95,7 @@ class _Objects:
         return Operation(method, path, summary, tag, act, answered, request, True, query)
 
     async def _get(self, asked: Asked) -> Reply:
-        stored = await self._manage.get(_who(asked), self._kind, self._owner_kind, _path(asked))
+        stored = await self._manage.get(who(asked), self._kind, self._owner_kind, path_of(asked))
         if _etag(stored) == asked.head.header(b"if-none-match"):
             return Reply(304, ((b"etag", _etag(stored)), NO_STORE))
         return _shown(200, stored)
@@ -108,10 +106,10 @@ class _Objects:
         if absent not in (None, b"*"):
             raise Refused(400, "If-None-Match takes * alone here")
         stored = await self._manage.put(
-            _who(asked),
+            who(asked),
             self._kind,
             self._owner_kind,
-            _path(asked),
+            path_of(asked),
             asked.body,
             _if_match(asked),
             absent == b"*",
@@ -119,14 +117,14 @@ class _Objects:
         return _shown(201 if stored.created else 200, stored)
 
     async def _delete(self, asked: Asked) -> Reply:
-        path = _path(asked)
-        await self._manage.archive(_who(asked), self._kind, self._owner_kind, path, _if_match(asked))
+        path = path_of(asked)
+        await self._manage.archive(who(asked), self._kind, self._owner_kind, path, _if_match(asked))
         return Reply(204, (NO_STORE,))
 
     async def _list(self, asked: Asked) -> Reply:
         owner, after = asked.params.get("owner"), asked.query.get("after")
         found, behind = await self._manage.listed(
-            _who(asked), self._kind, self._owner_kind, owner, after, _limit(asked.query.get("limit"))
+            who(asked), self._kind, self._owner_kind, owner, after, _limit(asked.query.get("limit"))
         )
         items = [stored.body for stored in found]
         return Reply(200, (JSON, NO_STORE), _ENCODER.encode(answers.Listed(items, behind)))
@@ -143,7 +141,7 @@ _PUT_ANSWERS: Final = {
 
 def _delivery(manage: Manage) -> Operation:
     async def act(asked: Asked) -> Reply:
-        numbers = await manage.delivery(_who(asked), _path(asked))
+        numbers = await manage.delivery(who(asked), path_of(asked))
         return Reply(200, (JSON, NO_STORE), _ENCODER.encode(numbers))
 
     path = "/v1/advertisers/{owner}/campaigns/{id}/delivery"
@@ -151,12 +149,12 @@ def _delivery(manage: Manage) -> Operation:
     return Operation("GET", path, "What a campaign has delivered", "advertisers", act, said, None, True)
 
 
-def _who(asked: Asked) -> Any:
+def who(asked: Asked) -> Any:
     """The key's holder: these operations are secured, so there is one."""
     return asked.holder
 
 
-def _path(asked: Asked) -> tuple[str, ...]:
+def path_of(asked: Asked) -> tuple[str, ...]:
     """The ids of the path, the owner's first."""
     owner, found = asked.params.get("owner"), asked.params["id"]
     return (found,) if owner is None else (owner, found)

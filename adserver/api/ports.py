@@ -12,6 +12,7 @@ from adserver.domain.records import Status
 from adserver.domain.verdicts import Verdict
 from adserver.services.ask import Ask, Asker, Terms
 from adserver.services.calls import Call
+from adserver.services.diagnosis import Diagnosis
 from adserver.services.manage import Manage
 from adserver.services.ports import Durable
 
@@ -104,5 +105,6 @@ class Services(Struct, frozen=True):
     log: Log
     ready: Callable[[], bool]
     auction: Auction | None = None
+    diagnosis: Diagnosis | None = None
     extra: tuple[BaseRoute, ...] = ()
     """Further routes of Starlette's, such as the demo's page."""

@@ -20,7 +20,7 @@ from adserver.domain.targeting import Targeting
 from adserver.engine import draw, rules
 from adserver.engine.live import Live
 from adserver.engine.rates import Rates
-from adserver.engine.shortlist import Shortlist, Walk
+from adserver.engine.shortlist import Walk
 from adserver.engine.snapshot import Entry, Snapshot
 from adserver.engine.worth import Worth
 from adserver.services import plans
@@ -60,9 +60,9 @@ class Engine:
             walk = Walk(self.snapshot, open_chunks, context, self._need, number)
             slates.append(
                 PlacementSlate(
-                    context, Shortlist(walk), company, partial(self._drop, request.now_ms),
+                    context, walk.entries(), company, partial(self._drop, request.now_ms),
                     partial(self._reserve, request.now_ms), indexes, draw.mix(request.seed, number),
-                    ask.count, None,
+                    ask.count, None, {},
                 )
             )  # fmt: skip
         asked: list[Slate[Entry]] = [*slates]

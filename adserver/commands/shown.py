@@ -17,11 +17,11 @@ def show_problems(problems: Sequence[Problem]) -> None:
     for problem in problems:
         if problem.document != document:
             document = problem.document
-            console.print(Text(_plain(document), style="bold"))
+            console.print(Text(plain(document), style="bold"))
         line = Text("  ")
         if problem.path:
-            line.append(_plain(problem.path), style="yellow").append(": ")
-        console.print(line.append(_plain(problem.message)))
+            line.append(plain(problem.path), style="yellow").append(": ")
+        console.print(line.append(plain(problem.message)))
 
 
 def counted(folder: Folder, problems: Sequence[Problem]) -> str:
@@ -38,6 +38,6 @@ def _many(number: int, word: str) -> str:
     return f"{number} {word}" if number == 1 else f"{number} {word}s"
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Documents are other people's: nothing in them may steer the terminal."""
     return text if text.isprintable() else ascii(text)[1:-1]

@@ -98,7 +98,7 @@ def _numbers(app: "DemoApp") -> Handler:
 
 def _why(app: "DemoApp") -> Handler:
     async def answer(request: Request) -> Response:
-        told = app.reasons.why(request.path_params["event_id"], app.states.budgets)
+        told = app.reasons.why(request.path_params["event_id"], app.kept)
         return _nothing() if told is None else _json(told)
 
     return answer

@@ -4,6 +4,7 @@ Kept for the last decisions that the demo's page asked for, and for nobody else'
 """
 
 from collections import OrderedDict
+from itertools import islice
 from typing import Any, Final
 
 from msgspec import Struct
@@ -11,15 +12,17 @@ from msgspec import Struct
 from adserver.domain import ids
 from adserver.domain.targeting import PERSONAL, Clause
 from adserver.engine import rules
-from adserver.services import explain, plans
-from adserver.services.ask import Ask, AskedPlacement, Asker
+from adserver.services.ask import Asker
+from adserver.services.ending import Endings
+from adserver.services.kept import Kept
 from adserver.services.serve import Outcome
 from adserver.services.slate import PlacementSlate, Winner
+from adserver.services.teller import Teller
 
 PAGE_URL: Final = "https://lumen.example/demo"
 _KEPT: Final = 2000
 _OTHERS: Final = 8
-_OPERATOR: Final = Asker(role="operator")
+_OPERATOR: Final = Teller(Asker(role="operator"))
 
 
 class Served(Struct, frozen=True):
@@ -46,7 +49,7 @@ class Reasons:
         while len(self._served) > _KEPT:
             self._served.popitem(last=False)
 
-    def why(self, event_id: str, accounts: plans.Accounts) -> dict[str, Any] | None:
+    def why(self, event_id: str, kept: Kept) -> dict[str, Any] | None:
         """None for an ad that this page was not shown, or long ago."""
         served = self._served.get(event_id)
         if served is None:
@@ -65,7 +68,7 @@ class Reasons:
             "caps": [_cap(cap.limit, cap.per_ms, cap.scope, cap.session) for cap in _caps(served)],
             "rank": entry.position + 1,
             "of": len(served.outcome.serving.snapshot.entries),
-            "ahead": _ahead(served, accounts),
+            "ahead": _ahead(served, kept),
         }
 
 
@@ -82,15 +85,14 @@ def _cap(limit: int, per_ms: int, scope: str, session: bool) -> dict[str, Any]:
     return {"limit": limit, "per_ms": None if session else per_ms, "scope": scope}
 
 
-def _ahead(served: Served, accounts: plans.Accounts) -> list[dict[str, Any]]:
+def _ahead(served: Served, kept: Kept) -> list[dict[str, Any]]:
     """What stood ahead in rank and did not get the place, each with the rule that dropped it."""
-    ask = Ask(placements=[AskedPlacement(served.slate.context.ask.id)], explain=True)
-    placement = served.slate.context.view.placement.full_id
-    told = explain.explain(served.outcome, ask, _OPERATOR, accounts)
-    items = next(entry["line_items"] for entry in told if entry["placement"] == placement)
-    rank = served.winner.entry.position + 1
-    ahead = [item for item in items if item["rank"] < rank and item["outcome"] != "won"]
-    near = sorted(ahead, key=lambda item: (_far(item), item["rank"]))
+    endings = Endings(served.slate, kept)
+    better = islice(served.outcome.serving.snapshot.entries, served.winner.entry.position)
+    told = [_OPERATOR.line_item(entry, endings.of(entry), served.slate.context) for entry in better]
+    near = sorted(
+        (item for item in told if item["outcome"] != "won"), key=lambda item: (_far(item), item["rank"])
+    )
     return [{name: item[name] for name in item if name != "score_micros"} for item in near[:_OTHERS]]
 
 

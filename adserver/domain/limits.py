@@ -41,6 +41,23 @@ PEOPLE_KEPT: Final = 10_000
 REPEAT_WINDOW_MS: Final = 60_000
 """How long a request id is answered again with the same answer."""
 
+EXPLAINED_LINE_ITEMS: Final = 100
+"""That a request may name to be told why they did or did not serve."""
+EXPLAINED_BEST: Final = 25
+"""Told in full of each placement where none is named: those looked at, then the best ranked."""
+REHEARSED_ADS: Final = 10
+"""Ads decided again for one explanation's counterfactuals: each rehearsal decides all the request's ads."""
+
+SAMPLES_PER_HOUR: Final = 256
+"""Decisions kept of each hour for diagnosis: some hundred bytes each."""
+SAMPLED_DROPS: Final = 1000
+"""Line items of a sampled placement whose drop is kept."""
+DIAGNOSIS_HOURS: Final = 48
+DIAGNOSED: Final = 20_000
+"""Line items asked about sampled placements for one diagnosis: beyond it the sample is thinned."""
+DIAGNOSED_CHANGES: Final = 24
+"""Sampled losses of a line item for which a change that would have won is looked for."""
+
 # -- events --------------------------------------------------------------------------------------
 EVENTS_PER_BATCH: Final = 100
 TOKENS_PER_RELEASE: Final = 1000

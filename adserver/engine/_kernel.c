@@ -163,23 +163,23 @@ static PyObject *mask(PyObject *module, PyObject *arguments)
 static PyObject *positions(PyObject *module, PyObject *arguments)
 {
     Py_buffer view;
-    Py_ssize_t chunk, count = 0;
+    Py_ssize_t first, count = 0;
     uint64_t bits[WORDS];
     uint32_t found[CHUNK];
     (void)module;
-    if (!PyArg_ParseTuple(arguments, "y*n:positions", &view, &chunk))
+    if (!PyArg_ParseTuple(arguments, "y*n:positions", &view, &first))
         return NULL;
-    int usable = view.len == sizeof bits && chunk >= 0 && chunk < CHUNKS_MAX;
+    int usable = view.len == sizeof bits && first >= 0 && first <= (CHUNKS_MAX - 1) * CHUNK;
     if (usable)
         memcpy(bits, view.buf, sizeof bits);
     PyBuffer_Release(&view);
     if (!usable) {
-        PyErr_SetString(PyExc_ValueError, "not the mask of a chunk");
+        PyErr_SetString(PyExc_ValueError, "not the bits of a chunk, or of no position");
         return NULL;
     }
     for (uint32_t i = 0; i < WORDS; i++)
         for (; bits[i]; bits[i] &= bits[i] - 1)
-            found[count++] = (uint32_t)(chunk * CHUNK) + i * 64 + (uint32_t)__builtin_ctzll(bits[i]);
+            found[count++] = (uint32_t)first + i * 64 + (uint32_t)__builtin_ctzll(bits[i]);
     return PyBytes_FromStringAndSize((const char *)found, count * (Py_ssize_t)sizeof *found);
 }
 

@@ -58,10 +58,10 @@ def shuffled(positions: Positions, seed: int) -> Iterator[int]:
 def weighted_order(positions: list[int], weight: Callable[[int], float], seed: int) -> list[int]:
     """Draws without replacement, proportional to weight: order by exponential arrival times
     (Efraimidis and Spirakis, 2006). A weight of 0 or less comes last."""
+    return sorted(positions, key=lambda position: arrival(position, weight(position), seed))
 
-    def arrival(position: int) -> tuple[float, int]:
-        w = weight(position)
-        u = (mix(seed, position) + 1) / (_MASK + 2)
-        return (-log(u) / w if w > 0 else float("inf"), position)
 
-    return sorted(positions, key=arrival)
+def arrival(position: int, weight: float, seed: int) -> tuple[float, int]:
+    """When a position comes in a weighted draw, whoever else is drawn: any scale, earliest first."""
+    u = (mix(seed, position) + 1) / (_MASK + 2)
+    return (-log(u) / weight if weight > 0 else float("inf"), position)

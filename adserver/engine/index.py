@@ -90,9 +90,12 @@ class Selector:
     """A dimension narrowed to some values. It does not refer to the dimension, which may keep it: what goes
     in a circle stays until somebody collects it, and the image with it."""
 
-    __slots__ = ("_arrays", "_exclude", "_free", "_include", "_masks", "_program", "_required", "_wildcard")
+    __slots__ = (
+        "_arrays", "_exclude", "_free", "_include", "_masks", "_program", "_required", "_wildcard", "name",
+    )  # fmt: skip
 
     def __init__(self, dimension: Dimension, found: Sequence[_Three], arrays: Arrays) -> None:
+        self.name = dimension.name
         self._wildcard, self._free = dimension.wildcard, dimension.free
         self._arrays = arrays
         self._include, self._exclude, self._required = (
@@ -206,7 +209,7 @@ class Index:
         """Positions, best rank first, that are set in every bitmap of ``within`` and pass every selector.
         For ``PARTIAL`` positions it is a superset: their ``all`` clauses remain to be checked."""
         for base, bits in self.masks(within, selectors):
-            yield from positions(bits, base // CHUNK)
+            yield from positions(bits, base)
 
     def masks(self, within: Sequence[Bitmap], selectors: Iterable[Selector]) -> Iterator[tuple[int, int]]:
         """The same as bits: (a chunk's first position, its matches), chunks without any left out. Lazy: a
@@ -229,15 +232,14 @@ class Index:
         return bits
 
 
-def positions(bits: int, chunk: int) -> Iterable[int]:
-    """Of the bits that are set in a chunk, ascending."""
+def positions(bits: int, first: int) -> Iterable[int]:
+    """Of the bits that are set in a chunk, ascending; the lowest bit stands for ``first``."""
     if kernel is not None:
-        return array("I", kernel.positions(bits.to_bytes(CHUNK // 8, "little"), chunk))
-    return _positions(bits, chunk)
+        return array("I", kernel.positions(bits.to_bytes(CHUNK // 8, "little"), first))
+    return _positions(bits, first - 1)
 
 
-def _positions(bits: int, chunk: int) -> Iterator[int]:
-    base = chunk * CHUNK - 1
+def _positions(bits: int, base: int) -> Iterator[int]:
     while bits:
         low = bits & -bits
         bits ^= low

@@ -6,6 +6,7 @@ items each do not cost a bitmap each. Bits of a chunk are made when first asked 
 """
 
 from bisect import bisect_left
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 import numpy as np
@@ -99,3 +100,12 @@ def bitmap_words(size: int) -> int:
 def full_chunks(size: int) -> list[int]:
     """A bitmap with every position set."""
     return [(1 << min(CHUNK, size - start)) - 1 for start in range(0, size, CHUNK)]
+
+
+def positions(bits_of: Mapping[int, int]) -> Iterator[int]:
+    """The positions set in chunks of bits, ascending."""
+    for chunk, bits in sorted(bits_of.items()):
+        while bits:
+            low = bits & -bits
+            bits ^= low
+            yield chunk * CHUNK + low.bit_length() - 1

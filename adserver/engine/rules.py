@@ -62,9 +62,13 @@ class Context(Struct, frozen=True):
             return max(deal.floor_micros, self.view.placement.floor_micros)
         return deal.floor_micros if self.ask.strict_floor else 0
 
+    def fits(self, entry: Entry) -> tuple[Creative, ...]:
+        """The creatives that fit the placement."""
+        return self.view.fits(entry.position)
+
     def creatives(self, entry: Entry) -> tuple[Creative, ...]:
         """Those that fit the placement and this request."""
-        fitting = self.view.fits(entry.position)
+        fitting = self.fits(entry)
         if self.plain:
             return fitting
         request = self.request
@@ -161,6 +165,11 @@ def wanted(clause: Clause) -> dict[str, list[str]]:
 
 def first_drop(entry: Entry, context: Context) -> Drop | None:
     """The first rule, of all that do not depend on counters, that rules this line item out."""
+    return candidate_drop(entry, context) or drop_of_request(entry, context)
+
+
+def candidate_drop(entry: Entry, context: Context) -> Drop | None:
+    """The first rule that keeps this line item from being a candidate at all: what the index holds."""
     static = static_drop(entry, context.view.publisher)
     if static == "status":
         status = f"{entry.campaign.status}/{entry.line_item.status}"
@@ -170,8 +179,7 @@ def first_drop(entry: Entry, context: Context) -> Drop | None:
         return Drop(NoFill.CURRENCY, "currency", publisher.currency, entry.campaign.currency)
     if static is not None:
         return Drop(NoFill.BLOCKED, static, None, [entry.campaign.advertiser, *entry.campaign.labels])
-    drop = next(targeting_drops(entry, context), None)
-    return drop if drop is not None else drop_of_request(entry, context)
+    return next(targeting_drops(entry, context), None)
 
 
 def is_secure(creative: Creative) -> bool:

@@ -154,21 +154,6 @@ class _Tiers:
             yield run
 
 
-class Shortlist(Iterator[Entry]):
-    """What is left of a walk. (The walk itself does not know: it would keep itself alive.)"""
-
-    def __init__(self, walk: Walk) -> None:
-        self._walk = walk
-        self._entries = walk.entries()
-
-    def __next__(self) -> Entry:
-        return next(self._entries)
-
-    @property
-    def unasked(self) -> set[int]:
-        return self._walk.unasked
-
-
 def share_of(entry: Entry) -> int:
     """Parts per million of the tier's traffic that this line item was promised; 0 if none."""
     goal = entry.line_item.goal

@@ -33,14 +33,25 @@ class Standing(dict[int, int]):
         self._blocked = _of(index, ADVERTISER, blocked.advertisers) + _of(index, LABEL, blocked.labels)
 
     def __missing__(self, chunk: int) -> int:
+        bits = self[chunk] = self.sold(chunk) & self.shown(chunk) & self.unblocked(chunk)
+        return bits
+
+    def sold(self, chunk: int) -> int:
+        """Active, in the publisher's currency."""
+        return 0 if self._sold is None else self._sold[chunk]
+
+    def shown(self, chunk: int) -> int:
+        """With a creative of these formats and sizes."""
         bits = 0
-        if self._sold is not None:
-            for posting in self._shown:
-                bits |= posting[chunk]
-            bits &= self._sold[chunk]
-            for posting in self._blocked:
-                bits &= ~posting[chunk]
-        self[chunk] = bits
+        for posting in self._shown:
+            bits |= posting[chunk]
+        return bits
+
+    def unblocked(self, chunk: int) -> int:
+        """Not of a blocked advertiser or label."""
+        bits = -1
+        for posting in self._blocked:
+            bits &= ~posting[chunk]
         return bits
 
 
@@ -67,8 +78,11 @@ class Fit:
         found = self._known.young.get(position) or self._known.get(position)
         if found is None:
             creatives = self._entries[position].line_item.creatives
-            found = self._known.put(position, tuple(filter(self._takes, creatives)))
+            found = self._known.put(position, self.fitting(creatives))
         return found
+
+    def fitting(self, creatives: tuple[Creative, ...]) -> tuple[Creative, ...]:
+        return tuple(filter(self._takes, creatives))
 
     def blocks(self, position: int) -> bool:
         """Whether it is the publisher's blocks that leave no creative."""

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
-from adserver.services import explain, plans
+from adserver.services import explain
 from adserver.services.ask import Ask, Asker, Terms
 from adserver.services.serve import Decisions, Outcome
 from adserver.services.writing import Asked, Writer
@@ -22,23 +22,18 @@ class AdServer:
         self,
         decisions: Decisions,
         writer: Writer,
-        accounts: plans.Accounts,
         served: Callable[[Outcome], None],
     ) -> None:
         self._decisions = decisions
         self._writer = writer
-        self._accounts = accounts
         self._served = served
 
     def decide(self, ask: Ask, asker: Asker, terms: Terms) -> Answer:
         """Raises Refused."""
-        if ask.explain or ask.explain_line_items:
-            explain.allowed(asker)
-        outcome = self._decisions.decide(ask, asker, terms)
+        explanation = explain.asked(ask, asker)
+        outcome = self._decisions.decide(ask, asker, terms, explanation)
         self._served(outcome)
-        told = None
-        if ask.explain or ask.explain_line_items:
-            told = explain.explain(outcome, ask, asker, self._accounts)
+        told = None if explanation is None else explanation.told
         asked = Asked(outcome.subject, asker.read_prices, ask.consent.tcf or "")
         body = self._writer.answer(outcome.decision, outcome.serving, asked, told)
         return Answer(200, body)

@@ -111,7 +111,7 @@ class Ask(Struct, frozen=True, kw_only=True):
     block: AskedBlock = AskedBlock()
     consent: AskedConsent = AskedConsent()
     explain: bool = False
-    explain_line_items: Annotated[list[Text], Meta(max_length=100)] = []
+    explain_line_items: Annotated[list[Text], Meta(max_length=limits.EXPLAINED_LINE_ITEMS)] = []
     force: dict[str, Any] | None = None
 
 

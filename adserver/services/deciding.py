@@ -5,7 +5,7 @@ one request at a time and caps, budgets and feed accounts are exact however many
 cannot be kept (dry runs, bots, a journal without room) is undone before the answer is written.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import count
 
@@ -19,7 +19,7 @@ from adserver.domain.inventory import FeedPolicy
 from adserver.domain.request import FeedAsk, PlacementAsk, Request
 from adserver.engine import draw, ranking, rules
 from adserver.engine.feed import Layout
-from adserver.engine.shortlist import Shortlist, Walk
+from adserver.engine.shortlist import Walk
 from adserver.engine.snapshot import Entry, View
 from adserver.services import plans
 from adserver.services.exclusions import Company
@@ -68,12 +68,16 @@ class Deciding:
 
     def run(self) -> Decision:
         """Decide. Raises Refused for a feed page that is ahead, before anything was reserved."""
+        self.fill()
+        return self._decision()
+
+    def fill(self) -> None:
+        """Everything of a decision but writing it down. Raises Refused like ``run``."""
         self._turn_pages()
         self._lay_slates()
         asked: list[Slate[Entry]] = [slate for slate in self.slates if slate is not None]
         self.kept.state.admit(self.request.subject, self.request.session, asked, self.request.now_ms)
         self._clear_prices()
-        return self._decision()
 
     def undo(self) -> None:
         """Take everything back that was reserved."""
@@ -147,19 +151,24 @@ class Deciding:
     def _slate(
         self, number: int, ask: PlacementAsk, view: View, open_chunks: Sequence[int]
     ) -> PlacementSlate:
-        serving, page = self.serving, self.pages[number]
-        context = rules.context(self.request, ask, view, serving.snapshot.zones, serving.worth)
-        walk = Walk(serving.snapshot, open_chunks, context, self._need, number)
+        page = self.pages[number]
+        context = self._context(ask, view)
+        candidates = self._candidates(context, open_chunks, number)
         layout = None
         if page is not None:
             limit = ask.count if self.paid else 0
             layout = Layout(page.policy, page.standing.track, page.ask.organic_count, limit)
-        slate = PlacementSlate(
-            context, Shortlist(walk), self.company, self._drop, self._reserve, self.indexes,
-            draw.mix(self.request.seed, number), ask.count, layout,
+        return PlacementSlate(
+            context, candidates, self.company, self._drop, self._reserve, self.indexes,
+            draw.mix(self.request.seed, number), ask.count, layout, self.capped,
         )  # fmt: skip
-        slate.leaves_out(self.capped, self.full)
-        return slate
+
+    def _context(self, ask: PlacementAsk, view: View) -> rules.Context:
+        return rules.context(self.request, ask, view, self.serving.snapshot.zones, self.serving.worth)
+
+    def _candidates(self, context: rules.Context, open_chunks: Sequence[int], number: int) -> Iterator[Entry]:
+        """In serving order, for the placement ``number`` of the request."""
+        return Walk(self.serving.snapshot, open_chunks, context, self._need, number).entries()
 
     def _need(self, entry: Entry, now_ms: int) -> float:
         return plans.need(entry, self.kept.holds, now_ms)
@@ -168,12 +177,16 @@ class Deciding:
         if not self.recorded and (entry.capped or entry.score or entry.line_item.priority != "house"):
             reason = NoFill.INVALID_TRAFFIC if self.paid else NoFill.DISK_FULL
             return rules.Drop(reason, "recorded", True, False)
-        holds, now_ms = self.kept.holds, self.request.now_ms
-        drop = plans.drop(entry, holds, now_ms)
+        drop = plans.drop(entry, self.kept.holds, self.request.now_ms)
         if drop is not None:
-            until_ms = plans.in_time_ms(entry, holds, now_ms) if drop.reason is NoFill.PACED else None
-            self.serving.live.clear(entry.position, drop.reason, until_ms)
+            self._spare(entry, drop.reason)
         return drop
+
+    def _spare(self, entry: Entry, reason: NoFill) -> None:
+        """Its goal, budget or plan is used up: the next requests are spared the look."""
+        holds, now_ms = self.kept.holds, self.request.now_ms
+        until_ms = plans.in_time_ms(entry, holds, now_ms) if reason is NoFill.PACED else None
+        self.serving.live.clear(entry.position, reason, until_ms)
 
     def _reserve(self, event_id: bytes, entry: Entry, hold_nanos: int, expires_ms: int) -> bool:
         serial, now_ms = entry.line_item.serial, self.request.now_ms

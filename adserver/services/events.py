@@ -69,12 +69,12 @@ class Memory(Protocol):
 class EventRecorder:
     """The use case. ``seen``: recorded events, ``filtered``: filtered ones already journalled,
     ``released``: event ids that were released or shown too late, of which nothing is billed any more;
-    ``sold`` finds a creative version of any time."""
+    ``sold`` finds a creative version of any time; ``happened`` is told of accepted events."""
 
     def __init__(
         self, world: World, signer: Signer, exposures: Exposed, budgets: Spending, journal: Journal,
         ledger: Ledger, seen: Memory, filtered: Memory, released: Memory, sold: FindSold, clock: Clock,
-        chance: Callable[[], bytes],
+        chance: Callable[[], bytes], happened: Callable[[bytes, EventKind], None],
     ) -> None:  # fmt: skip
         self._world = world
         self._signer = signer
@@ -88,6 +88,7 @@ class EventRecorder:
         self._sold = sold
         self._clock = clock
         self._chance = chance
+        self._happened = happened
 
     def tell(self, token_text: str, kind: EventKind, call: Call) -> tuple[Verdict, Durable]:
         """The verdict, and what it is not to be told before. Raises BadToken; Refused (503) where there is no
@@ -187,6 +188,7 @@ class EventRecorder:
         elif kind is EventKind.IMPRESSION:
             self._budgets.rendered(token.event_id)
         self._count(token, _COUNTED.get(kind), free)
+        self._happened(token.event_id, kind)
         return Status.ACCEPTED, billed > 0
 
     def _unbilled(self, token: Token, kind: EventKind) -> Unbilled:

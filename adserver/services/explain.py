@@ -1,100 +1,80 @@
 """Why each line item did or did not serve, told by the code that decided (law 6).
 
-The decision itself left, for every candidate it walked over, the rule that dropped it. Line items it
-never reached are put through the same rules now: the first that drops them, or, if none does, their rank
-and who was ahead.
+The request is rehearsed: decided by the very code, with every exposure and hold taken back. What that left
+behind is told for the line items asked about: the rule that dropped each, or its place; and for those that
+lost the smallest change that would have won. Then the request is decided as it was asked.
 """
 
 from typing import Any
 
-import msgspec
-
-from adserver.domain import limits
-from adserver.domain.decision import NoFill
-from adserver.engine import checks, rules
-from adserver.engine.shortlist import share_of
-from adserver.engine.snapshot import Entry
-from adserver.services import plans
+from adserver.engine.snapshot import Entry, Snapshot
+from adserver.services import overview
 from adserver.services.ask import Ask, Asker
+from adserver.services.counterfactual import Counterfactuals
+from adserver.services.ending import Endings
 from adserver.services.refusals import Refused
-from adserver.services.serve import Outcome
-from adserver.services.slate import PlacementSlate
+from adserver.services.rehearsal import Rehearsal, Rehearse
+from adserver.services.slate import PlacementSlate, Winner
+from adserver.services.teller import Teller
+from adserver.services.world import Serving
 
-_MOST = 10_000
 
-
-def allowed(asker: Asker) -> None:
-    """Raises Refused: explanations are for operators and, of their own line items, advertisers."""
+def asked(ask: Ask, asker: Asker) -> "Explanation | None":
+    """What will explain, if that was asked for. Raises Refused: explanations are for operators and, of
+    their own line items, advertisers."""
+    if not (ask.explain or ask.explain_line_items):
+        return None
     if asker.role not in ("operator", "advertiser"):
         raise Refused(403, "explanations need an operator's or an advertiser's key")
+    return Explanation(ask, asker)
 
 
-def explain(outcome: Outcome, ask: Ask, asker: Asker, accounts: plans.Accounts) -> list[dict[str, Any]]:
-    """One entry a placement that was decided, each with the line items asked about (or all)."""
-    wanted = set(ask.explain_line_items)
-    own = asker.owner if asker.role == "advertiser" else None
-    told = []
-    for slate in outcome.slates:
-        if slate is None:
-            continue
-        entries = [
-            entry
-            for entry in outcome.serving.snapshot.entries
-            if (not wanted or entry.line_item.full_id in wanted)
-            and (own is None or entry.campaign.advertiser == own)
+class Explanation:
+    """``told``: an entry for each placement that was decided."""
+
+    def __init__(self, ask: Ask, asker: Asker) -> None:
+        self.told: list[dict[str, Any]] = []
+        self._named = frozenset(ask.explain_line_items)
+        self._teller = Teller(asker)
+
+    def __call__(self, rehearse: Rehearse) -> None:
+        """Raises Refused."""
+        counterfactuals = Counterfactuals(rehearse, self._teller)
+        self.told = rehearse(lambda rehearsal: self._tell(rehearsal, counterfactuals))
+
+    def _tell(self, rehearsal: Rehearsal, counterfactuals: Counterfactuals) -> list[dict[str, Any]]:
+        return [
+            self._placement(number, slate, rehearsal, counterfactuals)
+            for number, slate in enumerate(rehearsal.slates)
+            if slate is not None
         ]
-        teller = _Teller(slate, accounts)
+
+    def _placement(
+        self, number: int, slate: PlacementSlate, rehearsal: Rehearsal, counterfactuals: Counterfactuals
+    ) -> dict[str, Any]:
+        endings = Endings(slate, rehearsal.kept)
+        line_items = []
+        for entry in self._entries(rehearsal.serving, slate):
+            ended = endings.of(entry)
+            told = self._teller.line_item(entry, ended, slate.context)
+            if not isinstance(ended, Winner):
+                found = counterfactuals.of(number, entry, ended, endings)
+                told = told if found is None else {**told, "counterfactual": found}
+            line_items.append(told)
         placement = slate.context.view.placement.full_id
-        told.append({"placement": placement, "line_items": [teller.tell(e) for e in entries[:_MOST]]})
-    return told
+        counts = None if self._named else overview.counts(slate, rehearsal.serving, self._teller.own)
+        return {"placement": placement, "counts": counts, "line_items": line_items}
+
+    def _entries(self, serving: Serving, slate: PlacementSlate) -> list[Entry]:
+        """Those named, or else the best, in order of rank."""
+        if self._named:
+            return list(filter(self._teller.sees, named(serving.snapshot, self._named)))
+        return overview.best(slate, serving.snapshot, self._teller.own)
 
 
-class _Teller:
-    def __init__(self, slate: PlacementSlate, accounts: plans.Accounts) -> None:
-        self._slate = slate
-        self._accounts = accounts
-        self._won = {winner.entry.position: winner for winner in slate.winners}
-        self._last = slate.winners[-1].entry if slate.winners else None
-
-    def tell(self, entry: Entry) -> dict[str, Any]:
-        out: dict[str, Any] = {
-            "line_item": entry.line_item.full_id,
-            "rank": entry.position + 1,
-            "score_micros": self._slate.context.score(entry),
-        }
-        point = checks.matched_point(entry.checks, self._slate.context.said)
-        if point is not None:
-            out["matched_point"] = point
-        winner = self._won.get(entry.position)
-        if winner is not None:
-            return {**out, "outcome": "won", "creative": winner.creative.id}
-        drop = self._slate.drop_of(entry) or self._drop(entry) or self._unreached(entry)
-        if drop is not None:
-            return {**out, "outcome": "dropped", **_told(drop)}
-        beaten_by = self._last.line_item.full_id if self._last is not None else None
-        return {**out, "outcome": "outbid", "beaten_by": beaten_by}
-
-    def _drop(self, entry: Entry) -> rules.Drop | None:
-        context = self._slate.context
-        drop = rules.first_drop(entry, context)
-        return drop or plans.drop(entry, self._accounts, context.request.now_ms)
-
-    def _unreached(self, entry: Entry) -> rules.Drop | None:
-        """Nothing is wrong with it, nobody ahead took its place, and yet it was not walked over: why the
-        walk left it out, or ended before it."""
-        last = self._last
-        if entry.position in self._slate.unasked:
-            most = limits.CHECKS_IN_VAIN // len(self._slate.context.request.placements)
-            return rules.Drop(NoFill.NO_MATCH, "checks", most, "asked in vain before it")
-        if -1 in self._slate.drops:
-            return self._slate.drops[-1]
-        if share_of(entry) and (last is None or last.run >= entry.run):
-            return rules.Drop(NoFill.PACED, "goal.share", share_of(entry), "not drawn for this request")
-        if last is None:
-            return rules.Drop(NoFill.FEED_CAP, "feed", "a position", "none open on this page")
-        return None
-
-
-def _told(drop: rules.Drop) -> dict[str, Any]:
-    told: dict[str, Any] = msgspec.to_builtins(drop)
-    return told
+def named(snapshot: Snapshot, full_ids: frozenset[str]) -> list[Entry]:
+    """The line items of these ids, by rank; what is not there is left out."""
+    campaigns = {full_id.rpartition("/")[0] for full_id in full_ids}
+    known = [campaign for name in campaigns if (campaign := snapshot.campaigns.get(name)) is not None]
+    serials = (item.serial for one in known for item in one.line_items if item.full_id in full_ids)
+    return sorted(map(snapshot.by_serial.__getitem__, serials), key=lambda entry: entry.position)

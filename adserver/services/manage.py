@@ -51,6 +51,8 @@ class Who(Protocol):
     def role(self) -> str: ...
     @property
     def owner(self) -> str | None: ...
+    @property
+    def read_prices(self) -> bool: ...
 
 
 class Manage:
@@ -72,10 +74,10 @@ class Manage:
 
     async def get(self, who: Who, kind: Kind, owner_kind: str, path: tuple[str, ...]) -> Stored:
         """``path``: the ids down to the object, the owner's first. Raises Refused."""
-        full_id = _visible(who, owner_kind, path)
+        full_id = visible(who, owner_kind, path)
         stored = await asyncio.to_thread(self._store.get, kind, full_id)
         if stored is None or stored.archived or not _belongs(stored, kind, owner_kind):
-            _absent()
+            absent()
         return stored
 
     async def put(
@@ -89,7 +91,7 @@ class Manage:
         if_none_match: bool,
     ) -> Stored:
         """Create or replace; live within 2 s. Raises Refused."""
-        full_id = _visible(who, owner_kind, path)
+        full_id = visible(who, owner_kind, path)
         _check_slugs(path)
         body = await asyncio.to_thread(_asked, self._parse, raw)
         if kind == "audience":
@@ -113,7 +115,7 @@ class Manage:
         async with self._writing:
             gone = await asyncio.to_thread(_told, who, self._store.archive, kind, full_id, if_match)
         if not gone:
-            _absent()
+            absent()
         self._changed()
 
     async def listed(
@@ -122,7 +124,7 @@ class Manage:
         """Objects by full id, behind ``after``, and where the next page begins (None: nothing behind).
         ``owner`` None: all advertisers or publishers; a key sees its own. Raises Refused."""
         if owner is not None:
-            _visible(who, owner_kind, (owner,))
+            visible(who, owner_kind, (owner,))
         elif who.role != "operator":
             return await self._own(who, kind, owner_kind, after), None
         found = await asyncio.to_thread(self._store.list, kind, owner, after, limit)
@@ -137,9 +139,9 @@ class Manage:
 
     async def delivery(self, who: Who, path: tuple[str, ...]) -> dict[str, Any]:
         """What a campaign has delivered (archived ones too). Raises Refused."""
-        numbers = self._delivery.of(_visible(who, "advertiser", path))
+        numbers = self._delivery.of(visible(who, "advertiser", path))
         if numbers is None:
-            _absent()
+            absent()
         return numbers
 
     async def _check_place(self, who: Who, kind: Kind, owner_kind: str, full_id: str) -> None:
@@ -153,10 +155,10 @@ class Manage:
             raise Refused(409, "this id is taken")
 
 
-def _visible(who: Who, owner_kind: str, path: tuple[str, ...]) -> str:
+def visible(who: Who, owner_kind: str, path: tuple[str, ...]) -> str:
     """The full id, if this key may know of it. Raises Refused (404)."""
     if who.role != "operator" and (who.role != owner_kind or who.owner != path[0]):
-        _absent()
+        absent()
     return "/".join(path)
 
 
@@ -183,7 +185,7 @@ def _check_slugs(path: tuple[str, ...]) -> None:
         raise Refused(400, "not an id", [("", "ids are lower-case: [a-z0-9][a-z0-9._-]{0,63}")])
 
 
-def _absent() -> NoReturn:
+def absent() -> NoReturn:
     raise Refused(404, "no such object")
 
 

@@ -11,6 +11,14 @@ from adserver.engine.rules import Drop
 from adserver.engine.snapshot import Entry
 
 
+class Account(Protocol):
+    """One budget in the books."""
+
+    limit_nanos: int | None
+    billed_nanos: int
+    held_nanos: int
+
+
 class Standing(Protocol):
     """A line item's accounts on the day [start_ms, end_ms) of its campaign, and what was delivered."""
 
@@ -38,6 +46,9 @@ class Accounts(Protocol):
     """What is delivered, billed and held so far; ``ledger.budgets`` keeps it."""
 
     def standing(self, line_item: int, at_ms: int) -> Standing | None: ...
+    def account(self, name: str, day: int | None = None) -> Account:
+        """``<level>:<serial>``, of one day or (None) of the lifetime."""
+        ...
 
 
 _COUNTED = {"impressions": "impressions", "viewable": "viewable", "clicks": "clicks"}

@@ -67,3 +67,7 @@ class Publishing:
         self._promises.follow(snapshot, now_ms)
         self._world.swap(snapshot)
         self.live_since_ms = now_ms
+
+    def settle(self) -> None:
+        """Journal what found no room at a swap."""
+        self._promises.settle(self._clock())

@@ -18,6 +18,7 @@ from adserver.services.ask import Ask, Asker, Terms
 from adserver.services.deciding import MODES, Deciding
 from adserver.services.kept import Kept
 from adserver.services.normalise import Normaliser
+from adserver.services.rehearsal import Rehearse
 from adserver.services.repeats import Repeat
 from adserver.services.slate import PlacementSlate
 from adserver.services.world import Serving, World
@@ -31,6 +32,10 @@ class Outcome(Struct, frozen=True):
     serving: Serving
     subject: bytes | None
     slates: tuple[PlacementSlate | None, ...] = ()
+
+
+Look = Callable[[Rehearse], None]
+"""Who asks why: may rehearse the decision (law 5: it is the one that follows), as it is and changed."""
 
 
 class Decisions:
@@ -49,8 +54,8 @@ class Decisions:
         self._chance = chance
         self._overloaded = overloaded
 
-    def decide(self, ask: Ask, asker: Asker, terms: Terms) -> Outcome:
-        """Raises Refused."""
+    def decide(self, ask: Ask, asker: Asker, terms: Terms, look: Look | None = None) -> Outcome:
+        """``look`` is shown a rehearsal before anything is decided for good. Raises Refused."""
         serving = self.world.serving
         request = self._normaliser.request(ask, asker, terms, serving.snapshot, self._clock())
         kept = self._kept
@@ -60,6 +65,12 @@ class Decisions:
                 return Outcome(repeat.decision, request, serving, repeat.subject)
         if self._overloaded(ask.tmax_ms):
             return Outcome(_overloaded(request, serving), request, serving, request.subject)
+        if look is not None:
+            look(Rehearse(request, serving, kept))
+        return self._decided(request, serving)
+
+    def _decided(self, request: Request, serving: Serving) -> Outcome:
+        kept = self._kept
         deciding = Deciding(request, serving, kept, self._key_id())
         decision = deciding.run()
         if deciding.fleeting:

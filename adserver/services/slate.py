@@ -15,9 +15,7 @@ from adserver.domain.caps import BoundCap, Counted, counted
 from adserver.domain.decision import Ad, NoFill, event_id
 from adserver.engine import draw, ranking, rotation
 from adserver.engine.feed import Layout
-from adserver.engine.postings import CHUNK
 from adserver.engine.rules import Context, Drop, drop_of_request
-from adserver.engine.shortlist import Shortlist
 from adserver.engine.snapshot import Entry
 from adserver.services.exclusions import Company
 from adserver.services.reasons import furthest
@@ -40,12 +38,13 @@ class Winner(Struct):
 class PlacementSlate:
     """``indexes`` gives the next ad's number within the request; ``drop`` says what of goals, budgets and
     pacing holds an entry back, and is asked of those no cap is full for; ``seed`` belongs to this placement.
-    Unless a feed's ``layout`` says where ads may stand, ``count`` says how many."""
+    Unless a feed's ``layout`` says where ads may stand, ``count`` says how many. ``left_out``: the line
+    items (chunk -> bits) that are no candidates because this person has capped them."""
 
     def __init__(
         self,
         context: Context,
-        candidates: Shortlist,
+        candidates: Iterator[Entry],
         company: Company,
         drop: Callable[[Entry], Drop | None],
         reserve: Reserve,
@@ -53,6 +52,7 @@ class PlacementSlate:
         seed: int,
         count: int,
         layout: Layout | None,
+        left_out: Mapping[int, int],
     ) -> None:
         self.context = context
         self.layout = layout
@@ -69,21 +69,7 @@ class PlacementSlate:
         self._count = count
         self._waiting: list[Entry] = []
         self._position = -1
-        self._left_out: Mapping[int, int] = {}
-        self._full: Full | None = None
-
-    def leaves_out(self, capped: Mapping[int, int], full: Full) -> None:
-        """These line items (chunk -> bits) are no candidates: this person has capped them."""
-        self._left_out, self._full = capped, full
-
-    def drop_of(self, entry: Entry) -> Drop | None:
-        """What this decision found against a line item, walked over or left out before; told when asked."""
-        chunk, bit = divmod(entry.position, CHUNK)
-        if self._full is not None and self._left_out.get(chunk, 0) >> bit & 1:
-            cap = next(filter(self._full, entry.caps), None)
-            if cap is not None:
-                return _capped(cap)
-        return self.drops.get(entry.position)
+        self.left_out = left_out
 
     # -- what admission asks -----------------------------------------------------------------------
 
@@ -127,12 +113,12 @@ class PlacementSlate:
         self._count = len(self.winners)
 
     def capped(self, candidate: Entry, cap: BoundCap) -> None:
-        self._rule_out(candidate, _capped(cap))
+        self._rule_out(candidate, capped(cap))
 
     def take(self, candidate: Entry, full: Full) -> Granted | None:
         creative = self._creative(candidate, full)
         if creative is None:
-            self.drops[candidate.position] = _capped(candidate.creative_caps[0])
+            self.drops[candidate.position] = capped(candidate.creative_caps[0])
             return None
         drop = self._drop(candidate)
         if drop is not None:
@@ -239,24 +225,20 @@ class PlacementSlate:
     def ads(self) -> tuple[Ad, ...]:
         return tuple(_ad(winner) for winner in self.winners)
 
-    @property
-    def unasked(self) -> set[int]:
-        """Positions that do not serve because too much was asked one by one in vain before them."""
-        return self._candidates.unasked
-
     def no_fill(self) -> NoFill:
         """Why nobody (else) served: the reason that came furthest."""
         return furthest({drop.reason for drop in self.drops.values()})
 
 
+def capped(cap: BoundCap) -> Drop:
+    """What a full cap says."""
+    told = f"full in {cap.per_ms} ms"
+    return Drop(NoFill.FREQUENCY_CAPPED, f"frequency_cap {cap.counter}", cap.limit, told)
+
+
 def _company(entry: Entry) -> tuple[int, tuple[str, ...], tuple[str, ...]]:
     """What distances in a feed are about: advertiser, labels, excluded labels."""
     return entry.advertiser, entry.campaign.labels, entry.campaign.exclude_labels
-
-
-def _capped(cap: BoundCap) -> Drop:
-    got = f"full in {cap.per_ms} ms"
-    return Drop(NoFill.FREQUENCY_CAPPED, f"frequency_cap {cap.counter}", cap.limit, got)
 
 
 def creative_caps(entry: Entry, creative: Creative) -> tuple[BoundCap, ...]:

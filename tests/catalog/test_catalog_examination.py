@@ -47,10 +47,9 @@ def audience(full_id: str) -> tuple[Kind, str, dict[str, Any]]:
     return "audience", full_id, {"user_space": "u", "publisher" if owner == "daily" else "advertiser": owner}
 
 
-def publisher(name: str, placements: list[str]) -> tuple[Kind, str, dict[str, Any]]:
+def publisher(name: str, placements: list[str], shows: str = "image") -> tuple[Kind, str, dict[str, Any]]:
     listed = [
-        {"id": placement.partition("/")[2], "surface": "page", "formats": ["image"]}
-        for placement in placements
+        {"id": placement.partition("/")[2], "surface": "page", "formats": [shows]} for placement in placements
     ]
     return "publisher", name, {"currency": "EUR", "placements": listed}
 
@@ -67,7 +66,12 @@ PUTS = some.one_of(
         some.sampled_from(PLACEMENTS),
     ),
     some.builds(audience, some.sampled_from(AUDIENCES)),
-    some.builds(publisher, some.sampled_from(("daily", "oak")), some.just([*PLACEMENTS])),
+    some.builds(
+        publisher,
+        some.sampled_from(("daily", "oak")),
+        some.sampled_from(([*PLACEMENTS], [PLACEMENTS[0]])),
+        some.sampled_from(("image", "native")),
+    ),
 )
 GONE: list[Key] = [
     *(("advertiser", name) for name in OWNERS),
@@ -75,7 +79,14 @@ GONE: list[Key] = [
     ("publisher", "daily"),
     ("campaign", "oak/one"),
 ]
-CHANGES = some.lists(some.one_of(PUTS, some.sampled_from(GONE)), min_size=4, max_size=25)
+STANDING = (
+    publisher("daily", [*PLACEMENTS]),
+    *(advertiser(name, "EUR", budget=False) for name in OWNERS),
+    *map(audience, AUDIENCES),
+    campaign("oak/one", "EUR", ["oak/fans"], PLACEMENTS[0]),
+    campaign("elm/two", "USD", ["daily/fans"], PLACEMENTS[1]),
+)
+CHANGES = some.lists(some.one_of(PUTS, some.sampled_from(GONE)), min_size=1, max_size=12)
 
 
 @settings(max_examples=60, deadline=None)
@@ -83,7 +94,9 @@ CHANGES = some.lists(some.one_of(PUTS, some.sampled_from(GONE)), min_size=4, max
 def test_examining_what_a_change_touches_is_examining_everything(changes: list[Any]) -> None:
     with TemporaryDirectory() as folder:
         store = Store(Path(folder) / "catalog.sqlite", pseudonymise)
-        store.put(*publisher("daily", [*PLACEMENTS]))
+        for change in STANDING:
+            store.put(*change)
+        store.load()
         for change in changes:
             before = everything(store)
             wanted = as_it_would_be(before, change)

@@ -95,7 +95,7 @@ def program(arrays: Arrays, drawn: Drawn) -> tuple[set[int], "array[int]"]:
 def walk(words: Buffer, sparse: Buffer, program: "array[int]", chunk: int) -> list[int]:
     """The positions of a chunk that pass a program."""
     bits = kernel.mask(words, sparse, program, chunk)
-    return array("I", kernel.positions(bits, chunk)).tolist()
+    return array("I", kernel.positions(bits, chunk * CHUNK)).tolist()
 
 
 @settings(deadline=None)
@@ -130,10 +130,10 @@ def test_the_first_position_of_a_chunk_is_found_behind_any_others() -> None:
 
 
 @settings(deadline=None)
-@given(st.sets(st.integers(0, CHUNK - 1)), st.sampled_from([0, 1, 1000, 2**20 - 1]))
-def test_positions_are_the_bits_that_are_set(bits: set[int], chunk: int) -> None:
-    found = array("I", kernel.positions(bitmap(CHUNK, bits), chunk))
-    assert found.tolist() == [chunk * CHUNK + bit for bit in sorted(bits)]
+@given(st.sets(st.integers(0, CHUNK - 1)), st.sampled_from([0, 1, 4096, 70_001, 2**32 - CHUNK]))
+def test_positions_are_the_bits_that_are_set(bits: set[int], first: int) -> None:
+    found = array("I", kernel.positions(bitmap(CHUNK, bits), first))
+    assert found.tolist() == [first + bit for bit in sorted(bits)]
 
 
 # -- what is refused -------------------------------------------------------------------------------
@@ -203,10 +203,12 @@ def test_unusable_arguments_are_refused(change: dict[str, object], wrong: str) -
         kernel.mask(*(given | change).values())
 
 
-@pytest.mark.parametrize(("size", "chunk"), [(0, 0), (511, 0), (513, 0), (512, -1), (512, 2**20)])
-def test_what_is_no_mask_of_a_chunk_is_refused(size: int, chunk: int) -> None:
-    with pytest.raises(ValueError, match="mask of a chunk"):
-        kernel.positions(bytes(size), chunk)
+@pytest.mark.parametrize(
+    ("size", "first"), [(0, 0), (511, 0), (513, 0), (512, -1), (512, 2**32 - CHUNK + 1), (512, 2**40)]
+)
+def test_what_are_no_bits_of_a_chunk_is_refused(size: int, first: int) -> None:
+    with pytest.raises(ValueError, match="not the bits of a chunk"):
+        kernel.positions(bytes(size), first)
 
 
 @settings(deadline=None)

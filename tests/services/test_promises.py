@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from world import World, campaign, publisher
 
+from adserver.ledger.journal import Journal
 from adserver.ledger.verify import verify
 
 TOP: dict[str, Any] = {"placements": [{"id": "top"}], "user": {"id": "u-1"}}
@@ -108,6 +109,22 @@ def test_what_is_archived_takes_its_last_budget_along(
             world.archive("campaign", "acme/spring")
         if restart is not None:
             world.restart(restart == "clean")
+        assert billed(world, found[2:], "click_url") == 0
+        in_order(world)
+
+
+def test_what_found_no_room_at_the_swap_is_journalled_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened(tmp_path, only("a", "9.00", CLICKS)) as world:
+        found = ads(world, 4)
+        assert billed(world, found[:2], "click_url") == 2
+        with monkeypatch.context() as patch:
+            patch.setattr(Journal, "open", property(lambda journal: False))
+            world.put(campaigns=[only("b", "2.50", CLICKS)])
+            world.archive("campaign", "acme/spring")
+        world.tick()
+        world.restart()
         assert billed(world, found[2:], "click_url") == 0
         in_order(world)
 
