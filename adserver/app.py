@@ -32,6 +32,7 @@ from adserver.services.normalise import Normaliser
 from adserver.services.promises import Promises
 from adserver.services.pseudonyms import Pseudonyms
 from adserver.services.publishing import Publishing
+from adserver.services.rates import Learning
 from adserver.services.receipts import Receipts
 from adserver.services.render import Renderer
 from adserver.services.samples import Samples
@@ -67,6 +68,7 @@ class App:
         self._recover()
         self.builder = Builder(settings.data, self.store)
         self._wire(extra)
+        self.learning.start()
 
     # -- opening -----------------------------------------------------------------------------------
 
@@ -124,6 +126,7 @@ class App:
         )  # fmt: skip
         self.diagnosis = Diagnosis(self.world, self.kept, self.samples)
         self.delivery = Delivery(self.world, states.budgets, clock)
+        self.learning = Learning(self.ledger, self.world)
         self.publishing = Publishing(self.world, self.promises, clock, self._build_failed)
         self.manage = Manage(self.store, documents.parse_json, self.delivery, self.builder.look)
         self.asgi = asgi.build(self._services(extra), settings.trusted_proxies)

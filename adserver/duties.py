@@ -11,6 +11,7 @@ from adserver.domain.books import Position
 from adserver.services.upkeep import (
     CHECKPOINT_S,
     DURABLE_S,
+    LEARN_S,
     MARK_S,
     POST_S,
     SWEEP_S,
@@ -41,6 +42,7 @@ class Duties:
         every = self._upkeep.every
         every(DURABLE_S, "durable", self._durable)
         every(POST_S, "post", self._post)
+        every(LEARN_S, "learn rates", self._learn)
         every(MARK_S, "mark billed campaigns", self._mark_billed)
         every(SWEEP_S, "sweep", self._sweep)
         every(CHECKPOINT_S, "checkpoint", self._renew_checkpoint)
@@ -90,6 +92,9 @@ class Duties:
             self._marked = app.ledger.position
             for campaign in await asyncio.to_thread(app.ledger.billed_campaigns):
                 await asyncio.to_thread(app.store.mark_billed, campaign)
+
+    async def _learn(self) -> None:
+        await self._app.learning.follow()
 
     async def _sweep(self) -> None:
         app, now_ms = self._app, self._app.clock()

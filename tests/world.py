@@ -165,12 +165,13 @@ class World:
     # -- time ------------------------------------------------------------------------------------
 
     def tick(self) -> None:
-        """What goes on beside serving, once: post, sweep."""
+        """What goes on beside serving, once: post, learn rates, sweep."""
 
         async def turn() -> None:
             duties = Duties(self.app)
             await duties._durable()
             await duties._post()
+            await duties._learn()
             await duties._sweep()
 
         asyncio.run(turn())

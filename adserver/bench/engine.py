@@ -19,8 +19,10 @@ from adserver.domain.request import PlacementAsk, Request
 from adserver.domain.targeting import Targeting
 from adserver.engine import draw, rules
 from adserver.engine.live import Live
-from adserver.engine.shortlist import shortlist
+from adserver.engine.rates import Rates
+from adserver.engine.shortlist import Walk
 from adserver.engine.snapshot import Entry, Snapshot
+from adserver.engine.worth import Worth
 from adserver.services import plans
 from adserver.services.ask import Ask, Asker, Terms
 from adserver.services.exclusions import Company
@@ -43,6 +45,7 @@ class Engine:
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
         self.live = Live(len(snapshot.entries))
+        self.worth = Worth(snapshot.entries, Rates())
         self.states = recovery.fresh()
         self.states.budgets.follow(InForce(snapshot))
 
@@ -53,11 +56,11 @@ class Engine:
         for number, ask in enumerate(request.placements):
             view = self.snapshot.view(request.publisher, ask.id, ask.formats, ask.sizes)
             assert view is not None
-            context = rules.context(request, ask, view, self.snapshot.zones)
-            candidates = shortlist(self.snapshot, open_chunks, context, self._need, number)
+            context = rules.context(request, ask, view, self.snapshot.zones, self.worth)
+            walk = Walk(self.snapshot, open_chunks, context, self._need, number)
             slates.append(
                 PlacementSlate(
-                    context, candidates, company, partial(self._drop, request.now_ms),
+                    context, walk.entries(), company, partial(self._drop, request.now_ms),
                     partial(self._reserve, request.now_ms), indexes, draw.mix(request.seed, number),
                     ask.count, None, {},
                 )

@@ -21,6 +21,7 @@ from adserver.domain.campaign import (
     FORMATS,
     MODELS,
     PRIORITIES,
+    ROTATIONS,
     SCOPES,
     STATUSES,
     CappedEvent,
@@ -32,6 +33,7 @@ from adserver.domain.campaign import (
     Model,
     Pricing,
     Priority,
+    Rotation,
     Scope,
     Status,
 )
@@ -66,17 +68,12 @@ def read_line_item(fields: Fields, campaign: str, zone: str) -> tuple[LineItem, 
         frequency_caps=tuple(
             _cap(cap) for cap in fields.mappings("frequency_caps", most=limits.CAPS_PER_LINE_ITEM)
         ),
-        rotation="even"
-        if _chosen(fields, "rotation", ("weighted", "even"), _ROTATIONS) == "even"
-        else "weighted",
+        rotation=cast(Rotation, _chosen(fields, "rotation", ROTATIONS, ("sequential",)) or "weighted"),
         serve_without_user=fields.flag("serve_without_user", False),
         suitable_for_minors=fields.flag("suitable_for_minors", True),
     )
     fields.done()
     return line_item, references
-
-
-_ROTATIONS: Final = ("optimise", "sequential")
 
 
 def _chosen(fields: Fields, name: str, known: tuple[str, ...], reserved: tuple[str, ...]) -> str:

@@ -9,6 +9,11 @@ class Position(Struct, frozen=True, order=True, array_like=True):
     segment: int = 1
     offset: int = 0
 
+    @property
+    def number(self) -> int:
+        """The place as one number, in the same order (segments are far smaller than a tebibyte)."""
+        return self.segment << 40 | self.offset
+
 
 class JournalClosed(Exception):
     """There is no room for another record: paid ads stop, events are refused with 503."""
@@ -27,3 +32,15 @@ class LineItemTotals(Struct):
     expired: int = 0
     billed_nanos: int = 0
     free_nanos: int = 0
+
+
+class Shown(Struct, frozen=True, array_like=True):
+    """What the ledger counted of one version of a creative, of a line item at a placement (serials):
+    accepted events, over all days."""
+
+    line_item: int
+    placement: int
+    creative: int
+    impressions: int = 0
+    viewable: int = 0
+    clicks: int = 0

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from adserver.domain.targeting import Targeting
 
+ROTATIONS: Final = ("weighted", "even", "optimise")
 PRIORITIES: Final = ("sponsorship", "standard", "auction", "house")
 MODELS: Final = ("cpm", "vcpm", "cpc")
 SCOPES: Final = ("line_item", "campaign", "advertiser", "creative")
@@ -19,6 +20,7 @@ FORMATS: Final = ("image", "native", "html", "video", "carousel", "canvas", "sto
 
 Priority = Literal["sponsorship", "standard", "auction", "house"]
 Model = Literal["cpm", "vcpm", "cpc"]
+Rotation = Literal["weighted", "even", "optimise"]
 Scope = Literal["line_item", "campaign", "advertiser", "creative"]
 CappedEvent = Literal["impression", "viewable", "click"]
 Status = Literal["draft", "active", "paused"]
@@ -103,7 +105,7 @@ class LineItem(Struct, frozen=True, omit_defaults=True):
     budget: Budget = Budget()
     pacing: Literal["even", "asap"] = "asap"
     frequency_caps: tuple[FrequencyCap, ...] = ()
-    rotation: Literal["weighted", "even"] = "weighted"
+    rotation: Rotation = "weighted"
     serve_without_user: bool = False
     suitable_for_minors: bool = True
 

@@ -97,7 +97,7 @@ class Origin(Struct, frozen=True, array_like=True):
 
 class Decision(Struct, frozen=True, array_like=True):
     """``key_id`` names the signing key of its tokens. ``mode``: 0 live, 1 test, 2 dry run.
-    ``gdpr``: 0 unknown, 1 no, 2 yes."""
+    ``gdpr``: 0 unknown, 1 no, 2 yes. ``rates`` is the number of the learned rates it was scored with."""
 
     request_id: bytes
     revision: int
@@ -107,6 +107,7 @@ class Decision(Struct, frozen=True, array_like=True):
     key_id: int = 0
     personalised: bool = False
     gdpr: int = 0
+    rates: int = 0
 
     @property
     def now_ms(self) -> int:

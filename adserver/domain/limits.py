@@ -26,6 +26,9 @@ FEED_HULL_POINTS: Final = 32
 HEADER_CHARS: Final = 512
 """Of a user agent or a language header, what is looked at."""
 TMAX_MS: Final = 10_000
+CHECKS_IN_VAIN: Final = 1000
+"""Candidates of a request that expressions, circles or patterns may rule out one by one, shared evenly by its
+placements; behind them, line items that would have to be asked do not serve."""
 OUTSTANDING_PER_PERSON: Final = 1000
 """Ads a person may have reserved and not rendered: more is somebody emptying budgets, not reading."""
 LOOKED_AT_AGAIN: Final = 100

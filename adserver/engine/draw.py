@@ -4,7 +4,10 @@ from collections.abc import Callable, Iterator, Sequence
 from math import log
 
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import NDArray
+
+Positions = Sequence[int] | NDArray[np.int64]
+"""Few or many of them."""
 
 _MASK = 0xFFFF_FFFF_FFFF_FFFF
 
@@ -17,7 +20,7 @@ def mix(seed: int, salt: int) -> int:
     return z ^ (z >> 31)
 
 
-def mixed(seeds: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:
+def mixed(seeds: NDArray[np.int64]) -> NDArray[np.uint64]:
     """``mix(seed, 0)`` of many seeds."""
     z = seeds.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -41,13 +44,15 @@ def pick(weights: Sequence[int], seed: int, salt: int) -> int:
     raise ValueError("weights must have a positive sum")
 
 
-def shuffled(positions: list[int], seed: int) -> Iterator[int]:
-    """A uniformly random order, drawn as far as it is read (Fisher-Yates from the front)."""
-    n = len(positions)
+def shuffled(positions: Positions, seed: int) -> Iterator[int]:
+    """A uniformly random order, drawn as far as it is read (Fisher-Yates from the front): of many
+    positions, those not read cost nothing. ``moved`` is what differs from the given order."""
+    n, moved = len(positions), dict[int, int]()
     for i in range(n):
         j = i + below(seed, i, n - i)
-        positions[i], positions[j] = positions[j], positions[i]
-        yield positions[i]
+        drawn = moved.get(j, j)
+        moved[j] = moved.get(i, i)
+        yield int(positions[drawn])
 
 
 def weighted_order(positions: list[int], weight: Callable[[int], float], seed: int) -> list[int]:

@@ -23,6 +23,8 @@ PARTIAL: Final = 2
 CHECKED: Final = 4
 """Has targeting that is asked of candidates, one by one."""
 CAPPED: Final = 8
+MODEL_SHIFT: Final = 4
+"""From this bit on: the number of the pricing model (``campaign.MODELS``)."""
 ASKED: Final = PARTIAL | CHECKED
 
 _LINE_ITEM: Final = msgspec.msgpack.Decoder(LineItem)
@@ -58,7 +60,8 @@ class Entry(Struct, frozen=True, eq=False):
 
 class Entries:
     """All entries by position. What a walk asks of every position is in arrays: ``tiers``, ``scores``,
-    ``runs``, ``serials`` and ``flags``, indexed by position; ``starts`` by run."""
+    ``runs``, ``serials`` and ``flags``, indexed by position; ``starts`` by run;
+    ``sorted_serials`` are all serials in order, each one's position in ``sorted_positions``."""
 
     def __init__(self, given: Sections, campaigns: Table[Campaign], required: tuple[Name, ...]) -> None:
         self.tiers = given.numbers("tiers", "H")
@@ -67,6 +70,8 @@ class Entries:
         self.starts = given.numbers("starts", "I")
         self.serials = given.numbers("serials", "q")
         self.flags = given.numbers("flags", "H")
+        self.sorted_serials = given.numbers("serials.sorted", "q")
+        self.sorted_positions = given.numbers("serials.positions", "I")
         self._campaign = given.numbers("campaign_of", "I")
         self._advertiser = given.numbers("advertiser_of", "q")
         self._items, self._item_at = given.bytes("line_items"), given.numbers("line_item_at", "Q")

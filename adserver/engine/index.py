@@ -212,19 +212,29 @@ class Index:
 
     def matches(self, within: Sequence[Bitmap], selectors: Iterable[Selector]) -> Iterator[int]:
         """Positions, best rank first, that are set in every bitmap of ``within`` and pass every selector.
-        Lazy: a chunk is looked at when the ones before are used up. For ``PARTIAL`` positions it is a
-        superset: their ``all`` clauses remain to be checked."""
+        For ``PARTIAL`` positions it is a superset: their ``all`` clauses remain to be checked."""
+        for base, bits in self.masks(within, selectors):
+            yield from positions(bits, base)
+
+    def masks(self, within: Sequence[Bitmap], selectors: Iterable[Selector]) -> Iterator[tuple[int, int]]:
+        """The same as bits: (a chunk's first position, its matches), chunks without any left out. Lazy: a
+        chunk is looked at when the ones before are used up."""
         selectors = list(selectors)
         for chunk in range(self.chunks):
-            bits = -1
-            for bitmap in within:
-                bits &= bitmap[chunk]
-            for selector in selectors:
-                if not bits:
-                    break
-                bits &= selector.mask(chunk)
+            bits = self.mask(chunk, within, selectors)
             if bits:
-                yield from positions(bits, chunk * CHUNK)
+                yield chunk * CHUNK, bits
+
+    def mask(self, chunk: int, within: Sequence[Bitmap], selectors: Iterable[Selector]) -> int:
+        """The matches of one chunk."""
+        bits = -1
+        for bitmap in within:
+            bits &= bitmap[chunk]
+        for selector in selectors:
+            if not bits:
+                break
+            bits &= selector.mask(chunk)
+        return bits
 
 
 def positions(bits: int, first: int) -> Iterable[int]:

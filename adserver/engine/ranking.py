@@ -1,16 +1,13 @@
 """Scores and prices: what a candidate is worth per thousand impressions, and what a winner pays.
 
-All in integer micros. The click and viewable rates are priors until rates are learned from the ledger,
-so today a candidate's score equals its bound and the order of the snapshot is the order of the auction.
+All in integer micros. Prior scores, with the priors of click and viewable rates, order the snapshot; what
+was learned since is ``worth``'s.
 """
 
 from typing import Final
 
 from adserver.domain.campaign import PRIORITIES, LineItem, Pricing
-
-PER_MILLION: Final = 1_000_000
-PRIOR_CLICKS_PER_MILLION: Final = 2_000
-PRIOR_VIEWABLE_PER_MILLION: Final = 600_000
+from adserver.engine.rates import CLICKS, PER_MILLION, VIEWABLE
 
 HOLD_VIEWABLE_PER_MILLION: Final = 800_000
 HOLD_CLICKS_PER_MILLION: Final = 50_000
@@ -29,12 +26,12 @@ def is_auction(tier: int) -> bool:
 
 
 def ecpm_micros(pricing: Pricing) -> int:
-    """What a thousand impressions are expected to earn."""
+    """The prior score: what a thousand impressions are expected to earn while nothing is known."""
     if pricing.model == "cpm":
         return pricing.amount_micros
     if pricing.model == "vcpm":
-        return pricing.amount_micros * PRIOR_VIEWABLE_PER_MILLION // PER_MILLION
-    return pricing.amount_micros * 1000 * PRIOR_CLICKS_PER_MILLION // PER_MILLION
+        return pricing.amount_micros * VIEWABLE.prior // PER_MILLION
+    return pricing.amount_micros * 1000 * CLICKS.prior // PER_MILLION
 
 
 def clearing_micros(pricing: Pricing, score: int, floor: int, next_score: int) -> int:

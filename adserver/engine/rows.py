@@ -14,11 +14,11 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
-from adserver.domain.campaign import Advertiser, Campaign, LineItem
+from adserver.domain.campaign import MODELS, Advertiser, Campaign, LineItem
 from adserver.engine import checks, ranking
 from adserver.engine.binding import Shared, binding, shared
 from adserver.engine.checks import Check, Name
-from adserver.engine.entries import ACTIVE, CAPPED, CHECKED, PARTIAL, clauses
+from adserver.engine.entries import ACTIVE, CAPPED, CHECKED, MODEL_SHIFT, PARTIAL, clauses
 from adserver.engine.index import ADVERTISER, COUNTER, EXCLUDE, INCLUDE, LABEL, REQUIRED, SHOWS, SOLD
 from adserver.engine.names import Named, named
 from adserver.engine.values import Values
@@ -110,6 +110,7 @@ class _Making:
     def _add(self, campaign: Campaign, item: LineItem, given: Shared) -> None:
         row, asked = len(self.rows), checks.of(item.targeting)
         flags = self._pair(row, campaign, item) | (CHECKED if asked else 0)
+        flags |= MODELS.index(item.pricing.model) << MODEL_SHIFT
         if asked:
             self._ask(row, asked)
         items_before, caps_before = len(self.line_items), len(self.caps)

@@ -17,6 +17,7 @@ from adserver.domain.request import PlacementAsk, Request
 from adserver.domain.targeting import Clause
 from adserver.engine import checks, localtime, ranking
 from adserver.engine.snapshot import Entry, View, blocks_creative, blocks_entry, static_drop
+from adserver.engine.worth import Worth
 
 
 class Drop(Struct, frozen=True):
@@ -35,6 +36,7 @@ class Context(Struct, frozen=True):
     ask: PlacementAsk
     view: View
     facts: dict[str, tuple[str, ...]]
+    worth: Worth
     auction_floor: int = 0
     other_floor: int = 0
     plain: bool = False
@@ -46,7 +48,8 @@ class Context(Struct, frozen=True):
 
     def score(self, entry: Entry) -> int:
         """What a thousand impressions here are expected to earn, in micros."""
-        return entry.score
+        worth = self.worth
+        return worth.score(entry.position, self.view.placement.serial) if worth.learned else entry.score
 
     def floor(self, entry: Entry) -> int:
         """Floors bind the auction; a strict one (an exchange's) everything, and a deal has its own. Micros
@@ -79,7 +82,7 @@ class Context(Struct, frozen=True):
         return fitting
 
 
-def context(request: Request, ask: PlacementAsk, view: View, zones: list[str]) -> Context:
+def context(request: Request, ask: PlacementAsk, view: View, zones: list[str], worth: Worth) -> Context:
     hours = {f"hours:{zone}": (str(localtime.hour_of_week(zone, request.now_ms)),) for zone in zones}
     facts = {**request.facts, **view.facts, **hours, **checks.majors(request.facts)}
     if ask.market is not deals.OPEN:
@@ -89,7 +92,7 @@ def context(request: Request, ask: PlacementAsk, view: View, zones: list[str]) -
         facts[checks.REQUIRED] = checks.given(view.required, said)
     asked, blocks = ask.floor_micros, request.blocks
     return Context(
-        request, ask, view, facts,
+        request, ask, view, facts, worth,
         auction_floor=max(asked, view.placement.floor_micros),
         other_floor=asked if ask.strict_floor else 0,
         plain=not (blocks.domains or blocks.categories or request.secure or ask.accepts),
@@ -114,8 +117,8 @@ def drop_of_request(entry: Entry, context: Context) -> Drop | None:
     if not context.creatives(entry):
         return _no_creative(entry, context)
     floor = context.floor(entry)
-    if entry.score < floor:
-        return Drop(NoFill.BELOW_FLOOR, "floor", floor, entry.score)
+    if floor and context.score(entry) < floor:
+        return Drop(NoFill.BELOW_FLOOR, "floor", floor, context.score(entry))
     return None
 
 

@@ -1,16 +1,26 @@
 """The shortlist: the candidates of one placement in the order they serve, drawn only as far as read.
 
 Tiers in order (priority, then level). Within a guaranteed tier the matches are drawn without replacement,
-weighted by need; within the auction the best bid is first and equal bids come in random order. House ads
-are drawn evenly. Everything random comes from the request's seed.
+weighted by need; within the auction the best score is first and equal scores come in random order. House
+ads are drawn evenly. Everything random comes from the request's seed.
+
+The auction stops early and yet exactly: what is worth more than anything behind can be is given out
+before more is read (``auction``), so the order is that of scoring and sorting everything, and costs what is
+read. Matches stay numbers until they are drawn, and what no bitmap holds is asked of those drawn only.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
+from adserver.domain import limits
 from adserver.engine import draw, ranking
-from adserver.engine.entries import PARTIAL
+from adserver.engine.auction import best_first
+from adserver.engine.draw import Positions
+from adserver.engine.entries import ASKED, PARTIAL, Entries
+from adserver.engine.index import Bitmap, Selector
+from adserver.engine.rates import PER_MILLION
 from adserver.engine.rules import Context
+from adserver.engine.runs import runs
 from adserver.engine.snapshot import Entry, Snapshot
 
 Need = Callable[[Entry, int], float]
@@ -19,34 +29,91 @@ Need = Callable[[Entry, int], float]
 _SHARE_SALT: Final = 0x5A4E
 
 
-def shortlist(
-    snapshot: Snapshot, live: Sequence[int], context: Context, need: Need, salt: int
-) -> Iterator[Entry]:
-    """Entries that pass the static and targeting rules, in serving order. ``salt`` keeps the draws of
-    several placements of one request apart."""
-    selectors = snapshot.index.selectors(context.facts)
-    matches = snapshot.index.matches((live, context.view.chunks), selectors)
-    seed = draw.mix(context.request.seed, salt)
-    for run in _runs(snapshot, matches, context):
-        yield from _ordered(run, seed, need, context.request.now_ms)
+class Walk:
+    """``salt`` keeps the draws of several placements of one request apart. ``unasked``: positions drawn after
+    so much had been asked one by one in vain that no more is (``limits.CHECKS_IN_VAIN``)."""
 
+    def __init__(
+        self, snapshot: Snapshot, live: Sequence[int], context: Context, need: Need, salt: int
+    ) -> None:
+        self.unasked: set[int] = set()
+        self._snapshot = snapshot
+        self._live = live
+        self._context = context
+        self._need = need
+        self._seed = draw.mix(context.request.seed, salt)
+        self._checks_left = limits.CHECKS_IN_VAIN // len(context.request.placements)
 
-def _runs(snapshot: Snapshot, matches: Iterator[int], context: Context) -> Iterator[list[Entry]]:
-    """Matches grouped by run; those with an ``all`` clause, an expression or whatever else the index only
-    narrows are asked here."""
-    entries, flags, run = snapshot.entries, snapshot.entries.flags, list[Entry]()
-    for position in matches:
+    def entries(self) -> Iterator[Entry]:
+        """Those that pass the static and targeting rules, in serving order."""
+        index, context = self._snapshot.index, self._context
+        within, selectors = (self._live, context.view.chunks), index.selectors(context.facts)
+        if context.worth.learned:
+            yield from self._by_score(within, selectors)
+            return
+        entries = self._snapshot.entries
+        for run in runs(index.masks(within, selectors), entries):
+            if not ranking.is_auction(entries.tiers[run[0]]):
+                yield from self._guaranteed(run)
+            elif len(run) > 1:
+                yield from self._drawn(run)
+            elif entry := self._passing(run[0]):
+                yield entry
+
+    def _by_score(self, within: tuple[Bitmap, ...], selectors: list[Selector]) -> Iterator[Entry]:
+        """The same where scores are not the prior ones."""
+        index, entries, worth = self._snapshot.index, self._snapshot.entries, self._context.worth
+        found = _Tiers(runs(index.masks((*within, worth.others), selectors), entries), entries)
+        matches = _Matches(lambda chunk: index.mask(chunk, within, selectors))
+        for tier in worth.tiers:
+            if ranking.is_auction(tier):
+                here = self._context.view.placement.serial
+                for group in best_first(worth.sources(tier, here, found.of(tier), matches)):
+                    yield from self._drawn(group)
+            else:
+                for run in found.of(tier):
+                    yield from self._guaranteed(run)
+
+    def _drawn(self, group: Positions) -> Iterator[Entry]:
+        """Line items of equal score in random order, the one-by-one checks asked when they are drawn."""
+        order = iter(group) if len(group) == 1 else draw.shuffled(group, self._seed)
+        for position in order:
+            entry = self._passing(int(position))
+            if entry is not None:
+                yield entry
+
+    def _guaranteed(self, run: Positions) -> list[Entry]:
+        """A line item with a goal of share s comes first in s of the draws and not at all in the others;
+        the rest follow by need."""
+        passing = filter(None, (self._passing(int(position)) for position in run))
+        entries = {entry.position: entry for entry in passing}
+        shares = [position for position, entry in entries.items() if share_of(entry)]
+        others = [position for position, entry in entries.items() if not share_of(entry)]
+        now_ms = self._context.request.now_ms
+        order = draw.weighted_order(others, lambda p: self._need(entries[p], now_ms), self._seed)
+        ticket = draw.below(self._seed, _SHARE_SALT, PER_MILLION)
+        for position in shares:
+            ticket -= share_of(entries[position])
+            if ticket < 0:
+                order.insert(0, position)
+                break
+        return [entries[position] for position in order]
+
+    def _passing(self, position: int) -> Entry | None:
+        """The line item there, unless an ``all`` clause, an expression or whatever else the index only
+        narrows rules it out."""
+        entries = self._snapshot.entries
+        asked = entries.flags[position] & ASKED
+        if not asked:
+            return entries[position]
+        if self._checks_left <= 0:
+            self.unasked.add(position)
+            return None
         entry = entries[position]
-        if flags[position] & PARTIAL and not _complete(entry, context):
-            continue
-        if entry.checks and not _checked(entry, context):
-            continue
-        if run and run[-1].run != entry.run:
-            yield run
-            run = []
-        run.append(entry)
-    if run:
-        yield run
+        if (not asked & PARTIAL or _complete(entry, self._context)) and _checked(entry, self._context):
+            return entry
+        self._checks_left -= 1
+        return None
 
 
 def _complete(entry: Entry, context: Context) -> bool:
@@ -58,31 +125,33 @@ def _checked(entry: Entry, context: Context) -> bool:
     return all(check.passes(said) for check in entry.checks)
 
 
-def _ordered(run: list[Entry], seed: int, need: Need, now_ms: int) -> Iterator[Entry]:
-    if len(run) == 1 and not share_of(run[0]):
-        yield run[0]
-        return
-    entries = {entry.position: entry for entry in run}
-    if ranking.is_auction(run[0].tier):
-        order = draw.shuffled(list(entries), seed)
-    else:
-        order = iter(_guaranteed(entries, seed, need, now_ms))
-    for position in order:
-        yield entries[position]
+class _Matches(dict[int, int]):
+    """By chunk, made when first looked at."""
+
+    def __init__(self, make: Callable[[int], int]) -> None:
+        self._make = make
+
+    def __missing__(self, chunk: int) -> int:
+        bits = self[chunk] = self._make(chunk)
+        return bits
 
 
-def _guaranteed(entries: dict[int, Entry], seed: int, need: Need, now_ms: int) -> list[int]:
-    """A line item with a goal of share s comes first in s of the draws and not at all in the others;
-    the rest follow by need."""
-    shares = [position for position, entry in entries.items() if share_of(entry)]
-    others = [position for position, entry in entries.items() if not share_of(entry)]
-    order = draw.weighted_order(others, lambda position: need(entries[position], now_ms), seed)
-    ticket = draw.below(seed, _SHARE_SALT, ranking.PER_MILLION)
-    for position in shares:
-        ticket -= share_of(entries[position])
-        if ticket < 0:
-            return [position, *order]
-    return order
+class _Tiers:
+    """Runs by tier, asked for in order; a run is cut out when it is asked for."""
+
+    def __init__(self, found: Iterator[Positions], entries: Entries) -> None:
+        self._found = found
+        self._tiers = entries.tiers
+        self._next: Positions | None = None
+
+    def of(self, tier: int) -> Iterator[Positions]:
+        while True:
+            run = next(self._found, None) if self._next is None else self._next
+            self._next = run
+            if run is None or self._tiers[run[0]] != tier:
+                return
+            self._next = None
+            yield run
 
 
 def share_of(entry: Entry) -> int:

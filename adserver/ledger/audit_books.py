@@ -48,7 +48,8 @@ class Books:
     """What the ledger must hold, as dictionaries in the shape of its tables.
 
     ``totals``: (line item, day) -> [impressions, viewable, clicks, conversions, filtered, expired, billed,
-    free]. ``balances``: account -> debits minus credits. ``budgets``: (account, day) -> billed.
+    free]. ``shown``: (line item, placement, creative) -> [impressions, viewable, clicks]. ``balances``:
+    account -> debits minus credits. ``budgets``: (account, day) -> billed.
     """
 
     def __init__(self, tell: Callable[[str], None]) -> None:
@@ -56,6 +57,7 @@ class Books:
         self.filtered: dict[Key, Row] = {}
         self.entries: dict[Key, Row] = {}
         self.totals: defaultdict[tuple[int, int], list[int]] = defaultdict(lambda: [0] * 8)
+        self.shown: defaultdict[tuple[int, int, int], list[int]] = defaultdict(lambda: [0] * 3)
         self.balances: defaultdict[str, int] = defaultdict(int)
         self.budgets: defaultdict[tuple[str, int], int] = defaultdict(int)
         self.promises: dict[bytes, Promise] = {}
@@ -125,6 +127,8 @@ class Books:
             column = 4
         elif event.status == Status.ACCEPTED:
             column = _COLUMN.get(EventKind(event.kind))
+            if column is not None:
+                self.shown[event.line_item, event.placement, event.creative][column] += 1
         for day in (ALL_DAYS, event.day):
             counts = self.totals[event.line_item, day]
             if column is not None:

@@ -13,12 +13,22 @@ from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, TextClause, select, text, tuple_
 
-from adserver.domain.books import LineItemTotals, Position
+from adserver.domain.books import LineItemTotals, Position, Shown
 from adserver.domain.records import LineItemTerms, PlacementTerms, Record, Recorded, Status
 from adserver.ledger import schema
 from adserver.ledger.guards import Guards, Limit, levels
 from adserver.ledger.posting import Batch, Parties, Payer, budget_keys, payer_of
-from adserver.ledger.schema import BUDGETS, COUNTED, EVENTS, FILTERED, LIFETIME, OFFSETS, TOTALS
+from adserver.ledger.schema import (
+    BUDGETS,
+    COUNTED,
+    EVENTS,
+    FILTERED,
+    LIFETIME,
+    OFFSETS,
+    SHOWN,
+    SHOWN_COUNTED,
+    TOTALS,
+)
 
 _Thing = TypeVar("_Thing")
 _LOG: Final = logging.getLogger("adserver.ledger")
@@ -46,6 +56,7 @@ _ADD_EVENT: Final = text(_insert("events", EVENTS.c.keys(), "DO NOTHING"))
 _ADD_FILTERED: Final = text(_insert("filtered", FILTERED.c.keys(), "DO NOTHING"))
 _ADD_ENTRY: Final = text(_insert("entries", schema.ENTRIES.c.keys(), "DO NOTHING"))
 _ADD_TOTALS: Final = text(_adding("totals", "line_item, day", COUNTED))
+_ADD_SHOWN: Final = text(_adding("shown", "line_item, placement, creative", SHOWN_COUNTED))
 _ADD_BALANCE: Final = text(_adding("balances", "account", ["balance_nanos"]))
 _SET_BUDGET: Final = text(_upsert("budgets", "account, day", ["limit_nanos", "billed_nanos"]))
 _SET_LINE_ITEM: Final = text(
@@ -93,6 +104,15 @@ class Ledger:
         with self._engine.connect() as connection:
             rows = connection.execute(select(*columns).where(TOTALS.c.day == LIFETIME)).all()
         return (LineItemTotals(*row) for row in rows)
+
+    def shown(self) -> tuple[Position, list[Shown]]:
+        """What was delivered per line item, placement and creative, and up to where in the journal: both of
+        one moment."""
+        with self._engine.connect() as connection:
+            # One statement opens the transaction; all that follow see the same moment.
+            connection.exec_driver_sql("BEGIN")
+            rows = connection.execute(select(SHOWN)).all()
+            return _position(connection), [Shown(*row) for row in rows]
 
     def billed_by_day(self, since_day: int) -> Iterator[tuple[int, int, int]]:
         """(line item, day, billed nanos) of the days from ``since_day`` on; days are the campaign's."""
@@ -258,6 +278,7 @@ def _write(connection: Connection, batch: Batch) -> None:
     _many(connection, _ADD_FILTERED, batch.filtered)
     _many(connection, _ADD_ENTRY, batch.entries)
     _many(connection, _ADD_TOTALS, ((*key, *counts) for key, counts in batch.totals.items()))
+    _many(connection, _ADD_SHOWN, ((*key, *counts) for key, counts in batch.shown.items()))
     _many(connection, _ADD_BALANCE, batch.balances.items())
     _many(connection, _SET_BUDGET, budgets)
 

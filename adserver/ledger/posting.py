@@ -15,7 +15,7 @@ from adserver.domain import ids
 from adserver.domain.decision import EventKind
 from adserver.domain.records import LineItemTerms, PlacementTerms, Recorded, Status, Unbilled
 from adserver.ledger.guards import Guards, Limit, levels
-from adserver.ledger.schema import COUNTED, LIFETIME
+from adserver.ledger.schema import COUNTED, LIFETIME, SHOWN_COUNTED
 
 Row = tuple[Any, ...]
 
@@ -23,6 +23,11 @@ _COUNTERS: Final = {
     int(EventKind.IMPRESSION): COUNTED.index("impressions"),
     int(EventKind.VIEWABLE): COUNTED.index("viewable"),
     int(EventKind.CLICK): COUNTED.index("clicks"),
+}
+_SHOWN: Final = {
+    kind: SHOWN_COUNTED.index(COUNTED[column])
+    for kind, column in _COUNTERS.items()
+    if COUNTED[column] in SHOWN_COUNTED
 }
 _FILTERED: Final = COUNTED.index("filtered")
 _EXPIRED: Final = COUNTED.index("expired")
@@ -70,6 +75,9 @@ class Batch:
         self.line_items: dict[int, LineItemTerms] = {}
         self.placements: dict[int, PlacementTerms] = {}
         self.totals: defaultdict[tuple[int, int], list[int]] = defaultdict(lambda: [0] * len(COUNTED))
+        self.shown: defaultdict[tuple[int, int, int], list[int]] = defaultdict(
+            lambda: [0] * len(SHOWN_COUNTED)
+        )
         self.balances: defaultdict[str, int] = defaultdict(int)
         self.budgets: dict[tuple[str, int], Budgeted] = {}
         self.refusals: list[str] = []
@@ -98,6 +106,7 @@ class Batch:
             self.events.append(_row(event, billed, free, unbilled))
             if event.status == Status.ACCEPTED and not event.test:
                 self._count(event, _COUNTERS.get(event.kind), billed, free)
+                self._show(event)
                 return
         if not event.test:
             self._count(event, _FILTERED if event.status == Status.FILTERED else _EXPIRED, 0, 0)
@@ -153,6 +162,11 @@ class Batch:
                 counts[counter] += 1
             counts[_BILLED] += billed
             counts[_FREE] += free
+
+    def _show(self, event: Recorded) -> None:
+        counter = _SHOWN.get(event.kind)
+        if counter is not None:
+            self.shown[event.line_item, event.placement, event.creative][counter] += 1
 
 
 def budget_keys(event: Recorded, payers: Mapping[int, Payer]) -> tuple[tuple[str, int], ...]:

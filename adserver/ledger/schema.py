@@ -9,6 +9,8 @@
   ``advertiser:<serial>``) and day (-1: lifetime), whether it has a limit or not: one given later finds
   what was spent. The CHECK is law 3 as a constraint; ``guards`` says what ``limit_nanos`` is.
 * ``totals``: what was delivered per line item and day (-1: all days).
+* ``shown``: accepted events per line item, placement and version of a creative: what rates are learned
+  from. All of it follows from ``events``; a file without it is given it when it is opened.
 * ``line_items``, ``placements``: who pays in which currency, who is paid; ``budget_limits``: the history
   of each budget.
 * ``offsets``: how far into the journal all this goes; moved in the transaction that posts.
@@ -34,7 +36,12 @@ from sqlalchemy import (
     Table,
     create_engine,
     event,
+    inspect,
+    text,
 )
+
+from adserver.domain.decision import EventKind
+from adserver.domain.records import Status
 
 LIFETIME: Final = -1
 """The ``day`` of a lifetime budget, and of the totals over all days."""
@@ -115,6 +122,19 @@ TOTALS: Final = Table(
     sqlite_with_rowid=False,
 )
 
+SHOWN_COUNTED: Final = ("impressions", "viewable", "clicks")
+"""As in ``books.Shown``."""
+
+SHOWN: Final = Table(
+    "shown",
+    METADATA,
+    Column("line_item", Integer, primary_key=True),
+    Column("placement", Integer, primary_key=True),
+    Column("creative", Integer, primary_key=True),
+    *(Column(name, BigInteger, nullable=False, default=0) for name in SHOWN_COUNTED),
+    sqlite_with_rowid=False,
+)
+
 LINE_ITEMS: Final = Table(
     "line_items",
     METADATA,
@@ -161,8 +181,12 @@ def open_database(path: Path) -> Engine:
     path.parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(f"sqlite:///{path}")
     event.listen(engine, "connect", _prepare)
-    METADATA.create_all(engine)
     with engine.begin() as connection:
+        lock_for_writing(connection)
+        older = lacks_shown(connection)
+        METADATA.create_all(connection)
+        if older:
+            connection.execute(text(_COUNT_SHOWN), _KINDS)
         for table in APPEND_ONLY:
             for change in ("UPDATE", "DELETE"):
                 connection.exec_driver_sql(_refusing(table.name, change))
@@ -180,6 +204,28 @@ def lock_for_writing(connection: Connection) -> None:
     """Begin the transaction as a writer. SQLite's driver would begin one at the first change only, and what
     was read before could be stale by then."""
     connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def lacks_shown(connection: Connection) -> bool:
+    """Whether this is a ledger of before there was ``shown``."""
+    inspector = inspect(connection)
+    return inspector.has_table(EVENTS.name) and not inspector.has_table(SHOWN.name)
+
+
+_COUNT_SHOWN: Final = """
+INSERT INTO shown (line_item, placement, creative, impressions, viewable, clicks)
+SELECT line_item, placement, creative,
+       sum(kind = :impression), sum(kind = :viewable), sum(kind = :click)
+FROM events
+WHERE status = :accepted AND test = 0 AND kind IN (:impression, :viewable, :click)
+GROUP BY line_item, placement, creative
+"""
+_KINDS: Final = {
+    "impression": int(EventKind.IMPRESSION),
+    "viewable": int(EventKind.VIEWABLE),
+    "click": int(EventKind.CLICK),
+    "accepted": int(Status.ACCEPTED),
+}
 
 
 def _refusing(table: str, change: str) -> str:

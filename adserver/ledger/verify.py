@@ -36,6 +36,8 @@ class Posted(Struct, frozen=True):
     filtered: dict[Any, Any]
     entries: dict[Any, Any]
     totals: dict[Any, Any]
+    shown: dict[Any, Any] | None
+    """None: a ledger of before it was counted; it is when the ledger is next opened."""
     balances: dict[Any, Any]
     budgets: dict[Any, Any]
 
@@ -108,6 +110,7 @@ def _read_ledger(path: Path) -> Posted:
                 _rows(connection, schema.FILTERED, 2),
                 _rows(connection, schema.ENTRIES, 3),
                 _rows(connection, schema.TOTALS, 2),
+                None if schema.lacks_shown(connection) else _rows(connection, schema.SHOWN, 3),
                 _rows(connection, schema.BALANCES, 1),
                 _rows(connection, schema.BUDGETS, 2),
             )
@@ -130,6 +133,9 @@ def _compare(posted: Posted, books: Books, tell: Callable[[str], None]) -> None:
     _match("filtered event", posted.filtered, books.filtered, tell)
     _match("entry", posted.entries, entries, tell)
     _match("totals of line item, day", posted.totals, totals, tell)
+    if posted.shown is not None:
+        shown = {key: tuple(counts) for key, counts in books.shown.items()}
+        _match("shown of line item, placement, creative", posted.shown, shown, tell)
     _match("balance", posted.balances, balances, tell)
     _match("billed of budget, day", in_budgets, budgets, tell)
     for (account, day), (limit, billed) in posted.budgets.items():

@@ -19,7 +19,7 @@ from adserver.domain.inventory import FeedPolicy
 from adserver.domain.request import FeedAsk, PlacementAsk, Request
 from adserver.engine import draw, ranking, rules
 from adserver.engine.feed import Layout
-from adserver.engine.shortlist import shortlist
+from adserver.engine.shortlist import Walk
 from adserver.engine.snapshot import Entry, View
 from adserver.services import plans
 from adserver.services.exclusions import Company
@@ -164,11 +164,11 @@ class Deciding:
         )  # fmt: skip
 
     def _context(self, ask: PlacementAsk, view: View) -> rules.Context:
-        return rules.context(self.request, ask, view, self.serving.snapshot.zones)
+        return rules.context(self.request, ask, view, self.serving.snapshot.zones, self.serving.worth)
 
     def _candidates(self, context: rules.Context, open_chunks: Sequence[int], number: int) -> Iterator[Entry]:
         """In serving order, for the placement ``number`` of the request."""
-        return shortlist(self.serving.snapshot, open_chunks, context, self._need, number)
+        return Walk(self.serving.snapshot, open_chunks, context, self._need, number).entries()
 
     def _need(self, entry: Entry, now_ms: int) -> float:
         return plans.need(entry, self.kept.holds, now_ms)
@@ -208,8 +208,9 @@ class Deciding:
         behind = slate.runner_up(self.full) if sold else None
         for winner in sold:
             entry, pricing = winner.entry, winner.entry.line_item.pricing
-            floor, score = slate.context.floor(entry), behind.score if behind else 0
-            winner.clearing_micros = ranking.clearing_micros(pricing, entry.score, floor, score)
+            context = slate.context
+            floor, score = context.floor(entry), context.score(behind) if behind else 0
+            winner.clearing_micros = ranking.clearing_micros(pricing, context.score(entry), floor, score)
             if not self.test:
                 hold = ranking.hold_nanos(pricing.model, winner.clearing_micros)
                 self.kept.holds.lower(winner.event_id, hold)
@@ -225,6 +226,7 @@ class Deciding:
             key_id=self.key_id,
             personalised=request.personalised,
             gdpr=0 if request.gdpr is None else 1 + request.gdpr,
+            rates=self.serving.worth.rates.number,
         )
 
     def _slot(self, number: int) -> Slot:

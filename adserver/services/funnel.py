@@ -82,7 +82,7 @@ def asked(sample: Sample, seen: Seen, serving: Serving) -> Asked | None:
     view = serving.snapshot.view(request.publisher, ask.id, ask.formats, ask.sizes)
     if view is None:
         return None
-    return Asked(sample, seen, rules.context(request, ask, view, serving.snapshot.zones))
+    return Asked(sample, seen, rules.context(request, ask, view, serving.snapshot.zones, serving.worth))
 
 
 def loss(entry: Entry, asked: Asked) -> Loss | None:

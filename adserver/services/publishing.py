@@ -5,6 +5,7 @@ line items: what each promises is journalled when it is sold (``promises``). A c
 leaves the last good snapshot in service, is logged, and moves a metric.
 """
 
+import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
@@ -49,6 +50,8 @@ class Publishing:
         """Wait for the next snapshot and take it; whether there was one."""
         try:
             snapshot = await builder.newer()
+            if snapshot is not None:
+                await asyncio.to_thread(self._world.prepare, snapshot)
         # Whatever the catalogue holds, the server goes on with what it has.
         except Exception as error:
             self._failed(error)

@@ -13,7 +13,7 @@ from adserver.domain.admission import Full, Granted
 from adserver.domain.campaign import MODELS, Creative
 from adserver.domain.caps import BoundCap, Counted, counted
 from adserver.domain.decision import Ad, NoFill, event_id
-from adserver.engine import draw, ranking
+from adserver.engine import draw, ranking, rotation
 from adserver.engine.feed import Layout
 from adserver.engine.rules import Context, Drop, drop_of_request
 from adserver.engine.snapshot import Entry
@@ -188,15 +188,13 @@ class PlacementSlate:
         return -1 if self.layout is None else self.layout.place(*_company(entry))
 
     def _creative(self, entry: Entry, full: Full) -> Creative | None:
-        """By weight among those that fit and are not capped."""
+        """By the line item's rotation, among those that fit and are not capped."""
         fitting = self.context.creatives(entry)
         if entry.creative_caps:
             fitting = tuple(c for c in fitting if not any(full(cap) for cap in creative_caps(entry, c)))
-        weights = [c.weight if entry.line_item.rotation == "weighted" else 1 for c in fitting]
-        if sum(weights) == 0:
-            return None
-        salt = _CREATIVE_SALT + entry.line_item.serial + (len(self.winners) << 32)
-        return fitting[draw.pick(weights, self._seed, salt)]
+        seed = draw.mix(self._seed, _CREATIVE_SALT + entry.line_item.serial + (len(self.winners) << 32))
+        rates, placement = self.context.worth.rates, self.context.view.placement.serial
+        return rotation.choose(entry.line_item, fitting, rates, placement, seed)
 
     def _granted(self, entry: Entry, creative: Creative, ident: bytes) -> Granted:
         counts = exposure_counts(entry, creative)

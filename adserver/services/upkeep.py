@@ -16,6 +16,7 @@ DURABLE_S: Final = 0.1
 """A power cut may take this much of exposures and feed pages (DESIGN, "Laws")."""
 POST_S: Final = 0.2
 MARK_S: Final = 1.0
+LEARN_S: Final = 60.0
 SWEEP_S: Final = 0.25
 CHECKPOINT_S: Final = 5.0
 LAG_S: Final = 0.02

@@ -1,20 +1,28 @@
-"""The snapshot in service and its ``live`` bits: swapped together by one assignment."""
+"""The snapshot in service and its ``live`` bits: swapped together by one assignment. What was learned of
+rates is swapped by itself, more often."""
+
+from typing import Final
 
 from adserver.domain import limits
 from adserver.domain.catalogue import Catalogue
 from adserver.engine.compile import compile_snapshot
 from adserver.engine.kept import Kept
 from adserver.engine.live import Live
+from adserver.engine.rates import Rates
 from adserver.engine.snapshot import Snapshot, View
+from adserver.engine.worth import Worth
 from adserver.services.templates import Template
+
+_NOTHING_LEARNED: Final = Rates()
 
 
 class Serving:
     """One snapshot with what moves beside it. ``templates``: what was encoded of its creatives, by the
     serial of the version."""
 
-    def __init__(self, snapshot: Snapshot) -> None:
+    def __init__(self, snapshot: Snapshot, rates: Rates = _NOTHING_LEARNED) -> None:
         self.snapshot = snapshot
+        self.worth = Worth(snapshot.entries, rates)
         self.live = Live(len(snapshot.entries))
         self.templates = Kept[int, Template](limits.TEMPLATES_KEPT)
         self._views = Kept[int, View](limits.VIEWS_KEPT)
@@ -33,12 +41,27 @@ class World:
 
     def __init__(self) -> None:
         self.serving = Serving(compile_snapshot(Catalogue()))
+        self._prepared = self.serving
         self.ready = False
 
     @property
     def snapshot(self) -> Snapshot:
         return self.serving.snapshot
 
+    @property
+    def rates(self) -> Rates:
+        return self.serving.worth.rates
+
+    def prepare(self, snapshot: Snapshot) -> None:
+        """What is learned, applied to a snapshot: the part of a swap that takes long, for another thread."""
+        self._prepared = Serving(snapshot, self.rates)
+
     def swap(self, snapshot: Snapshot) -> None:
-        self.serving = Serving(snapshot)
+        if self._prepared.snapshot is not snapshot or self._prepared.worth.rates is not self.rates:
+            self.prepare(snapshot)
+        self.serving = self._prepared
         self.ready = True
+
+    def learn(self, worth: Worth) -> None:
+        """``worth`` is the present snapshot's."""
+        self.serving.worth = worth

@@ -25,7 +25,9 @@ from adserver.domain.properties import Properties
 from adserver.domain.request import PlacementAsk, Request
 from adserver.domain.targeting import DIMENSIONS, Clause, Targeting
 from adserver.engine import rules
+from adserver.engine.rates import Rates
 from adserver.engine.snapshot import Snapshot
+from adserver.engine.worth import Worth
 
 NOON_MS = 1_780_315_200_000
 """2026-06-01T12:00:00Z, a Monday."""
@@ -78,12 +80,15 @@ def request(seed: int = 1, **fields: Any) -> Request:
 
 
 def context(
-    snapshot: Snapshot, asked: Request | None = None, ask: PlacementAsk | None = None
+    snapshot: Snapshot,
+    asked: Request | None = None,
+    ask: PlacementAsk | None = None,
+    rates: Rates | None = None,
 ) -> rules.Context:
     asked, ask = asked or request(), ask or PlacementAsk("top")
     view = snapshot.view("gazette", ask.id, ask.formats, ask.sizes)
     assert view is not None
-    return rules.context(asked, ask, view, snapshot.zones)
+    return rules.context(asked, ask, view, snapshot.zones, Worth(snapshot.entries, rates or Rates()))
 
 
 # -- random ones -----------------------------------------------------------------------------------

@@ -37,7 +37,7 @@ from adserver.engine.compile import Compiler, compile_snapshot
 from adserver.engine.image import Image, ImageError, Sections
 from adserver.engine.live import Live
 from adserver.engine.postings import Posting
-from adserver.engine.shortlist import shortlist
+from adserver.engine.shortlist import Walk
 from adserver.engine.snapshot import Snapshot
 
 
@@ -133,7 +133,7 @@ def decided(whole: Snapshot) -> list[Any]:
     told: list[Any] = []
     for seed in range(20):
         asked = context(whole, random_request(seed), random_ask(seed))
-        found = shortlist(whole, Live(len(whole.entries)).chunks, asked, lambda entry, now_ms: 1.0, 0)
+        found = Walk(whole, Live(len(whole.entries)).chunks, asked, lambda entry, now_ms: 1.0, 0).entries()
         told += [(e.position, e.line_item, rules.drop_of_request(e, asked)) for e in found]
     return told
 

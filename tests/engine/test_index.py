@@ -31,7 +31,7 @@ from adserver.engine.index import NOWHERE, Selector
 from adserver.engine.live import Live
 from adserver.engine.postings import DENSE
 from adserver.engine.rules import Context
-from adserver.engine.shortlist import shortlist
+from adserver.engine.shortlist import Walk
 from adserver.engine.snapshot import Entry, Snapshot
 
 CATALOGUES = 1000
@@ -138,7 +138,7 @@ def shown(context: Context, entry: Entry) -> list[bool]:
 
 def found(whole: Snapshot, context: Context) -> list[int]:
     bits = Live(len(whole.entries)).chunks
-    return [entry.position for entry in shortlist(whole, bits, context, lambda entry, now_ms: 1.0, 0)]
+    return [entry.position for entry in Walk(whole, bits, context, lambda entry, now_ms: 1.0, 0).entries()]
 
 
 def test_index_equals_scan(chunk: int) -> None:
@@ -201,7 +201,9 @@ def test_live_bits_hide_and_show_again() -> None:
     context = context_of(whole)
 
     def positions() -> list[int]:
-        return sorted(e.position for e in shortlist(whole, bits.chunks, context, lambda e, now_ms: 1.0, 0))
+        return sorted(
+            e.position for e in Walk(whole, bits.chunks, context, lambda e, now_ms: 1.0, 0).entries()
+        )
 
     assert positions() == [0, 1, 3, 4]
     bits.look_again()

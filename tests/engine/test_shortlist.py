@@ -18,12 +18,16 @@ from engine_samples import (
     shuffled,
 )
 
+from adserver.domain import limits
 from adserver.domain.campaign import Goal
+from adserver.domain.properties import Properties
+from adserver.domain.request import PlacementAsk
+from adserver.domain.targeting import Targeting
 from adserver.engine import ranking
 from adserver.engine.compile import compile_snapshot
 from adserver.engine.draw import mix
 from adserver.engine.live import Live
-from adserver.engine.shortlist import shortlist
+from adserver.engine.shortlist import Walk
 from adserver.engine.snapshot import Entry, Snapshot
 
 SEEDS = 3000
@@ -39,14 +43,14 @@ def alike(entry: Entry, now_ms: int) -> float:
 
 def listed(whole: Snapshot, seed: int, salt: int = 0, need: object = alike) -> Iterator[Entry]:
     bits = Live(len(whole.entries)).chunks
-    return shortlist(whole, bits, context(whole, random_request(seed)), need, salt)  # type: ignore[arg-type]
+    return Walk(whole, bits, context(whole, random_request(seed)), need, salt).entries()  # type: ignore[arg-type]
 
 
 def drawn(whole: Snapshot, seed: int, need: object = alike) -> list[int]:
     """Serials in serving order for a plain request of this seed."""
     bits = Live(len(whole.entries)).chunks
     asked = request(mix(seed, 1))
-    found = shortlist(whole, bits, context(whole, asked), need, 0)  # type: ignore[arg-type]
+    found = Walk(whole, bits, context(whole, asked), need, 0).entries()  # type: ignore[arg-type]
     return [entry.line_item.serial for entry in found]
 
 
@@ -133,6 +137,23 @@ def test_shares_of_a_sponsorship() -> None:
     orders = [drawn(whole, seed) for seed in range(SEEDS)]
     fair(Counter(order[0] for order in orders), {1: 0.5, 2: 0.1, 3: 0.4}, SEEDS)
     assert {tuple(order) for order in orders} == {(1, 3), (2, 3), (3,)}
+
+
+@pytest.mark.parametrize("placements", [1, 2, 5])
+def test_so_much_is_asked_in_vain_and_no_more(placements: int) -> None:
+    """Behind the limit, who would have to be asked does not serve, and all others do."""
+    most = limits.CHECKS_IN_VAIN // placements
+    false, true = Targeting(custom="depth > 5"), Targeting(custom="depth > 1")
+    for many, served in ((most - 1, [3001, 3002]), (most, [3002])):
+        items = [line_item(serial, 9_000_000 - serial, targeting=false) for serial in range(1, many + 1)]
+        items += [line_item(3001, 500, targeting=true), line_item(3002, 400)]
+        whole = compile_snapshot(of_items(*items))
+        asked = request(
+            placements=(PlacementAsk("top"),) * placements, properties=Properties(request={"depth": 2})
+        )
+        walk = Walk(whole, Live(len(items)).chunks, context(whole, asked), alike, 0)
+        assert [entry.line_item.serial for entry in walk.entries()] == served
+        assert walk.unasked == ({many} if many == most else set())
 
 
 def test_levels_and_priorities_come_before_bids() -> None:

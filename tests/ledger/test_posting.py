@@ -32,7 +32,17 @@ from adserver.ledger.poster import Poster
 from adserver.ledger.reader import Reader
 
 HOUR_MS = 3_600_000
-TABLES = ("events", "filtered", "entries", "balances", "budgets", "totals", "line_items", "placements")
+TABLES = (
+    "events",
+    "filtered",
+    "entries",
+    "balances",
+    "budgets",
+    "totals",
+    "shown",
+    "line_items",
+    "placements",
+)
 
 
 def rows(path: Path) -> dict[str, list[tuple[object, ...]]]:
@@ -102,6 +112,37 @@ def test_what_is_posted(tmp_path: Path) -> None:
     assert billed == {(account, day): 25 * PRICE for account in accounts for day in (-1, DAY)}
     assert len(found["entries"]) == 25
     ledger.close()
+
+
+def test_what_was_shown_where(tmp_path: Path) -> None:
+    """Accepted events of live ads only; the counts are those of the totals."""
+    ledger = post(tmp_path / "ledger.sqlite", sample())
+    behind, shown = ledger.shown()
+    assert behind == ledger.position
+    by_place = {(row.line_item, row.placement): row for row in shown}
+    assert {key: row.impressions for key, row in by_place.items() if row.impressions} == {
+        (1, 7): 12,
+        (1, 8): 13,
+    }
+    for total in ledger.totals():
+        mine = [row for row in shown if row.line_item == total.line_item]
+        counted = total.impressions, total.viewable, total.clicks
+        assert counted == tuple(
+            sum(getattr(row, name) for row in mine) for name in ("impressions", "viewable", "clicks")
+        )
+    ledger.close()
+
+
+def test_a_ledger_of_before_it_was_counted_is_counted(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    post(path, sample()).close()
+    wanted = rows(path)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("DROP TABLE shown")
+    Ledger(path).close()
+    assert rows(path) == wanted
+    Ledger(path).close()
+    assert rows(path) == wanted
 
 
 def test_the_recorded_status(tmp_path: Path) -> None:

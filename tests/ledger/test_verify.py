@@ -111,6 +111,10 @@ TAMPERED = {
         ["UPDATE totals SET impressions = impressions + 1 WHERE day = -1"],
         "totals of line item, day 1, -1",
     ),
+    "a click somewhere else": (
+        ["UPDATE shown SET clicks = clicks + 1"],
+        "shown of line item, placement, creative 1, 7",
+    ),
     "a changed day": (["UPDATE totals SET day = day + 1 WHERE day > 0"], "totals of line item, day"),
     "a forgotten bill": (
         ["UPDATE budgets SET billed_nanos = 0 WHERE account = 'campaign:10' AND day > 0"],
@@ -132,6 +136,16 @@ def test_a_ledger_that_was_changed(tmp_path: Path, name: str) -> None:
     found = differences(tmp_path)
     assert found, "not seen"
     assert any(expected in difference for difference in found), found
+
+
+def test_a_ledger_of_before_it_was_counted_what_was_shown(tmp_path: Path) -> None:
+    """It is sound; the next server that opens it counts, and then it is compared."""
+    keep(tmp_path, sound())
+    with closing(sqlite3.connect(tmp_path / "ledger.sqlite")) as connection, connection:
+        connection.execute("DROP TABLE shown")
+    assert differences(tmp_path) == []
+    Ledger(tmp_path / "ledger.sqlite").close()
+    assert differences(tmp_path) == []
 
 
 def test_an_offset_put_back(tmp_path: Path) -> None:

@@ -44,15 +44,17 @@ def test_the_same_session_gives_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_restarts_in_between_change_nothing(tmp_path: Path) -> None:
+    """Rates are learned at the same moments; the restarted server learns them again."""
     with World(tmp_path / "one") as one, twin(one, tmp_path / "two") as two:
-        told = Listening(one, 6).run(80)
-        interrupted = Listening(two, 6)
+        calm, interrupted = Listening(one, 6), Listening(two, 6)
         for step in range(80):
+            calm.step()
             interrupted.step()
             if step % 10 == 9:
+                one.tick()
                 two.tick()
                 two.restart(clean=step % 20 == 9)
-        assert [*interrupted.told, *interrupted.verdicts] == told
+        assert [*interrupted.told, *interrupted.verdicts] == [*calm.told, *calm.verdicts]
 
 
 def test_another_seed_gives_another_answer(tmp_path: Path) -> None:
