@@ -49,11 +49,11 @@ def bench(work: Path, line_items: int, seconds: float, rate: float) -> None:
     with Server(work, None, ready_s=_READY_S) as server:
         paced(server.port, requests, rate, _WARM_UP_S)
         still = paced(server.port, requests, rate, seconds)
+        show("nothing changes", still)
         before = live_revision(server)
         with replacing(work / "server", line_items, version=int(time.time())):
             moving = paced(server.port, requests, rate, seconds)
             after = live_revision(server)
-        show("nothing changes", still)
         show(f"{after - before} batches replaced", moving)
         print(f"p99 {moving.times.p99_us / still.times.p99_us:.2f} x, failed {still.failed + moving.failed}")
 
@@ -83,7 +83,7 @@ def show(what: str, seen: Paced) -> None:
     figures = (
         f"p50 {times.median_us / 1000:.2f}  p99 {times.p99_us / 1000:.2f}  p99.9 {times.p999_us / 1000:.2f}"
     )
-    print(f"{what}: {figures} ms of {times.count} decisions at {seen.per_second:g}/s, {seen.failed} failed")
+    print(f"{what}: {figures} ms of {times.count} decisions at {seen.per_second:g}/s, {seen.failed} failed", flush=True)
 
 
 if __name__ == "__main__":
