@@ -49,7 +49,9 @@ class Context(Struct, frozen=True):
     def score(self, entry: Entry) -> int:
         """What a thousand impressions here are expected to earn, in micros."""
         worth = self.worth
-        return worth.score(entry.position, self.view.placement.serial) if worth.learned else entry.score
+        if not worth.learned:
+            return entry.score
+        return worth.of(entry.score, entry.position, self.view.placement.serial)
 
     def floor(self, entry: Entry) -> int:
         """Floors bind the auction; a strict one (an exchange's) everything, and a deal has its own. Micros

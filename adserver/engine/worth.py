@@ -68,8 +68,11 @@ class Worth:
 
     def score(self, position: int, placement: int) -> int:
         """Micros a thousand impressions are expected to earn at a placement (its serial)."""
+        return self.of(self._entries.scores[position], position, placement)
+
+    def of(self, prior: int, position: int, placement: int) -> int:
+        """The same of a line item that is as the one there but for its prior score."""
         entries = self._entries
-        prior = entries.scores[position]
         learned = self._rates.get(entries.flags[position] >> MODEL_SHIFT) if self.learned else None
         if learned is None:
             return prior

@@ -11,9 +11,12 @@ import pytest
 from world import OPERATOR, World, campaign, duration, publisher
 
 from adserver.domain import limits
+from adserver.domain.books import Shown
 from adserver.engine import rules
 from adserver.engine.postings import positions
+from adserver.engine.rates import learn
 from adserver.engine.sieve import sieve
+from adserver.engine.worth import Worth
 from adserver.services.ask import Asker
 
 Told = dict[str, Any]
@@ -211,6 +214,34 @@ def test_each_obstacle_alone_is_overcome(tmp_path: Path, number: int) -> None:
         assert found["change"] is not None, told
         assert not village.wins("c0", village.items["c0"])
         assert village.wins("c0", applied(village.items["c0"], found)), told
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_bid_is_found_under_learned_rates(tmp_path: Path, seed: int) -> None:
+    """Where a click is worth something else at every placement, and to every line item."""
+    models = ("cpm", "vcpm", "cpc", "cpc", "vcpm")
+    village = Village(tmp_path / "village", seed)
+    village.world.app.close()
+    village.count, village.minor = 1, False
+    village.items = {
+        f"c{n}": {"id": "l", "pricing": {"model": model, "amount": f"{n + 1}.00"}}
+        for n, model in enumerate(models)
+    }
+    documents = village.documents(village.items)
+    with World(tmp_path / "world", publishers=[publisher()], campaigns=documents) as village.world:
+        snapshot = village.world.app.world.snapshot
+        chance, serials = random.Random(seed), list(snapshot.by_serial)
+        rows = [Shown(n, 1, 0, 10_000, chance.randint(3000, 9000), chance.randint(5, 300)) for n in serials]
+        village.world.app.world.learn(Worth(snapshot.entries, learn(1, rows)))
+        assert village.world.app.world.serving.worth.learned
+        told = [village.told(name) for name in village.items]
+        (best,) = [one for one in told if one["outcome"] == "won"]
+        for name, one in zip(village.items, told, strict=True):
+            if one is best:
+                continue
+            found = one["counterfactual"]
+            assert found["change"] == "pricing.amount", one
+            assert village.wins(name, applied(village.items[name], found)), one
 
 
 def test_explaining_changes_nothing(tmp_path: Path) -> None:
