@@ -80,10 +80,9 @@ def live_revision(server: Server) -> int:
 
 def show(what: str, seen: Paced) -> None:
     times = seen.times
-    figures = (
-        f"p50 {times.median_us / 1000:.2f}  p99 {times.p99_us / 1000:.2f}  p99.9 {times.p999_us / 1000:.2f}"
-    )
-    print(f"{what}: {figures} ms of {times.count} decisions at {seen.per_second:g}/s, {seen.failed} failed", flush=True)
+    ms = [f"{us / 1000:.2f}" for us in (times.median_us, times.p99_us, times.p999_us)]
+    told = f"p50 {ms[0]}  p99 {ms[1]}  p99.9 {ms[2]} ms"
+    print(f"{what}: {told} of {times.count} at {seen.per_second:g}/s, {seen.failed} failed", flush=True)
 
 
 if __name__ == "__main__":
