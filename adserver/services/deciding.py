@@ -153,22 +153,23 @@ class Deciding:
     ) -> PlacementSlate:
         page = self.pages[number]
         context = self._context(ask, view)
-        candidates = self._candidates(context, open_chunks, number)
+        walk = Walk(self.serving.snapshot, open_chunks, context, self._need, number)
+        candidates = self._candidates(walk, context, number)
         layout = None
         if page is not None:
             limit = ask.count if self.paid else 0
             layout = Layout(page.policy, page.standing.track, page.ask.organic_count, limit)
         return PlacementSlate(
             context, candidates, self.company, self._drop, self._reserve, self.indexes,
-            draw.mix(self.request.seed, number), ask.count, layout, self.capped,
+            draw.mix(self.request.seed, number), ask.count, layout, self.capped, walk.unasked,
         )  # fmt: skip
 
     def _context(self, ask: PlacementAsk, view: View) -> rules.Context:
         return rules.context(self.request, ask, view, self.serving.snapshot.zones, self.serving.worth)
 
-    def _candidates(self, context: rules.Context, open_chunks: Sequence[int], number: int) -> Iterator[Entry]:
+    def _candidates(self, walk: Walk, context: rules.Context, number: int) -> Iterator[Entry]:
         """In serving order, for the placement ``number`` of the request."""
-        return Walk(self.serving.snapshot, open_chunks, context, self._need, number).entries()
+        return walk.entries()
 
     def _need(self, entry: Entry, now_ms: int) -> float:
         return plans.need(entry, self.kept.holds, now_ms)

@@ -8,6 +8,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from adserver.domain import limits
 from adserver.domain.caps import BoundCap
 from adserver.domain.decision import NoFill
 from adserver.engine import rules
@@ -64,6 +65,8 @@ class Endings:
         """Nothing is wrong with it, and yet it was not walked over: why the walk left it out, or ended
         before it."""
         last = self._last
+        if entry.position in self.slate.unasked:
+            return Drop(NoFill.NO_MATCH, "checks", limits.CHECKS_IN_VAIN, "asked of others in vain")
         if EVERYBODY in self.slate.drops:
             return self.slate.drops[EVERYBODY]
         if share_of(entry) and (last is None or last.run >= entry.run):

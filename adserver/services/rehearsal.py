@@ -19,7 +19,7 @@ from adserver.domain.request import PlacementAsk, Request
 from adserver.engine import draw, ranking, rules
 from adserver.engine.live import Live
 from adserver.engine.postings import CHUNK
-from adserver.engine.shortlist import share_of
+from adserver.engine.shortlist import Walk, share_of
 from adserver.engine.snapshot import Entry, View
 from adserver.services.deciding import Deciding
 from adserver.services.kept import Kept
@@ -97,8 +97,8 @@ class Rehearsal(Deciding):
             return context
         return Otherwise(*msgspec.structs.astuple(context), mine=self.change.entry)
 
-    def _candidates(self, context: rules.Context, open_chunks: Sequence[int], number: int) -> Iterator[Entry]:
-        found = super()._candidates(context, open_chunks, number)
+    def _candidates(self, walk: Walk, context: rules.Context, number: int) -> Iterator[Entry]:
+        found = super()._candidates(walk, context, number)
         return found if self.change is None else self._changed(found, self.change, context, number)
 
     def _changed(

@@ -4,7 +4,7 @@ Candidates come in serving order and are drawn only as far as needed. A candidat
 this request is gone; one that only may not stand at this feed position is looked at again at the next.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 
 from msgspec import Struct
 
@@ -39,7 +39,8 @@ class PlacementSlate:
     """``indexes`` gives the next ad's number within the request; ``drop`` says what of goals, budgets and
     pacing holds an entry back, and is asked of those no cap is full for; ``seed`` belongs to this placement.
     Unless a feed's ``layout`` says where ads may stand, ``count`` says how many. ``left_out``: the line
-    items (chunk -> bits) that are no candidates because this person has capped them."""
+    items (chunk -> bits) that are no candidates because this person has capped them; ``unasked``: see
+    ``shortlist.Walk``."""
 
     def __init__(
         self,
@@ -53,6 +54,7 @@ class PlacementSlate:
         count: int,
         layout: Layout | None,
         left_out: Mapping[int, int],
+        unasked: Set[int] = frozenset(),
     ) -> None:
         self.context = context
         self.layout = layout
@@ -70,6 +72,7 @@ class PlacementSlate:
         self._waiting: list[Entry] = []
         self._position = -1
         self.left_out = left_out
+        self.unasked = unasked
 
     # -- what admission asks -----------------------------------------------------------------------
 

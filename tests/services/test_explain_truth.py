@@ -9,6 +9,8 @@ import pytest
 from random_session import Session
 from world import OPERATOR, World, campaign, publisher
 
+from adserver.domain import limits
+
 OWNERS = ("acme", "bolt", "corn", "dune", "elm", "fern", "gull", "hill")
 
 
@@ -89,3 +91,21 @@ def ads(
     (slot,) = outcome.decision.slots
     by_serial = outcome.serving.snapshot.by_serial
     return {by_serial[ad.line_item].campaign.advertiser: ad.price_nanos for ad in slot.ads}
+
+
+def test_who_is_not_asked_any_more_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "CHECKS_IN_VAIN", 2)
+    deep, shallow = {"custom": "depth > 5"}, {"custom": "depth > 1"}
+    offers = [(900, deep), (800, deep), (700, shallow), (600, {})]
+    sold = [
+        campaign(f"{owner}/a", {"id": "a", "pricing": cpm(bid), "targeting": targeting})
+        for owner, (bid, targeting) in zip(OWNERS, offers, strict=False)
+    ]
+    top = publisher("gazette", placements=[{"id": "top"}])
+    with World(tmp_path / "world", publishers=[top], campaigns=sold) as world:
+        asked = {"placements": [{"id": "top"}], "properties": {"depth": 2}, "explain": True}
+        answer = world.decide(asked, 7, OPERATOR)
+        told = {line["line_item"]: line for line in answer["explain"][0]["line_items"]}
+    assert [told[f"{owner}/a/a"]["outcome"] for owner in OWNERS[:4]] == ["dropped"] * 3 + ["won"]
+    assert told["corn/a/a"]["rule"] == "checks" and told["corn/a/a"]["reason"] == "no_match"
+    assert told["bolt/a/a"]["rule"] == "targeting.custom"
