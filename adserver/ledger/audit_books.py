@@ -19,6 +19,7 @@ from zoneinfo import ZoneInfo
 from msgspec import Struct
 
 from adserver.domain import ids
+from adserver.domain.campaign import MODELS
 from adserver.domain.decision import EventKind, event_id
 from adserver.domain.records import Decided, LineItemTerms, PlacementTerms, Record, Recorded, Status, Unbilled
 
@@ -33,7 +34,8 @@ Row = tuple[object, ...]
 
 
 class Promise(Struct, frozen=True):
-    """An ad as it was decided; ``number``: which record of the journal that was."""
+    """An ad as it was decided; ``number``: which record of the journal that was. ``model`` and ``timezone``
+    are of that moment too: a line item may be sold otherwise by the time of the event."""
 
     number: int
     line_item: int
@@ -42,6 +44,8 @@ class Promise(Struct, frozen=True):
     price_nanos: int
     test: bool
     expires_ms: int
+    model: str
+    timezone: str
 
 
 class Books:
@@ -93,9 +97,11 @@ class Books:
                 ident = event_id(decision.request_id, ad.index)
                 if ident in self.promises:
                     self._tell(f"event {ids.encode(ident)}: decided twice")
+                terms = self._terms.get(ad.line_item)
                 self.promises[ident] = Promise(
                     self._number, ad.line_item, ad.creative, slot.placement, ad.price_nanos,
-                    decision.mode == TEST, slot.expires_ms,
+                    decision.mode == TEST, slot.expires_ms, MODELS[ad.model],
+                    "UTC" if terms is None else terms.timezone,
                 )  # fmt: skip
 
     def _event(self, event: Recorded) -> None:
@@ -114,7 +120,7 @@ class Books:
             missing = "no decision" if promise is None else f"no terms of line item {event.line_item}"
             self._tell(f"{_name(key)}: {missing} in the journal")
             return
-        for wrong in _disagreements(event, promise, terms):
+        for wrong in _disagreements(event, promise):
             self._tell(f"{_name(key)}: {wrong}")
         if not event.test:
             self._count(event)
@@ -169,24 +175,24 @@ class Books:
         return highest
 
 
-def _disagreements(event: Recorded, promise: Promise, terms: LineItemTerms) -> list[str]:
+def _disagreements(event: Recorded, promise: Promise) -> list[str]:
     """Where an event says something else than its decision."""
     wrong = []
     told = (event.line_item, event.creative, event.placement, event.test)
     decided = (promise.line_item, promise.creative, promise.placement, promise.test)
     if told != decided:
         wrong.append(f"(line item, creative, placement, test) is {told}, decided was {decided}")
-    day = _day(terms.timezone, ids.minted_ms(event.event_id))
+    day = _day(promise.timezone, ids.minted_ms(event.event_id))
     if event.day != day:
-        wrong.append(f"day {event.day}, its decision's was {day} in {terms.timezone}")
+        wrong.append(f"day {event.day}, its decision's was {day} in {promise.timezone}")
     accepted = event.status == Status.ACCEPTED
     if accepted and event.kind == EventKind.IMPRESSION and event.at_ms > promise.expires_ms:
         wrong.append(f"accepted at {event.at_ms}, expired at {promise.expires_ms}")
     if event.billed_nanos not in (0, promise.price_nanos):
         wrong.append(f"billed {event.billed_nanos} nanos, decided was {promise.price_nanos}")
-    billable = accepted and not event.test and event.kind == _BILLABLE.get(terms.model)
+    billable = accepted and not event.test and event.kind == _BILLABLE.get(promise.model)
     if event.billed_nanos and not billable:
-        wrong.append(f"billed {event.billed_nanos} nanos, which it must not be under {terms.model}")
+        wrong.append(f"billed {event.billed_nanos} nanos, which it must not be under {promise.model}")
     if billable and promise.price_nanos and not event.billed_nanos:
         if event.unbilled != Unbilled.OVER_BUDGET or event.free_nanos != promise.price_nanos:
             wrong.append(f"not billed, with reason {event.unbilled} and {event.free_nanos} nanos free")

@@ -7,6 +7,7 @@ import msgspec
 
 from adserver.domain import ids
 from adserver.domain.books import Position
+from adserver.domain.campaign import MODELS
 from adserver.domain.decision import Ad, Decision, EventKind, FeedPage, Slot, event_id
 from adserver.domain.records import (
     BudgetTerms,
@@ -70,8 +71,21 @@ def decided(
     place: int = 7,
     mode: int = 0,
     price: int = PRICE,
+    clicked: int = 0,
 ) -> Decided:
-    ads = tuple(Ad(index, item, 100 + item, price, price, price) for index, item in enumerate(line_items, 1))
+    """``clicked``: the line item that is sold per click, the others per impression."""
+    ads = tuple(
+        Ad(
+            index,
+            item,
+            100 + item,
+            price,
+            price,
+            price,
+            model=MODELS.index("cpc" if item == clicked else "cpm"),
+        )
+        for index, item in enumerate(line_items, 1)
+    )
     slot = Slot(place, f"place-{place}", ads, expires_ms=ids.minted_ms(request_id) + EXPIRES_AFTER_MS)
     return Decided(Decision(request_id, 1, 3, (slot,), mode))
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from ledger_samples import NOW_MS, PRICE, budget, decided, recorded, request
+from ledger_samples import NOW_MS, PRICE, budget, decided, placement, recorded, request, terms
 from verified_samples import differences, keep, sound
 
-from adserver.domain.records import LineItemTerms, Record, Recorded
+from adserver.domain.records import LineItemTerms, Record, Recorded, Status, Unbilled
 
 
 def broken(change: object) -> list[Record]:
@@ -91,6 +91,27 @@ def test_a_promise_made_under_a_higher_budget_is_no_overspending(tmp_path: Path)
     late = request(950, NOW_MS + 40_000)
     found = differences(keep(tmp_path, [*sound(), decided(late), recorded(late)]))
     assert any("line_item:1 lifetime billed" in difference for difference in found)
+
+
+@pytest.mark.parametrize("later", ["vcpm", "cpc"])
+def test_what_is_billed_is_what_was_sold_whatever_is_sold_by_now(tmp_path: Path, later: str) -> None:
+    """Sold per impression; then the line item is sold otherwise; then the ad is seen, viewed and clicked."""
+    early = request(950, NOW_MS + 20_000)
+    unbilled = {"unbilled": Unbilled.NOT_BILLABLE, "billed": 0}
+    events = [recorded(early), *(recorded(early, kind=kind, **unbilled) for kind in (2, 3))]  # type: ignore[arg-type]
+    records = [terms(), placement(), decided(early), terms(revision=2, model=later), *events]
+    assert differences(keep(tmp_path / "sound", records)) == []
+    unfair = [*records[:-3], recorded(early, unbilled=Unbilled.NOT_BILLABLE, billed=0), *events[1:]]
+    found = differences(keep(tmp_path / "unfair", unfair))
+    assert any("not billed, with reason" in difference for difference in found)
+
+
+def test_a_day_is_that_of_the_time_zone_in_force_at_the_decision(tmp_path: Path) -> None:
+    """Nothing was billed yet, so it may move; who comes late belongs to the day it was decided on."""
+    early = request(950)
+    moved = msgspec.structs.replace(terms(revision=2), timezone="Pacific/Kiritimati")
+    late = recorded(early, status=Status.EXPIRED, unbilled=Unbilled.EXPIRED, after_ms=10**6)
+    assert differences(keep(tmp_path, [terms(), placement(), decided(early), moved, late])) == []
 
 
 def test_events_the_ledger_refused_are_differences(tmp_path: Path) -> None:

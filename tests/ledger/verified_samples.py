@@ -28,7 +28,7 @@ def sound() -> list[Record]:
     promised = []
     for number in range(1, 25):
         mine = request(number, NOW_MS + number * 1000)
-        records.append(decided(mine, (1, 2)))
+        records.append(decided(mine, (1, 2), clicked=2))
         promised.append(mine)
     records.append(terms(1, (budget("line_item:1", 5 * PRICE),), at_ms=NOW_MS + 30_000, revision=2))
     for number, mine in enumerate(promised, 1):
