@@ -94,24 +94,32 @@ class Builder:
     async def _taken(self, told: Told) -> Snapshot:
         if told.error:
             raise NotBuilt(told.error)
+        try:
+            snapshot = await asyncio.to_thread(self._open, told.image)
+        except (OSError, ValueError) as error:
+            # The child believes it is in service; another does not.
+            if self._process is not None:
+                with suppress(ProcessLookupError):
+                    self._process.kill()
+            raise NotBuilt(f"an image cannot be mapped: {error}") from error
         self._pause_s = 0.0
-        return await asyncio.to_thread(self._open, told.image)
+        return snapshot
 
     def _left_behind(self) -> Snapshot | None:
         """What an earlier process built. Whatever is wrong with it, it is built again."""
         name = self._images.name(*self._store.content())
         self._images.clear(name)
         try:
-            return self._open(name)
+            return self._open(name, checked=False)
         except FileNotFoundError:
             return None
         except (OSError, ValueError):
             self._images.remove(name)
             return None
 
-    def _open(self, name: str) -> Snapshot:
+    def _open(self, name: str, checked: bool = True) -> Snapshot:
         """Map an image, and remove the file of the one before: what is in use of it stays mapped."""
-        snapshot = Snapshot.open(self._images.open(name))
+        snapshot = Snapshot.open(self._images.open(name), checked)
         if self._opened not in ("", name):
             self._images.remove(self._opened)
         self._opened = name

@@ -2,7 +2,8 @@
 
 The digest is of what the catalogue holds and of the program, so a file of the right name is the right
 snapshot, also after a restart or a restored backup. A file is written under another name and renamed; it is
-not fsynced, for it can always be built again: what a power cut leaves of it is refused when it is opened.
+not fsynced, for it can always be built again: what an earlier process left is read through before it is
+trusted, so what a power cut made of it is refused.
 """
 
 from collections.abc import Iterable
@@ -32,7 +33,8 @@ class Images:
         return self._folder / name
 
     def write(self, name: str, pieces: Iterable[bytes | memoryview]) -> None:
-        """All of it or nothing. Raises OSError."""
+        """All of it or nothing; makes the folder anew if somebody removed it. Raises OSError."""
+        self._folder.mkdir(mode=0o700, exist_ok=True)
         temporary = self._path(f"{name}.partial")
         try:
             with temporary.open("wb", buffering=0) as file:

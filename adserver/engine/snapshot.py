@@ -138,10 +138,14 @@ class Snapshot:
         self._capped = Kept[str, tuple[tuple[BoundCap, Bits], ...]](limits.COUNTERS_KEPT)
 
     @classmethod
-    def open(cls, buffer: bytes | bytearray | memoryview) -> "Snapshot":
-        """Of an image in memory or a mapped file, which stays mapped as long as the snapshot lives. Raises
-        ImageError for anything but a whole image of this version."""
-        return cls(Sections(buffer))
+    def open(cls, buffer: bytes | bytearray | memoryview, checked: bool = True) -> "Snapshot":
+        """Of an image in memory or a mapped file, which stays mapped as long as the snapshot lives;
+        ``checked``: not every byte of it needs to be read first. Raises ImageError for anything but a whole
+        image of this version."""
+        sections = Sections(buffer)
+        if not checked:
+            sections.check()
+        return cls(sections)
 
     def absent(self, serials: set[int]) -> set[int]:
         """Those of the line items that are not there; 20 ns each."""

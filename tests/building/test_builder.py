@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -155,11 +156,20 @@ def test_what_was_built_before_is_mapped_without_a_child(data: Path, store: Stor
     with_builder(data, store, play)
 
 
-@pytest.mark.parametrize("damage", ["short", "empty", "other"])
+@pytest.mark.parametrize("damage", ["short", "empty", "other", "holes", "a bit"])
 def test_an_image_that_is_no_good_is_built_again(data: Path, store: Store, damage: str) -> None:
     left = leave(data, store)
     whole = left.read_bytes()
-    left.write_bytes({"short": whole[:-100], "empty": b"", "other": b"x" * len(whole)}[damage])
+    half = len(whole) // 2
+    left.write_bytes(
+        {
+            "short": whole[:-100],
+            "empty": b"",
+            "other": b"x" * len(whole),
+            "holes": whole[:half] + bytes(len(whole) - half),
+            "a bit": whole[:half] + bytes([whole[half] ^ 1]) + whole[half + 1 :],
+        }[damage]
+    )
 
     async def play(builder: Builder) -> None:
         assert bids(await following(builder)) == [1_000_000]
@@ -269,6 +279,36 @@ def test_a_disk_without_room_is_tried_again(
     told = building.look()
     assert told is not None and (told.error, images(data)) == ("", [told.image])
     assert building.look() is None
+
+
+def test_a_folder_that_was_removed_is_made_again(data: Path, store: Store) -> None:
+    async def play(builder: Builder) -> None:
+        await following(builder)
+        shutil.rmtree(data / FOLDER)
+        put(store, "2.00")
+        assert bids(await following(builder)) == [2_000_000]
+
+    with_builder(data, store, play)
+
+
+def test_an_image_that_was_removed_before_it_was_mapped(
+    data: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def play(builder: Builder) -> None:
+        await following(builder)
+        monkeypatch.setattr(Images, "open", lambda self, name: missing(self.remove(name), name))
+        put(store, "2.00")
+        with pytest.raises(NotBuilt, match="cannot be mapped"):
+            await builder.newer()
+        monkeypatch.undo()
+        with pytest.raises(NotBuilt, match="-9"):
+            await builder.newer()
+        assert bids(await following(builder)) == [2_000_000], "nobody changed anything since"
+
+    def missing(_: None, name: str) -> memoryview:
+        raise FileNotFoundError(2, "No such file or directory", name)
+
+    with_builder(data, store, play)
 
 
 def test_nothing_half_written_is_left(data: Path) -> None:
