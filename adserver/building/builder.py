@@ -65,8 +65,10 @@ class Builder:
 
     def look(self) -> None:
         """Something changed: have the child look at once."""
-        if self._process is not None and self._process.stdin is not None:
-            self._process.stdin.write(b"\n")
+        stdin = None if self._process is None else self._process.stdin
+        # A child that died is started again, and looks at once by itself.
+        if stdin is not None and not stdin.is_closing():
+            stdin.write(b"\n")
 
     async def end(self) -> None:
         """End the child, whatever it is doing."""

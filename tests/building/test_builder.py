@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 from world import campaign, filled_campaign, filled_publisher, publisher
 
 from adserver.building import child
@@ -65,7 +66,7 @@ def with_builder(data: Path, store: Store, play: Callable[[Builder], Awaitable[A
         finally:
             await builder.end()
 
-    return asyncio.run(whole())
+    return uvloop.run(whole())
 
 
 async def following(builder: Builder) -> Snapshot:
@@ -217,6 +218,7 @@ def test_a_killed_child_is_started_again(data: Path, store: Store) -> None:
         with pytest.raises(NotBuilt, match="-9"):
             await builder.newer()
         put(store, "2.00")
+        builder.look()
         assert bids(await following(builder)) == [2_000_000]
         assert pid_of(builder) != before
 
