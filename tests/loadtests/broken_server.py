@@ -4,6 +4,7 @@ import sys
 
 from adserver.cli import main
 from adserver.engine.feed import Layout
+from adserver.ledger.accounts import Bound
 from adserver.ledger.budgets import Budgets
 from adserver.state.memory import MemoryState
 
@@ -15,14 +16,22 @@ def break_feeds() -> None:
 
 
 def break_caps() -> None:
-    """No cap is ever full."""
+    """No cap is ever full, and nobody has any line item capped."""
     MemoryState.full = lambda *_: False
+    MemoryState.capped_out = lambda *_: {}
 
 
 def break_budgets() -> None:
-    """Every budget has room."""
-    Budgets.room = lambda *_: True
-    Budgets.affords = lambda *_: True
+    """No account has a limit, whatever the catalogue says."""
+    standing = Budgets.standing
+
+    def unlimited(budgets: Budgets, line_item: int, at_ms: int) -> Bound | None:
+        bound = standing(budgets, line_item, at_ms)
+        if bound is not None:
+            bound.limited = ()
+        return bound
+
+    Budgets.standing = unlimited
 
 
 BREAKS = {"feeds": break_feeds, "caps": break_caps, "budgets": break_budgets}
