@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 MAGIC: Final = b"adimage\n"
-VERSION: Final = 1
+VERSION: Final = 2
 """Of the sections and of what stands in them: any change of either is another version."""
 
 _HEAD: Final = Struct("=8sIIQQ")
