@@ -6,7 +6,8 @@ setup(
     ext_modules=[
         Extension(
             "adserver.engine._kernel",
-            ["adserver/engine/_kernel.c"],
+            ["adserver/engine/_kernel.c", "adserver/engine/_program.c"],
+            depends=["adserver/engine/_kernel.h"],
             # Without a compiler the index walks in Python.
             optional=True,
             # One build for every Python from 3.11 on.

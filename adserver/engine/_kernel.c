@@ -1,4 +1,5 @@
-/* The index's inner loops, compiled: a selector's mask of a chunk, and the positions in a mask.
+/* The index's inner loops, compiled: a selector's mask of a chunk, and the positions in a mask. The third,
+ * which makes a selector's program, is in _program.c.
  *
  * Idea: a chunk is 4096 positions, 64 words. A mask is united word by word where a posting is dense, bit by
  * bit where it is sparse. engine/index.py says what the numbers of a program mean and has the same in Python,
@@ -8,23 +9,14 @@
  * Cost: some 15 ns for each bitmap, some 20 for each sparse posting and one for each of its positions.
  */
 
-#define Py_LIMITED_API 0x030B0000
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
-#include <stdint.h>
-#include <string.h>
-
-#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
-#error "masks are little-endian"
-#endif
+#include "_kernel.h"
 
 #define CHUNK 4096
 #define WORDS 64
 #define CHUNKS_MAX ((Py_ssize_t)(((uint64_t)UINT32_MAX + 1) / CHUNK)) /* positions have 32 bits */
 
 /* Raised with every change of what the functions take or give: a build of another one is not used. */
-#define CONTRACT 1
-#define HEADER 5       /* how a program begins: wildcard, includes, excludes, free, required */
+#define CONTRACT 2
 #define EVERYBODY (-1) /* instead of the word offset of wildcard or free */
 #define DENSE (-1)     /* instead of the count of a posting */
 
@@ -34,19 +26,13 @@ typedef struct {
     Py_ssize_t words_count, sparse_count, chunk;
 } Index;
 
-static int corrupt(const char *what)
-{
-    PyErr_Format(PyExc_ValueError, "corrupt index: %s", what);
-    return -1;
-}
-
 /* -- a mask; -1 with an exception ----------------------------------------------------------------- */
 
 static int add_dense(uint64_t *bits, const Index *index, int64_t offset)
 {
     Py_ssize_t start = index->chunk * WORDS, needed = start + WORDS;
     if (offset < 0 || offset > index->words_count - needed)
-        return corrupt("a bitmap outside of the words");
+        return kernel_corrupt("a bitmap outside of the words");
     for (size_t i = 0; i < WORDS; i++)
         bits[i] |= index->words[offset + start + (Py_ssize_t)i];
     return 0;
@@ -70,12 +56,12 @@ static int add_sparse(uint64_t *bits, const Index *index, int64_t count, int64_t
 {
     uint64_t base = (uint64_t)index->chunk * CHUNK;
     if (count < 0 || offset < 0 || offset > index->sparse_count - count)
-        return corrupt("a posting outside of the positions");
+        return kernel_corrupt("a posting outside of the positions");
     const uint32_t *positions = index->sparse + offset;
     for (int64_t i = seek(positions, count, base); i < count && positions[i] < base + CHUNK; i++) {
         uint64_t bit = positions[i] - base;
         if (bit >= CHUNK)
-            return corrupt("positions that do not ascend");
+            return kernel_corrupt("positions that do not ascend");
         bits[bit / 64] |= (uint64_t)1 << bit % 64;
     }
     return 0;
@@ -119,11 +105,11 @@ static int run(uint64_t *bits, const Index *index, const int64_t *program, Py_ss
     const int64_t *pairs = program + HEADER;
     int64_t left = (length - HEADER) / 2;
     if (length < HEADER)
-        return corrupt("a program that is cut short");
+        return kernel_corrupt("a program that is cut short");
     int64_t includes = program[1], excludes = program[2], required = program[4];
     if (includes < 0 || excludes < 0 || required < 0 || includes > left || excludes > left - includes ||
         required > left - includes - excludes)
-        return corrupt("a program with more postings than it has");
+        return kernel_corrupt("a program with more postings than it has");
     memset(bits, 0xff, WORDS * sizeof *bits);
     if (keep(bits, index, program[0], pairs, includes) < 0)
         return -1;
@@ -132,15 +118,21 @@ static int run(uint64_t *bits, const Index *index, const int64_t *program, Py_ss
     return keep(bits, index, program[3], pairs + 2 * (includes + excludes), required);
 }
 
-/* -- Python's side; _kernel.pyi says what it is --------------------------------------------------- */
+int kernel_corrupt(const char *what)
+{
+    PyErr_Format(PyExc_ValueError, "corrupt index: %s", what);
+    return -1;
+}
 
-static int whole(const Py_buffer *view, Py_ssize_t size)
+int kernel_whole(const Py_buffer *view, Py_ssize_t size)
 {
     if (view->len == 0 || (view->len % size == 0 && (uintptr_t)view->buf % (uintptr_t)size == 0))
         return 1;
     PyErr_SetString(PyExc_ValueError, "a buffer that is not of whole, aligned numbers");
     return 0;
 }
+
+/* -- Python's side; _kernel.pyi says what it is --------------------------------------------------- */
 
 static PyObject *mask(PyObject *module, PyObject *arguments)
 {
@@ -154,7 +146,7 @@ static PyObject *mask(PyObject *module, PyObject *arguments)
     Index index = {words.buf, sparse.buf, words.len / 8, sparse.len / 4, chunk};
     if (chunk < 0 || chunk >= CHUNKS_MAX)
         PyErr_SetString(PyExc_ValueError, "a chunk that no position has");
-    else if (whole(&words, 8) && whole(&sparse, 4) && whole(&program, 8))
+    else if (kernel_whole(&words, 8) && kernel_whole(&sparse, 4) && kernel_whole(&program, 8))
         made = run(bits, &index, program.buf, program.len / 8);
     PyBuffer_Release(&words);
     PyBuffer_Release(&sparse);
@@ -187,6 +179,7 @@ static PyObject *positions(PyObject *module, PyObject *arguments)
 
 static PyMethodDef methods[] = {
     {"mask", mask, METH_VARARGS, NULL},
+    {"program", kernel_program, METH_VARARGS, NULL},
     {"positions", positions, METH_VARARGS, NULL},
     {0},
 };

@@ -9,5 +9,13 @@ def mask(words: _Numbers, sparse: _Numbers, program: _Numbers, chunk: int) -> by
     """``Selector.mask`` of a chunk, as its 512 bytes. ``words`` are u64, ``sparse`` u32, ``program`` i64 (see
     ``Selector.program``). ValueError for a program or positions that lead outside of what was given."""
 
+def program(
+    hashes: _Numbers, ends: _Numbers, text: _Numbers, postings: _Numbers,
+    dimension: str, values: tuple[str, ...], wildcard: int, free: int,
+) -> bytes:  # fmt: skip
+    """``Selector.program`` of a dimension narrowed to some values: of each the six numbers of its row in
+    ``postings`` (i64), found as ``Names.row`` does; ``hashes`` are u32, ``ends`` u64. ValueError for a table
+    whose names lie outside of its text or whose columns are not of one length."""
+
 def positions(bits: _Numbers, first: int) -> bytes:
     """Those of the bits that are set in 512 bytes, ascending, as u32; the lowest bit stands for ``first``."""

@@ -104,7 +104,7 @@ def posting_sections(given: Ranked, values: Values) -> tuple[Found, tuple[Restri
     bitmaps = [_bitmap(found.of(group), found.size) for group in np.flatnonzero(found.dense).tolist()]
     dimensions = _dimensions(found, np.array(values.dimension_of, np.uint16)[numbers], values, bitmaps)
     names = [values.names[number] for number in numbers.tolist()]
-    told = sections("values", names, np.array(values.hashes, np.uint64)[numbers])
+    told = sections("values", names, np.array(values.hashes, np.uint32)[numbers])
     sparse = positions[np.repeat(~found.dense, found.counts)]
     postings = {"postings": _postings(found, len(numbers)), "sparse": sparse, "words": bitmaps}
     return {**told, **postings}, dimensions, required
@@ -217,7 +217,7 @@ def _value_slots(slots: Array, values: Values) -> tuple[Array, Array]:
     used = np.zeros(len(values) * 4, bool)
     used[slots] = True
     numbers = np.flatnonzero(used.reshape(-1, 4).any(1))
-    hashes = np.array(values.hashes, np.uint64)[numbers]
+    hashes = np.array(values.hashes, np.uint32)[numbers]
     numbers = numbers[order_of([values.names[number] for number in numbers.tolist()], hashes)]
     slot_of = np.zeros((len(values), 4), np.uint32)
     slot_of[numbers] = np.arange(len(numbers) * 4, dtype=np.uint32).reshape(-1, 4)

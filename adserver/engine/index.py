@@ -18,6 +18,7 @@ Source: Whang et al., Indexing Boolean Expressions, VLDB 2009, for the wildcard;
 indexes, SIGMOD 1997, for the rest.
 """
 
+from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
@@ -30,7 +31,7 @@ from adserver.engine.kept import Kept
 from adserver.engine.names import Names
 from adserver.engine.postings import CHUNK, DENSE, Arrays, Posting, full_chunks
 
-_CONTRACT: Final = 1
+_CONTRACT: Final = 2
 try:
     from adserver.engine import _kernel as kernel
 
@@ -91,23 +92,16 @@ class Dimension:
         self.last: tuple[tuple[str, ...], Selector] | None = None
 
 
-class Selector:
+class Selector(ABC):
     """A dimension narrowed to some values. It does not refer to the dimension, which may keep it: what goes
     in a circle stays until somebody collects it, and the image with it."""
 
-    __slots__ = (
-        "_arrays", "_exclude", "_free", "_include", "_masks", "_program", "_required", "_wildcard", "name",
-    )  # fmt: skip
+    __slots__ = ("_arrays", "_masks", "name")
 
-    def __init__(self, dimension: Dimension, found: Sequence[_Three], arrays: Arrays) -> None:
-        self.name = dimension.name
-        self._wildcard, self._free = dimension.wildcard, dimension.free
+    def __init__(self, name: str, arrays: Arrays) -> None:
+        self.name = name
         self._arrays = arrays
-        self._include, self._exclude, self._required = (
-            [posting for three in found if (posting := three[part]) is not None] for part in range(PARTS)
-        )
         self._masks: dict[int, int] = {}
-        self._program: array[int] | None = None
 
     def mask(self, chunk: int) -> int:
         """The positions of a chunk that pass."""
@@ -117,10 +111,47 @@ class Selector:
             self._arrays.made += 1
         return mask
 
+    @property
+    @abstractmethod
+    def program(self) -> bytes:
+        """It as numbers (i64): [wildcard, includes, excludes, free, required] and then the (count, offset)
+        of each posting; word offsets, or NOWHERE."""
+
+    @abstractmethod
+    def _make(self, chunk: int) -> int: ...
+
+
+class _Compiled(Selector):
+    """By the kernel, which also looked the values up."""
+
+    __slots__ = ("_program",)
+
+    def __init__(self, name: str, program: bytes, arrays: Arrays) -> None:
+        super().__init__(name, arrays)
+        self._program = program
+
+    @property
+    def program(self) -> bytes:
+        return self._program
+
     def _make(self, chunk: int) -> int:
-        if kernel is not None:
-            arrays = self._arrays
-            return int.from_bytes(kernel.mask(arrays.words, arrays.sparse, self.program, chunk), "little")
+        arrays = self._arrays
+        return int.from_bytes(kernel.mask(arrays.words, arrays.sparse, self._program, chunk), "little")
+
+
+class _Plain(Selector):
+    """The same in Python."""
+
+    __slots__ = ("_exclude", "_free", "_include", "_required", "_wildcard")
+
+    def __init__(self, dimension: Dimension, found: Sequence[_Three], arrays: Arrays) -> None:
+        super().__init__(dimension.name, arrays)
+        self._wildcard, self._free = dimension.wildcard, dimension.free
+        self._include, self._exclude, self._required = (
+            [posting for three in found if (posting := three[part]) is not None] for part in range(PARTS)
+        )
+
+    def _make(self, chunk: int) -> int:
         mask = -1 if self._wildcard is None else self._wildcard[chunk]
         for posting in self._include:
             mask |= posting[chunk]
@@ -134,15 +165,12 @@ class Selector:
         return mask
 
     @property
-    def program(self) -> "array[int]":
-        """The same as numbers: [wildcard, includes, excludes, free, required] and then the (count, offset)
-        of each posting; word offsets, or NOWHERE."""
-        if self._program is None:
-            both = (_offset(self._wildcard), len(self._include), len(self._exclude), _offset(self._free))
-            self._program = array("q", (*both, len(self._required)))
-            for posting in (*self._include, *self._exclude, *self._required):
-                self._program.extend((posting.count, posting.offset))
-        return self._program
+    def program(self) -> bytes:
+        both = (_offset(self._wildcard), len(self._include), len(self._exclude), _offset(self._free))
+        program = array("q", (*both, len(self._required)))
+        for posting in (*self._include, *self._exclude, *self._required):
+            program.extend((posting.count, posting.offset))
+        return program.tobytes()
 
 
 class Index:
@@ -199,9 +227,13 @@ class Index:
         return dimension.kept.put(values, self._narrowed(dimension, values)) if kept is None else kept
 
     def _narrowed(self, dimension: Dimension, values: tuple[str, ...]) -> Selector:
+        if kernel is not None:
+            both = _offset(dimension.wildcard), _offset(dimension.free)
+            program = kernel.program(*self._names.arrays, self._postings, dimension.name, values, *both)
+            return _Compiled(dimension.name, program, self.arrays)
         name, find, known = dimension.name, self.postings, self._kept.young.get
         each = (known((name, value)) or find(name, value) for value in values)
-        return Selector(dimension, [three for three in each if three is not _NOBODY], self.arrays)
+        return _Plain(dimension, [three for three in each if three is not _NOBODY], self.arrays)
 
     def _forget(self) -> None:
         """A generation goes, so that a part of what was made is left."""

@@ -1,13 +1,15 @@
 """Names in an image: found by a hash that is the same in every process, and then compared.
 
 The rows of a table of names stand in the order of their hashes, so that a name is found by bisection in the
-mapped array and no process holds a dictionary of all of them.
+mapped array and no process holds a dictionary of all of them. Names of one hash stand in their own order and
+are bisected too: anybody can find such names, and whoever does makes a look a few steps longer.
 """
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from hashlib import blake2b
+from itertools import pairwise
 from typing import Generic, TypeVar
+from zlib import crc32
 
 import msgspec
 import numpy as np
@@ -21,20 +23,21 @@ T = TypeVar("T")
 
 
 def hash_of(name: bytes) -> int:
-    """64 bits. Keyless: who finds two names of one hash has made one look a step longer."""
-    return int.from_bytes(blake2b(name, digest_size=8).digest(), "little")
+    """32 bits: what the kernel can count as well, in a few lines."""
+    return crc32(name)
 
 
-def order_of(names: Sequence[bytes], hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.intp]:
+def order_of(names: Sequence[bytes], hashes: npt.NDArray[np.uint32]) -> npt.NDArray[np.intp]:
     """Rows -> which name: by hash, and among equal hashes by the name itself."""
     order = np.argsort(hashes, kind="stable")
-    if len(order) > 1 and not np.diff(hashes[order]).all():
-        both = sorted(range(len(names)), key=lambda number: (int(hashes[number]), names[number]))
-        order = np.array(both, np.intp)
+    borders = [0, *(np.flatnonzero(np.diff(hashes[order])) + 1).tolist(), len(order)]
+    for first, end in pairwise(borders):
+        if end - first > 1:
+            order[first:end] = sorted(order[first:end].tolist(), key=names.__getitem__)
     return order
 
 
-def sections(table: str, names: Sequence[bytes], hashes: npt.NDArray[np.uint64]) -> dict[str, Piece]:
+def sections(table: str, names: Sequence[bytes], hashes: npt.NDArray[np.uint32]) -> dict[str, Piece]:
     """``names``: in the order of their rows."""
     ends = np.cumsum([0, *map(len, names)], dtype=np.uint64)
     return {f"{table}.hashes": hashes, f"{table}.ends": ends, f"{table}.text": b"".join(names)}
@@ -55,7 +58,7 @@ def named(name: str, blob: bytes) -> Named:
 
 def blob_sections(table: str, given: Sequence[Named]) -> tuple[dict[str, Piece], npt.NDArray[np.intp]]:
     """A table of names with a blob each; and rows -> which of those given."""
-    hashes = np.array([one.hash for one in given], np.uint64)
+    hashes = np.array([one.hash for one in given], np.uint32)
     order = order_of([one.name for one in given], hashes)
     rows = [given[number] for number in order.tolist()]
     found = sections(table, [one.name for one in rows], hashes[order])
@@ -65,12 +68,13 @@ def blob_sections(table: str, given: Sequence[Named]) -> tuple[dict[str, Piece],
 
 
 class Names:
-    """A table of names, read in place."""
+    """A table of names, read in place. ``arrays``: hashes (u32), ends (u64) and the text."""
 
     def __init__(self, given: Sections, table: str) -> None:
-        self._hashes = given.numbers(f"{table}.hashes", "Q")
+        self._hashes = given.numbers(f"{table}.hashes", "I")
         self._ends = given.numbers(f"{table}.ends", "Q")
         self._text = given.bytes(f"{table}.text")
+        self.arrays = self._hashes, self._ends, self._text
 
     def __len__(self) -> int:
         return len(self._hashes)
@@ -78,15 +82,16 @@ class Names:
     def row(self, name: bytes) -> int:
         """-1 where there is no such name."""
         wanted = hash_of(name)
-        row = bisect_left(self._hashes, wanted)
-        while row < len(self._hashes) and self._hashes[row] == wanted:
-            if self._text[self._ends[row] : self._ends[row + 1]] == name:
-                return row
-            row += 1
-        return -1
+        first = bisect_left(self._hashes, wanted)
+        end = bisect_right(self._hashes, wanted, first)
+        row = bisect_left(range(end), name, first, key=self._plain)
+        return row if row < end and self._plain(row) == name else -1
 
     def name(self, row: int) -> str:
-        return str(self._text[self._ends[row] : self._ends[row + 1]], "utf-8")
+        return self._plain(row).decode()
+
+    def _plain(self, row: int) -> bytes:
+        return bytes(self._text[self._ends[row] : self._ends[row + 1]])
 
 
 class Table(Mapping[str, T], Generic[T]):

@@ -29,7 +29,7 @@ class Values:
 
     def __init__(self) -> None:
         self.names: list[bytes] = []
-        self.hashes = array("Q")
+        self.hashes = array("I")
         self.dimension_of = array("H")
         self.dimensions: list[str] = []
         self.asked: dict[tuple[str, ...], int] = {}

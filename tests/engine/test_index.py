@@ -3,6 +3,7 @@ that most catalogues fill several."""
 
 import random
 import re
+from array import array
 from math import acos, cos, radians, sin
 
 import pytest
@@ -280,5 +281,5 @@ def test_a_program_says_what_the_mask_says(loops: None) -> None:
         arrays, size = whole.index.arrays, len(whole.entries)
         facts = context_of(whole, random_request(seed)).facts
         for selector in whole.index.selectors(facts):
-            found = run(selector.program.tolist(), arrays.words.cast("Q"), arrays.sparse, size)
+            found = run(array("q", selector.program).tolist(), arrays.words.cast("Q"), arrays.sparse, size)
             assert found == {p for p in range(size) if selector.mask(0) >> p & 1}, f"seed {seed}"
