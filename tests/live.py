@@ -17,6 +17,8 @@ from urllib.parse import urlsplit
 REPOSITORY = Path(__file__).resolve().parent.parent
 BROWSER = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/150.0 Safari/537.36"
 _START_S = 30.0
+LIVE_S = 2.0 * 3
+"""In which a change is live: two seconds, thrice that on a machine that has other things to do."""
 
 
 class Answer:

@@ -5,11 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from live import Live
+from live import LIVE_S, Live
 from whole_server import CAMPAIGN, LINE_ITEM, PUBLISHER
-
-LIVE_S = 2 * 3
-"""Two seconds, for a machine that has other things to do."""
 
 
 @pytest.mark.slow

@@ -1,11 +1,12 @@
 """What a restart finds: everything answered, whether the server was stopped, killed, or had a checkpoint."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from kills import campaign, line_item, publisher, request, world
-from live import Live
+from live import LIVE_S, Live
 
 from adserver import recovery
 from adserver.domain.books import Position
@@ -102,23 +103,32 @@ def test_a_useless_checkpoint_costs_time_only(tmp_path: Path, folder: Path) -> N
         assert server.decide(request("u-1"))["decisions"][0]["ads"][0]["line_item"] == "rest"
 
 
+def becomes_live(is_live: Callable[[], bool]) -> None:
+    """Asked now and then, for the builder needs the same processors."""
+    deadline = time.monotonic() + LIVE_S
+    while not is_live():
+        assert time.monotonic() < deadline, "the change was not live in time"
+        time.sleep(0.02)
+
+
 @pytest.mark.slow
-def test_a_change_is_live_in_two_seconds_and_survives_a_restart(tmp_path: Path, folder: Path) -> None:
+def test_a_change_is_live_soon_and_survives_a_restart(tmp_path: Path, folder: Path) -> None:
     with Live(tmp_path / "data", folder) as server:
         bearer = f"Bearer {server.key()}"
+
+        def shown() -> str:
+            line_item: str = server.decide(request(None))["decisions"][0]["ads"][0]["line_item"]
+            return line_item
+
         document = campaign("late", [line_item(id="late", pricing={"model": "cpm", "amount": "9.00"})])[1]
         put = server.call("PUT", "/v1/advertisers/brook/campaigns/late", document, authorization=bearer)
         assert put.status == 201
-        began = time.monotonic()
-        while server.decide(request(None))["decisions"][0]["ads"][0]["line_item"] != "late":
-            assert time.monotonic() - began < 2, "the change was not live in 2 s"
+        becomes_live(lambda: shown() == "late")
         server.restart()
-        assert server.decide(request(None))["decisions"][0]["ads"][0]["line_item"] == "late"
+        assert shown() == "late"
         gone = server.call("DELETE", "/v1/advertisers/brook/campaigns/late", authorization=bearer)
         assert gone.status == 204
-        began = time.monotonic()
-        while server.decide(request(None))["decisions"][0]["ads"][0]["line_item"] == "late":
-            assert time.monotonic() - began < 2, "the change was not live in 2 s"
+        becomes_live(lambda: shown() != "late")
         # The file was not changed since it was applied, so a start with it brings nothing back.
         server.restart()
-        assert server.decide(request(None))["decisions"][0]["ads"][0]["line_item"] != "late"
+        assert shown() != "late"
