@@ -26,6 +26,7 @@ from adserver.domain.records import (
     Recorded,
     Released,
     Status,
+    Unbilled,
 )
 from adserver.services.render import origin_of
 from adserver.services.repeats import Repeat, Repeats
@@ -33,7 +34,6 @@ from adserver.services.repeats import Repeat, Repeats
 CHECKPOINT_VERSION: Final = 2
 _LONGEST_TOKEN_MS: Final = limits.RENDER_WITHIN_MS_MAX + limits.CLICK_EXTRA_MS
 _EVENTS: Final = {EventKind.IMPRESSION: IMPRESSION, EventKind.VIEWABLE: "viewable", EventKind.CLICK: "click"}
-_BILLABLE: Final = {"cpm": EventKind.IMPRESSION, "vcpm": EventKind.VIEWABLE, "cpc": EventKind.CLICK}
 _CPM: Final = MODELS.index("cpm")
 _NOBODY: Final = Personal(b"")
 
@@ -192,7 +192,8 @@ class HotState:
             self.exposures.count(
                 who.subject, self.exposures.session_of(record.event_id), counts, record.at_ms
             )
-        if record.status == Status.ACCEPTED and _BILLABLE.get(terms.model) is kind:
+        # What was sold is the decision's to say, and not today's terms'.
+        if record.status == Status.ACCEPTED and record.unbilled != Unbilled.NOT_BILLABLE:
             self.budgets.void(record.event_id)
         elif record.status == Status.ACCEPTED and kind is EventKind.IMPRESSION:
             self.budgets.rendered(record.event_id)

@@ -151,3 +151,34 @@ def test_a_changed_cap_counts_the_click_that_comes_before_the_next_sale(tmp_path
         assert ads(world) == []
         world.restart()
         assert ads(world) == []
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_a_click_on_what_is_gone_counts_for_its_siblings(tmp_path: Path, restart: bool) -> None:
+    once = [{"limit": 1, "per": "1d", "event": "click", "scope": "advertiser"}]
+    with opened(tmp_path, campaign("acme/spring", {"id": "a", "frequency_caps": once})) as world:
+        (found,) = ads(world)
+        world.archive("campaign", "acme/spring")
+        world.event(found["impression_url"])
+        world.event(found["click_url"])
+        world.put(campaigns=[campaign("acme/other", {"id": "b", "frequency_caps": once})])
+        if restart:
+            world.restart()
+        assert ads(world) == []
+        in_order(world)
+
+
+def test_a_hold_ends_with_what_was_sold_and_not_with_what_is(tmp_path: Path) -> None:
+    """Also where it is read back: the impression was paid, so nothing of it is reserved any more."""
+    seen = {"model": "vcpm", "amount": "1000.00"}
+    budget = {"lifetime": "2.00"}
+    item = {"id": "a", "pricing": EUROS}
+    with opened(tmp_path, campaign("acme/spring", item, budget=budget)) as world:
+        (found,) = ads(world)
+        world.put(campaigns=[campaign("acme/spring", {"id": "a", "pricing": seen}, budget=budget)])
+        assert billed(world, [found]) == 1
+        (serial,) = (entry.line_item.serial for entry in world.app.world.snapshot.entries)
+        held = world.app.states.budgets.account(f"line_item:{serial}").held_nanos
+        world.restart()
+        assert (world.app.states.budgets.account(f"line_item:{serial}").held_nanos, held) == (0, 0)
+        in_order(world)
