@@ -246,7 +246,8 @@ class EventRecorder:
         found, sold = self._world.snapshot.by_serial.get(token.line_item), self._sold(token.creative)
         if found is None:
             terms = self._budgets.terms(token.line_item)
-            return () if terms is None else counts_of(terms, token.creative, event)
+            identity = None if sold is None else sold.creative.identity
+            return () if terms is None else counts_of(terms, identity, event)
         return () if sold is None else exposure_counts(found, sold.creative, event)
 
     def _count(self, token: Token, column: str | None, free_nanos: int = 0) -> None:

@@ -182,3 +182,25 @@ def test_a_hold_ends_with_what_was_sold_and_not_with_what_is(tmp_path: Path) -> 
         world.restart()
         assert (world.app.states.budgets.account(f"line_item:{serial}").held_nanos, held) == (0, 0)
         in_order(world)
+
+
+@pytest.mark.parametrize("clean", [False, True])
+def test_a_click_on_a_replaced_version_counts_for_its_creative(tmp_path: Path, clean: bool) -> None:
+    once = [{"limit": 1, "per": "1d", "event": "click", "scope": "creative"}]
+
+    def leading(to: str) -> dict[str, Any]:
+        shown = {"id": "box", "landing_url": f"https://acme.example/{to}"}
+        return campaign("acme/spring", {"id": "a", "frequency_caps": once, "creatives": [shown]})
+
+    with opened(tmp_path, leading("one")) as world:
+        first, second = ads(world, 2)
+        world.put(campaigns=[leading("two")])
+        (third,) = ads(world)
+        assert third["creative"] == first["creative"]
+        if clean:
+            world.restart(clean=True)
+        world.event(second["click_url"])
+        assert ads(world) == []
+        world.restart()
+        assert ads(world) == []
+        in_order(world)
