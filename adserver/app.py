@@ -106,7 +106,7 @@ class App:
         settings, clock = self.settings, self.clock
         self.sold = SoldFinder(self.world, self.store)
         states = self.states
-        self.promises = Promises(self.journal, states.budgets, states.hot.terms)
+        self.promises = Promises(self.journal, states.budgets, states.hot.terms, states.hot.identities)
         self.kept = Kept(
             states.exposures, states.feeds, states.budgets, self.promises, self.receipts, states.repeats
         )

@@ -7,6 +7,7 @@ is too long (413) and one that is compressed (415).
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from time import perf_counter
 from typing import Final, Protocol
 
@@ -33,6 +34,7 @@ from adserver.services.ask import Ask, Asker, Terms
 from adserver.services.refusals import Refused
 from adserver.services.render import Shown
 from adserver.services.serve import Outcome
+from adserver.services.world import Serving
 
 WON_PATH: Final = "/openrtb2/won/"
 _VERSION: Final = (b"x-openrtb-version", b"2.6")
@@ -137,10 +139,12 @@ class Auction:
 
     def _bids(self, outcome: Outcome, places: Sequence[Place], consent_tcf: str) -> list[Bid]:
         """What was decided, as far as it can be bid; the rest is withdrawn."""
-        decision, bids, unfit = outcome.decision, list[Bid](), list[tuple[Ad, int]]()
+        decision, serving = outcome.decision, outcome.serving
+        bids, unfit = list[Bid](), list[tuple[Ad, int]]()
         for place, slot in zip(places, decision.slots, strict=True):
-            shown = self._ads.shown(decision, slot, outcome.serving.snapshot, outcome.subject, consent_tcf)
-            found = {one.ad.index: bid_of(place, one, self._won_url) for one in shown}
+            shown = self._ads.shown(decision, slot, serving.snapshot, outcome.subject, consent_tcf)
+            worth = partial(_worth, serving, slot.placement)
+            found = {one.ad.index: bid_of(place, one, worth, self._won_url) for one in shown}
             bids += (bid for bid in found.values() if bid is not None)
             unfit += ((ad, slot.expires_ms) for ad in slot.ads if found.get(ad.index) is None)
         if unfit:
@@ -182,6 +186,11 @@ def _check_encoding(head: Head) -> None:
 
 def _no_bid() -> Reply:
     return Reply(204, (NO_STORE,))
+
+
+def _worth(serving: Serving, placement: int, ad: Ad, prior: int) -> int:
+    """By the rates the auction was decided with: floors and ranks were asked of the same."""
+    return serving.worth.of(prior, serving.snapshot.by_serial[ad.line_item].position, placement)
 
 
 def _malformed() -> Reply:

@@ -1,5 +1,6 @@
 """Bids: a decided ad in the words of OpenRTB 2.6, or None where it is not what the imp can take."""
 
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -48,6 +49,10 @@ class Bid(Struct, frozen=True, omit_defaults=True):
     h: int | None = None
 
 
+Worth = Callable[[Ad, int], int]
+"""An ad and its prior score -> the score it was decided at, of its placement: micros per thousand."""
+
+
 class Markup(Struct, frozen=True):
     """``viewable``: whether it tells that the ad was in view."""
 
@@ -86,10 +91,10 @@ def _imagined(line_item: LineItem, creative: Creative) -> Shown:
     return Shown(Ad(0, 0, 0, 0, 0, 0), bytes(16), sold, _NOWHERE, [], [], creative.assets, 0)
 
 
-def bid_of(place: Place, shown: Shown, won_url: str) -> Bid | None:
+def bid_of(place: Place, shown: Shown, worth: Worth, won_url: str) -> Bid | None:
     """``won_url``: what the exchange calls when it takes the bid; the bid's id is put behind it."""
     urls, sold = shown.urls, shown.sold
-    price_micros, deal = _price_micros(shown), deals.taken(sold.line_item.targeting, place.market)
+    price_micros, deal = _price_micros(shown, worth), deals.taken(sold.line_item.targeting, place.market)
     floor_micros = place.imp.floor_micros if deal is None else deal.floor_micros
     if urls is None or price_micros < floor_micros:
         return None
@@ -118,10 +123,10 @@ def bid_of(place: Place, shown: Shown, won_url: str) -> Bid | None:
     )
 
 
-def _price_micros(shown: Shown) -> int:
+def _price_micros(shown: Shown, worth: Worth) -> int:
     """Per thousand impressions: what they are expected to earn at the price the ad was decided at."""
     model, nanos = shown.sold.line_item.pricing.model, shown.ad.price_nanos
-    return ranking.ecpm_micros(Pricing(model, nanos // 1000 if model == "cpc" else nanos))
+    return worth(shown.ad, ranking.ecpm_micros(Pricing(model, nanos // 1000 if model == "cpc" else nanos)))
 
 
 def _markup(place: Place, shown: Shown, urls: Urls) -> Markup | None:

@@ -15,10 +15,11 @@ from adserver.domain.books import JournalClosed, LineItemTotals
 from adserver.domain.campaign import MODELS
 from adserver.domain.caps import Counted
 from adserver.domain.decision import EventKind
-from adserver.domain.records import Personal, Recorded, Released, Status, Unbilled
+from adserver.domain.records import LineItemTerms, Personal, Recorded, Released, Status, Unbilled
 from adserver.domain.verdicts import Verdict
 from adserver.services import agents
 from adserver.services.calls import Call
+from adserver.services.hot import counts_of
 from adserver.services.macros import MacroValues, expand
 from adserver.services.ports import Durable, Journal, Ledger
 from adserver.services.refusals import Refused
@@ -59,6 +60,7 @@ class Spending(Protocol):
     def void(self, event_id: bytes) -> bool: ...
     def rendered(self, event_id: bytes) -> None: ...
     def totals(self, line_item: int) -> tuple[LineItemTotals, int] | None: ...
+    def terms(self, line_item: int) -> LineItemTerms | None: ...
 
 
 class Memory(Protocol):
@@ -229,19 +231,24 @@ class EventRecorder:
     def _confirm(self, token: Token, kind: EventKind, now_ms: int) -> None:
         """Move the counters of frequency caps that look at this kind of event."""
         event = _CAPPED_EVENT.get(kind)
-        found = self._world.snapshot.by_serial.get(token.line_item)
         if event is None:
             return
-        counts: tuple[Counted, ...] = ()
-        if found is not None:
-            sold = self._sold(token.creative)
-            creative = sold.creative if sold is not None else None
-            counts = exposure_counts(found, creative, event) if creative is not None else ()
+        counts = self._moved_by(token, event)
         if kind is EventKind.IMPRESSION:
             self._exposures.confirm(token.event_id, token.subject, counts, now_ms)
         elif counts:
             session = self._exposures.session_of(token.event_id)
             self._exposures.count(token.subject, session, counts, now_ms)
+
+    def _moved_by(self, token: Token, event: str) -> tuple[Counted, ...]:
+        """Of a line item that is gone, as it was bound last: what it moves may be its siblings' too, and its
+        own when it is put back."""
+        found, sold = self._world.snapshot.by_serial.get(token.line_item), self._sold(token.creative)
+        if found is None:
+            terms = self._budgets.terms(token.line_item)
+            identity = None if sold is None else sold.creative.identity
+            return () if terms is None else counts_of(terms, identity, event)
+        return () if sold is None else exposure_counts(found, sold.creative, event)
 
     def _count(self, token: Token, column: str | None, free_nanos: int = 0) -> None:
         known = self._budgets.totals(token.line_item)

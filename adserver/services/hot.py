@@ -26,6 +26,7 @@ from adserver.domain.records import (
     Recorded,
     Released,
     Status,
+    Unbilled,
 )
 from adserver.services.render import origin_of
 from adserver.services.repeats import Repeat, Repeats
@@ -33,7 +34,6 @@ from adserver.services.repeats import Repeat, Repeats
 CHECKPOINT_VERSION: Final = 2
 _LONGEST_TOKEN_MS: Final = limits.RENDER_WITHIN_MS_MAX + limits.CLICK_EXTRA_MS
 _EVENTS: Final = {EventKind.IMPRESSION: IMPRESSION, EventKind.VIEWABLE: "viewable", EventKind.CLICK: "click"}
-_BILLABLE: Final = {"cpm": EventKind.IMPRESSION, "vcpm": EventKind.VIEWABLE, "cpc": EventKind.CLICK}
 _CPM: Final = MODELS.index("cpm")
 _NOBODY: Final = Personal(b"")
 
@@ -101,11 +101,13 @@ class Checkpoint(Struct, array_like=True):
     filtered: bytes
     released: bytes
     repeats: list[tuple[bytes, Repeat]]
+    identities: dict[int, int] = {}
 
 
 class HotState:
     """Everything that decisions and events change in memory. ``terms``: those in the journal, in the order
-    they were last told (``promises`` keeps them)."""
+    they were last told (``promises`` keeps them); ``identities``: of versions of creatives,
+    also of those that were replaced since."""
 
     def __init__(
         self, exposures: Exposed, budgets: Held, feeds: Paged, repeats: Repeats,
@@ -119,6 +121,7 @@ class HotState:
         self.filtered = filtered
         self.released = released
         self.terms: dict[int, LineItemTerms] = {}
+        self.identities: dict[int, int] = {}
         self.latest_ms = 0
 
     # -- reading the journal again -----------------------------------------------------------------
@@ -135,6 +138,7 @@ class HotState:
         elif isinstance(record, LineItemTerms):
             self.terms.pop(record.serial, None)
             self.terms[record.serial] = record
+            self.identities.update(record.creatives)
             self.budgets.know([record])
 
     def sweep(self, now_ms: int) -> None:
@@ -162,7 +166,7 @@ class HotState:
     def _expose(self, decision: Decision, slot: Slot, ad: Ad, who: Personal) -> None:
         ident = event_id(decision.request_id, ad.index)
         terms = self.terms.get(ad.line_item)
-        counts = counts_of(terms, ad.creative, IMPRESSION) if terms else ()
+        counts = counts_of(terms, self.identities.get(ad.creative), IMPRESSION) if terms else ()
         late = terms is not None and any(cap.key.startswith("session:") for cap in terms.caps)
         kept_ms = slot.expires_ms + (limits.CLICK_EXTRA_MS if late else 0)
         self.exposures.expose(ident, who.subject, who.session, counts, slot.expires_ms, kept_ms)
@@ -183,7 +187,7 @@ class HotState:
         event = _EVENTS.get(kind)
         if terms is None or event is None:
             return
-        counts = counts_of(terms, record.creative, event)
+        counts = counts_of(terms, self.identities.get(record.creative), event)
         if kind is EventKind.IMPRESSION:
             self.exposures.confirm(record.event_id, who.subject, counts, record.at_ms)
             if record.status == Status.EXPIRED:
@@ -192,7 +196,8 @@ class HotState:
             self.exposures.count(
                 who.subject, self.exposures.session_of(record.event_id), counts, record.at_ms
             )
-        if record.status == Status.ACCEPTED and _BILLABLE.get(terms.model) is kind:
+        # What was sold is the decision's to say, and not today's terms'.
+        if record.status == Status.ACCEPTED and record.unbilled != Unbilled.NOT_BILLABLE:
             self.budgets.void(record.event_id)
         elif record.status == Status.ACCEPTED and kind is EventKind.IMPRESSION:
             self.budgets.rendered(record.event_id)
@@ -210,7 +215,7 @@ class HotState:
                 CHECKPOINT_VERSION, position, list(self.terms.values()), self.exposures.dump(),
                 self.budgets.dump(), self.feeds.dump(), self.seen.dump(), self.filtered.dump(),
                 self.released.dump(),
-                self.repeats.dump(),
+                self.repeats.dump(), self.identities,
             )
         )  # fmt: skip
 
@@ -220,6 +225,7 @@ class HotState:
         if checkpoint.version != CHECKPOINT_VERSION:
             raise ValueError(f"a checkpoint of version {checkpoint.version}")
         self.terms = {terms.serial: terms for terms in checkpoint.terms}
+        self.identities = checkpoint.identities
         self.budgets.know(checkpoint.terms)
         parts: tuple[tuple[Any, bytes], ...] = (
             (self.exposures, checkpoint.exposures), (self.feeds, checkpoint.feeds),
@@ -234,9 +240,8 @@ class HotState:
         return checkpoint.position
 
 
-def counts_of(terms: LineItemTerms, creative: int, event: str) -> tuple[Counted, ...]:
-    """The counters an event of this ad moves, from the journalled terms alone."""
-    identity = next((known for serial, known in terms.creatives if serial == creative), None)
+def counts_of(terms: LineItemTerms, identity: int | None, event: str) -> tuple[Counted, ...]:
+    """The counters an event of this ad moves, from the journalled terms; ``identity``: the creative's."""
     own = f"creative:{identity}"
     keep: dict[str, int] = {}
     for cap in terms.caps:

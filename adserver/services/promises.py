@@ -40,12 +40,16 @@ class Limits(Protocol):
 
 
 class Promises:
-    """``told``: the terms in the journal by serial, in the order they were last told; kept up to date."""
+    """``told``: the terms in the journal by serial, in the order they were last told; ``identities``: of the
+    versions of creatives they ever named; both are kept up to date."""
 
-    def __init__(self, journal: Journal, limits: Limits, told: dict[int, LineItemTerms]) -> None:
+    def __init__(
+        self, journal: Journal, limits: Limits, told: dict[int, LineItemTerms], identities: dict[int, int]
+    ) -> None:
         self._journal = journal
         self._limits = limits
         self._told = told
+        self._identities = identities
         self._said: dict[str, Said] = {}
         for terms in told.values():
             self._said |= _said(terms)
@@ -115,6 +119,7 @@ class Promises:
             self._journal.append(terms)
             self._told.pop(serial, None)
             self._told[serial] = terms
+            self._identities.update(terms.creatives)
             self._said |= _said(terms)
         self._standing.add(serial)
 

@@ -22,6 +22,9 @@ from openrtb_world import (
 from world import campaign, publisher
 
 from adserver.domain import limits
+from adserver.domain.books import Shown
+from adserver.engine.rates import learn
+from adserver.engine.worth import Worth
 
 CAP = [{"limit": 1, "per": "1d"}]
 SAFARI = (
@@ -183,6 +186,24 @@ def test_other_models_are_bid_at_what_a_thousand_are_expected_to_earn(tmp_path: 
     with exchange(tmp_path, sold(*items)) as asked:
         assert asked.bid(request())["price"] == 3
         assert asked.bids(request({**BOX, "bidfloor": 3.000001})) == []
+
+
+@pytest.mark.parametrize("clicks", [0, 400])
+def test_what_was_learned_is_what_is_bid(tmp_path: Path, clicks: int) -> None:
+    """And what the floor is asked of: a bid at the very price is taken, a micro above it there is none."""
+    items = [acme(id="clicks", pricing={"model": "cpc", "amount": "1.50"})]
+    with exchange(tmp_path, sold(*items)) as asked:
+        app = asked.world.app
+        snapshot = app.world.snapshot
+        (entry,), view = snapshot.entries, snapshot.view("gazette", "inline")
+        assert view is not None
+        shown = Shown(entry.line_item.serial, view.placement.serial, 1, 50_000, 0, clicks)
+        app.world.learn(Worth(snapshot.entries, learn(1, [shown])))
+        expected = app.world.serving.worth.score(entry.position, view.placement.serial)
+        assert (expected > 3_000_000) == bool(clicks)
+        price = Decimal(expected) / 1_000_000
+        assert asked.bid(request({**BOX, "bidfloor": float(price)}))["price"] == price
+        assert asked.bids(request({**BOX, "bidfloor": float(price + Decimal("0.000001"))})) == []
 
 
 def test_second_price_clears_at_the_floor_and_not_below(tmp_path: Path) -> None:

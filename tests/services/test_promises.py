@@ -151,3 +151,56 @@ def test_a_changed_cap_counts_the_click_that_comes_before_the_next_sale(tmp_path
         assert ads(world) == []
         world.restart()
         assert ads(world) == []
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_a_click_on_what_is_gone_counts_for_its_siblings(tmp_path: Path, restart: bool) -> None:
+    once = [{"limit": 1, "per": "1d", "event": "click", "scope": "advertiser"}]
+    with opened(tmp_path, campaign("acme/spring", {"id": "a", "frequency_caps": once})) as world:
+        (found,) = ads(world)
+        world.archive("campaign", "acme/spring")
+        world.event(found["impression_url"])
+        world.event(found["click_url"])
+        world.put(campaigns=[campaign("acme/other", {"id": "b", "frequency_caps": once})])
+        if restart:
+            world.restart()
+        assert ads(world) == []
+        in_order(world)
+
+
+def test_a_hold_ends_with_what_was_sold_and_not_with_what_is(tmp_path: Path) -> None:
+    """Also where it is read back: the impression was paid, so nothing of it is reserved any more."""
+    seen = {"model": "vcpm", "amount": "1000.00"}
+    budget = {"lifetime": "2.00"}
+    item = {"id": "a", "pricing": EUROS}
+    with opened(tmp_path, campaign("acme/spring", item, budget=budget)) as world:
+        (found,) = ads(world)
+        world.put(campaigns=[campaign("acme/spring", {"id": "a", "pricing": seen}, budget=budget)])
+        assert billed(world, [found]) == 1
+        (serial,) = (entry.line_item.serial for entry in world.app.world.snapshot.entries)
+        held = world.app.states.budgets.account(f"line_item:{serial}").held_nanos
+        world.restart()
+        assert (world.app.states.budgets.account(f"line_item:{serial}").held_nanos, held) == (0, 0)
+        in_order(world)
+
+
+@pytest.mark.parametrize("clean", [False, True])
+def test_a_click_on_a_replaced_version_counts_for_its_creative(tmp_path: Path, clean: bool) -> None:
+    once = [{"limit": 1, "per": "1d", "event": "click", "scope": "creative"}]
+
+    def leading(to: str) -> dict[str, Any]:
+        shown = {"id": "box", "landing_url": f"https://acme.example/{to}"}
+        return campaign("acme/spring", {"id": "a", "frequency_caps": once, "creatives": [shown]})
+
+    with opened(tmp_path, leading("one")) as world:
+        first, second = ads(world, 2)
+        world.put(campaigns=[leading("two")])
+        (third,) = ads(world)
+        assert third["creative"] == first["creative"]
+        if clean:
+            world.restart(clean=True)
+        world.event(second["click_url"])
+        assert ads(world) == []
+        world.restart()
+        assert ads(world) == []
+        in_order(world)
