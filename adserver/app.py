@@ -1,5 +1,6 @@
 """The one place that knows everything: settings -> stores -> use cases -> ASGI app -> server."""
 
+import asyncio
 import gc
 import os
 import secrets as chance
@@ -62,6 +63,7 @@ class App:
         self.log = logs.Log()
         self.metrics = Metrics()
         self.lag = LoopLag()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self.world = World()
         self.unfit: Exception | None = None
         self._open_stores(settings.data)
@@ -208,6 +210,7 @@ class App:
     async def start(self) -> None:
         """Begin to serve, on the running loop. Who built here is not followed. Raises NotBuilt."""
         self._duties = Duties(self)
+        self._loop = asyncio.get_running_loop()
         if not self.world.ready:
             await self.publishing.begin(self.builder)
             self._duties.follow(self.builder)
@@ -215,6 +218,12 @@ class App:
         # What was loaded so far lives as long as the process: the collector need not walk it again.
         gc.collect()
         gc.freeze()
+
+    def stop_waiting(self) -> None:
+        """Told to end before there was anything to serve, for which a large catalogue takes a while: wait no
+        more. May be called by a signal's handler."""
+        if self._loop is not None and not self.world.ready:
+            self._loop.call_soon_threadsafe(self.builder.give_up)
 
     async def stop(self) -> None:
         """Post and checkpoint everything, then close. After it the directory can be opened again."""

@@ -2,6 +2,7 @@
 
 import signal
 import socket
+from types import FrameType
 from typing import Any, Final
 
 import msgspec
@@ -43,7 +44,19 @@ def server_of(app: App, settings: Settings) -> uvicorn.Server:
         timeout_graceful_shutdown=10,
         backlog=2048,
     )
-    return uvicorn.Server(config)
+    return _Server(config, app)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn listens to nobody while an app starts; this one says that it was told to end."""
+
+    def __init__(self, config: uvicorn.Config, app: App) -> None:
+        super().__init__(config)
+        self._app = app
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        super().handle_exit(sig, frame)
+        self._app.stop_waiting()
 
 
 class CannotServe(Exception):

@@ -70,12 +70,17 @@ class Builder:
         if stdin is not None and not stdin.is_closing():
             stdin.write(b"\n")
 
-    async def end(self) -> None:
-        """End the child, whatever it is doing."""
+    def give_up(self) -> None:
+        """End the child, whatever it is doing; who waits for a snapshot waits no more."""
         self._ended.set()
         if self._process is not None:
             with suppress(ProcessLookupError):
                 self._process.kill()
+
+    async def end(self) -> None:
+        """The same, and it is gone."""
+        self.give_up()
+        if self._process is not None:
             await self._process.wait()
 
     async def _running(self) -> Process | None:

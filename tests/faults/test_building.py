@@ -4,6 +4,8 @@ last good snapshot serves on, and the server says so; what was changed becomes l
 import os
 import signal
 import sqlite3
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -11,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from kills import campaign, publisher, request, world
-from live import Live
+from live import REPOSITORY, Live, free_port
 from small_disks import grow, mounted, until
 
 pytestmark = pytest.mark.slow
@@ -126,3 +128,27 @@ def test_a_server_that_stops_while_it_builds(tmp_path: Path, folder: Path) -> No
             until(lambda pid=pid: ended(pid), "the builder outlived its server")
             server.start()
             assert shown(server) == f"last-{end}"
+
+
+def test_a_server_that_waits_for_its_first_snapshot_can_be_stopped(folder: Path, tmp_path: Path) -> None:
+    """A first build of a large catalogue takes a while; here it takes for ever."""
+    for_ever = tmp_path / "for-ever"
+    for_ever.write_text('#!/bin/sh\necho $$ > "$0.pid"\nexec sleep 600\n')
+    for_ever.chmod(0o700)
+    program = (
+        "import sys, types; from adserver.building import builder; from adserver.cli import main; "
+        f"builder.sys = types.SimpleNamespace(executable={str(for_ever)!r}); main()"
+    )
+    command = [sys.executable, "-c", program, "serve", "--campaigns", str(folder)]
+    command += ["--data", str(tmp_path / "data"), "--port", str(free_port())]
+    server = subprocess.Popen(command, cwd=REPOSITORY)
+    try:
+        told = Path(f"{for_ever}.pid")
+        until(lambda: told.is_file() and told.read_text().strip(), "no builder was started")
+        builder = int(told.read_text())
+        server.terminate()
+        assert server.wait(10) == 0
+    finally:
+        server.kill()
+        server.wait()
+    assert not Path(f"/proc/{builder}").exists()
