@@ -2,6 +2,7 @@
 follow the catalog, forget what ran out, renew the checkpoint."""
 
 import asyncio
+import gc
 import subprocess
 from typing import TYPE_CHECKING, Final
 
@@ -103,6 +104,8 @@ class Duties:
         if today != self._today:
             self._today = today
             app.states.budgets.forget_days(today - DAYS_KEPT)
+            # Circles that lived long before they came loose (``App.start``).
+            gc.collect()
         app.world.serving.live.look_again()
         app.publishing.settle()
 

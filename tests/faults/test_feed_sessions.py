@@ -188,7 +188,7 @@ def test_law_1_for_all_that_forty_readers_were_answered_by_a_server_that_is_kill
     campaigns = [*plenty()[:30], *scarce(chance, 100)]
     folder = world(tmp_path / "world", publisher(placements=feeds), *campaigns)
     with Live(tmp_path / "data", folder, None, "--segment-bytes", "1048576") as server:
-        crowd = Crowd(server, [feed["id"] for feed in feeds], 40)
+        crowd = Crowd(server, [feed["id"] for feed in feeds], 60)
         asyncio.run(crowd.live(6))
         for session, placement in crowd.accounts.items():
             pages = crowd.pages_of(session)

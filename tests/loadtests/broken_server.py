@@ -17,8 +17,8 @@ def break_feeds() -> None:
 
 def break_caps() -> None:
     """No cap is ever full, and nobody has any line item capped."""
-    MemoryState.full = lambda *_: False
-    MemoryState.capped_out = lambda *_: {}
+    MemoryState.full = lambda *_, **__: False
+    MemoryState.capped_out = lambda *_, **__: {}
 
 
 def break_budgets() -> None:
