@@ -12,6 +12,7 @@ from adserver.domain.books import Position
 from adserver.services.upkeep import (
     CHECKPOINT_S,
     DURABLE_S,
+    FORGET_S,
     LEARN_S,
     MARK_S,
     POST_S,
@@ -47,6 +48,7 @@ class Duties:
         every(MARK_S, "mark billed campaigns", self._mark_billed)
         every(SWEEP_S, "sweep", self._sweep)
         every(CHECKPOINT_S, "checkpoint", self._renew_checkpoint)
+        every(FORGET_S, "forget the catalogue's history", self._forget)
         every(0, "measure the loop's lag", self._app.lag.watch)
 
     def follow(self, builder: Builder) -> None:
@@ -96,6 +98,9 @@ class Duties:
 
     async def _learn(self) -> None:
         await self._app.learning.follow()
+
+    async def _forget(self) -> None:
+        await asyncio.to_thread(self._app.store.forget, self._app.clock())
 
     async def _sweep(self) -> None:
         app, now_ms = self._app, self._app.clock()
