@@ -1,14 +1,16 @@
 """Former versions of objects: what the catalogue was can be told as long as they are kept.
 
-A log of what to undo. Of a version that is superseded is kept how to make it from its successor: where the
-two bodies differ, for people change a bid or a status in a long document. Walking the log back from the
-newest revision undoes change after change, down to any revision whose changes are all still there. Keeping
-one appends a row, whatever was kept before.
+A log of what to undo. Of a version that is superseded is kept how to make it from its successor: the part
+where the two bodies differ, compressed with the successor's as dictionary, for people change one line item
+of a long document, or the bids of all in a short one. Walking the log back from the newest revision undoes
+change after change, down to any revision whose changes are all still there. Keeping one appends a row,
+whatever was kept before.
 
 When a version was superseded is not written with it, so that a change needs no clock: every hour it is noted
 which revision it is, and what was superseded up to a revision noted long enough ago is removed, oldest first.
 """
 
+import zlib
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -24,11 +26,15 @@ from adserver.domain.catalogue import Gone
 from adserver.domain.changes import Kind
 
 _READ_AT_ONCE: Final = 500
+_LEVEL: Final = 1
+"""Of compression: the change waits for it."""
+_WINDOW_BYTES: Final = 32 * 1024
+"""As far as zlib looks back."""
 
 
 class Former(Struct, frozen=True):
     """What an object was before revision ``until``. Its body begins with the first ``head`` bytes of its
-    successor's and ends with the last ``tail``; ``middle`` is its own."""
+    successor's and ends with the last ``tail``; ``middle`` is what it has between, packed."""
 
     kind: Kind
     full_id: str
@@ -57,11 +63,12 @@ class Former(Struct, frozen=True):
             revision=before.revision,
             head=head,
             tail=tail,
-            middle=before.body[head : len(before.body) - tail],
+            middle=_packed(_between(before.body, head, tail), _between(after.body, head, tail)),
         )
 
     def made_of(self, after: Row) -> Row:
-        body = after.body[: self.head] + self.middle + after.body[len(after.body) - self.tail :]
+        middle = _unpacked(self.middle, _between(after.body, self.head, self.tail))
+        body = after.body[: self.head] + middle + after.body[len(after.body) - self.tail :]
         return Row(self.kind, self.full_id, body, self.etag, self.archived, self.revision)
 
 
@@ -139,6 +146,19 @@ def _portion(connection: Connection, old: int) -> Any:
                 break
             last, left = row, left - row.size
     return last
+
+
+def _between(body: bytes, head: int, tail: int) -> bytes:
+    return body[head : len(body) - tail]
+
+
+def _packed(own: bytes, other: bytes) -> bytes:
+    packing = zlib.compressobj(_LEVEL, zdict=other[:_WINDOW_BYTES])
+    return packing.compress(own) + packing.flush()
+
+
+def _unpacked(packed: bytes, other: bytes) -> bytes:
+    return zlib.decompressobj(zdict=other[:_WINDOW_BYTES]).decompress(packed)
 
 
 def _shared(one: bytes, other: bytes) -> int:
