@@ -177,12 +177,14 @@ def open_file(path: Path) -> Engine:
 def _create(engine: Engine, path: Path) -> None:
     with writing(engine) as connection:
         version = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
+        if version == VERSION:
+            return
         if version == 0:
             METADATA.create_all(connection)
             connection.execute(CATALOGUE.insert().values(revision=0, kept_from=0))
         elif version == 1:
             _bring_forward(connection)
-        elif version != VERSION:
+        else:
             raise _of_another_version(path, version)
         connection.exec_driver_sql(f"PRAGMA user_version = {VERSION}")
 

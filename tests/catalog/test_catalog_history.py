@@ -462,7 +462,7 @@ def test_a_turn_with_nothing_to_do_writes_nothing(store: Store, path: Path) -> N
 
 def test_a_change_costs_the_same_however_much_is_kept(store: Store) -> None:
     def steps() -> int:
-        """Of SQLite's machine, counted by hundreds."""
+        """Of SQLite's machine, in tens."""
         counted = 0
 
         def count() -> None:
@@ -529,3 +529,12 @@ def test_a_failure_between_the_two_versions_leaves_neither(
     with pytest.raises(ZeroDivisionError):
         set_level(store, 9)
     assert now(store, Compiler()) == at(path, store.revision()) == before
+
+
+def test_opening_a_file_writes_nothing(store: Store, path: Path) -> None:
+    with closing(sqlite3.connect(path)) as file:
+        before = file.execute("PRAGMA data_version").fetchone()
+        Store(path, pseudonymise).close()
+        assert file.execute("PRAGMA data_version").fetchone() == before
+        set_level(store, 9)
+        assert file.execute("PRAGMA data_version").fetchone() != before
