@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from live import Live
 from world import World, campaign, filled_campaign, filled_publisher, publisher
@@ -71,19 +72,21 @@ def test_the_image_in_service_is_taken(data: Path, store: Store) -> None:
     assert len(snapshot_at(data, 5).members) == 0
     path = leave_image(data, store)
     assert len(snapshot_at(data, 5).members) == 1, "compiled anew it has none"
+    former = snapshot_at(data, 4)
+    assert (former.revision, len(former.members)) == (4, 0)
     put(store, 4)
     assert len(snapshot_at(data, 5).members) == 0, "it is not the newest any more"
     assert bids(snapshot_at(data, 6)) == [4]
     assert path.exists()
 
 
-@pytest.mark.parametrize("damage", ["torn", "a bit", "empty"])
+@pytest.mark.parametrize("damage", ["torn", "a bid", "empty"])
 def test_a_damaged_image_is_not(data: Path, store: Store, damage: str) -> None:
     path = leave_image(data, store)
     whole = path.read_bytes()
-    half = len(whole) // 2
-    flipped = whole[:half] + bytes([whole[half] ^ 1]) + whole[half + 1 :]
-    path.write_bytes({"torn": whole[:-100], "a bit": flipped, "empty": b""}[damage])
+    other = whole.replace(msgspec.msgpack.encode(3_000_000), msgspec.msgpack.encode(4_000_000))
+    assert other != whole
+    path.write_bytes({"torn": whole[:-100], "a bid": other, "empty": b""}[damage])
     assert bids(snapshot_at(data, 4)) == [3]
 
 
