@@ -53,11 +53,13 @@ class Engine:
         """What is timed: shortlist, rules, budgets, pacing and admission of every placement."""
         company, indexes = Company(), count(1)
         open_chunks, slates = self._open_chunks(request), []
+        facts = rules.everywhere(request, self.snapshot.zones, self.snapshot.required)
+        common = self.snapshot.index.common(facts)
         for number, ask in enumerate(request.placements):
             view = self.snapshot.view(request.publisher, ask.id, ask.formats, ask.sizes)
             assert view is not None
-            context = rules.context(request, ask, view, self.snapshot.zones, self.worth)
-            walk = Walk(self.snapshot, open_chunks, context, self._need, number)
+            context = rules.context(request, ask, view, self.snapshot.zones, self.worth, facts)
+            walk = Walk(self.snapshot, open_chunks, context, self._need, number, common)
             slates.append(
                 PlacementSlate(
                     context, walk.entries(), company, partial(self._drop, request.now_ms),

@@ -16,8 +16,11 @@ from adserver.domain.properties import Said
 from adserver.domain.request import PlacementAsk, Request
 from adserver.domain.targeting import Clause
 from adserver.engine import checks, localtime, ranking
+from adserver.engine.checks import Name
 from adserver.engine.snapshot import Entry, View, blocks_creative, blocks_entry, static_drop
 from adserver.engine.worth import Worth
+
+Facts = dict[str, tuple[str, ...]]
 
 
 class Drop(Struct, frozen=True):
@@ -35,12 +38,14 @@ class Context(Struct, frozen=True):
     request: Request
     ask: PlacementAsk
     view: View
-    facts: dict[str, tuple[str, ...]]
+    facts: Facts
     worth: Worth
     auction_floor: int = 0
     other_floor: int = 0
     plain: bool = False
     """Nothing the request says leaves out a creative that the placement takes."""
+    speaks: bool = False
+    """The placement says more than what it is: properties of its own, or a market's deals."""
 
     @property
     def said(self) -> Said:
@@ -84,20 +89,35 @@ class Context(Struct, frozen=True):
         return fitting
 
 
-def context(request: Request, ask: PlacementAsk, view: View, zones: list[str], worth: Worth) -> Context:
+def everywhere(request: Request, zones: list[str], required: tuple[Name, ...]) -> Facts:
+    """The facts of a request at all of its placements, each of which adds its own. ``required``: see
+    ``View``."""
     hours = {f"hours:{zone}": (str(localtime.hour_of_week(zone, request.now_ms)),) for zone in zones}
-    facts = {**request.facts, **view.facts, **hours, **checks.majors(request.facts)}
-    if ask.market is not deals.OPEN:
+    facts = {**request.facts, **hours, **checks.majors(request.facts)}
+    if required:
+        facts[checks.REQUIRED] = checks.given(required, Said(facts, request.properties, {}, request.point))
+    return facts
+
+
+def context(
+    request: Request, ask: PlacementAsk, view: View, zones: list[str], worth: Worth,
+    common: Facts | None = None,
+) -> Context:  # fmt: skip
+    """``common``: what ``everywhere`` says, where somebody knows already."""
+    facts = {**(everywhere(request, zones, view.required) if common is None else common), **view.facts}
+    speaks = bool(ask.properties) or ask.market is not deals.OPEN
+    if speaks:
         facts.update(checks.market(ask.market))
-    if view.required:
-        said = Said(facts, request.properties, ask.properties, request.point)
-        facts[checks.REQUIRED] = checks.given(view.required, said)
+        if view.required:
+            said = Said(facts, request.properties, ask.properties, request.point)
+            facts[checks.REQUIRED] = checks.given(view.required, said)
     asked, blocks = ask.floor_micros, request.blocks
     return Context(
         request, ask, view, facts, worth,
         auction_floor=max(asked, view.placement.floor_micros),
         other_floor=asked if ask.strict_floor else 0,
         plain=not (blocks.domains or blocks.categories or request.secure or ask.accepts),
+        speaks=speaks,
     )  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from adserver.engine.auction import best_first
 from adserver.engine.draw import Positions
 from adserver.engine.entries import ASKED, PARTIAL, Entries
 from adserver.engine.index import Bitmap, Selector
+from adserver.engine.masks import Masks, mask
 from adserver.engine.rates import PER_MILLION
 from adserver.engine.rules import Context
 from adserver.engine.runs import runs
@@ -31,27 +32,29 @@ _SHARE_SALT: Final = 0x5A4E
 
 class Walk:
     """``salt`` keeps the draws of several placements of one request apart. ``unasked``: positions drawn after
-    so much had been asked one by one in vain that no more is (``limits.CHECKS_IN_VAIN``)."""
+    so much had been asked one by one in vain that no more is (``limits.CHECKS_IN_VAIN``). ``common``: those
+    that match what the request says at all of its placements, where somebody knows already."""
 
     def __init__(
-        self, snapshot: Snapshot, live: Sequence[int], context: Context, need: Need, salt: int
-    ) -> None:
+        self, snapshot: Snapshot, live: Sequence[int], context: Context, need: Need, salt: int,
+        common: Masks | None = None,
+    ) -> None:  # fmt: skip
         self.unasked: set[int] = set()
         self._snapshot = snapshot
         self._live = live
         self._context = context
         self._need = need
+        self._common = common
         self._seed = draw.mix(context.request.seed, salt)
         self._checks_left = limits.CHECKS_IN_VAIN // len(context.request.placements)
 
     def entries(self) -> Iterator[Entry]:
         """Those that pass the static and targeting rules, in serving order."""
-        index, context = self._snapshot.index, self._context
-        within, selectors = (self._live, context.view.chunks), index.selectors(context.facts)
-        if context.worth.learned:
+        within, selectors = self._matching()
+        if self._context.worth.learned:
             yield from self._by_score(within, selectors)
             return
-        entries = self._snapshot.entries
+        index, entries = self._snapshot.index, self._snapshot.entries
         for run in runs(index.masks(within, selectors), entries):
             if not ranking.is_auction(entries.tiers[run[0]]):
                 yield from self._guaranteed(run)
@@ -60,11 +63,21 @@ class Walk:
             elif entry := self._passing(run[0]):
                 yield entry
 
+    def _matching(self) -> tuple[tuple[Bitmap, ...], list[Selector]]:
+        """Bitmaps and selectors whose intersection matches. Most placements say nothing but what they are:
+        then what the request says is looked up once for all of them, and what they are once for all
+        requests."""
+        index, context = self._snapshot.index, self._context
+        view = context.view
+        if self._common is None or context.speaks:
+            return (self._live, view.chunks), index.selectors(context.facts)
+        return (self._live, index.placed(view, view.chunks, view.facts), self._common), []
+
     def _by_score(self, within: tuple[Bitmap, ...], selectors: list[Selector]) -> Iterator[Entry]:
         """The same where scores are not the prior ones."""
         index, entries, worth = self._snapshot.index, self._snapshot.entries, self._context.worth
         found = _Tiers(runs(index.masks((*within, worth.others), selectors), entries), entries)
-        matches = _Matches(lambda chunk: index.mask(chunk, within, selectors))
+        matches = Masks(lambda chunk: mask(within, selectors, chunk))
         for tier in worth.tiers:
             if ranking.is_auction(tier):
                 here = self._context.view.placement.serial
@@ -123,17 +136,6 @@ def _complete(entry: Entry, context: Context) -> bool:
 def _checked(entry: Entry, context: Context) -> bool:
     said = context.said
     return all(check.passes(said) for check in entry.checks)
-
-
-class _Matches(dict[int, int]):
-    """By chunk, made when first looked at."""
-
-    def __init__(self, make: Callable[[int], int]) -> None:
-        self._make = make
-
-    def __missing__(self, chunk: int) -> int:
-        bits = self[chunk] = self._make(chunk)
-        return bits
 
 
 class _Tiers:

@@ -126,7 +126,10 @@ class Deciding:
                 self.company.join(entry)
 
     def _lay_slates(self) -> None:
+        request, snapshot = self.request, self.serving.snapshot
         open_to_all = self._open_chunks()
+        self.common = rules.everywhere(request, snapshot.zones, snapshot.required)
+        self.matches = snapshot.index.common(self.common)
         for number, ask in enumerate(self.request.placements):
             view = self.views[number]
             if view is None or self.slots[number] is not None:
@@ -153,7 +156,7 @@ class Deciding:
     ) -> PlacementSlate:
         page = self.pages[number]
         context = self._context(ask, view)
-        walk = Walk(self.serving.snapshot, open_chunks, context, self._need, number)
+        walk = Walk(self.serving.snapshot, open_chunks, context, self._need, number, self.matches)
         candidates = self._candidates(walk, context, number)
         layout = None
         if page is not None:
@@ -165,7 +168,8 @@ class Deciding:
         )  # fmt: skip
 
     def _context(self, ask: PlacementAsk, view: View) -> rules.Context:
-        return rules.context(self.request, ask, view, self.serving.snapshot.zones, self.serving.worth)
+        zones, worth = self.serving.snapshot.zones, self.serving.worth
+        return rules.context(self.request, ask, view, zones, worth, self.common)
 
     def _candidates(self, walk: Walk, context: rules.Context, number: int) -> Iterator[Entry]:
         """In serving order, for the placement ``number`` of the request."""
