@@ -42,8 +42,12 @@ class Context(Struct, frozen=True):
     worth: Worth
     auction_floor: int = 0
     other_floor: int = 0
+    floored: bool = False
+    """There is a floor for somebody."""
     plain: bool = False
     """Nothing the request says leaves out a creative that the placement takes."""
+    strict: bool = False
+    """The request may rule out line items whose flight, creatives and bid are right."""
     speaks: bool = False
     """The placement says more than what it is: properties of its own, or a market's deals."""
 
@@ -112,13 +116,26 @@ def context(
             said = Said(facts, request.properties, ask.properties, request.point)
             facts[checks.REQUIRED] = checks.given(view.required, said)
     asked, blocks = ask.floor_micros, request.blocks
+    floor = max(asked, view.placement.floor_micros)
     return Context(
         request, ask, view, facts, worth,
-        auction_floor=max(asked, view.placement.floor_micros),
+        auction_floor=floor,
         other_floor=asked if ask.strict_floor else 0,
+        floored=bool(floor or asked or ask.market.deals),
         plain=not (blocks.domains or blocks.categories or request.secure or ask.accepts),
+        strict=bool(request.minor or request.invalid_traffic or blocks.advertisers or blocks.labels),
         speaks=speaks,
     )  # fmt: skip
+
+
+def passes_request(entry: Entry, context: Context) -> bool:
+    """Whether ``drop_of_request`` drops nothing, where that is told at once: True only if so. Most requests
+    block nobody and are no bot's or child's, so flight, creatives and floor are all there is to ask."""
+    if context.strict or not entry.starts_ms <= context.request.now_ms < entry.ends_ms:
+        return False
+    if not context.creatives(entry):
+        return False
+    return not context.floored or context.score(entry) >= context.floor(entry)
 
 
 def drop_of_request(entry: Entry, context: Context) -> Drop | None:

@@ -31,9 +31,14 @@ _SHARE_SALT: Final = 0x5A4E
 
 
 class Walk:
-    """``salt`` keeps the draws of several placements of one request apart. ``unasked``: positions drawn after
-    so much had been asked one by one in vain that no more is (``limits.CHECKS_IN_VAIN``). ``common``: those
-    that match what the request says at all of its placements, where somebody knows already."""
+    """``salt`` keeps the draws of several placements of one request apart, ``seed`` is its own. ``unasked``:
+    positions drawn after so much had been asked one by one in vain that no more is
+    (``limits.CHECKS_IN_VAIN``). ``common``: those that match what the request says at all of its placements,
+    where somebody knows already."""
+
+    __slots__ = (
+        "_checks_left", "_common", "_context", "_live", "_need", "_snapshot", "seed", "unasked",
+    )  # fmt: skip
 
     def __init__(
         self, snapshot: Snapshot, live: Sequence[int], context: Context, need: Need, salt: int,
@@ -45,7 +50,7 @@ class Walk:
         self._context = context
         self._need = need
         self._common = common
-        self._seed = draw.mix(context.request.seed, salt)
+        self.seed = draw.mix(context.request.seed, salt)
         self._checks_left = limits.CHECKS_IN_VAIN // len(context.request.placements)
 
     def entries(self) -> Iterator[Entry]:
@@ -58,10 +63,11 @@ class Walk:
         for run in runs(index.masks(within, selectors), entries):
             if not ranking.is_auction(entries.tiers[run[0]]):
                 yield from self._guaranteed(run)
-            elif len(run) > 1:
-                yield from self._drawn(run)
-            elif entry := self._passing(run[0]):
-                yield entry
+                continue
+            for position in run if len(run) == 1 else draw.shuffled(run, self.seed):
+                entry = self._passing(position)
+                if entry is not None:
+                    yield entry
 
     def _matching(self) -> tuple[tuple[Bitmap, ...], list[Selector]]:
         """Bitmaps and selectors whose intersection matches. Most placements say nothing but what they are:
@@ -89,7 +95,7 @@ class Walk:
 
     def _drawn(self, group: Positions) -> Iterator[Entry]:
         """Line items of equal score in random order, the one-by-one checks asked when they are drawn."""
-        order = iter(group) if len(group) == 1 else draw.shuffled(group, self._seed)
+        order = iter(group) if len(group) == 1 else draw.shuffled(group, self.seed)
         for position in order:
             entry = self._passing(int(position))
             if entry is not None:
@@ -103,8 +109,8 @@ class Walk:
         shares = [position for position, entry in entries.items() if share_of(entry)]
         others = [position for position, entry in entries.items() if not share_of(entry)]
         now_ms = self._context.request.now_ms
-        order = draw.weighted_order(others, lambda p: self._need(entries[p], now_ms), self._seed)
-        ticket = draw.below(self._seed, _SHARE_SALT, PER_MILLION)
+        order = draw.weighted_order(others, lambda p: self._need(entries[p], now_ms), self.seed)
+        ticket = draw.below(self.seed, _SHARE_SALT, PER_MILLION)
         for position in shares:
             ticket -= share_of(entries[position])
             if ticket < 0:

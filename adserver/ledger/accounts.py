@@ -25,8 +25,13 @@ class Account(Struct):
     limit_nanos: int | None = None
     billed_nanos: int = 0
     held_nanos: int = 0
-    firm_nanos: int = 0
-    """Of what is held, the part that is a price and not an expectation."""
+    hoped_nanos: int = 0
+    """Of what is held, the part that is an expectation and not a price."""
+
+    @property
+    def firm_nanos(self) -> int:
+        """Of what is held, the part that is a price."""
+        return self.held_nanos - self.hoped_nanos
 
     def can_pay(self, price_nanos: int) -> bool:
         """Whether an event can be billed beside what was firmly promised."""
@@ -139,8 +144,8 @@ def add(accounts: Iterable[Account], held_nanos: int, firm: bool) -> None:
     """Hold so much more (or less) in each."""
     for account in accounts:
         account.held_nanos += held_nanos
-        if firm:
-            account.firm_nanos += held_nanos
+        if not firm:
+            account.hoped_nanos += held_nanos
 
 
 def levels(terms: LineItemTerms) -> tuple[str, str, str]:

@@ -83,7 +83,7 @@ class Budgets:
             bound = self._touch(line_item)
             if bound is None:
                 return None
-        if not bound.start_ms <= at_ms < bound.end_ms:
+        if at_ms < bound.start_ms or at_ms >= bound.end_ms:
             day, bound.start_ms, bound.end_ms = self._day(bound.terms.timezone, at_ms)
             bound.keys, bound.accounts = self._accounts.of(bound.terms, day)
             bound.limited = tuple(a for a in bound.accounts if a.limit_nanos is not None)

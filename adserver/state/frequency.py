@@ -108,7 +108,9 @@ class Exposures:
         """Count an exposure as outstanding. The caller has checked every cap, without awaiting since."""
         self._exposures[event_id] = exposure
         heapq.heappush(self._ends, (exposure.expires_ms, event_id))
-        self._change_outstanding(exposure.subject, 1)
+        subject = exposure.subject
+        if subject is not None:
+            self._outstanding[subject] = self._outstanding.get(subject, 0) + 1
         for counted in exposure.counts:
             counter = self._counter(exposure.session if counted.session else exposure.subject, counted)
             if counter is not None:

@@ -30,7 +30,7 @@ class MemoryState(Exposures):
 
     def _fill(self, slate: Slate[C], full: Full, subject: bytes | None, session: bytes | None) -> bool:
         for candidate in slate.remaining():
-            cap = _first_full(candidate.caps, full)
+            cap = _first_full(candidate.caps, full) if candidate.caps else None
             if cap is not None:
                 slate.capped(candidate, cap)
                 continue
