@@ -78,6 +78,9 @@ class Index:
         self.arrays = Arrays(given, size)
         self.dimensions = {told.name: Dimension(told, self.arrays) for told in dimensions}
         self._common = {name: told for name, told in self.dimensions.items() if name not in PLACED}
+        self._told = tuple(
+            (name, offset_of(told.wildcard), offset_of(told.free)) for name, told in self._common.items()
+        )
         self._placed = {name: told for name, told in self.dimensions.items() if name in PLACED}
         self._placements: Kept[Hashable, Masks] = Kept(limits.VIEWS_KEPT)
         self._names = Names(given, "values")
@@ -120,8 +123,13 @@ class Index:
                 found.append(dimension.kept.young.get(values) or self._selector(dimension, values))
         return found
 
-    def common(self, facts: Mapping[str, tuple[str, ...]]) -> Masks:
-        """Those that match what a request says at all of its placements."""
+    def common(self, facts: dict[str, tuple[str, ...]]) -> Masks:
+        """Those that match what a request says at all of its placements. Nothing of it is kept: with the
+        kernel, to make all of its masks anew costs less than to look for them."""
+        if kernel is not None:
+            arrays, names, told = self.arrays, self._names.arrays, self._told
+            call = partial(kernel.common, arrays.words, arrays.sparse, *names, self._postings, told, facts)
+            return Masks(lambda chunk: int.from_bytes(call(chunk), "little"))
         return Masks(partial(masks.mask, (), self._among(self._common, facts)))
 
     def placed(self, key: Hashable, within: Bitmap, facts: Mapping[str, tuple[str, ...]]) -> Masks:
