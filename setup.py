@@ -6,7 +6,7 @@ setup(
     ext_modules=[
         Extension(
             "adserver.engine._kernel",
-            ["adserver/engine/_kernel.c", "adserver/engine/_program.c"],
+            ["adserver/engine/_kernel.c", "adserver/engine/_program.c", "adserver/engine/_draw.c"],
             depends=["adserver/engine/_kernel.h"],
             # Without a compiler the index walks in Python.
             optional=True,

@@ -1,5 +1,5 @@
 /* The index's inner loops, compiled: a selector's mask of a chunk, and the positions in a mask. Those
- * that begin with what a request says are in _program.c.
+ * that begin with what a request says are in _program.c, those that draw in _draw.c.
  *
  * Idea: a chunk is 4096 positions, 64 words. A mask is united word by word where a posting is dense, bit by
  * bit where it is sparse. engine/index.py says what the numbers of a program mean and has the same in Python,
@@ -35,6 +35,8 @@ static int add_dense(uint64_t *bits, const Index *index, int64_t offset)
 static int64_t seek(const uint32_t *positions, int64_t count, uint64_t least)
 {
     int64_t low = 0;
+    if (count > 0 && positions[0] >= least)
+        return 0; /* as mostly in the chunks of the best rank */
     while (low < count) {
         int64_t middle = low + (count - low) / 2;
         if (positions[middle] < least)
@@ -60,9 +62,20 @@ static int add_sparse(uint64_t *bits, const Index *index, int64_t count, int64_t
     return 0;
 }
 
-/* Add ``count`` postings, each of them (count, offset). */
+/* Where a posting begins; of one outside of what was given, anywhere, which is not read from. */
+static const void *start(const Index *index, const int64_t *pair)
+{
+    uint64_t offset = (uint64_t)pair[1];
+    if (pair[0] == DENSE)
+        return (const void *)((uintptr_t)index->words + 8 * (offset + (uint64_t)index->chunk * WORDS));
+    return (const void *)((uintptr_t)index->sparse + 4 * offset);
+}
+
+/* Add ``count`` postings, each of them (count, offset). All are called for before the first is read. */
 static int add(uint64_t *bits, const Index *index, const int64_t *pairs, int64_t count)
 {
+    for (int64_t i = 0; i < count; i++)
+        __builtin_prefetch(start(index, pairs + 2 * i));
     for (; count > 0; count--, pairs += 2)
         if ((pairs[0] == DENSE ? add_dense(bits, index, pairs[1])
                                : add_sparse(bits, index, pairs[0], pairs[1])) < 0)
@@ -180,6 +193,8 @@ static PyMethodDef methods[] = {
     {"mask", mask, METH_VARARGS, NULL},
     {"program", kernel_program, METH_VARARGS, NULL},
     {"common", kernel_common, METH_VARARGS, NULL},
+    {"mix", kernel_mix, METH_VARARGS, NULL},
+    {"below", kernel_below, METH_VARARGS, NULL},
     {"positions", positions, METH_VARARGS, NULL},
     {0},
 };

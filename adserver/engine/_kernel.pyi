@@ -26,3 +26,9 @@ def common(
 
 def positions(bits: _Numbers, first: int) -> bytes:
     """Those of the bits that are set in 512 bytes, ascending, as u32; the lowest bit stands for ``first``."""
+
+def mix(seed: int, salt: int, /) -> int:
+    """As ``draw.mix``: both as they are in 64 bits."""
+
+def below(seed: int, salt: int, n: int, /) -> int:
+    """As ``draw.below``; ``n`` of at most 64 bits."""

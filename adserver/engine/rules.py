@@ -96,8 +96,9 @@ class Context(Struct, frozen=True):
 def everywhere(request: Request, zones: list[str], required: tuple[Name, ...]) -> Facts:
     """The facts of a request at all of its placements, each of which adds its own. ``required``: see
     ``View``."""
-    hours = {f"hours:{zone}": (str(localtime.hour_of_week(zone, request.now_ms)),) for zone in zones}
-    facts = {**request.facts, **hours, **checks.majors(request.facts)}
+    facts = {**request.facts, **checks.majors(request.facts)}
+    for zone in zones:
+        facts[f"hours:{zone}"] = (str(localtime.hour_of_week(zone, request.now_ms)),)
     if required:
         facts[checks.REQUIRED] = checks.given(required, Said(facts, request.properties, {}, request.point))
     return facts

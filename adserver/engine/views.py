@@ -108,16 +108,14 @@ class View:
         self.required = required
         self.fit = fit
         self.formats, self.sizes, self.chunks = fit.formats, fit.sizes, fit.chunks
+        self.fits = fit.creatives
+        """Position -> the creatives of the line item there that may stand here."""
         self.facts = {
             "publishers": (fit.publisher.id,),
             "placements": (placement.full_id,),
             "surfaces": (placement.surface,),
             "formats": tuple(sorted(fit.formats)),
         }
-
-    def fits(self, position: int) -> tuple[Creative, ...]:
-        """The creatives of the line item there that may stand here."""
-        return self.fit.creatives(position)
 
     def blocks(self, position: int) -> bool:
         return self.fit.blocks(position)
