@@ -33,12 +33,12 @@ class Drop(Struct, frozen=True):
 
 
 class Context(Struct, frozen=True):
-    """A placement of a request, and every fact that targeting looks at."""
+    """A placement of a request. ``common``: its facts but for those that follow from the placement alone."""
 
     request: Request
     ask: PlacementAsk
     view: View
-    facts: Facts
+    common: Facts
     worth: Worth
     auction_floor: int = 0
     other_floor: int = 0
@@ -50,6 +50,11 @@ class Context(Struct, frozen=True):
     """The request may rule out line items whose flight, creatives and bid are right."""
     speaks: bool = False
     """The placement says more than what it is: properties of its own, or a market's deals."""
+
+    @property
+    def facts(self) -> Facts:
+        """Every fact that targeting looks at: few candidates ask for it, most are left to the index."""
+        return {**self.common, **self.view.facts}
 
     @property
     def said(self) -> Said:
@@ -109,10 +114,10 @@ def context(
     common: Facts | None = None,
 ) -> Context:  # fmt: skip
     """``common``: what ``everywhere`` says, where somebody knows already."""
-    facts = {**(everywhere(request, zones, view.required) if common is None else common), **view.facts}
+    facts = everywhere(request, zones, view.required) if common is None else common
     speaks = bool(ask.properties) or ask.market is not deals.OPEN
     if speaks:
-        facts.update(checks.market(ask.market))
+        facts = {**facts, **checks.market(ask.market)}
         if view.required:
             said = Said(facts, request.properties, ask.properties, request.point)
             facts[checks.REQUIRED] = checks.given(view.required, said)
@@ -187,8 +192,9 @@ def _creatives(entry: Entry) -> list[str]:
 
 def targeting_drops(entry: Entry, context: Context) -> Iterator[Drop]:
     """The targeting dimensions that rule this line item out, in the order they are written."""
+    facts = context.facts
     for name, clause in entry.clauses.items():
-        values = context.facts.get(name, ())
+        values = facts.get(name, ())
         if name in checks.NARROWING:
             continue  # a part of a check below, there for the index
         if not clause.passes(values):

@@ -136,7 +136,8 @@ class Walk:
 
 
 def _complete(entry: Entry, context: Context) -> bool:
-    return all(clause.passes(context.facts.get(name, ())) for name, clause in entry.clauses.items())
+    facts = context.facts
+    return all(clause.passes(facts.get(name, ())) for name, clause in entry.clauses.items())
 
 
 def _checked(entry: Entry, context: Context) -> bool:
