@@ -219,12 +219,7 @@ class App:
             await self.publishing.begin(self.builder)
             self._duties.follow(self.builder)
         self._duties.begin()
-        # What was loaded so far lives as long as the process: the collector need not walk it again.
-        gc.collect()
-        gc.freeze()
-        # Nor what decisions leave behind: exposures and counters end by their reference counts. Walking all
-        # of them whenever they had grown by a quarter stood still for 60 ms; a day's rest is walked at night.
-        gc.set_threshold(*_YOUNG, _NEVER)
+        settle()
 
     def stop_waiting(self) -> None:
         """Told to end before there was anything to serve, for which a large catalogue takes a while: wait no
@@ -277,3 +272,12 @@ def public_url(settings: Settings) -> str:
 
 def _salt() -> bytes:
     return chance.token_bytes(8)
+
+
+def settle() -> None:
+    """What was loaded so far lives as long as the process: the collector need not walk it again."""
+    gc.collect()
+    gc.freeze()
+    # Nor what decisions leave behind: exposures and counters end by their reference counts. Walking all
+    # of them whenever they had grown by a quarter stood still for 60 ms; a day's rest is walked at night.
+    gc.set_threshold(*_YOUNG, _NEVER)

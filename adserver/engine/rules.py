@@ -45,7 +45,7 @@ class Context(Struct, frozen=True):
     floored: bool = False
     """There is a floor for somebody."""
     plain: bool = False
-    """Nothing the request says leaves out a creative that the placement takes."""
+    """Every creative that the placement takes, and nothing else, may be shown."""
     strict: bool = False
     """The request may rule out line items whose flight, creatives and bid are right."""
     speaks: bool = False
@@ -84,10 +84,9 @@ class Context(Struct, frozen=True):
 
     def creatives(self, entry: Entry) -> tuple[Creative, ...]:
         """Those that fit the placement and this request."""
-        fitting = self.fits(entry)
         if self.plain:
-            return fitting
-        request = self.request
+            return self.view.fits(entry.position)
+        fitting, request = self.fits(entry), self.request
         if request.blocks.domains or request.blocks.categories:
             fitting = tuple(c for c in fitting if not blocks_creative(request.blocks, c))
         if request.secure:

@@ -40,7 +40,7 @@ class Account(Struct):
         )
 
 
-class Hold(Struct, array_like=True):
+class Hold(Struct, array_like=True, gc=False):
     """What an exposure reserves, in which accounts, until when. ``firm``: it is the whole price, of an
     impression; else what a click or viewable impression is expected to cost. ``rendered``: the impression
     came, while that is still to come."""

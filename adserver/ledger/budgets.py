@@ -22,13 +22,13 @@ Lifetime accounts start from the ledger's totals; day accounts likewise. Lowerin
 billed and held bars new holds at once and breaks no promise already made. All integers, in nanos.
 """
 
-import heapq
 from collections.abc import Iterable
 
 import msgspec
 
 from adserver.domain import limits
 from adserver.domain.books import LineItemTotals
+from adserver.domain.calendar import Calendar
 from adserver.domain.records import LineItemTerms
 from adserver.ledger.accounts import LIFETIME, Account, Accounts, Bound, Day, Hold, add
 from adserver.ledger.inforce import InForce, Nothing
@@ -47,7 +47,7 @@ class Budgets:
         self._absent: set[int] = set()
         self._orphans: dict[int, LineItemTerms] = {}
         self._holds: dict[bytes, Hold] = {}
-        self._ends: list[tuple[int, bytes]] = []
+        self._ends = Calendar()
 
     # -- limits ------------------------------------------------------------------------------------
 
@@ -190,7 +190,7 @@ class Budgets:
         until_ms = expires_ms + limits.GRACE_MS
         self._holds[event_id] = Hold(bound.terms.serial, amount_nanos, bound.keys, until_ms, firm)
         add(bound.accounts, amount_nanos, firm)
-        heapq.heappush(self._ends, (until_ms, event_id))
+        self._ends.put(until_ms, event_id)
         bound.outstanding += 1
 
     def lower(self, event_id: bytes, amount_nanos: int) -> None:
@@ -238,8 +238,7 @@ class Budgets:
 
     def sweep(self, now_ms: int) -> None:
         """Void the holds whose tokens can no longer be accepted, grace included."""
-        while self._ends and self._ends[0][0] < now_ms:
-            until_ms, event_id = heapq.heappop(self._ends)
+        for until_ms, event_id in self._ends.over(now_ms):
             hold = self._holds.get(event_id)
             if hold is not None and hold.until_ms == until_ms:
                 self.void(event_id)
@@ -258,8 +257,7 @@ class Budgets:
     def load_holds(self, dumped: bytes) -> None:
         """Line items must be known before."""
         self._holds = msgspec.msgpack.decode(dumped, type=dict[bytes, Hold])
-        self._ends = [(hold.until_ms, event_id) for event_id, hold in self._holds.items()]
-        heapq.heapify(self._ends)
+        self._ends = Calendar((hold.until_ms, event_id) for event_id, hold in self._holds.items())
         for hold in self._holds.values():
             self._bound[hold.line_item].outstanding += not hold.rendered
             self._accounts.change(hold.accounts, hold.amount_nanos, hold.firm)

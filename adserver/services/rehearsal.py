@@ -97,6 +97,7 @@ class Rehearsal(Deciding):
         context = super()._context(ask, view)
         if self.change is None:
             return context
+        context = msgspec.structs.replace(context, plain=False)
         return Otherwise(*msgspec.structs.astuple(context), mine=self.change.entry)
 
     def _candidates(self, walk: Walk, context: rules.Context, number: int) -> Iterator[Entry]:

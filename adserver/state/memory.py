@@ -21,9 +21,10 @@ class MemoryState(Exposures):
         looked at, so caps hold across the placements of one request too."""
         self.sweep(now_ms)
         full = partial(self.full, subject=subject, session=session, now_ms=now_ms)
+        outstanding = self._outstanding.get  # of nobody there is none
         for slate in slates:
             while slate.open():
-                if self.outstanding(subject) >= limits.OUTSTANDING_PER_PERSON:
+                if outstanding(subject, 0) >= limits.OUTSTANDING_PER_PERSON:
                     slate.limited()
                 elif not self._fill(slate, full, subject, session):
                     slate.leave()
