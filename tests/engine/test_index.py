@@ -24,12 +24,14 @@ from targeting_strategies import in_range
 from adserver.domain import expressions, limits
 from adserver.domain.decision import NoFill
 from adserver.domain.places import Circle
+from adserver.domain.request import Request
 from adserver.domain.targeting import Clause, Targeting
 from adserver.engine import index, live, localtime, postings, rules, snapshot
 from adserver.engine.compile import compile_snapshot
 from adserver.engine.entries import Entries
 from adserver.engine.index import NOWHERE, Selector
 from adserver.engine.live import Live
+from adserver.engine.masks import Masks
 from adserver.engine.postings import DENSE
 from adserver.engine.rules import Context
 from adserver.engine.shortlist import Walk
@@ -137,9 +139,15 @@ def shown(context: Context, entry: Entry) -> list[bool]:
     ]
 
 
-def found(whole: Snapshot, context: Context) -> list[int]:
+def found(whole: Snapshot, context: Context, common: Masks | None = None) -> list[int]:
     bits = Live(len(whole.entries)).chunks
-    return [entry.position for entry in Walk(whole, bits, context, lambda entry, now_ms: 1.0, 0).entries()]
+    walk = Walk(whole, bits, context, lambda entry, now_ms: 1.0, 0, common)
+    return [entry.position for entry in walk.entries()]
+
+
+def common_of(whole: Snapshot, request: Request) -> Masks:
+    """What the placements of a request share."""
+    return whole.index.common(rules.everywhere(request, whole.zones, whole.required))
 
 
 def test_index_equals_scan(chunk: int) -> None:
@@ -147,10 +155,14 @@ def test_index_equals_scan(chunk: int) -> None:
     for seed in range(CATALOGUES // 3 + 1):
         whole = compile_snapshot(random_catalogue(chunk * CATALOGUES + seed))
         for turn in range(3):
-            context = context_of(whole, random_request(seed + turn * 7919), random_ask(seed + turn))
-            matches = scan(whole.entries, context)
-            assert sorted(found(whole, context)) == matches, f"seed {seed}, turn {turn}"
-            matched += len(matches)
+            request = random_request(seed + turn * 7919)
+            common = common_of(whole, request)
+            for placement in range(2):
+                context = context_of(whole, request, random_ask(seed + turn + placement * 31))
+                matches = scan(whole.entries, context)
+                assert sorted(found(whole, context)) == matches, f"seed {seed}, turn {turn}"
+                assert sorted(found(whole, context, common)) == matches, f"seed {seed}, turn {turn}, shared"
+                matched += len(matches)
     assert matched > CATALOGUES // 2
 
 
@@ -188,6 +200,8 @@ def test_more_line_items_than_a_chunk(chunk: int) -> None:
 
         found = [p for p in whole.index.matches([Live(9000).chunks], selectors) if wants(p)]
         assert found == [p for p in range(9000) if wants(p)]
+        common = whole.index.common({"countries": values})
+        assert found == [p for p in whole.index.matches([Live(9000).chunks, common], ()) if wants(p)]
 
 
 def test_nothing_at_all() -> None:
