@@ -147,7 +147,7 @@ class Views:
     ) -> View | None:
         """The placement, narrowed to the request's formats and sizes; None if there is none."""
         key = (publisher, placement, formats, sizes)
-        found = self._views.get(key)
+        found = self._views.young.get(key) or self._views.get(key)
         if found is None:
             made = self._make(publisher, placement, formats, sizes)
             if made is None:

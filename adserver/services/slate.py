@@ -97,9 +97,8 @@ class PlacementSlate:
                 yield entry
         out = self._company.out
         for entry in self._candidates:
-            known = out.get(entry.position)
-            if known is not None:
-                self.drops[entry.position] = known
+            if entry.position in out:
+                self.drops[entry.position] = out[entry.position]
             elif not self._passes(entry):
                 continue
             elif self.layout is None or self._stands(entry):
@@ -262,15 +261,10 @@ def _render_within_ms(context: Context) -> int:
 
 
 def _ad(winner: Winner) -> Ad:
-    model = winner.entry.line_item.pricing.model
-    amount = winner.clearing_micros
-    return Ad(
-        index=winner.index,
-        line_item=winner.entry.line_item.serial,
-        creative=winner.creative.serial,
-        price_nanos=ranking.price_nanos(model, amount),
-        hold_nanos=ranking.hold_nanos(model, amount),
-        rate_micros=winner.entry.line_item.pricing.amount_micros,
-        position=winner.position,
-        model=MODELS.index(model),
-    )
+    entry, amount = winner.entry, winner.clearing_micros
+    item, pricing = entry.line_item, entry.line_item.pricing
+    model, bid = pricing.model, pricing.amount_micros
+    hold = entry.hold_nanos if amount == bid else ranking.hold_nanos(model, amount)
+    price = ranking.price_nanos(model, amount)
+    creative, number = winner.creative.serial, MODELS.index(model)
+    return Ad(winner.index, item.serial, creative, price, hold, bid, winner.position, number)

@@ -154,7 +154,7 @@ def test_index_equals_scan(chunk: int) -> None:
     matched = 0
     for seed in range(CATALOGUES // 3 + 1):
         whole = compile_snapshot(random_catalogue(chunk * CATALOGUES + seed))
-        for turn in range(3):
+        for turn in range(2):
             request = random_request(seed + turn * 7919)
             common = common_of(whole, request)
             for placement in range(2):
