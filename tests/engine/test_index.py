@@ -13,18 +13,21 @@ from engine_samples import (
     catalogue,
     line_item,
     of_items,
+    placement,
     random_ask,
     random_catalogue,
     random_clause,
     random_request,
+    request,
 )
 from engine_samples import context as context_of
+from msgspec.structs import replace
 from targeting_strategies import in_range
 
 from adserver.domain import expressions, limits
 from adserver.domain.decision import NoFill
 from adserver.domain.places import Circle
-from adserver.domain.request import Request
+from adserver.domain.request import PlacementAsk, Request
 from adserver.domain.targeting import Clause, Targeting
 from adserver.engine import index, live, localtime, postings, rules, snapshot
 from adserver.engine.compile import compile_snapshot
@@ -155,10 +158,10 @@ def test_index_equals_scan(chunk: int) -> None:
     for seed in range(CATALOGUES // 3 + 1):
         whole = compile_snapshot(random_catalogue(chunk * CATALOGUES + seed))
         for turn in range(2):
-            request = random_request(seed + turn * 7919)
-            common = common_of(whole, request)
-            for placement in range(2):
-                context = context_of(whole, request, random_ask(seed + turn + placement * 31))
+            asked = random_request(seed + turn * 7919)
+            common = common_of(whole, asked)
+            for number in range(2):
+                context = context_of(whole, asked, random_ask(seed + turn + number * 31))
                 matches = scan(whole.entries, context)
                 assert sorted(found(whole, context)) == matches, f"seed {seed}, turn {turn}"
                 assert sorted(found(whole, context, common)) == matches, f"seed {seed}, turn {turn}, shared"
@@ -202,6 +205,30 @@ def test_more_line_items_than_a_chunk(chunk: int) -> None:
         assert found == [p for p in range(9000) if wants(p)]
         common = whole.index.common({"countries": values})
         assert found == [p for p in whole.index.matches([Live(9000).chunks, common], ()) if wants(p)]
+
+
+def test_placements_alike_share_what_they_show_and_not_what_they_are(chunk: int) -> None:
+    """Same formats and sizes, other ids and surfaces; what is kept of one is not told of the other."""
+    clauses = [
+        {},
+        {"placements": Clause(any=("gazette/top",))},
+        {"placements": Clause(none=("gazette/top",)), "countries": Clause(any=("a", "b"))},
+        {"surfaces": Clause(any=("story",)), "countries": Clause(none=("a",))},
+        {"publishers": Clause(any=("gazette",)), "formats": Clause(all=("image",))},
+    ]
+    items = (line_item(serial, targeting=Targeting(given)) for serial, given in enumerate(clauses))
+    alike = (placement(), replace(placement(), id="side", serial=2, surface="story"))
+    whole = compile_snapshot(catalogue([campaign(1, *items)], *alike))
+    told = set()
+    for country in ("a", "b", "c"):
+        asked = request(facts={"countries": (country,)})
+        common = common_of(whole, asked)
+        for name in ("top", "side"):
+            context = context_of(whole, asked, PlacementAsk(name))
+            matches = scan(whole.entries, context)
+            assert sorted(found(whole, context, common)) == matches
+            told.add(tuple(matches))
+    assert len(told) > 3
 
 
 def test_nothing_at_all() -> None:
