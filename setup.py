@@ -1,4 +1,4 @@
-"""What pyproject.toml cannot say yet: the compiled kernel, which may be left out."""
+"""What pyproject.toml cannot say yet: what is compiled, which may be left out."""
 
 from setuptools import Extension, setup
 
@@ -12,7 +12,15 @@ setup(
             optional=True,
             # One build for every Python from 3.11 on.
             py_limited_api=True,
-        )
+        ),
+        Extension(
+            "adserver._octets",
+            ["adserver/_octets.c", "adserver/_plain.c"],
+            depends=["adserver/_octets.h"],
+            # Without a compiler tokens are spelled, and bodies looked through, in Python.
+            optional=True,
+            py_limited_api=True,
+        ),
     ],
     options={"bdist_wheel": {"py_limited_api": "cp311"}},
 )

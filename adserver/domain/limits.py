@@ -179,6 +179,8 @@ LINGER_MS: Final = 2000
 """After an answer that ends a connection, what is still coming is read and thrown away for so long."""
 ANSWERS_PER_TURN: Final = 32
 """Of one connection's pipelined requests, in one turn of the loop."""
+JUDGED_IN_A_ROW: Final = 16
+"""Decisions and events of all connections, before their answers are written."""
 PIPELINED: Final = 64
 """Requests that wait on one connection before no more of what it sent is parsed."""
 PARSED_AT_ONCE: Final = 16 * 1024
