@@ -23,7 +23,13 @@ MAY = {
 }
 """What each room may import of the others."""
 
-LOOSE = {"tokens": {"domain"}, "clock": set[str](), "settings": set[str](), "geography": set[str]()}
+LOOSE = {
+    "tokens": {"domain"},
+    "clock": set[str](),
+    "settings": set[str](),
+    "geography": set[str](),
+    "children": set[str](),
+}
 """Files of no room that are tools: what they may import."""
 
 TOOLS = {"services": {"tokens", "clock"}, "api": {"tokens", "clock", "settings"}, "catalog": set[str]()}
@@ -40,6 +46,7 @@ TYING = {
     "demo",
     "bench",
     "building",
+    "posting",
     "commands",
     "recovery",
     "duties",
