@@ -23,7 +23,12 @@ from adserver.domain.records import PERSONAL, Mark, Personal, Record
 from adserver.ledger import segments
 from adserver.ledger.segments import HEADER_BYTES, Damage, Frame, Header, Short
 
+JOURNAL: Final = "journal"
+"""The folder's name, in a data folder."""
 READ_BYTES: Final = 1024 * 1024
+_PASSED: Final = (1, 3)
+"""The tags of ``Decided`` and ``Released``, behind a payload's first byte. Arrays of 16 and more, which those
+are not, have a byte of their length there: zero."""
 
 
 def segment_path(directory: Path, number: int) -> Path:
@@ -158,12 +163,28 @@ class Reader:
         self._cursor: Cursor | None = None
         self._behind = Position()
 
+    @property
+    def behind(self) -> Position:
+        """How far it has read: the end of the last record, or, having come to an end, of the marks behind."""
+        return self._behind
+
     def read(
         self, start: Position, until: Position | None = None
     ) -> Iterator[tuple[Position, Record, Personal | None]]:
         """(position behind the record, record, personal part or None if there was none or it is erased),
         from ``start`` to ``until``, or to the end of what is written now. Marks are checked, not returned.
         Raises Damage, also where ``start`` lies behind the end."""
+        for cursor, frame in self._frames(start, until):
+            yield self._behind, cursor.decode(frame), _person(frame)
+
+    def booked(self, start: Position, until: Position | None = None) -> Iterator[Record | None]:
+        """The same records for posting, which wants events and terms only: None for every other, and nobody's
+        personal part. ``behind`` tells where they end."""
+        for cursor, frame in self._frames(start, until):
+            yield None if frame.payload[1] in _PASSED else cursor.decode(frame)
+
+    def _frames(self, start: Position, until: Position | None) -> Iterator[tuple[Cursor, Frame]]:
+        """Each but marks, ``_behind`` being its end."""
         cursor = self._resume(start)
         if cursor is None:
             return
@@ -173,8 +194,10 @@ class Reader:
             for frame in cursor.frames(_limit(cursor.number, until)):
                 if frame.start >= first and not frame.is_mark:
                     self._behind = Position(cursor.number, frame.end)
-                    yield self._behind, cursor.decode(frame), _person(frame)
-            if until is not None and until <= Position(cursor.number, cursor.offset):
+                    yield cursor, frame
+            end = Position(cursor.number, cursor.offset)
+            self._behind = max(self._behind, end)
+            if until is not None and until <= end:
                 return
             if cursor.offset < first:
                 raise Damage(cursor.number, cursor.offset, f"ends before {first}, where reading was to begin")
