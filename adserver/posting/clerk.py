@@ -36,8 +36,10 @@ class Books(Protocol):
 
 
 class Clerk:
-    """Of the data folder ``data``; ``ledger`` is told how far it is. ``seconds``: a clock. ``refused``: events
-    the journal billed and the books must not, since this server began; ``failing``: why posting waits."""
+    """Of the data folder ``data``; ``ledger`` is told how far it is. ``seconds``: a clock.
+
+    ``refused``: events the journal billed and the books must not, since this server began; ``failing``: why
+    posting waits, if it does."""
 
     def __init__(self, data: Path, ledger: Books, seconds: Callable[[], float] = monotonic) -> None:
         self._ledger = ledger
