@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import os
-import secrets as chance
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +24,7 @@ from adserver.ledger.poster import Poster
 from adserver.ledger.reader import JOURNAL, Reader
 from adserver.ledger.writer import LedgerWriter
 from adserver.posting.clerk import Clerk
+from adserver.salts import Salts
 from adserver.services.answer import AdServer
 from adserver.services.delivery import Delivery
 from adserver.services.diagnosis import Diagnosis
@@ -112,7 +112,7 @@ class App:
     # -- composing ---------------------------------------------------------------------------------
 
     def _wire(self, extra: tuple[Any, ...]) -> None:
-        settings, clock = self.settings, self.clock
+        settings, clock, salts = self.settings, self.clock, Salts()
         self.sold = SoldFinder(self.world, self.store)
         states = self.states
         self.promises = Promises(self.journal, states.budgets, states.hot.terms, states.hot.identities)
@@ -122,7 +122,7 @@ class App:
         geography = MaxMindFile(settings.geoip) if settings.geoip is not None else None
         normaliser = Normaliser(self.names, geography, lambda: int.from_bytes(os.urandom(8), "big"))
         self.decisions = Decisions(
-            self.world, self.kept, normaliser, clock, lambda: self.signer.current, _salt,
+            self.world, self.kept, normaliser, clock, lambda: self.signer.current, salts,
             self.lag.overloaded,
         )  # fmt: skip
         self.samples = Samples(clock)
@@ -131,7 +131,7 @@ class App:
         self.server = AdServer(self.decisions, self.writer, self._served)
         self.recorder = EventRecorder(
             self.world, self.signer, states.exposures, states.budgets, self.promises, self.ledger,
-            states.seen, states.filtered, states.released, self.sold, clock, _salt, self.samples.event,
+            states.seen, states.filtered, states.released, self.sold, clock, salts, self.samples.event,
         )  # fmt: skip
         self.diagnosis = Diagnosis(self.world, self.kept, self.samples)
         self.delivery = Delivery(self.world, states.budgets, clock)
@@ -289,7 +289,3 @@ def public_url(settings: Settings) -> str:
         return settings.public_url.rstrip("/")
     host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
     return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
-
-
-def _salt() -> bytes:
-    return chance.token_bytes(8)

@@ -29,6 +29,7 @@ LOOSE = {
     "settings": set[str](),
     "geography": set[str](),
     "children": set[str](),
+    "salts": set[str](),
 }
 """Files of no room that are tools: what they may import."""
 
