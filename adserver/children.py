@@ -14,7 +14,6 @@ from contextlib import suppress
 from typing import Final
 
 _PAUSE_S: Final = 0.5
-_PAUSE_MAX_S: Final = 30.0
 
 
 class Died(Exception):
@@ -22,12 +21,14 @@ class Died(Exception):
 
 
 class Child:
-    """``python -m <module>``, with what ``arguments`` gives at each start."""
+    """``python -m <module>``, with what ``arguments`` gives at each start; ``pause_max_s``: how long the
+    pause before one may grow."""
 
-    def __init__(self, module: str, arguments: Callable[[], Sequence[str]]) -> None:
+    def __init__(self, module: str, arguments: Callable[[], Sequence[str]], pause_max_s: float) -> None:
         self._module = module
         self._arguments = arguments
         self._process: Process | None = None
+        self._pause_max_s = pause_max_s
         self._pause_s = 0.0
         self._ended = asyncio.Event()
 
@@ -82,7 +83,7 @@ class Child:
                 await asyncio.wait_for(self._ended.wait(), self._pause_s)
             if self._ended.is_set():
                 return None
-            self._pause_s = min(max(2 * self._pause_s, _PAUSE_S), _PAUSE_MAX_S)
+            self._pause_s = min(max(2 * self._pause_s, _PAUSE_S), self._pause_max_s)
             command = (sys.executable, "-m", self._module, *self._arguments())
             self._process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE)
             if self._ended.is_set():

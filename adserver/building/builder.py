@@ -14,6 +14,7 @@ from adserver.building.images import Images
 from adserver.children import Child, Died
 from adserver.engine.snapshot import Snapshot
 
+_PAUSE_MAX_S: Final = 30.0
 _TOLD: Final = msgspec.json.Decoder(Told)
 
 
@@ -34,7 +35,7 @@ class Builder:
         self._store = store
         self._images = Images(data)
         self._opened = ""
-        self._child = Child("adserver.building.child", lambda: (str(data), self._opened))
+        self._child = Child("adserver.building.child", lambda: (str(data), self._opened), _PAUSE_MAX_S)
         self._begun = False
 
     async def newer(self) -> Snapshot | None:

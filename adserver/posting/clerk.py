@@ -20,6 +20,7 @@ HUNG_S: Final = 30.0
 """A child that has something to post and is silent for so long is killed; turns take tenths of seconds."""
 PATIENCE_S: Final = 5.0
 """How long a stopping server waits for the next word."""
+_PAUSE_MAX_S: Final = 4.0
 _TOLD: Final = msgspec.json.Decoder(Told)
 
 
@@ -44,7 +45,7 @@ class Clerk:
     def __init__(self, data: Path, ledger: Books, seconds: Callable[[], float] = monotonic) -> None:
         self._ledger = ledger
         self._seconds = seconds
-        self._child = Child("adserver.posting.child", lambda: (str(data),))
+        self._child = Child("adserver.posting.child", lambda: (str(data),), _PAUSE_MAX_S)
         self._heard_s = seconds()
         self._news = asyncio.Event()
         self.refused = 0
