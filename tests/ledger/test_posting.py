@@ -177,6 +177,20 @@ def test_the_same_books_whatever_was_posted_again(
     assert rows(directory / "often.sqlite") == rows(directory / "once.sqlite")
 
 
+def test_what_is_in_the_books_is_left_out(tmp_path: Path) -> None:
+    """By a writer that knows of it, and by one that does not."""
+    records = sample()
+    ledger = post(tmp_path / "often.sqlite", records[:60])
+    assert ledger.post(records[20:80], Position(1, 5000)) > 0
+    ledger.close()
+    other = LedgerWriter(tmp_path / "often.sqlite")
+    assert other.post(records[40:80], Position(1, 5001)) == 0
+    other.post(records[30:], Position(1, 9000))
+    other.close()
+    post(tmp_path / "once.sqlite", records).close()
+    assert rows(tmp_path / "often.sqlite") == rows(tmp_path / "once.sqlite")
+
+
 def test_books_are_append_only(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
     post(path, sample()).close()
