@@ -29,6 +29,8 @@ LOOSE = {
     "clock": set[str](),
     "settings": set[str](),
     "geography": set[str](),
+    "children": set[str](),
+    "salts": set[str](),
 }
 """Files of no room that are tools: what they may import."""
 
@@ -50,6 +52,7 @@ TYING = {
     "demo",
     "bench",
     "building",
+    "posting",
     "commands",
     "recovery",
     "duties",

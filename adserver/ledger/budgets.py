@@ -197,7 +197,7 @@ class Budgets:
         """Hold less: the auction cleared below the bid."""
         hold = self._holds[event_id]
         if amount_nanos != hold.amount_nanos:
-            self._accounts.change(hold.accounts, amount_nanos - hold.amount_nanos, hold.firm)
+            self._change(hold, amount_nanos - hold.amount_nanos)
             hold.amount_nanos = amount_nanos
 
     def void(self, event_id: bytes) -> bool:
@@ -205,9 +205,17 @@ class Budgets:
         hold = self._holds.pop(event_id, None)
         if hold is None:
             return False
-        self._accounts.change(hold.accounts, -hold.amount_nanos, hold.firm)
+        self._change(hold, -hold.amount_nanos)
         self._bound[hold.line_item].outstanding -= not hold.rendered
         return True
+
+    def _change(self, hold: Hold, nanos: int) -> None:
+        """Hold so much more or less."""
+        bound = self._bound[hold.line_item]
+        if hold.accounts is bound.keys:
+            add(bound.accounts, nanos, hold.firm)
+        else:
+            self._accounts.change(hold.accounts, nanos, hold.firm)
 
     def rendered(self, event_id: bytes) -> None:
         """The impression came and did not cost anything by itself: the ad is no longer outstanding, its

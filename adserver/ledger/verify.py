@@ -7,7 +7,7 @@ not posted yet and audited for the chain and laws 1 and 2 only.
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from msgspec import Struct
 from sqlalchemy import Connection, Table, select
@@ -19,11 +19,9 @@ from adserver.ledger import schema
 from adserver.ledger.audit_books import Books
 from adserver.ledger.audit_caps import CapAudit
 from adserver.ledger.audit_feeds import FeedAudit
-from adserver.ledger.reader import Reader
+from adserver.ledger.ledger import LEDGER
+from adserver.ledger.reader import JOURNAL, Reader
 from adserver.ledger.segments import Damage
-
-JOURNAL: Final = "journal"
-LEDGER: Final = "ledger.sqlite"
 
 Rows = Mapping[Any, Any]
 
@@ -91,8 +89,8 @@ def _walk(
         return read, unposted, behind < position
     finally:
         reader.close()
-    if position > Position() and behind < position:
-        tell(f"the journal ends at {behind}, the ledger was posted up to {position}")
+    if position > Position() and reader.behind < position:
+        tell(f"the journal ends at {reader.behind}, the ledger was posted up to {position}")
         return read, unposted, True
     return read, unposted, False
 

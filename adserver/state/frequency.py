@@ -66,6 +66,10 @@ class Exposures:
     def __len__(self) -> int:
         return len(self._exposures)
 
+    def __contains__(self, event_id: bytes) -> bool:
+        """Whether the exposure is known, and with it what its impression moves."""
+        return event_id in self._exposures
+
     @property
     def people(self) -> int:
         return len(self._counters)
