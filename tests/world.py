@@ -171,7 +171,6 @@ class World:
             duties = Duties(self.app)
             await duties._durable()
             self.app.post()
-            duties.sweep_seen()
             await duties._learn()
             await duties._sweep()
 
