@@ -181,7 +181,9 @@ class Exposures:
         for counted in counts:
             counter = self._counter(session if counted.session else subject, counted)
             if counter is not None:
-                del counter[1 : 1 + len(counter) - 1 - _since(counter, at_ms - counted.keep_ms)]
+                # By the longest window the name ever had, as in ``forget``: one that shrank may grow again.
+                over = len(counter) - 1 - _since(counter, at_ms - self._keeps[counted.counter])
+                del counter[1 : 1 + max(over, len(counter) - limits.CAP_LIMIT_MAX)]
                 if len(counter) > 1 and at_ms < counter[-1]:
                     at_ms = counter[-1]
                 counter.append(at_ms)
@@ -227,8 +229,9 @@ class Exposures:
         counter = counters.get(counted.counter)
         if counter is None:
             counter = counters[counted.counter] = [0]
-            if self._keeps.get(counted.counter, 0) < counted.keep_ms:
-                self._keeps[counted.counter] = counted.keep_ms
+        # Also of one that is there: a cap's window may have grown since it was made.
+        if self._keeps.get(counted.counter, 0) < counted.keep_ms:
+            self._keeps[counted.counter] = counted.keep_ms
         self._moved(who, counted.counter)
         return counter
 
