@@ -61,6 +61,7 @@ class Exposures:
         self._ends = Calendar()
         self._idle: list[bytes] = []
         self._capped: dict[bytes, CappedOut] = {}
+        self._formerly: dict[bytes, CappedOut] = {}
         self._catalogue: weakref.ref[Catalogued] | None = None
 
     def __len__(self) -> int:
@@ -90,7 +91,8 @@ class Exposures:
         """The line items with a cap that is full for this person or session; not to be changed. Expired
         exposures count until ``sweep`` has ended them."""
         if self._catalogue is None or self._catalogue() is not catalogue:
-            self._catalogue, self._capped = weakref.ref(catalogue), {}
+            # To let ten thousand people go at once would stop this request for a millisecond.
+            self._catalogue, self._formerly, self._capped = weakref.ref(catalogue), self._capped, {}
         out = self._capped_out(subject, now_ms, catalogue)
         other = self._capped_out(session, now_ms, catalogue)
         if not (out and other):
@@ -243,6 +245,8 @@ class Exposures:
     def forget(self, now_ms: int) -> None:
         """Drop people of whom nothing counts any more: some are looked at each call, in turn. A counter
         counts for as long as the longest window ever set on its name."""
+        for _ in range(min(_SWEEP_STEP, len(self._formerly))):
+            self._formerly.popitem()
         if not self._idle:
             self._idle = list(self._counters)
         for _ in range(min(_SWEEP_STEP, len(self._idle))):
