@@ -161,8 +161,10 @@ class Snapshot:
         whoever held it last for milliseconds. Whoever still asks the snapshot has it made again."""
         yield from self.entries.shed()
         yield from self._views.shed()
-        for kept in (self._capped, *(dimension.kept for dimension in self.index.dimensions.values())):
-            while kept.shed():
+        while self._capped.shed():
+            yield
+        for dimension in self.index.dimensions.values():
+            while dimension.kept.shed():
                 yield
 
     def capped(self, counter: str) -> tuple[tuple[BoundCap, Bits], ...]:
