@@ -114,6 +114,11 @@ class Entries:
             found = self._kept.put(position, self._decode(position))
         return found
 
+    def shed(self) -> Iterator[None]:
+        """See ``Snapshot.shed``."""
+        while self._kept.shed():
+            yield
+
     def run_of(self, position: int) -> tuple[int, int]:
         """(first, end) of the positions among which chance decides, with this one."""
         run = self.runs[position]

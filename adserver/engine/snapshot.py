@@ -149,10 +149,23 @@ class Snapshot:
         return cls(sections)
 
     def absent(self, serials: set[int]) -> set[int]:
-        """Those of the line items that are not there; 20 ns each."""
-        wanted = np.fromiter(serials, np.int64, len(serials))
-        here = np.isin(wanted, np.frombuffer(self._serials, np.int64), assume_unique=True)
-        return set(wanted[~here].tolist())
+        """Those of the line items that are not there; some 100 ns each, whatever there is."""
+        wanted, here = np.fromiter(serials, np.int64, len(serials)), np.frombuffer(self._serials, np.int64)
+        if not len(here):
+            return set(serials)
+        rows = np.minimum(np.searchsorted(here, wanted), len(here) - 1)
+        return set(wanted[here[rows] != wanted].tolist())
+
+    def shed(self) -> Iterator[None]:
+        """Let go of what was kept, a little each time it is asked: freed at once with the snapshot, it stops
+        whoever held it last for milliseconds. Whoever still asks the snapshot has it made again."""
+        yield from self.entries.shed()
+        yield from self._views.shed()
+        while self._capped.shed():
+            yield
+        for dimension in self.index.dimensions.values():
+            while dimension.kept.shed():
+                yield
 
     def capped(self, counter: str) -> tuple[tuple[BoundCap, Bits], ...]:
         """The caps on a counter (those of scope creative excepted), and the line items each binds."""

@@ -53,6 +53,7 @@ class Exposed(Protocol):
     ) -> None: ...
     def session_of(self, event_id: bytes) -> bytes | None: ...
     def release(self, event_id: bytes) -> bool: ...
+    def sweep(self, now_ms: int) -> None: ...
 
 
 class Spending(Protocol):
@@ -237,6 +238,8 @@ class EventRecorder:
         event = _CAPPED_EVENT.get(kind)
         if event is None:
             return
+        # Of an exposure that ran out only the token tells; whether somebody swept in between must not matter.
+        self._exposures.sweep(now_ms)
         if kind is EventKind.IMPRESSION:
             # A known exposure is moved from where it was counted.
             counts = () if token.event_id in self._exposures else self._moved_by(token, event)

@@ -183,6 +183,7 @@ class HotState:
             self.filtered.add(key, until_ms)
             return
         self.seen.add(key, until_ms)
+        self.exposures.sweep(record.at_ms)
         terms = self.terms.get(record.line_item)
         event = _EVENTS.get(kind)
         if terms is None or event is None:
@@ -242,16 +243,19 @@ class HotState:
 
 def counts_of(terms: LineItemTerms, identity: int | None, event: str) -> tuple[Counted, ...]:
     """The counters an event of this ad moves, from the journalled terms; ``identity``: the creative's."""
-    own = f"creative:{identity}"
     keep: dict[str, int] = {}
     for cap in terms.caps:
-        if cap.event == event and _binds(cap, own):
-            counter = cap.key if event == IMPRESSION else f"{cap.key}/{event}"
+        key = _key(cap, identity)
+        if cap.event == event and key is not None:
+            counter = key if event == IMPRESSION else f"{key}/{event}"
             keep[counter] = max(keep.get(counter, 0), cap.per_ms)
     return tuple(Counted(name, ms, name.startswith("session:")) for name, ms in keep.items())
 
 
-def _binds(cap: CapTerms, own: str) -> bool:
-    """Caps of creatives bind their creative only."""
-    key = cap.key.removeprefix("session:")
-    return not key.startswith("creative:") or key == own
+def _key(cap: CapTerms, identity: int | None) -> str | None:
+    """What a cap counts this creative under. Caps of scope creative are told for each creative that stands in
+    the line item; they bind those that stood there before alike, which may come back."""
+    scope, creative, _ = cap.key.partition("creative:")
+    if not creative:
+        return cap.key
+    return None if identity is None else f"{scope}creative:{identity}"

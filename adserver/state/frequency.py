@@ -61,6 +61,7 @@ class Exposures:
         self._ends = Calendar()
         self._idle: list[bytes] = []
         self._capped: dict[bytes, CappedOut] = {}
+        self._formerly: dict[bytes, CappedOut] = {}
         self._catalogue: weakref.ref[Catalogued] | None = None
 
     def __len__(self) -> int:
@@ -90,7 +91,8 @@ class Exposures:
         """The line items with a cap that is full for this person or session; not to be changed. Expired
         exposures count until ``sweep`` has ended them."""
         if self._catalogue is None or self._catalogue() is not catalogue:
-            self._catalogue, self._capped = weakref.ref(catalogue), {}
+            # To let ten thousand people go at once would stop this request for a millisecond.
+            self._catalogue, self._formerly, self._capped = weakref.ref(catalogue), self._capped, {}
         out = self._capped_out(subject, now_ms, catalogue)
         other = self._capped_out(session, now_ms, catalogue)
         if not (out and other):
@@ -181,7 +183,9 @@ class Exposures:
         for counted in counts:
             counter = self._counter(session if counted.session else subject, counted)
             if counter is not None:
-                del counter[1 : 1 + len(counter) - 1 - _since(counter, at_ms - counted.keep_ms)]
+                # By the longest window the name ever had, as in ``forget``: one that shrank may grow again.
+                over = len(counter) - 1 - _since(counter, at_ms - self._keeps[counted.counter])
+                del counter[1 : 1 + max(over, len(counter) - limits.CAP_LIMIT_MAX)]
                 if len(counter) > 1 and at_ms < counter[-1]:
                     at_ms = counter[-1]
                 counter.append(at_ms)
@@ -227,8 +231,9 @@ class Exposures:
         counter = counters.get(counted.counter)
         if counter is None:
             counter = counters[counted.counter] = [0]
-            if self._keeps.get(counted.counter, 0) < counted.keep_ms:
-                self._keeps[counted.counter] = counted.keep_ms
+        # Also of one that is there: a cap's window may have grown since it was made.
+        if self._keeps.get(counted.counter, 0) < counted.keep_ms:
+            self._keeps[counted.counter] = counted.keep_ms
         self._moved(who, counted.counter)
         return counter
 
@@ -240,6 +245,8 @@ class Exposures:
     def forget(self, now_ms: int) -> None:
         """Drop people of whom nothing counts any more: some are looked at each call, in turn. A counter
         counts for as long as the longest window ever set on its name."""
+        for _ in range(min(_SWEEP_STEP, len(self._formerly))):
+            self._formerly.popitem()
         if not self._idle:
             self._idle = list(self._counters)
         for _ in range(min(_SWEEP_STEP, len(self._idle))):
