@@ -247,7 +247,7 @@ class EventRecorder:
             self._exposures.count(token.subject, self._exposures.session_of(token.event_id), counts, now_ms)
 
     def _moved_by(self, token: Token, event: str) -> tuple[Counted, ...]:
-        """Of a line item that is gone, as it was bound last: it moves its siblings' too, and it may come back."""
+        """Of a line item that is gone, as it was bound last: its siblings' move too, and it may come back."""
         found, sold = self._world.snapshot.by_serial.get(token.line_item), self._sold(token.creative)
         if found is None:
             terms = self._budgets.terms(token.line_item)
