@@ -183,7 +183,7 @@ def test_what_is_no_good_is_built_again(data: Path, store: Store, damage: str, f
     async def play(builder: Builder) -> None:
         found = await following(builder)
         assert (bids(found), found.revision) == ([1_000_000], told)
-        assert builder._process is not None, "it was built"
+        assert builder._child.pid is not None, "it was built"
         assert image.exists()
 
     with_builder(data, store, play)
