@@ -238,19 +238,16 @@ class EventRecorder:
         event = _CAPPED_EVENT.get(kind)
         if event is None:
             return
-        # Of an exposure that ran out only the token tells; whether somebody swept in between must not matter.
-        self._exposures.sweep(now_ms)
+        self._exposures.sweep(now_ms)  # what ran out is told by the clock, not by who swept in between
         if kind is EventKind.IMPRESSION:
             # A known exposure is moved from where it was counted.
             counts = () if token.event_id in self._exposures else self._moved_by(token, event)
             self._exposures.confirm(token.event_id, token.subject, counts, now_ms)
         elif counts := self._moved_by(token, event):
-            session = self._exposures.session_of(token.event_id)
-            self._exposures.count(token.subject, session, counts, now_ms)
+            self._exposures.count(token.subject, self._exposures.session_of(token.event_id), counts, now_ms)
 
     def _moved_by(self, token: Token, event: str) -> tuple[Counted, ...]:
-        """Of a line item that is gone, as it was bound last: what it moves may be its siblings' too, and its
-        own when it is put back."""
+        """Of a line item that is gone, as it was bound last: its siblings' move too, and it may come back."""
         found, sold = self._world.snapshot.by_serial.get(token.line_item), self._sold(token.creative)
         if found is None:
             terms = self._budgets.terms(token.line_item)

@@ -197,9 +197,10 @@ def test_replay_is_what_was_lived_whatever_was_edited_meanwhile(chance: Random) 
     play_edited(chance, 30)
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", [3, 6, 9, 20])
 def test_replay_of_edited_sessions(seed: int) -> None:
-    play_edited(Random(seed), 120)
+    """Those that found something once."""
+    play_edited(Random(seed), 130)
 
 
 @pytest.mark.slow
