@@ -9,6 +9,7 @@ block before it is trusted, and else made anew. Files that are mostly of no use 
 
 import os
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Final
@@ -75,8 +76,9 @@ class BlockFiles:
         places: dict[str, _Place] = {}
         for path in self._folder.glob(f"*{SUFFIX}"):
             if number := number_of(path):
-                files[number] = given = mapped(path)
-                places |= {key: (number, *place) for key, place in self._listed(given)}
+                with suppress(FileNotFoundError):  # the server may just have removed it
+                    files[number] = given = mapped(path)
+                    places |= {key: (number, *place) for key, place in self._listed(given)}
         right = lineages({batch.last for *_, batch in places.values()})
         for key in wanted:
             place = places.get(key)

@@ -23,7 +23,6 @@ from sqlalchemy.exc import DBAPIError
 from adserver.building.images import Images
 from adserver.catalog.source import Source, State
 from adserver.catalog.tables import FILE
-from adserver.domain.catalogue import Catalogue
 from adserver.domain.changes import Invalid
 from adserver.engine.blocks import campaigns_of
 from adserver.engine.compile import Assembler
@@ -128,7 +127,7 @@ class Building:
             self._log.failure("the files of blocks could not be written anew", error)
             return
         blocks, stored = self._blocks.in_order()
-        self._assembler.assemble(blocks, Catalogue(), stored)
+        self._assembler.assemble(blocks, state.rest, stored)
 
 
 def _said(error: Exception) -> str:

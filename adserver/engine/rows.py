@@ -112,7 +112,8 @@ class _Making:
     def packed(self, advertiser: Advertiser) -> bytes:
         made = np.frombuffer(array("Q", self.pairs), np.uint64)
         asked_values = [value for _, _, value in self.asked]
-        used, numbers = _own(np.append(made >> np.uint64(_VALUE_SHIFT), np.array(asked_values, np.uint64)))
+        given = np.append((made >> np.uint64(_VALUE_SHIFT)).astype(np.int64), asked_values).astype(np.int64)
+        used, numbers = _own(given, len(self._values))
         pairs = np.empty(len(made), PAIR)
         pairs["row"] = made.astype(np.uint32)
         parts = (made >> np.uint64(_PART_SHIFT)).astype(np.uint32) & 3
@@ -139,14 +140,14 @@ class _Making:
         )
 
 
-def _own(numbers: Array) -> tuple[Array, Array]:
-    """The numbers that occur, in the order in which they first do; and for each given its place among
-    them."""
-    found, first, which = np.unique(numbers, return_index=True, return_inverse=True)
-    order = np.argsort(first)
-    place = np.empty(len(order), np.uint32)
-    place[order] = np.arange(len(order), dtype=np.uint32)
-    return found[order], place[which]
+def _own(numbers: Array, most: int) -> tuple[Array, Array]:
+    """The numbers that occur, all below ``most``, in the order in which they first do; and for each given its
+    place among them. Without sorting: of what is assigned to one place the last stays."""
+    at, count = np.empty(most, np.uint32), np.arange(len(numbers), dtype=np.uint32)
+    at[numbers[::-1]] = count[::-1]
+    used = numbers[at[numbers] == count]
+    at[used] = count[: len(used)]
+    return used, at[numbers]
 
 
 def _shows(item: LineItem) -> tuple[str, ...]:
