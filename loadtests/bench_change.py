@@ -14,7 +14,8 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from loadtests.bench_replacing import live_revision, replacing
+from loadtests import filling
+from loadtests.bench_replacing import live_revision
 from loadtests.server import Server
 
 _READY_S: Final = 600.0
@@ -33,8 +34,10 @@ def main() -> None:
     with TemporaryDirectory(prefix="adserver-change-") as folder:
         work = asked.work or Path(folder)
         if not (work / "server").is_dir():
-            with replacing(work / "server", asked.line_items, version=0):
+            store = filling.open_store(work / "server")
+            for _ in filling.fill(store, filling.catalogue(asked.line_items)):
                 pass
+            store.close()
         for start in ("first start", "restart"):
             bench(work, start, asked.rounds)
 
@@ -46,7 +49,7 @@ def bench(work: Path, start: str, rounds: int) -> None:
         print(f"{start}: ready after {time.perf_counter() - began:.2f} s", flush=True)
         first = changed(server, key.stdout.strip())
         print(f"  first change live after {first:.0f} ms", flush=True)
-        (child,) = children(server)
+        child = builder_of(server)
         times, costs = [], []
         for _ in range(rounds):
             time.sleep(_PAUSE_S)
@@ -77,10 +80,12 @@ def changed(server: Server, key: str) -> float:
     return (time.perf_counter() - began) * 1000
 
 
-def children(server: Server) -> list[int]:
-    """Processes of the server that build."""
-    pid = server.pid
-    return [int(name) for name in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+def builder_of(server: Server) -> int:
+    """The server's child that builds."""
+    every = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
+    return next(
+        int(pid) for pid in every if b"adserver.building" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    )
 
 
 def memory_mib(pid: int, kind: str) -> int:
