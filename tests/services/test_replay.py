@@ -1,0 +1,257 @@
+"""Law 5: a journalled decision can be made once more, byte for byte, or it is said which input is gone."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from random_session import Session
+from replayed import Rich, Snapshots, journalled, played, replay_all, told
+from world import World, campaign, publisher
+
+from adserver import checkpoints, recovery, replaying
+from adserver.domain import ids, limits
+from adserver.domain.decision import event_id
+from adserver.domain.records import PERSONAL
+from adserver.ledger import segments
+from adserver.ledger.reader import Cursor, Reader, segment_path
+from adserver.services import asked, deciding, slate
+
+ASK = {"placements": [{"id": "top"}], "user": {"id": "u-1"}}
+FAR: dict[str, Any] = {"custom": 'page.tale = "x"'}
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    told = campaign(
+        "acme/a", {"id": "a", "pricing": {"model": "cpm", "amount": "4.00"}}, {"id": "b", "targeting": FAR}
+    )
+    with World(tmp_path / "world", publishers=[publisher()], campaigns=[told]) as world:
+        yield world
+
+
+def snapshots_of(world: World) -> Snapshots:
+    snapshots = Snapshots(world)
+    snapshots.note()
+    return snapshots
+
+
+def again(world: World, minted: bytes | None = None) -> replaying.Replayed:
+    """The last decision, or the one of this id."""
+    data = world.app.settings.data
+    return replaying.replay(data, minted or journalled(data)[-1].request_id, snapshots_of(world))
+
+
+class SmallSegments(World):
+    segment_bytes = 16 * 1024
+
+
+# -- whatever happens ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_every_decision_of_a_session_is_the_same_again(tmp_path: Path, seed: int) -> None:
+    with World(tmp_path / "world") as world:
+        replayed = played(world, Session(world, seed), 150)
+        assert told(replayed) == []
+        assert len(replayed) > 40
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_whatever_the_catalogue_and_the_requests_say(tmp_path: Path, seed: int) -> None:
+    with World(tmp_path / "world") as world:
+        replayed = played(world, Rich(world, seed), 120)
+        assert told(replayed) == []
+        assert len(replayed) > 30
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [Session, Rich])
+def test_of_many_sessions(tmp_path: Path, kind: type[Session]) -> None:
+    for seed in range(200, 215):
+        with World(tmp_path / str(seed)) as world:
+            assert told(played(world, kind(world, seed), 200)) == []
+
+
+def test_from_a_checkpoint_it_is_what_it_is_from_the_beginning(tmp_path: Path) -> None:
+    with SmallSegments(tmp_path / "world") as world:
+        data = world.app.settings.data
+        session, snapshots = Rich(world, 7), Snapshots(world)
+        for _ in range(260):
+            session.step()
+            snapshots.note()
+        before = replay_all(world, snapshots)
+        for segment in range(2, world.app.journal.position.segment + 1):
+            recovery.renew(data, segment)
+        assert len(checkpoints.kept(data)) > 1
+        assert replay_all(world, snapshots) == before
+        assert told(before) == []
+
+
+def test_a_checkpoint_that_cannot_be_read_costs_time_alone(tmp_path: Path) -> None:
+    with SmallSegments(tmp_path / "world") as world:
+        data = world.app.settings.data
+        session, snapshots = Session(world, 3), Snapshots(world)
+        while world.app.journal.position.segment < 2:
+            session.step()
+            snapshots.note()
+        recovery.renew(data, 2)
+        world.decide(ASK)
+        (kept,) = checkpoints.kept(data)
+        kept.path.write_bytes(b"torn")
+        assert replaying.replay(data, journalled(data)[-1].request_id, snapshots).outcome == "identical"
+
+
+# -- what was spared -------------------------------------------------------------------------------
+
+
+def test_what_was_left_out_beforehand_is_told(tmp_path: Path) -> None:
+    """Line items of equal bids, with room for a few ads each: chance is drawn among those not left out."""
+    sold = [
+        campaign(f"{owner}/c", {"id": "l", "budget": {"daily": "0.003"}, "pacing": "even"})
+        for owner in ("acme", "bolt", "corn", "dune", "east")
+    ]
+    with World(tmp_path / "world", publishers=[publisher()], campaigns=sold) as world:
+        snapshots = snapshots_of(world)
+        for number in range(120):
+            world.clock.ms += 30_000
+            world.decide({"placements": [{"id": "top"}]})
+            if number % 7 == 0:
+                world.tick()
+        replayed = replay_all(world, snapshots)
+        assert told(replayed) == []
+        assert len(replayed) > 10
+        with Reading(world) as records:
+            assert sum(bool(record.hints and len(record.hints) > 1) for record in records) > 5
+
+
+class Reading:
+    """The decided records of a world."""
+
+    def __init__(self, world: World) -> None:
+        self._reader = Reader(world.app.settings.data / "journal")
+
+    def __enter__(self) -> list[Any]:
+        records = [record for _, record, _ in self._reader.read(replaying.Position())]
+        return [record for record in records if isinstance(record, replaying.Decided)]
+
+    def __exit__(self, *_: object) -> None:
+        self._reader.close()
+
+
+# -- which decision --------------------------------------------------------------------------------
+
+
+def test_an_ad_names_its_decision(world: World) -> None:
+    answer = world.decide(ASK)
+    minted = ids.decode(answer["decisions"][0]["ads"][0]["event_id"])
+    assert again(world, minted).outcome == "identical"
+    with pytest.raises(replaying.Unknown):
+        again(world, event_id(minted, 2))
+    with pytest.raises(replaying.Unknown):
+        again(world, ids.mint(world.clock.ms, 99, 0))
+
+
+def test_of_what_promised_nothing_a_sample_is_journalled(world: World) -> None:
+    nobody = {"placements": [{"id": "nowhere"}]}
+    for seed in range(1, 2 * limits.UNFILLED_JOURNALLED + 1):
+        world.decide(nobody, seed)
+    seeds = [int.from_bytes(one.request_id[6:14], "big") for one in journalled(world.app.settings.data)]
+    assert seeds == [limits.UNFILLED_JOURNALLED, 2 * limits.UNFILLED_JOURNALLED]
+    replayed = again(world)
+    assert (replayed.outcome, replayed.decision.slots[0].no_fill) == ("identical", "unknown_placement")
+
+
+def test_dry_runs_and_crawlers_are_no_sample(world: World) -> None:
+    world.decide({"placements": [{"id": "nowhere"}], "mode": "dry_run"}, 0)
+    assert journalled(world.app.settings.data) == []
+
+
+# -- what is gone ----------------------------------------------------------------------------------
+
+
+def test_an_erased_request_is_told(world: World) -> None:
+    world.decide(ASK)
+    world.decide(ASK)
+    erase(world, 0)
+    first, second = replay_all(world, snapshots_of(world))
+    assert (first.outcome, second.outcome) == ("erased", "identical")
+
+
+def test_who_was_erased_takes_counters_along(tmp_path: Path) -> None:
+    capped = campaign("acme/a", {"id": "a", "frequency_caps": [{"limit": 1, "per": "1d"}]})
+    with World(tmp_path / "world", publishers=[publisher()], campaigns=[capped]) as world:
+        world.decide(ASK)
+        world.decide(ASK, seed=limits.UNFILLED_JOURNALLED)
+        erase(world, 0)
+        replayed = again(world)
+    assert replayed.outcome == "gone"
+    assert replayed.reason == "what was counted by records before it that were erased (1)"
+
+
+def erase(world: World, number: int) -> None:
+    """Zeros over the personal part of one record."""
+    journal = world.app.settings.data / "journal"
+    cursor = Cursor(journal, 1)
+    frame = [frame for frame in cursor.frames() if frame.secret][number]
+    cursor.close()
+    with segment_path(journal, 1).open("r+b") as file:
+        file.seek(frame.start + segments.FRAME_HEAD_BYTES)
+        file.write(bytes(len(frame.secret)))
+
+
+def test_a_revision_that_is_not_kept_is_told(world: World) -> None:
+    world.decide(ASK)
+    snapshots = snapshots_of(world)
+    snapshots.kept.clear()
+    replayed = replay_all(world, snapshots)[-1]
+    assert (replayed.outcome, replayed.again) == ("gone", None)
+    assert f"revision {replayed.decision.revision}" in replayed.reason
+
+
+@pytest.mark.parametrize(("chars", "outcome"), [(3000, "identical"), (5000, "gone")])
+def test_a_request_says_more_than_is_kept(world: World, chars: int, outcome: str) -> None:
+    world.decide({**ASK, "page": {"properties": {"tale": "x" * chars}}})
+    replayed = again(world)
+    assert replayed.outcome == outcome
+    assert replayed.reason == (
+        "" if outcome == "identical" else "the request said more than is kept (3900 bytes)"
+    )
+
+
+def test_a_number_nobody_can_keep(world: World) -> None:
+    world.decide({**ASK, "page": {"properties": {"tale": 10**30}}})
+    assert again(world).outcome == "gone"
+
+
+def test_a_record_of_an_older_version(world: World) -> None:
+    world.decide(ASK)
+    (decision,) = journalled(world.app.settings.data)
+    old = PERSONAL.decode(msgspec.msgpack.encode([b"saltsalt", b"subject", None]))
+    with pytest.raises(asked.Unreadable, match="a version that kept nothing of its request"):
+        asked.request_of(decision, old, world.app.world.snapshot)
+
+
+# -- another engine --------------------------------------------------------------------------------
+
+
+def test_another_engine_differs(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.decide(ASK)
+    ad = slate._ad
+    cheaper = lambda winner: msgspec.structs.replace(ad(winner), price_nanos=1)  # noqa: E731
+    monkeypatch.setattr(slate, "_ad", cheaper)
+    replayed = again(world)
+    assert (replayed.outcome, replayed.difference) == (
+        "differs",
+        ("slots[0].ads[0].price_nanos", 4_000_000, 1),
+    )
+
+
+def test_replay_runs_the_very_code_that_decides(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.decide(ASK)
+    ran: list[object] = []
+    fill = deciding.Deciding.fill
+    monkeypatch.setattr(deciding.Deciding, "fill", lambda self: (ran.append(self), fill(self))[1])
+    assert again(world).outcome == "identical"
+    assert len(ran) == 1
