@@ -58,20 +58,17 @@ class Accepting:
 def packed(request: Request, decision: Decision, snapshot: Snapshot) -> Kept:
     """What is kept of a request that ``snapshot`` decided."""
     facts = snapshot.vocabulary.pack(request.facts)
+    said, blocks = _said(request, snapshot.vocabulary.looked_at), _blocks_said(request.blocks)
     slots = tuple(map(_slot_said, request.placements, decision.slots))
-    asked = Asked(
-        said=_said(request, snapshot.vocabulary.looked_at),
-        minor=request.minor,
-        secure=request.secure,
-        blocks=None if request.blocks == _NO_BLOCKS else _blocks_said(request.blocks),
-        slots=slots if any(slots) else None,
-    )
+    if not (said or blocks or any(slots) or request.minor or request.secure):
+        return (facts, None) if len(facts) <= limits.ASKED_BYTES else TOO_MUCH
+    asked = Asked(said, request.minor, request.secure, blocks, slots if any(slots) else None)
     try:
-        rest = None if asked == _NOTHING else ENCODER.encode(asked)
+        rest = ENCODER.encode(asked)
     except (OverflowError, ValueError):
         # A property may be any JSON: a number of a hundred digits is nothing that is kept.
         return TOO_MUCH
-    return (facts, rest) if len(facts) + len(rest or b"") <= limits.ASKED_BYTES else TOO_MUCH
+    return (facts, rest) if len(facts) + len(rest) <= limits.ASKED_BYTES else TOO_MUCH
 
 
 def _said(request: Request, names: tuple[Name, ...] | None) -> list[Any] | None:
@@ -95,7 +92,7 @@ def _point_said(request: Request) -> Any:
 
 def _blocks_said(blocks: Blocks) -> Any:
     parts = (blocks.advertisers, blocks.domains, blocks.categories, blocks.labels)
-    return tuple(tuple(sorted(part)) for part in parts)
+    return tuple(tuple(sorted(part)) for part in parts) if any(parts) else None
 
 
 def _slot_said(ask: PlacementAsk, slot: Slot) -> AskedSlot | None:

@@ -140,6 +140,62 @@ class Reading:
         self._reader.close()
 
 
+def test_what_was_billed_and_delivered_counts(tmp_path: Path) -> None:
+    """A budget and a goal that events use up, of holds that ended long ago."""
+    sold = [
+        campaign("acme/a", {"id": "budget", "pricing": {"model": "cpm", "amount": "9.00"},
+                            "budget": {"lifetime": "0.027"}}),
+        campaign("bolt/b", {"id": "goal", "priority": "standard", "goal": {"impressions": 4},
+                            "flight": {"start": "2026-06-01T00:00:00Z", "end": "2026-06-03T00:00:00Z"}}),
+        campaign("corn/c", {"id": "rest"}),
+    ]  # fmt: skip
+    with World(tmp_path / "world", publishers=[publisher()], campaigns=sold) as world:
+        winners = []
+        for _ in range(10):
+            world.clock.ms += 3_600_000
+            (ad,) = world.decide(ASK)["decisions"][0]["ads"]
+            world.event(ad["impression_url"])
+            winners.append(ad["line_item"])
+        assert winners == ["goal"] * 4 + ["budget"] * 3 + ["rest"] * 3
+        assert told(replay_all(world, snapshots_of(world))) == []
+
+
+def test_a_window_that_was_lengthened(tmp_path: Path) -> None:
+    """Somebody was forgotten, since nothing of theirs counted any more; then the cap looks farther back."""
+
+    def sold(per: str) -> list[Any]:
+        return [campaign("acme/a", {"id": "a", "frequency_caps": [{"limit": 1, "per": per}]})]
+
+    with World(tmp_path / "world", publishers=[publisher()], campaigns=sold("1h")) as world:
+        snapshots = snapshots_of(world)
+        world.event(world.decide(ASK)["decisions"][0]["ads"][0]["impression_url"])
+        world.clock.ms += 2 * 3_600_000
+        world.tick()
+        world.put(campaigns=sold("1d"))
+        snapshots.note()
+        assert len(world.decide(ASK)["decisions"][0]["ads"]) == 1
+        assert told(replay_all(world, snapshots)) == []
+
+
+def test_a_feed_account_that_lived_on_by_what_nobody_journalled(tmp_path: Path) -> None:
+    feed = {"id": "news", "surface": "feed", "feed": {"account_idle": "10m"}}
+
+    def page(number: int) -> Any:
+        asked = {"id": "main", "page": number, "organic_count": 20}
+        return world.decide({"placements": [{"id": "news", "feed": asked}], "session": "s-1"})
+
+    documents = {"publishers": [publisher(placements=[feed])], "campaigns": [campaign("acme/a")]}
+    with World(tmp_path / "world", **documents) as world:
+        page(0)
+        world.clock.ms += 30_000
+        page(0)
+        world.clock.ms += 590_000
+        page(1)
+        replayed = replay_all(world, snapshots_of(world))
+        assert [one.decision.slots[0].feed.page for one in replayed if one.decision.slots[0].feed] == [0, 1]
+        assert told(replayed) == []
+
+
 # -- which decision --------------------------------------------------------------------------------
 
 
