@@ -18,7 +18,7 @@ from typing import Any, Final, Literal, NoReturn
 from msgspec import Struct
 
 from adserver import checkpoints, recovery
-from adserver.building.images import FOLDER as IMAGES
+from adserver.building.history import snapshot_at
 from adserver.catalog import secrets
 from adserver.checkpoints import Checkpoint
 from adserver.domain import ids
@@ -27,7 +27,6 @@ from adserver.domain.catalogue import Gone
 from adserver.domain.decision import Decision
 from adserver.domain.records import ENCODER, Decided, Personal
 from adserver.domain.request import Request
-from adserver.engine.image import ImageError
 from adserver.engine.rates import Rates, learn
 from adserver.engine.snapshot import Snapshot
 from adserver.ledger.reader import Reader
@@ -78,16 +77,6 @@ class Replayed(Struct, frozen=True):
 def digest(decision: Decision) -> str:
     """Of the bytes in the journal."""
     return blake2b(ENCODER.encode(decision), digest_size=16).hexdigest()
-
-
-def snapshot_at(data: Path, revision: int) -> Snapshot:
-    """The image in service, where it is of that revision. Raises Gone."""
-    for path in (data / IMAGES).glob(f"{revision}-*.image"):
-        try:
-            return Snapshot.open(path.read_bytes(), checked=False)
-        except (OSError, ImageError) as error:
-            raise Gone(f"the snapshot of revision {revision}: {error}") from error
-    raise Gone(f"the snapshot of revision {revision}: it is no longer kept")
 
 
 def replay(data: Path, minted: bytes, snapshots: SnapshotAt = snapshot_at) -> Replayed:

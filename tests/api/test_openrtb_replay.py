@@ -8,7 +8,6 @@ from test_openrtb_deals import GOLD, IRON, SILVER, WORLD, imp
 from adserver import replaying
 from adserver.domain.books import Position
 from adserver.domain.records import Decided
-from adserver.engine.snapshot import Snapshot
 from adserver.ledger.reader import Reader
 
 
@@ -24,15 +23,10 @@ def test_what_an_exchange_asked_is_the_same_again(tmp_path: Path) -> None:
         for imps in asks:
             asked.bids(request(*imps))
         world = asked.world
-        snapshot = world.app.world.snapshot
-
-        def at(data: Path, revision: int) -> Snapshot:
-            return snapshot
-
         data = world.app.settings.data
         reader = Reader(data / "journal")
         made = [one.decision for _, one, _ in reader.read(Position()) if isinstance(one, Decided)]
         reader.close()
-        replayed = [replaying.replay(data, one.request_id, at) for one in made]
+        replayed = [replaying.replay(data, one.request_id) for one in made]
     assert [one.difference or one.reason for one in replayed if one.outcome != "identical"] == []
     assert len(replayed) >= 5

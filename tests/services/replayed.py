@@ -10,9 +10,9 @@ from random_session import Session
 from world import OPERATOR, World, campaign, publisher
 
 from adserver import replaying
+from adserver.building.history import snapshot_at
 from adserver.domain.books import Position
 from adserver.domain.campaign import Creative, LineItem
-from adserver.domain.catalogue import Gone
 from adserver.domain.deals import Deal, Market
 from adserver.domain.decision import Decision
 from adserver.domain.records import Decided
@@ -25,20 +25,15 @@ Ask = dict[str, Any]
 
 
 class Snapshots:
-    """Those that a world served, by revision."""
+    """Those of former revisions, each compiled once."""
 
-    def __init__(self, world: World) -> None:
-        self.kept: dict[int, Snapshot] = {}
-        self._world = world
-
-    def note(self) -> None:
-        snapshot = self._world.app.world.snapshot
-        self.kept[snapshot.revision] = snapshot
+    def __init__(self) -> None:
+        self._made: dict[int, Snapshot] = {}
 
     def __call__(self, data: Path, revision: int) -> Snapshot:
-        if revision not in self.kept:
-            raise Gone(f"the snapshot of revision {revision}")
-        return self.kept[revision]
+        if revision not in self._made:
+            self._made[revision] = snapshot_at(data, revision)
+        return self._made[revision]
 
 
 def journalled(data: Path) -> list[Decision]:
@@ -47,21 +42,19 @@ def journalled(data: Path) -> list[Decision]:
     return [record.decision for record in records if isinstance(record, Decided)]
 
 
-def replay_all(world: World, snapshots: Snapshots) -> list[Replayed]:
+def replay_all(world: World) -> list[Replayed]:
     """Of every decision in the journal."""
-    data = world.app.settings.data
+    data, snapshots = world.app.settings.data, Snapshots()
     return [replaying.replay(data, one.request_id, snapshots) for one in journalled(data)]
 
 
 def played(world: World, session: Session, steps: int, restarts: bool = True) -> list[Replayed]:
     """What comes of replaying a session of so many steps."""
-    snapshots = Snapshots(world)
     for number in range(1, steps + 1):
         session.step()
-        snapshots.note()
         if restarts and number % 40 == 0:
             world.restart(clean=number % 80 == 0)
-    return replay_all(world, snapshots)
+    return replay_all(world)
 
 
 def told(replayed: list[Replayed]) -> list[Any]:

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 from random_session import Session
-from replayed import Rich, Snapshots, journalled, played, replay_all, told
+from replayed import Rich, journalled, played, replay_all, told
 from world import World, campaign, publisher
 
 from adserver import checkpoints, recovery, replaying
@@ -31,16 +31,10 @@ def world(tmp_path: Path) -> Iterator[World]:
         yield world
 
 
-def snapshots_of(world: World) -> Snapshots:
-    snapshots = Snapshots(world)
-    snapshots.note()
-    return snapshots
-
-
 def again(world: World, minted: bytes | None = None) -> replaying.Replayed:
     """The last decision, or the one of this id."""
     data = world.app.settings.data
-    return replaying.replay(data, minted or journalled(data)[-1].request_id, snapshots_of(world))
+    return replaying.replay(data, minted or journalled(data)[-1].request_id)
 
 
 class SmallSegments(World):
@@ -77,30 +71,28 @@ def test_of_many_sessions(tmp_path: Path, kind: type[Session]) -> None:
 def test_from_a_checkpoint_it_is_what_it_is_from_the_beginning(tmp_path: Path) -> None:
     with SmallSegments(tmp_path / "world") as world:
         data = world.app.settings.data
-        session, snapshots = Rich(world, 7), Snapshots(world)
+        session = Rich(world, 7)
         for _ in range(260):
             session.step()
-            snapshots.note()
-        before = replay_all(world, snapshots)
+        before = replay_all(world)
         for segment in range(2, world.app.journal.position.segment + 1):
             recovery.renew(data, segment)
         assert len(checkpoints.kept(data)) > 1
-        assert replay_all(world, snapshots) == before
+        assert replay_all(world) == before
         assert told(before) == []
 
 
 def test_a_checkpoint_that_cannot_be_read_costs_time_alone(tmp_path: Path) -> None:
     with SmallSegments(tmp_path / "world") as world:
         data = world.app.settings.data
-        session, snapshots = Session(world, 3), Snapshots(world)
+        session = Session(world, 3)
         while world.app.journal.position.segment < 2:
             session.step()
-            snapshots.note()
         recovery.renew(data, 2)
         world.decide(ASK)
         (kept,) = checkpoints.kept(data)
         kept.path.write_bytes(b"torn")
-        assert replaying.replay(data, journalled(data)[-1].request_id, snapshots).outcome == "identical"
+        assert replaying.replay(data, journalled(data)[-1].request_id).outcome == "identical"
 
 
 # -- what was spared -------------------------------------------------------------------------------
@@ -113,13 +105,12 @@ def test_what_was_left_out_beforehand_is_told(tmp_path: Path) -> None:
         for owner in ("acme", "bolt", "corn", "dune", "east")
     ]
     with World(tmp_path / "world", publishers=[publisher()], campaigns=sold) as world:
-        snapshots = snapshots_of(world)
         for number in range(120):
             world.clock.ms += 30_000
             world.decide({"placements": [{"id": "top"}]})
             if number % 7 == 0:
                 world.tick()
-        replayed = replay_all(world, snapshots)
+        replayed = replay_all(world)
         assert told(replayed) == []
         assert len(replayed) > 10
         with Reading(world) as records:
@@ -157,7 +148,7 @@ def test_what_was_billed_and_delivered_counts(tmp_path: Path) -> None:
             world.event(ad["impression_url"])
             winners.append(ad["line_item"])
         assert winners == ["goal"] * 4 + ["budget"] * 3 + ["rest"] * 3
-        assert told(replay_all(world, snapshots_of(world))) == []
+        assert told(replay_all(world)) == []
 
 
 def test_a_window_that_was_lengthened(tmp_path: Path) -> None:
@@ -167,14 +158,12 @@ def test_a_window_that_was_lengthened(tmp_path: Path) -> None:
         return [campaign("acme/a", {"id": "a", "frequency_caps": [{"limit": 1, "per": per}]})]
 
     with World(tmp_path / "world", publishers=[publisher()], campaigns=sold("1h")) as world:
-        snapshots = snapshots_of(world)
         world.event(world.decide(ASK)["decisions"][0]["ads"][0]["impression_url"])
         world.clock.ms += 2 * 3_600_000
         world.tick()
         world.put(campaigns=sold("1d"))
-        snapshots.note()
         assert len(world.decide(ASK)["decisions"][0]["ads"]) == 1
-        assert told(replay_all(world, snapshots)) == []
+        assert told(replay_all(world)) == []
 
 
 def test_a_feed_account_that_lived_on_by_what_nobody_journalled(tmp_path: Path) -> None:
@@ -191,7 +180,7 @@ def test_a_feed_account_that_lived_on_by_what_nobody_journalled(tmp_path: Path) 
         page(0)
         world.clock.ms += 590_000
         page(1)
-        replayed = replay_all(world, snapshots_of(world))
+        replayed = replay_all(world)
         assert [one.decision.slots[0].feed.page for one in replayed if one.decision.slots[0].feed] == [0, 1]
         assert told(replayed) == []
 
@@ -231,7 +220,7 @@ def test_an_erased_request_is_told(world: World) -> None:
     world.decide(ASK)
     world.decide(ASK)
     erase(world, 0)
-    first, second = replay_all(world, snapshots_of(world))
+    first, second = replay_all(world)
     assert (first.outcome, second.outcome) == ("erased", "identical")
 
 
@@ -259,11 +248,10 @@ def erase(world: World, number: int) -> None:
 
 def test_a_revision_that_is_not_kept_is_told(world: World) -> None:
     world.decide(ASK)
-    snapshots = snapshots_of(world)
-    snapshots.kept.clear()
-    replayed = replay_all(world, snapshots)[-1]
+    (world.app.settings.data / "catalog.sqlite").unlink()
+    replayed = again(world)
     assert (replayed.outcome, replayed.again) == ("gone", None)
-    assert f"revision {replayed.decision.revision}" in replayed.reason
+    assert "catalog" in replayed.reason
 
 
 @pytest.mark.parametrize(("chars", "outcome"), [(3000, "identical"), (5000, "gone")])
