@@ -29,7 +29,7 @@ from adserver.domain.records import ENCODER, Decided, Personal
 from adserver.domain.request import Request
 from adserver.engine.rates import Rates, learn
 from adserver.engine.snapshot import Snapshot
-from adserver.ledger.reader import Reader
+from adserver.ledger.reader import Reader, segment_numbers, segment_path
 from adserver.recovery import Reread
 from adserver.services.asked import Unreadable, request_of
 from adserver.services.deciding import Deciding
@@ -113,7 +113,8 @@ def find(data: Path, minted: bytes) -> Found:
     wanted, made_ms = ids.request_of(minted), ids.minted_ms(minted)
     starts = [one.position for one in reversed(checkpoints.kept(data)) if one.latest_ms < made_ms][:1]
     # A clock that was set back between two processes makes times tell nothing.
-    for start in (*starts, Position()):
+    oldest = next(iter(segment_numbers(data / _JOURNAL)), 1)
+    for start in (*starts, Position(oldest)):
         found = _look_for(data, wanted, start)
         index = ids.index_of(minted)
         if found is not None:
@@ -140,12 +141,14 @@ def _reread(data: Path, found: Found) -> Reread:
     """The state before the decision, with the counts its rates were learned from."""
     learned = found.record.decision.rates
     for start in _starts(data, found.before, learned):
+        if start is None and not segment_path(data / _JOURNAL, 1).exists():
+            break
         try:
             return recovery.reread(data, start, found.before, learned)
         except ValueError:
             # A checkpoint is a cache: an earlier one, or the journal's beginning, knows as much.
             continue
-    raise Gone("the journal before it")
+    raise Gone("the beginning of the journal is no longer kept, nor a checkpoint before it and its rates")
 
 
 def _starts(data: Path, before: Position, learned: int) -> Iterator[Checkpoint | None]:

@@ -135,7 +135,7 @@ def request_of(decision: Decision, person: Personal, snapshot: Snapshot) -> Requ
         placements=tuple(
             _placement(slot, told, decision) for slot, told in zip(decision.slots, slots, strict=True)
         ),
-        facts={**snapshot.vocabulary.unpack(person.facts), **texts},
+        facts={**_facts(person.facts, snapshot), **texts},
         mode=_MODES[decision.mode],
         subject=person.subject,
         session=person.session,
@@ -149,11 +149,18 @@ def request_of(decision: Decision, person: Personal, snapshot: Snapshot) -> Requ
     )  # fmt: skip
 
 
+def _facts(packed: bytes, snapshot: Snapshot) -> dict[str, tuple[str, ...]]:
+    try:
+        return snapshot.vocabulary.unpack(packed)
+    except ValueError as error:
+        raise Unreadable(f"the snapshot is not the one that decided: {error}") from error
+
+
 def _publisher(serial: int, snapshot: Snapshot) -> str:
     for publisher in snapshot.publishers.values():
         if publisher.serial == serial:
             return publisher.id
-    raise Unreadable(f"the snapshot has no publisher {serial}")
+    raise Unreadable(f"the snapshot is not the one that decided: it has no publisher {serial}")
 
 
 def _placement(slot: Slot, told: AskedSlot | None, decision: Decision) -> PlacementAsk:

@@ -13,7 +13,7 @@ from world import World, campaign, publisher
 from adserver import checkpoints, recovery, replaying
 from adserver.domain import ids, limits
 from adserver.domain.decision import event_id
-from adserver.domain.records import PERSONAL
+from adserver.domain.records import PERSONAL, Personal
 from adserver.ledger import segments
 from adserver.ledger.reader import Cursor, Reader, segment_path
 from adserver.services import asked, deciding, slate
@@ -252,6 +252,31 @@ def test_a_revision_that_is_not_kept_is_told(world: World) -> None:
     replayed = again(world)
     assert (replayed.outcome, replayed.again) == ("gone", None)
     assert "catalog" in replayed.reason
+
+
+def test_a_journal_without_its_beginning(tmp_path: Path) -> None:
+    with SmallSegments(tmp_path / "world") as world:
+        data = world.app.settings.data
+        session = Session(world, 3)
+        while world.app.journal.position.segment < 2:
+            session.step()
+        recovery.renew(data, 2)
+        world.tick()
+        minted = ids.decode(world.decide(ASK, seed=limits.UNFILLED_JOURNALLED)["request_id"])
+        segment_path(data / "journal", 1).unlink()
+        assert again(world, minted).outcome == "identical"
+        checkpoints.kept(data)[0].path.unlink()
+        replayed = again(world, minted)
+    assert replayed.outcome == "gone"
+    assert "the beginning of the journal is no longer kept" in replayed.reason
+
+
+def test_a_snapshot_of_another_history(world: World) -> None:
+    world.decide({**ASK, "page": {"keywords": ["tennis"]}})
+    (decision,) = journalled(world.app.settings.data)
+    strange = Personal(b"saltsalt", facts=b"\xff\x0f")
+    with pytest.raises(asked.Unreadable, match="is not the one that decided"):
+        asked.request_of(decision, strange, world.app.world.snapshot)
 
 
 @pytest.mark.parametrize(("chars", "outcome"), [(3000, "identical"), (5000, "gone")])
