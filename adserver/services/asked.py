@@ -60,15 +60,16 @@ def packed(request: Request, decision: Decision, snapshot: Snapshot) -> Kept:
     facts = snapshot.vocabulary.pack(request.facts)
     said, blocks = _said(request, snapshot.vocabulary.looked_at), _blocks_said(request.blocks)
     slots = tuple(map(_slot_said, request.placements, decision.slots))
-    if not (said or blocks or any(slots) or request.minor or request.secure):
-        return (facts, None) if len(facts) <= limits.ASKED_BYTES else TOO_MUCH
-    asked = Asked(said, request.minor, request.secure, blocks, slots if any(slots) else None)
+    parts = [said, request.minor, request.secure, blocks, slots if any(slots) else None]
+    while parts and not parts[-1]:
+        # What is not said at the end need not be written.
+        parts.pop()
     try:
-        rest = ENCODER.encode(asked)
+        rest = ENCODER.encode(parts) if parts else None
     except (OverflowError, ValueError):
         # A property may be any JSON: a number of a hundred digits is nothing that is kept.
         return TOO_MUCH
-    return (facts, rest) if len(facts) + len(rest) <= limits.ASKED_BYTES else TOO_MUCH
+    return (facts, rest) if len(facts) + len(rest or b"") <= limits.ASKED_BYTES else TOO_MUCH
 
 
 def _said(request: Request, names: tuple[Name, ...] | None) -> list[Any] | None:
