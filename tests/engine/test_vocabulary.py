@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from adserver.domain import limits
 from adserver.domain.targeting import Clause, Targeting
-from adserver.engine import names
+from adserver.engine import names, vocabulary
 from adserver.engine.compile import compile_snapshot
+from adserver.engine.compiled import kernel
 from adserver.engine.image import Image, Sections
 from adserver.engine.snapshot import Snapshot
 from adserver.engine.values import name_of
@@ -28,17 +29,17 @@ def test_values_that_somebody_names_are_kept() -> None:
         "segments": Clause(any=("a", "b"), none=("c",)),
         "keywords": Clause(all=("tennis", "france", "cup")),
     }
-    vocabulary = snapshot(Targeting(clauses)).vocabulary
+    kept = snapshot(Targeting(clauses)).vocabulary
     facts = {
         "segments": ("c", "unknown", "a"),
         "keywords": ("france", "cup", "cars"),
         "countries": ("FR",),
     }
-    packed = vocabulary.pack(facts)
-    found = {name: set(values) for name, values in vocabulary.unpack(packed).items()}
+    packed = kept.pack(facts)
+    found = {name: set(values) for name, values in kept.unpack(packed).items()}
     assert found == {"segments": {"a", "c"}, "keywords": {"france", "cup"}}
     assert len(packed) == 8
-    assert vocabulary.pack({"countries": ("FR",)}) == b""
+    assert kept.pack({"countries": ("FR",)}) == b""
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +66,35 @@ def test_however_far_apart_they_are(large: Vocabulary, numbers: set[int]) -> Non
 def test_at_the_borders_of_two_bytes(large: Vocabulary, rows: tuple[int, ...]) -> None:
     texts = tuple(large._name(row).partition("\0")[2] for row in rows)
     assert large.unpack(large.pack({"segments": texts})) == {"segments": texts}
+
+
+def test_with_the_kernel_and_without_it_is_the_same(
+    large: Vocabulary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clauses = {"segments": Clause(any=("a", "b")), "keywords": Clause(all=("tennis", "france", "cup"))}
+    small = snapshot(Targeting(clauses)).vocabulary
+    facts = {
+        "segments": ("b", "x", "7", "a", "é"),
+        "keywords": ("cup", "tennis"),
+        "countries": ("FR",),
+        "os": (),
+    }
+    packed = small.pack(facts), large.pack(facts)
+    assert len(packed[0]) == 8 and packed[1]
+    monkeypatch.setattr(vocabulary, "kernel", None)
+    assert (small.pack(facts), large.pack(facts)) == packed
+
+
+@pytest.mark.skipif(kernel is None, reason="built without the kernel")
+def test_the_kernel_refuses_tables_that_are_none(large: Vocabulary) -> None:
+    hashes, ends, text = large._names.arrays
+    facts = {"segments": ("1", "2")}
+    with pytest.raises(ValueError, match="not as many"):
+        kernel.rows(hashes[1:], ends, text, facts)
+    with pytest.raises(ValueError, match="outside of the text"):
+        kernel.rows(hashes, ends, text[:10], facts)
+    with pytest.raises(TypeError, match="tuples"):
+        kernel.rows(hashes, ends, text, {"segments": ["1"]})  # type: ignore[dict-item]
 
 
 def test_rows_of_another_table_are_refused(large: Vocabulary) -> None:
