@@ -87,8 +87,8 @@ class Block(Struct, frozen=True, eq=False):
 
 
 class Numbered(Struct, frozen=True, eq=False):
-    """A block with an assembler's numbers for its own: ``values`` and ``names`` (of expressions); ``looked_at``
-    and ``also`` are as in ``Spoken``."""
+    """A block with an assembler's numbers for its own: ``values`` and ``names`` (of expressions);
+    ``looked_at`` and ``also`` are as in ``Spoken``."""
 
     block: Block
     values: Array
