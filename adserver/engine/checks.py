@@ -26,10 +26,6 @@ from adserver.domain.targeting import Clause, Targeting
 Name = tuple[str, ...]
 """The parts of a name in an expression."""
 
-POINT: Final = ("geo", "lat")
-"""Among the names that are looked at it stands for the whole point."""
-_LON: Final = ("geo", "lon")
-
 REQUIRED: Final = "custom"
 """The index's dimension of pairs of name and text."""
 
@@ -266,20 +262,6 @@ def given(names: tuple[Name, ...], said: Said) -> tuple[str, ...]:
         if isinstance(value, str):
             found.append(pair(name, value))
     return tuple(found)
-
-
-def looked_at(checks: tuple[Check, ...]) -> set[Name]:
-    """The names of all that they ask of a request."""
-    found: set[Name] = set()
-    for check in checks:
-        if isinstance(check, Custom):
-            names = (name.parts for name in expressions.names(check.tree))
-            found.update(POINT if name == _LON else name for name in names)
-        elif isinstance(check, Radius):
-            found.add(POINT)
-        else:
-            found.add(("page", "url") if isinstance(check, Patterns) else ("device", "os_version"))
-    return found
 
 
 def pairs(checks: tuple[Check, ...]) -> list[tuple[Name, str]]:

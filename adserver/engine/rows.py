@@ -18,6 +18,7 @@ from adserver.engine.entries import ACTIVE, CAPPED, CHECKED, MODEL_SHIFT, PARTIA
 from adserver.engine.index import ADVERTISER, COUNTER, EXCLUDE, INCLUDE, LABEL, REQUIRED, SHOWS, SOLD
 from adserver.engine.names import named
 from adserver.engine.values import Values, name_of
+from adserver.engine.vocabulary import looked_at
 
 _ROW: Final = Packing("=HHIIqq")
 _CREATIVE: Final = Packing("=qq")
@@ -106,7 +107,7 @@ class _Making:
         self.pairs += [number << _VALUE_SHIFT | tail for number in map(numbers.__getitem__, values)]
 
     def _ask(self, row: int, asked: tuple[Check, ...]) -> None:
-        self.looked_at |= checks.looked_at(asked)
+        self.looked_at |= looked_at(asked)
         first: dict[Name, str] = {}
         for name, text in checks.pairs(asked):
             first.setdefault(name, text)

@@ -14,7 +14,8 @@ from operator import sub
 from struct import Struct as Packing
 from typing import Final
 
-from adserver.domain import limits
+from adserver.domain import expressions, limits
+from adserver.engine import checks
 from adserver.engine.checks import Name
 from adserver.engine.compiled import kernel
 from adserver.engine.image import Sections
@@ -23,6 +24,10 @@ from adserver.engine.names import Names
 from adserver.engine.values import name_of
 
 Facts = dict[str, tuple[str, ...]]
+
+POINT: Final = ("geo", "lat")
+"""Among the names that are looked at it stands for the whole point."""
+_LON: Final = ("geo", "lon")
 
 ALSO: Final = "also"
 """The second table."""
@@ -99,3 +104,17 @@ def _packed(far: list[int]) -> bytes:
         return packing.pack(*far)
     split = [part for one in far for part in (*(_FAR,) * (one // _FAR), one % _FAR)]
     return Packing(f"<{len(split)}H").pack(*split)
+
+
+def looked_at(asked: tuple[checks.Check, ...]) -> set[Name]:
+    """The names of all that they ask of a request."""
+    found: set[Name] = set()
+    for check in asked:
+        if isinstance(check, checks.Custom):
+            names = (name.parts for name in expressions.names(check.tree))
+            found.update(POINT if name == _LON else name for name in names)
+        elif isinstance(check, checks.Radius):
+            found.add(POINT)
+        else:
+            found.add(("page", "url") if isinstance(check, checks.Patterns) else ("device", "os_version"))
+    return found

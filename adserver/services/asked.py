@@ -21,8 +21,9 @@ from adserver.domain.places import Point
 from adserver.domain.properties import FACTS, Properties, Said
 from adserver.domain.records import ASKED, ENCODER, Asked, AskedSlot, Personal
 from adserver.domain.request import FeedAsk, Mode, PlacementAsk, Request
-from adserver.engine.checks import POINT, Name
+from adserver.engine.checks import Name
 from adserver.engine.snapshot import Snapshot
+from adserver.engine.vocabulary import POINT
 
 Kept = tuple[bytes | None, bytes | None]
 """``Personal.facts`` and ``Personal.rest``."""
