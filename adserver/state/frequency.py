@@ -25,8 +25,9 @@ from msgspec import Struct
 from adserver.domain import limits
 from adserver.domain.calendar import Calendar
 from adserver.domain.caps import BoundCap, Counted
-from adserver.domain.records import LineItemTerms, counter_of
+from adserver.domain.records import LineItemTerms
 from adserver.state.capped import Bits, CappedOut
+from adserver.state.windows import Window, Windows
 
 _SWEEP_STEP = 500
 _NOBODY: Bits = {}
@@ -52,9 +53,7 @@ class Exposure(Struct, array_like=True, gc=False):
 
 
 _Counters = dict[bytes, dict[str, list[int]]]
-_DUMPS = msgspec.msgpack.Decoder(
-    tuple[_Counters, dict[bytes, Exposure], dict[str, int], dict[str, tuple[int, int]]]
-)
+_DUMPS = msgspec.msgpack.Decoder(tuple[_Counters, dict[bytes, Exposure], dict[str, int], dict[str, Window]])
 
 
 class Exposures:
@@ -64,7 +63,7 @@ class Exposures:
         self._counters: dict[bytes, dict[str, list[int]]] = {}
         self._exposures: dict[bytes, Exposure] = {}
         self._keeps: dict[str, int] = {}
-        self._promised: dict[str, tuple[int, int]] = {}
+        self._windows = Windows()
         self._outstanding: dict[bytes | None, int] = {}
         self._ends = Calendar()
         self._idle: list[bytes] = []
@@ -91,23 +90,12 @@ class Exposures:
         counter = counters.get(cap.counter) if counters else None
         if counter is None or counter[0] + len(counter) - 1 < cap.limit:
             return False
-        per_ms, after_ms = self._window(cap)
+        per_ms, after_ms = self._windows.of(cap)
         return counter[0] + _since(counter, max(now_ms - per_ms, after_ms)) >= cap.limit
 
     def promise(self, terms: LineItemTerms) -> None:
-        """The journal has these terms now: its caps look back so far. What had passed out of the longest
-        window so far may have been forgotten, sooner or later: it does not count in a longer one (law 5)."""
-        for cap in terms.caps:
-            counter = counter_of(cap)
-            keep_ms, after_ms = self._promised.get(counter, (cap.per_ms, -1))
-            if cap.per_ms > keep_ms:
-                keep_ms, after_ms = cap.per_ms, max(after_ms, terms.at_ms - keep_ms)
-            self._promised[counter] = keep_ms, after_ms
-
-    def _window(self, cap: BoundCap) -> tuple[int, int]:
-        """(how long a time counts, the time up to which none does)."""
-        promised = self._promised.get(cap.counter)
-        return (cap.per_ms, -1) if promised is None else (min(cap.per_ms, promised[0]), promised[1])
+        """The journal has these terms now (``windows``)."""
+        self._windows.promise(terms)
 
     def capped_out(
         self, subject: bytes | None, session: bytes | None, now_ms: int, catalogue: Catalogued
@@ -132,7 +120,7 @@ class Exposures:
             if len(self._capped) >= limits.PEOPLE_KEPT:
                 del self._capped[next(iter(self._capped))]
             kept = self._capped[who] = CappedOut(counters)
-        return kept.refresh(counters, catalogue.capped, self._window, now_ms)
+        return kept.refresh(counters, catalogue.capped, self._windows.of, now_ms)
 
     def grant(self, event_id: bytes, exposure: Exposure) -> None:
         """Count an exposure as outstanding. The caller has checked every cap, without awaiting since."""
@@ -282,15 +270,15 @@ class Exposures:
     def _is_over(self, name: str, counter: list[int], now_ms: int) -> bool:
         if counter[0]:
             return False
-        keep_ms = max(self._keeps.get(name, limits.CAP_PER_MS_MAX), self._promised.get(name, (0, 0))[0])
+        keep_ms = max(self._keeps.get(name, limits.CAP_PER_MS_MAX), self._windows.keep_ms(name))
         return len(counter) == 1 or counter[-1] <= now_ms - keep_ms
 
     def dump(self) -> bytes:
         """Everything, for a checkpoint."""
-        return msgspec.msgpack.encode((self._counters, self._exposures, self._keeps, self._promised))
+        return msgspec.msgpack.encode((self._counters, self._exposures, self._keeps, self._windows.promised))
 
     def load(self, dumped: bytes) -> None:
-        self._counters, self._exposures, self._keeps, self._promised = _DUMPS.decode(dumped)
+        self._counters, self._exposures, self._keeps, self._windows.promised = _DUMPS.decode(dumped)
         self._capped.clear()
         self._ends = Calendar((exposure.expires_ms, ident) for ident, exposure in self._exposures.items())
         self._outstanding.clear()
