@@ -54,10 +54,13 @@ class Head(Struct, frozen=True, array_like=True):
 
 
 class Spoken(Struct, frozen=True, array_like=True):
-    """Names of values and of expressions' names, both by their numbers in the block."""
+    """Names of values and of expressions' names, both by their numbers in the block. ``looked_at``: the names
+    that its line items ask of requests; ``also``: the values that they want and the index does not hold."""
 
     values: tuple[bytes, ...]
     asked: tuple[Name, ...]
+    looked_at: tuple[Name, ...]
+    also: tuple[bytes, ...]
 
 
 _CAMPAIGN: Final = msgspec.msgpack.Decoder(Campaign)
@@ -84,11 +87,14 @@ class Block(Struct, frozen=True, eq=False):
 
 
 class Numbered(Struct, frozen=True, eq=False):
-    """A block with an assembler's numbers for its own: ``values`` and ``names`` (of expressions)."""
+    """A block with an assembler's numbers for its own: ``values`` and ``names`` (of expressions);
+    ``looked_at`` and ``also`` are as in ``Spoken``."""
 
     block: Block
     values: Array
     names: Array
+    looked_at: tuple[Name, ...]
+    also: tuple[bytes, ...]
 
 
 def packed(
@@ -143,6 +149,8 @@ def numbered(block: Block, values: Values) -> Numbered:
         block,
         np.fromiter(map(values.numbers.__getitem__, spoken.values), np.uint32, len(spoken.values)),
         np.fromiter(map(values.asked_number, spoken.asked), np.uint32, len(spoken.asked)),
+        spoken.looked_at,
+        spoken.also,
     )
 
 

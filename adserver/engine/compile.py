@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import Struct
 
+from adserver.domain import limits
 from adserver.domain.campaign import Advertiser, Campaign
 from adserver.domain.catalogue import Catalogue
 from adserver.domain.inventory import Audience, Publisher
@@ -27,13 +28,15 @@ from adserver.engine.assemble import (
     value_sections,
 )
 from adserver.engine.blocks import Block, Numbered, numbered
+from adserver.engine.checks import Name
 from adserver.engine.groups import Groups, grouped
 from adserver.engine.image import Image, Piece, Section
-from adserver.engine.names import Named, blob_sections, named
+from adserver.engine.names import Named, blob_sections, hash_of, named, order_of, sections
 from adserver.engine.order import Ranked, ranked
 from adserver.engine.rows import block as made
 from adserver.engine.snapshot import SHAPE, Heading, Snapshot
 from adserver.engine.values import Values
+from adserver.engine.vocabulary import ALSO
 
 _FORGOTTEN: Final = 100_000
 """Values that may have gone out of use before the assembler begins anew."""
@@ -65,12 +68,14 @@ class Assembler:
         """``blocks``: of all advertisers, by serial; ``rest``: a catalogue, whose advertisers and campaigns
         are not looked at. The image holds the blocks themselves unless they are ``stored``."""
         given, values = ranked(blocks, self._ranked), self._values
-        found = grouped(given, self._number(blocks), values, self._groups)
+        each = self._number(blocks)
+        found = grouped(given, each, values, self._groups)
         postings, bitmaps = posting_sections(found)
         restricted = dimensions(found, values, bitmaps)
         heading = Heading(
-            rest.revision, len(given.rows), restricted, found.required, stored.files if stored else ()
-        )
+            rest.revision, len(given.rows), restricted, found.required,
+            stored.files if stored else (), _looked_at(each),
+        )  # fmt: skip
         self._ranked, self._groups = given, found
         image = Image({
             "shape": SHAPE,
@@ -79,6 +84,7 @@ class Assembler:
             **campaign_sections(given),
             **self._names(found),
             **postings,
+            **_also(each),
             **advertiser_sections(given),
             **self._owners(rest),
             **self._people(rest.members),
@@ -193,3 +199,16 @@ def _placements(publishers: Sequence[Publisher]) -> dict[str, Piece]:
     )
     table = np.array(found, np.int64).reshape(-1, 3)
     return {"placement_serials": table[:, 0], "placements": table[:, 1:].astype(np.uint32)}
+
+
+def _looked_at(blocks: Iterable[Numbered]) -> tuple[Name, ...] | None:
+    found = frozenset[Name]().union(*(block.looked_at for block in blocks))
+    return tuple(sorted(found)) if len(found) <= limits.NAMES_LOOKED_AT else None
+
+
+def _also(blocks: Iterable[Numbered]) -> dict[str, Piece]:
+    """Values that line items want and the index does not hold: the vocabulary does."""
+    names = sorted(frozenset[bytes]().union(*(block.also for block in blocks)))
+    hashes = np.array([hash_of(name) for name in names], np.uint32)
+    order = order_of(names, hashes)
+    return sections(ALSO, [names[number] for number in order.tolist()], hashes[order])

@@ -17,7 +17,8 @@ from adserver.engine.checks import Check, Name
 from adserver.engine.entries import ACTIVE, CAPPED, CHECKED, MODEL_SHIFT, PARTIAL, clauses
 from adserver.engine.index import ADVERTISER, COUNTER, EXCLUDE, INCLUDE, LABEL, REQUIRED, SHOWS, SOLD
 from adserver.engine.names import named
-from adserver.engine.values import Values
+from adserver.engine.values import Values, name_of
+from adserver.engine.vocabulary import looked_at
 
 _ROW: Final = Packing("=HHIIqq")
 _CREATIVE: Final = Packing("=qq")
@@ -51,6 +52,8 @@ class _Making:
         self.creatives: list[bytes] = []
         self.line_items, self.caps = bytearray(), bytearray()
         self.asked: list[tuple[int, Name, int]] = []
+        self.looked_at: set[Name] = set()
+        self.also: set[bytes] = set()
         self._values = values
         self._serial = advertiser.serial
 
@@ -90,6 +93,7 @@ class _Making:
             if clause.all:
                 add(name, clause.all[:1], REQUIRED, row)
                 flags |= PARTIAL if len(clause.all) > 1 else 0
+                self.also.update(name_of(name, value) for value in clause.all[1:])
         add(ADVERTISER, (campaign.advertiser,), INCLUDE, row)
         add(LABEL, campaign.labels, INCLUDE, row)
         add(SHOWS, _shows(item), INCLUDE, row)
@@ -103,6 +107,7 @@ class _Making:
         self.pairs += [number << _VALUE_SHIFT | tail for number in map(numbers.__getitem__, values)]
 
     def _ask(self, row: int, asked: tuple[Check, ...]) -> None:
+        self.looked_at |= looked_at(asked)
         first: dict[Name, str] = {}
         for name, text in checks.pairs(asked):
             first.setdefault(name, text)
@@ -130,7 +135,12 @@ class _Making:
         )
         return packed(
             head,
-            Spoken(tuple(map(self._values.names.__getitem__, used.tolist())), tuple(names)),
+            Spoken(
+                tuple(map(self._values.names.__getitem__, used.tolist())),
+                tuple(names),
+                tuple(sorted(self.looked_at)),
+                tuple(sorted(self.also)),
+            ),
             b"".join(self.rows),
             pairs.tobytes(),
             b"".join(self.creatives),

@@ -31,6 +31,7 @@ from adserver.engine.people import People
 from adserver.engine.places import Places
 from adserver.engine.postings import CHUNK
 from adserver.engine.views import Fit, View, Views, blocks_creative, blocks_entry, parent_domains, static_drop
+from adserver.engine.vocabulary import Vocabulary
 
 __all__ = [
     "Entry", "Fit", "Snapshot", "View", "blocks_creative", "blocks_entry", "parent_domains", "static_drop",
@@ -43,13 +44,15 @@ Bits = Mapping[int, int]
 
 class Heading(Struct, frozen=True):
     """``required``: the names whose required values the index knows (``engine/checks``); ``stores``: the
-    files in which blocks lie, none where the image holds them."""
+    files in which blocks lie, none where the image holds them; ``looked_at``: all that line items ask of
+    requests by name, None where these are too many."""
 
     revision: int
     size: int
     dimensions: tuple[Restricted, ...]
     required: tuple[Name, ...]
     stores: tuple[str, ...]
+    looked_at: tuple[Name, ...] | None = ()
 
 
 _HEADING: Final = msgspec.msgpack.Decoder(Heading)
@@ -124,6 +127,7 @@ class Snapshot:
         self.audience_publishers = Derived(audiences, partial(_publisher, audiences))
         self.entries = entries = Entries(given, places, campaigns, heading.required)
         self.index = Index(given, heading.size, heading.dimensions)
+        self.vocabulary = Vocabulary(given, self.index.dimensions, heading.looked_at)
         self.campaigns = Derived(campaigns, _Campaigns(given, campaigns, entries))
         self._serials = given.numbers("serials.sorted", "q")
         serials, positions = self._serials, given.numbers("serials.positions", "I")

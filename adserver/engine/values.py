@@ -9,6 +9,11 @@ from array import array
 from adserver.engine.names import hash_of
 
 
+def name_of(dimension: str, value: str) -> bytes:
+    """As it stands in a table of names."""
+    return f"{dimension}\0{value}".encode()
+
+
 class Numbers(dict[str, int]):
     """Value -> number, within a dimension; a new value gets the next one."""
 
@@ -19,7 +24,7 @@ class Numbers(dict[str, int]):
         self._dimension = dimension
 
     def __missing__(self, value: str) -> int:
-        number = self[value] = self._known[f"{self._dimension}\0{value}".encode()]
+        number = self[value] = self._known[name_of(self._dimension, value)]
         return number
 
 

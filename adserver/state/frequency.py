@@ -25,7 +25,9 @@ from msgspec import Struct
 from adserver.domain import limits
 from adserver.domain.calendar import Calendar
 from adserver.domain.caps import BoundCap, Counted
+from adserver.domain.records import LineItemTerms
 from adserver.state.capped import Bits, CappedOut
+from adserver.state.windows import Window, Windows
 
 _SWEEP_STEP = 500
 _NOBODY: Bits = {}
@@ -50,6 +52,10 @@ class Exposure(Struct, array_like=True, gc=False):
     outstanding: bool = True
 
 
+_Counters = dict[bytes, dict[str, list[int]]]
+_DUMPS = msgspec.msgpack.Decoder(tuple[_Counters, dict[bytes, Exposure], dict[str, int], dict[str, Window]])
+
+
 class Exposures:
     """All counters of all people, in memory."""
 
@@ -57,6 +63,7 @@ class Exposures:
         self._counters: dict[bytes, dict[str, list[int]]] = {}
         self._exposures: dict[bytes, Exposure] = {}
         self._keeps: dict[str, int] = {}
+        self._windows = Windows()
         self._outstanding: dict[bytes | None, int] = {}
         self._ends = Calendar()
         self._idle: list[bytes] = []
@@ -83,7 +90,12 @@ class Exposures:
         counter = counters.get(cap.counter) if counters else None
         if counter is None or counter[0] + len(counter) - 1 < cap.limit:
             return False
-        return counter[0] + _since(counter, now_ms - cap.per_ms) >= cap.limit
+        per_ms, after_ms = self._windows.of(cap)
+        return counter[0] + _since(counter, max(now_ms - per_ms, after_ms)) >= cap.limit
+
+    def promise(self, terms: LineItemTerms) -> None:
+        """The journal has these terms now (``windows``)."""
+        self._windows.promise(terms)
 
     def capped_out(
         self, subject: bytes | None, session: bytes | None, now_ms: int, catalogue: Catalogued
@@ -108,7 +120,7 @@ class Exposures:
             if len(self._capped) >= limits.PEOPLE_KEPT:
                 del self._capped[next(iter(self._capped))]
             kept = self._capped[who] = CappedOut(counters)
-        return kept.refresh(counters, catalogue.capped, now_ms)
+        return kept.refresh(counters, catalogue.capped, self._windows.of, now_ms)
 
     def grant(self, event_id: bytes, exposure: Exposure) -> None:
         """Count an exposure as outstanding. The caller has checked every cap, without awaiting since."""
@@ -160,14 +172,9 @@ class Exposures:
             del self._exposures[event_id]
 
     def expose(
-        self,
-        event_id: bytes,
-        subject: bytes | None,
-        session: bytes | None,
-        counts: tuple[Counted, ...],
-        expires_ms: int,
-        kept_ms: int,
-    ) -> None:
+        self, event_id: bytes, subject: bytes | None, session: bytes | None, counts: tuple[Counted, ...],
+        expires_ms: int, kept_ms: int,
+    ) -> None:  # fmt: skip
         """``grant`` from plain parts, for the journal's records."""
         self.grant(event_id, Exposure(subject, session, counts, expires_ms, kept_ms))
 
@@ -263,15 +270,15 @@ class Exposures:
     def _is_over(self, name: str, counter: list[int], now_ms: int) -> bool:
         if counter[0]:
             return False
-        return len(counter) == 1 or counter[-1] <= now_ms - self._keeps.get(name, limits.CAP_PER_MS_MAX)
+        keep_ms = max(self._keeps.get(name, limits.CAP_PER_MS_MAX), self._windows.keep_ms(name))
+        return len(counter) == 1 or counter[-1] <= now_ms - keep_ms
 
     def dump(self) -> bytes:
         """Everything, for a checkpoint."""
-        return msgspec.msgpack.encode((self._counters, self._exposures, self._keeps))
+        return msgspec.msgpack.encode((self._counters, self._exposures, self._keeps, self._windows.promised))
 
     def load(self, dumped: bytes) -> None:
-        kinds = tuple[dict[bytes, dict[str, list[int]]], dict[bytes, Exposure], dict[str, int]]
-        self._counters, self._exposures, self._keeps = msgspec.msgpack.decode(dumped, type=kinds)
+        self._counters, self._exposures, self._keeps, self._windows.promised = _DUMPS.decode(dumped)
         self._capped.clear()
         self._ends = Calendar((exposure.expires_ms, ident) for ident, exposure in self._exposures.items())
         self._outstanding.clear()

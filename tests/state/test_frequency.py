@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from adserver.domain import limits
 from adserver.domain.caps import BoundCap, Counted, counted
+from adserver.domain.records import CapTerms, LineItemTerms
 from adserver.state.frequency import Exposure, Exposures
 from adserver.state.memory import MemoryState
 
@@ -320,3 +321,27 @@ def test_counted_names_each_counter_once_with_its_longest_window(event: str) -> 
     (found,) = counted(caps, event)
     assert found.keep_ms == 30
     assert counted(caps, "hide") == ()
+
+
+def longer(at_ms: int, per_ms: int) -> LineItemTerms:
+    caps = (CapTerms("line_item:1", 1, per_ms, "impression"),)
+    return LineItemTerms(at_ms, 1, 1, "a/b/c", 1, 1, "EUR", "UTC", "cpm", 1, caps)
+
+
+@pytest.mark.parametrize("forgotten", [False, True])
+def test_a_longer_window_looks_back_as_far_as_the_shorter_one(forgotten: bool) -> None:
+    """Whether a tick has forgotten what was over by then or not (law 5)."""
+    state = MemoryState()
+    state.promise(longer(0, 1000))
+    for who, at_ms in ((ANNA, 5000), (BEN, 5500)):
+        state.count(who, None, (Counted("line_item:1", 1000),), at_ms)
+    if forgotten:
+        state.forget(6200)
+    cap = BoundCap("line_item:1", 1, 10_000)
+    before = [state.full(cap, who, None, 6200) for who in (ANNA, BEN)]
+    state.promise(longer(6200, 10_000))
+    assert before == [state.full(cap, who, None, 6200) for who in (ANNA, BEN)] == [False, True]
+    again = MemoryState()
+    again.load(state.dump())
+    assert [again.full(cap, who, None, 15_000) for who in (ANNA, BEN)] == [False, True]
+    assert not again.full(cap, BEN, None, 15_500)
