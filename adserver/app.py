@@ -235,6 +235,7 @@ class App:
             await self.publishing.begin(self.builder)
             self._duties.follow(self.builder)
         self._books.close()
+        await self.clerk.begin()
         self._duties.begin()
         settle()
 
