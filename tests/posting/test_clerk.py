@@ -19,7 +19,8 @@ from ledger_samples import NOW_MS, PRICE, budget, decided, person, placement, re
 from adserver.domain.books import Position
 from adserver.ledger.journal import Journal
 from adserver.ledger.ledger import LEDGER, Ledger
-from adserver.ledger.reader import JOURNAL
+from adserver.ledger.poster import Poster
+from adserver.ledger.reader import JOURNAL, Reader
 from adserver.ledger.verify import verify
 from adserver.ledger.writer import LedgerWriter
 from adserver.posting import clerk as clerks
@@ -244,6 +245,21 @@ def test_two_post_everything_once(office: Office) -> None:
     with_clerk(office, play)
     assert office.posted() == 5000
     assert verify(office.data, report=lambda line: None) == []
+
+
+def test_what_somebody_else_has_posted_is_told(office: Office) -> None:
+    """A child that died before it told how far it was: the next finds nothing left to post."""
+    until = office.sell(10)
+
+    async def play(clerk: Clerk) -> None:
+        ledger, reader = LedgerWriter(office.data / LEDGER), Reader(office.data / JOURNAL)
+        with closing(ledger), closing(reader):
+            Poster(reader, ledger, lambda: until).drain()
+        assert office.ledger.position < until
+        await posted_to(clerk, office, until)
+        assert office.ledger.position == until
+
+    with_clerk(office, play)
 
 
 def test_a_killed_server_leaves_no_child(office: Office) -> None:
