@@ -27,6 +27,7 @@ from adserver.services.answer import AdServer
 from adserver.services.delivery import Delivery
 from adserver.services.diagnosis import Diagnosis
 from adserver.services.events import EventRecorder
+from adserver.services.invalidating import Invalidation
 from adserver.services.kept import Kept
 from adserver.services.manage import Manage
 from adserver.services.normalise import Normaliser
@@ -133,6 +134,9 @@ class App:
         self.diagnosis = Diagnosis(self.world, self.kept, self.samples)
         self.delivery = Delivery(self.world, states.budgets, clock)
         self.learning = Learning(self.ledger, self.world)
+        self.invalidation = Invalidation(
+            self.journal, self.ledger, states.budgets, clock, lambda: self.journal.position
+        )
         self.publishing = Publishing(self.world, self.promises, clock, self._build_failed)
         self.manage = Manage(self.store, documents.parse_json, self.delivery, self.builder.look)
         self.asgi = asgi.build(self._services(extra), settings.trusted_proxies)
@@ -160,6 +164,7 @@ class App:
                 self.metrics.decided,
             ),
             diagnosis=self.diagnosis,
+            invalidation=self.invalidation,
             extra=(*openrtb.routes(), *extra),
         )
 

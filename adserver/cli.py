@@ -199,6 +199,27 @@ def explain(
     tell(named, Remote(url, key), line_item or [], as_json)
 
 
+@app.command()
+def invalidate(
+    reason: Annotated[str, typer.Option(help="Why, for those who are refunded.")],
+    event: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="EVENT_ID", help="Events to take back (default: one a line on standard input)."
+        ),
+    ] = None,
+    url: Annotated[
+        str, typer.Option(envvar="ADSERVER_URL", help="The running server.")
+    ] = "http://127.0.0.1:8000",
+    key: Annotated[str, typer.Option(envvar="ADSERVER_KEY", help="An operator's key.")] = "",
+) -> None:
+    """Take back events that were found to be invalid traffic: refund them, and learn nothing from them."""
+    from adserver.commands.invalidate import invalidate as take_back
+    from adserver.commands.remote import Remote
+
+    take_back(event or sys.stdin, reason, Remote(url, key))
+
+
 @keys.command("create")
 def keys_create(
     role: Annotated[str, typer.Option(help="operator, advertiser or publisher.")],

@@ -60,6 +60,8 @@ DIAGNOSED_CHANGES: Final = 24
 
 # -- events --------------------------------------------------------------------------------------
 EVENTS_PER_BATCH: Final = 100
+EVENTS_PER_INVALIDATION: Final = 1000
+REASON_CHARS: Final = 200
 TOKENS_PER_RELEASE: Final = 1000
 RELEASE_BYTES: Final = 128 * 1024
 RECEIPTS_BYTES: Final = 4 * 1024 * 1024

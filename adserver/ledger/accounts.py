@@ -127,6 +127,12 @@ class Accounts:
     def change(self, keys: Iterable[Key], held_nanos: int, firm: bool) -> None:
         add([self.get(*key) for key in keys], held_nanos, firm)
 
+    def refund(self, key: Key, nanos: int) -> None:
+        """Of days nobody can bill any more there is no account to give back to."""
+        found = self._accounts.get(key)
+        if found is not None:
+            found.billed_nanos -= nanos
+
     def forget_days(self, before_day: int) -> None:
         """Drop day accounts nobody can bill any more (a day's last token is long dead)."""
         for key in [

@@ -21,7 +21,16 @@ from msgspec import Struct
 from adserver.domain import ids
 from adserver.domain.campaign import MODELS
 from adserver.domain.decision import EventKind, event_id
-from adserver.domain.records import Decided, LineItemTerms, PlacementTerms, Record, Recorded, Status, Unbilled
+from adserver.domain.records import (
+    Decided,
+    LineItemTerms,
+    PlacementTerms,
+    Record,
+    Recorded,
+    Reversed,
+    Status,
+    Unbilled,
+)
 
 TEST: Final = 1
 ALL_DAYS: Final = -1
@@ -52,15 +61,17 @@ class Books:
     """What the ledger must hold, as dictionaries in the shape of its tables.
 
     ``totals``: (line item, day) -> [impressions, viewable, clicks, conversions, filtered, expired, billed,
-    free]. ``shown``: (line item, placement, creative) -> [impressions, viewable, clicks]. ``balances``:
-    account -> debits minus credits. ``budgets``: (account, day) -> billed.
+    free, the first four again of what was found invalid, refunded]. ``entries``: (event id, kind, 1 for a
+    reversal) -> entry. ``shown``: (line item, placement, creative) -> [impressions, viewable, clicks].
+    ``balances``: account -> debits minus credits. ``budgets``: (account, day) -> billed and not refunded.
     """
 
     def __init__(self, tell: Callable[[str], None]) -> None:
         self.events: dict[Key, Row] = {}
         self.filtered: dict[Key, Row] = {}
-        self.entries: dict[Key, Row] = {}
-        self.totals: defaultdict[tuple[int, int], list[int]] = defaultdict(lambda: [0] * 8)
+        self.reversals: dict[Key, Row] = {}
+        self.entries: dict[tuple[bytes, int, int], tuple[str, str, str, int]] = {}
+        self.totals: defaultdict[tuple[int, int], list[int]] = defaultdict(lambda: [0] * 13)
         self.shown: defaultdict[tuple[int, int, int], list[int]] = defaultdict(lambda: [0] * 3)
         self.balances: defaultdict[str, int] = defaultdict(int)
         self.budgets: defaultdict[tuple[str, int], int] = defaultdict(int)
@@ -79,6 +90,8 @@ class Books:
             self._promise(record)
         elif isinstance(record, Recorded):
             self._event(record)
+        elif isinstance(record, Reversed):
+            self._reverse(record)
         elif isinstance(record, LineItemTerms):
             self._terms[record.serial] = record
             named = {(budget.account, budget.period): budget.limit_nanos for budget in record.budgets}
@@ -159,9 +172,46 @@ class Books:
                     )
         debit = f"advertiser:{terms.advertiser}:{terms.currency}"
         credit = f"publisher:{self._publishers.get(event.placement)}:{terms.currency}"
-        self.entries[key] = debit, credit, terms.currency, event.billed_nanos
-        self.balances[debit] += event.billed_nanos
-        self.balances[credit] -= event.billed_nanos
+        self._enter((*key, 0), debit, credit, terms.currency, event.billed_nanos)
+
+    def _enter(self, key: tuple[bytes, int, int], debit: str, credit: str, currency: str, nanos: int) -> None:
+        self.entries[key] = debit, credit, currency, nanos
+        self.balances[debit] += nanos
+        self.balances[credit] -= nanos
+
+    def _reverse(self, found: Reversed) -> None:
+        """The event must be in the journal, accepted, as it says, and not be reversed yet."""
+        key = found.event_id, found.kind
+        event, column = self.events.get(key), _COLUMN.get(EventKind(found.kind))
+        told = (found.line_item, found.creative, found.placement, found.day, found.billed_nanos)
+        if event is None or column is None or event[0] != Status.ACCEPTED or event[10]:
+            self._tell(f"{_name(key)}: reversed, though it was never counted")
+            return
+        if key in self.reversals:
+            self._tell(f"{_name(key)}: reversed twice")
+            return
+        if told != event[2:7]:
+            self._tell(f"{_name(key)}: reversed as {told}, recorded was {event[2:7]}")
+        self.reversals[key] = found.at_ms, found.billed_nanos, found.reason
+        self.shown[found.line_item, found.placement, found.creative][column] -= 1
+        for day in (ALL_DAYS, found.day):
+            counts = self.totals[found.line_item, day]
+            counts[8 + column] += 1
+            counts[12] += found.billed_nanos
+        if found.billed_nanos:
+            self._refund(found)
+
+    def _refund(self, found: Reversed) -> None:
+        """The entry of the event, the other way round; its budgets have room again."""
+        billed = self.entries.get((found.event_id, found.kind, 0))
+        if billed is None:
+            self._tell(f"{_name((found.event_id, found.kind))}: refunded, though it was never billed")
+            return
+        debit, credit, currency, nanos = billed
+        self._enter((found.event_id, found.kind, 1), credit, debit, currency, nanos)
+        for account in _levels(self._terms[found.line_item]):
+            for day in (ALL_DAYS, found.day):
+                self.budgets[account, day] -= found.billed_nanos
 
     def _limit(self, account: str, period: str, since: int) -> int | None:
         """The highest limit in force at any time since the record ``since``; None: there was none."""

@@ -11,13 +11,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, TextClause, select, text, tuple_
+from sqlalchemy import Connection, Table, TextClause, select, text, tuple_
 
 from adserver.domain.books import LineItemTotals, Position, Shown
-from adserver.domain.records import LineItemTerms, PlacementTerms, Record, Recorded, Status
+from adserver.domain.records import LineItemTerms, PlacementTerms, Record, Recorded, Reversed, Status
 from adserver.ledger import schema
 from adserver.ledger.guards import Guards, Limit, levels
-from adserver.ledger.posting import Batch, Parties, Payer, budget_keys, payer_of
+from adserver.ledger.posting import REVERSIBLE, Batch, Parties, Payer, budget_keys, payer_of
 from adserver.ledger.schema import (
     BUDGETS,
     COUNTED,
@@ -25,6 +25,7 @@ from adserver.ledger.schema import (
     FILTERED,
     LIFETIME,
     OFFSETS,
+    REVERSALS,
     SHOWN,
     SHOWN_COUNTED,
     TOTALS,
@@ -54,6 +55,7 @@ def _adding(table: str, keys: str, columns: Sequence[str]) -> str:
 
 _ADD_EVENT: Final = text(_insert("events", EVENTS.c.keys(), "DO NOTHING"))
 _ADD_FILTERED: Final = text(_insert("filtered", FILTERED.c.keys(), "DO NOTHING"))
+_ADD_REVERSAL: Final = text(_insert("reversals", REVERSALS.c.keys(), "DO NOTHING"))
 _ADD_ENTRY: Final = text(_insert("entries", schema.ENTRIES.c.keys(), "DO NOTHING"))
 _ADD_TOTALS: Final = text(_adding("totals", "line_item, day", COUNTED))
 _ADD_SHOWN: Final = text(_adding("shown", "line_item, placement, creative", SHOWN_COUNTED))
@@ -97,6 +99,25 @@ class Ledger:
                 if status is not None:
                     return int(status)
         return None
+
+    def reversible(self, event_ids: Sequence[bytes]) -> list[Reversed]:
+        """What would take back the accepted events with these ids, every kind of them, that are posted and
+        not reversed yet; ``at_ms`` and ``reason`` are the caller's to give."""
+        found: list[Reversed] = []
+        columns = ("event_id", "kind", "at_ms", "line_item", "creative", "placement", "day", "billed_nanos")
+        with self._engine.connect() as connection:
+            gone = set[tuple[bytes, int]]()
+            for part in _chunks(event_ids):
+                events = select(*(EVENTS.c[name] for name in columns)).where(
+                    EVENTS.c.event_id.in_(part), EVENTS.c.status == Status.ACCEPTED, EVENTS.c.test == 0
+                )
+                keys = select(REVERSALS.c.event_id, REVERSALS.c.kind)
+                gone.update(
+                    (row[0], row[1]) for row in connection.execute(keys.where(REVERSALS.c.event_id.in_(part)))
+                )
+                rows = connection.execute(events).all()
+                found += [_reversal(row) for row in rows if (row[0], row[1]) not in gone]
+        return [event for event in found if event.kind in REVERSIBLE]
 
     def totals(self) -> Iterator[LineItemTotals]:
         """Every line item's numbers over all days."""
@@ -173,16 +194,21 @@ class Ledger:
         return len(batch.events) + len(batch.filtered)
 
     def _collect(self, connection: Connection, records: Sequence[Record]) -> Batch:
-        events = [record for record in records if isinstance(record, Recorded)]
+        events = [record for record in records if isinstance(record, Recorded | Reversed)]
         seen = _present(connection, events)
         self._load_budgets(connection, events, [r for r in records if isinstance(r, LineItemTerms)])
         batch = Batch(self._parties, self._billed)
         for record in records:
             if isinstance(record, Recorded):
-                key = (record.event_id, record.kind, record.status == Status.FILTERED)
+                key = (record.event_id, record.kind, _table_of(record).name)
                 if key not in seen:
                     seen.add(key)
                     batch.event(record)
+            elif isinstance(record, Reversed):
+                key = (record.event_id, record.kind, REVERSALS.name)
+                if key not in seen and (record.event_id, record.kind, EVENTS.name) in seen:
+                    seen.add(key)
+                    batch.reverse(record)
             elif isinstance(record, LineItemTerms):
                 batch.terms(record)
             elif isinstance(record, PlacementTerms):
@@ -190,7 +216,7 @@ class Ledger:
         return batch
 
     def _load_budgets(
-        self, connection: Connection, events: Iterable[Recorded], terms: Iterable[LineItemTerms]
+        self, connection: Connection, events: Iterable[Recorded | Reversed], terms: Iterable[LineItemTerms]
     ) -> None:
         if len(self._billed) > _CACHED_BUDGETS:
             self._billed.clear()
@@ -218,6 +244,11 @@ class Ledger:
 
     def close(self) -> None:
         self._engine.dispose()
+
+
+def _reversal(row: Sequence[Any]) -> Reversed:
+    event_id, kind, at_ms, line_item, creative, placement, day, billed_nanos = row
+    return Reversed(event_id, kind, at_ms, line_item, creative, placement, day, billed_nanos, "")
 
 
 def _position(connection: Connection) -> Position:
@@ -250,15 +281,25 @@ def _chunks(things: Sequence[_Thing]) -> Iterator[Sequence[_Thing]]:
         yield things[start : start + _IN_LIST]
 
 
-def _present(connection: Connection, events: Sequence[Recorded]) -> set[tuple[bytes, int, bool]]:
-    """(event id, kind, filtered) of those already in the books."""
-    present: set[tuple[bytes, int, bool]] = set()
-    for filtered, table in ((False, EVENTS), (True, FILTERED)):
-        wanted = [event.event_id for event in events if (event.status == Status.FILTERED) == filtered]
+def _table_of(event: Recorded | Reversed) -> Table:
+    if isinstance(event, Reversed):
+        return REVERSALS
+    return FILTERED if event.status == Status.FILTERED else EVENTS
+
+
+def _present(connection: Connection, events: Sequence[Recorded | Reversed]) -> set[tuple[bytes, int, str]]:
+    """(event id, kind, table) of those already in the books; of reversals also what they reverse."""
+    present: set[tuple[bytes, int, str]] = set()
+    for table in (EVENTS, FILTERED, REVERSALS):
+        wanted = [e.event_id for e in events if table in (_table_of(e), _reversed_in(e))]
         for event_ids in _chunks(wanted):
             found = select(table.c.event_id, table.c.kind).where(table.c.event_id.in_(event_ids))
-            present.update((event_id, kind, filtered) for event_id, kind in connection.execute(found))
+            present.update((event_id, kind, table.name) for event_id, kind in connection.execute(found))
     return present
+
+
+def _reversed_in(event: Recorded | Reversed) -> Table | None:
+    return EVENTS if isinstance(event, Reversed) else None
 
 
 def _write(connection: Connection, batch: Batch) -> None:
@@ -276,6 +317,7 @@ def _write(connection: Connection, batch: Batch) -> None:
     _many(connection, _ADD_LIMIT, limits)
     _many(connection, _ADD_EVENT, batch.events)
     _many(connection, _ADD_FILTERED, batch.filtered)
+    _many(connection, _ADD_REVERSAL, batch.reversals)
     _many(connection, _ADD_ENTRY, batch.entries)
     _many(connection, _ADD_TOTALS, ((*key, *counts) for key, counts in batch.totals.items()))
     _many(connection, _ADD_SHOWN, ((*key, *counts) for key, counts in batch.shown.items()))

@@ -1,7 +1,9 @@
 """From a batch of records to what the ledger has to add: pure bookkeeping, no SQL.
 
-Only ``Recorded`` moves anything. Accepted: counted, and where it was billed, one entry and six budget
-rows (three levels, day and lifetime). Expired and filtered: counted. Test events: stored, nothing else.
+Only ``Recorded`` and ``Reversed`` move anything. Accepted: counted, and where it was billed, one entry and
+six budget rows (three levels, day and lifetime). Expired and filtered: counted. Test events: stored,
+nothing else. Reversed: the entry once more the other way round, the budgets have room again, and the
+counts of what is invalid grow; what was shown is unlearned.
 Terms tell who pays, who is paid, and the budgets.
 """
 
@@ -13,7 +15,7 @@ from msgspec import Struct
 
 from adserver.domain import ids
 from adserver.domain.decision import EventKind
-from adserver.domain.records import LineItemTerms, PlacementTerms, Recorded, Status, Unbilled
+from adserver.domain.records import LineItemTerms, PlacementTerms, Recorded, Reversed, Status, Unbilled
 from adserver.ledger.guards import Guards, Limit, levels
 from adserver.ledger.schema import COUNTED, LIFETIME, SHOWN_COUNTED
 
@@ -29,6 +31,10 @@ _SHOWN: Final = {
     for kind, column in _COUNTERS.items()
     if COUNTED[column] in SHOWN_COUNTED
 }
+_INVALID: Final = {kind: COUNTED.index(f"invalid_{COUNTED[column]}") for kind, column in _COUNTERS.items()}
+REVERSIBLE: Final = frozenset(_INVALID)
+"""The kinds of events that can be found invalid later: those that are counted."""
+_REFUNDED: Final = COUNTED.index("refunded_nanos")
 _FILTERED: Final = COUNTED.index("filtered")
 _EXPIRED: Final = COUNTED.index("expired")
 _BILLED: Final = COUNTED.index("billed_nanos")
@@ -70,6 +76,7 @@ class Batch:
     def __init__(self, parties: Parties, billed: dict[tuple[str, int], int]) -> None:
         self.events: list[Row] = []
         self.filtered: list[Row] = []
+        self.reversals: list[Row] = []
         self.entries: list[Row] = []
         self.limits: list[Limit] = []
         self.line_items: dict[int, LineItemTerms] = {}
@@ -111,6 +118,20 @@ class Batch:
         if not event.test:
             self._count(event, _FILTERED if event.status == Status.FILTERED else _EXPIRED, 0, 0)
 
+    def reverse(self, found: Reversed) -> None:
+        """Take back an event that is in the books and was not reversed before."""
+        amount, payer = found.billed_nanos, self._parties.payers.get(found.line_item)
+        self.reversals.append((found.event_id, found.kind, found.at_ms, amount, found.reason))
+        if amount > 0 and payer is not None:
+            for key in _keys(found, payer):
+                self._budget(*key, found.at_ms).billed_nanos -= amount
+            self._enter(found, payer, -amount)
+        for day in (LIFETIME, found.day):
+            counts = self.totals[found.line_item, day]
+            counts[_INVALID[found.kind]] += 1
+            counts[_REFUNDED] += amount
+        self._show(found, -1)
+
     def _bill(self, event: Recorded) -> tuple[int, int, int]:
         """(billed nanos, free nanos, unbilled) as the books take them."""
         amount = event.billed_nanos
@@ -148,12 +169,18 @@ class Batch:
         row.limit_nanos = None if guard is None else max(guard, row.billed_nanos)
         return row
 
-    def _enter(self, event: Recorded, payer: Payer, amount: int) -> None:
+    def _enter(self, event: Recorded | Reversed, payer: Payer, amount: int) -> None:
+        """One entry; of a negative amount the other way round, as the reversal."""
         debit = f"advertiser:{payer.advertiser}:{payer.currency}"
         credit = f"publisher:{self._parties.publishers[event.placement]}:{payer.currency}"
         self.balances[debit] += amount
         self.balances[credit] -= amount
-        self.entries.append((event.event_id, event.kind, 0, debit, credit, payer.currency, amount))
+        if amount < 0:
+            debit, credit = credit, debit
+        reversal = int(amount < 0)
+        self.entries.append(
+            (event.event_id, event.kind, reversal, debit, credit, payer.currency, abs(amount))
+        )
 
     def _count(self, event: Recorded, counter: int | None, billed: int, free: int) -> None:
         for day in (LIFETIME, event.day):
@@ -163,19 +190,19 @@ class Batch:
             counts[_BILLED] += billed
             counts[_FREE] += free
 
-    def _show(self, event: Recorded) -> None:
+    def _show(self, event: Recorded | Reversed, count: int = 1) -> None:
         counter = _SHOWN.get(event.kind)
         if counter is not None:
-            self.shown[event.line_item, event.placement, event.creative][counter] += 1
+            self.shown[event.line_item, event.placement, event.creative][counter] += count
 
 
-def budget_keys(event: Recorded, payers: Mapping[int, Payer]) -> tuple[tuple[str, int], ...]:
+def budget_keys(event: Recorded | Reversed, payers: Mapping[int, Payer]) -> tuple[tuple[str, int], ...]:
     """The budget rows an event touches: (account, day)."""
     payer = payers.get(event.line_item)
     return () if payer is None or event.billed_nanos <= 0 else _keys(event, payer)
 
 
-def _keys(event: Recorded, payer: Payer) -> tuple[tuple[str, int], ...]:
+def _keys(event: Recorded | Reversed, payer: Payer) -> tuple[tuple[str, int], ...]:
     item, campaign, advertiser = levels(event.line_item, payer.campaign, payer.advertiser)
     day = event.day
     return (

@@ -34,6 +34,7 @@ class Posted(Struct, frozen=True):
     position: Position
     events: dict[Any, Any]
     filtered: dict[Any, Any]
+    reversals: dict[Any, Any]
     entries: dict[Any, Any]
     totals: dict[Any, Any]
     shown: dict[Any, Any] | None
@@ -108,8 +109,9 @@ def _read_ledger(path: Path) -> Posted:
                 Position() if row is None else Position(row[0], row[1]),
                 _rows(connection, schema.EVENTS, 2),
                 _rows(connection, schema.FILTERED, 2),
+                _rows(connection, schema.REVERSALS, 2) if schema.has(connection, schema.REVERSALS) else {},
                 _rows(connection, schema.ENTRIES, 3),
-                _rows(connection, schema.TOTALS, 2),
+                _totals(connection),
                 None if schema.lacks_shown(connection) else _rows(connection, schema.SHOWN, 3),
                 _rows(connection, schema.BALANCES, 1),
                 _rows(connection, schema.BUDGETS, 2),
@@ -123,15 +125,22 @@ def _rows(connection: Connection, table: Table, keys: int) -> dict[Any, Any]:
     return {tuple(row[:keys]): tuple(row[keys:]) for row in connection.execute(select(table))}
 
 
+def _totals(connection: Connection) -> dict[Any, Any]:
+    """Those of an earlier version lack the last columns: nothing was counted in them."""
+    wide = len(schema.COUNTED)
+    rows = connection.exec_driver_sql("SELECT * FROM totals")
+    return {(row[0], row[1]): (*row[2:], *(0,) * (2 + wide - len(row))) for row in rows}
+
+
 def _compare(posted: Posted, books: Books, tell: Callable[[str], None]) -> None:
-    entries = {(*key, 0): value for key, value in books.entries.items()}
     totals = {key: tuple(counts) for key, counts in books.totals.items()}
     budgets = {key: billed for key, billed in books.budgets.items() if billed}
     in_budgets = {key: billed for key, (_, billed) in posted.budgets.items() if billed}
     balances = {(account,): (nanos,) for account, nanos in books.balances.items()}
     _match("event", posted.events, books.events, tell)
     _match("filtered event", posted.filtered, books.filtered, tell)
-    _match("entry", posted.entries, entries, tell)
+    _match("reversal", posted.reversals, books.reversals, tell)
+    _match("entry", posted.entries, books.entries, tell)
     _match("totals of line item, day", posted.totals, totals, tell)
     if posted.shown is not None:
         shown = {key: tuple(counts) for key, counts in books.shown.items()}

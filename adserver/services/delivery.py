@@ -135,6 +135,7 @@ def _numbers(totals: LineItemTotals, outstanding: int) -> dict[str, int]:
     return {
         **{name: getattr(totals, name) for name in counted},
         "reserved": outstanding,
-        "spend_micros": money.floor_micros(totals.billed_nanos),
+        "invalidated": totals.invalidated,
+        "spend_micros": money.floor_micros(totals.billed_nanos - totals.refunded_nanos),
         "free_micros": money.floor_micros(totals.free_nanos),
     }

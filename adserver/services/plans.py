@@ -83,7 +83,7 @@ def delivered(entry: Entry, standing: Standing) -> int:
         return 0
     if goal.kind == "spend":
         return standing.spent_nanos()
-    count: int = getattr(standing.totals, _COUNTED.get(goal.kind, "conversions"))
+    count = standing.totals.net(_COUNTED.get(goal.kind, "conversions"))
     return count + standing.outstanding if goal.kind == "impressions" else count
 
 
