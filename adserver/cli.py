@@ -5,6 +5,7 @@ What a command needs is imported within it: ``adserver check`` need not wait for
 
 import os
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
@@ -159,6 +160,24 @@ def verify(data: Data = None, config: Config = None) -> None:
 
 
 @app.command()
+def export(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to write; empty or not there yet.")],
+    since: Annotated[
+        str, typer.Option("--from", help="From this UTC day or instant on (default: all).")
+    ] = "",
+    until: Annotated[str, typer.Option("--to", help="Up to this one, without it (default: all).")] = "",
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Write recorded events as Parquet files by day and hour (UTC), for any other engine. Nobody's pseudonym
+    is in them. Also beside a running server. Needs pyarrow."""
+    from adserver.commands.export import export as write
+
+    from_ms, to_ms = _instant("--from", since, 0), _instant("--to", until, 1 << 62)
+    print(f"{write(_settings(data=data, config=config).data, folder, from_ms, to_ms)} events")
+
+
+@app.command()
 def bench(
     quick: Annotated[bool, typer.Option("--quick", help="Small sizes: under 2 minutes, not 8.")] = False,
     json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write every figure as JSON.")] = None,
@@ -268,6 +287,17 @@ def _not_built(name: str) -> None:
 
 for _name in _NOT_BUILT:
     _not_built(_name)
+
+
+def _instant(option: str, text: str, default: int) -> int:
+    """A day or an instant, UTC where it does not say otherwise, in ms since the epoch."""
+    if not text:
+        return default
+    try:
+        at = datetime.fromisoformat(text)
+        return int(at.replace(tzinfo=at.tzinfo or UTC).timestamp() * 1000)
+    except (ValueError, OverflowError):
+        raise Wrong(f"{option} {text[:64]} is not a day or an instant, such as 2026-06-01") from None
 
 
 def _folder(path: Path) -> Path:
