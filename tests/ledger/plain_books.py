@@ -201,7 +201,6 @@ class Books:
         """The entry of the event, the other way round; its budgets have room again."""
         billed = self.entries.get((found.event_id, found.kind, 0))
         if billed is None:
-            self._tell(f"{_name((found.event_id, found.kind))}: refunded, though it was never billed")
             return
         debit, credit, currency, nanos = billed
         self._enter((found.event_id, found.kind, 1), credit, debit, currency, nanos)
