@@ -127,7 +127,8 @@ class Books:
             missing = "no decision" if promise is None else f"no terms of line item {event.line_item}"
             self._tell(f"{_name(key)}: {missing} in the journal")
             return
-        self.counted[key] = rows[key]
+        if event.status != Status.FILTERED:
+            self.counted[key] = rows[key]
         self._payers[key] = terms
         for wrong in _disagreements(event, promise):
             self._tell(f"{_name(key)}: {wrong}")
