@@ -144,5 +144,5 @@ lock: ## Regenerate requirements*.txt from requirements*.in
 .PHONY: clean
 clean: ## Remove .venv, caches and build products
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	rm -f adserver/engine/_kernel.*.so
+	rm -f adserver/engine/_kernel.*.so adserver/_octets.*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,4 +1,4 @@
-"""What pyproject.toml cannot say yet: the compiled kernel, which may be left out."""
+"""What pyproject.toml cannot say yet: what is compiled, which may be left out."""
 
 from setuptools import Extension, setup
 
@@ -6,13 +6,21 @@ setup(
     ext_modules=[
         Extension(
             "adserver.engine._kernel",
-            ["adserver/engine/_kernel.c", "adserver/engine/_program.c"],
+            ["adserver/engine/_kernel.c", "adserver/engine/_program.c", "adserver/engine/_draw.c"],
             depends=["adserver/engine/_kernel.h"],
             # Without a compiler the index walks in Python.
             optional=True,
             # One build for every Python from 3.11 on.
             py_limited_api=True,
-        )
+        ),
+        Extension(
+            "adserver._octets",
+            ["adserver/_octets.c", "adserver/_plain.c"],
+            depends=["adserver/_octets.h"],
+            # Without a compiler tokens are spelled, and bodies looked through, in Python.
+            optional=True,
+            py_limited_api=True,
+        ),
     ],
     options={"bdist_wheel": {"py_limited_api": "cp311"}},
 )

@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import os
-import secrets as chance
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,9 +19,12 @@ from adserver.duties import DAY_MS, DAYS_KEPT, Duties
 from adserver.engine.compile import compile_snapshot
 from adserver.geography import MaxMindFile
 from adserver.ledger.journal import Journal
-from adserver.ledger.ledger import Ledger
+from adserver.ledger.ledger import LEDGER, Ledger
 from adserver.ledger.poster import Poster
-from adserver.ledger.reader import Reader
+from adserver.ledger.reader import JOURNAL, Reader
+from adserver.ledger.writer import LedgerWriter
+from adserver.posting.clerk import Clerk
+from adserver.salts import Salts
 from adserver.services.answer import AdServer
 from adserver.services.delivery import Delivery
 from adserver.services.diagnosis import Diagnosis
@@ -74,6 +76,7 @@ class App:
         self._open_stores(settings.data)
         self._recover()
         self.builder = Builder(settings.data, self.store)
+        self.clerk = Clerk(settings.data, self.ledger)
         self._wire(extra)
         self.learning.start()
 
@@ -85,12 +88,12 @@ class App:
         self.names = Pseudonyms(secrets.pseudonym)
         self.signer = Signer(secrets.signing, secrets.current, secrets.mask)
         self.receipts = Receipts(secrets.receipt)
-        self.journal = Journal(data / "journal", self.settings.segment_bytes)
-        self.reader = Reader(data / "journal")
+        self.journal = Journal(data / JOURNAL, self.settings.segment_bytes)
+        self.reader = Reader(data / JOURNAL)
         if self.journal.cut_bytes:
             self.log.info("a torn tail was cut off the journal", bytes=self.journal.cut_bytes)
-        self.ledger = Ledger(data / "ledger.sqlite")
-        self.poster = Poster(self.reader, self.ledger, lambda: self.journal.synced_position)
+        self._books = LedgerWriter(data / LEDGER)
+        self.ledger = Ledger(data / LEDGER)
         self.store = Store(data / "catalog.sqlite", self.names.person, self._is_billed)
         self.keys = Keys(data / "catalog.sqlite")
         if self.settings.campaigns is not None:
@@ -98,7 +101,7 @@ class App:
 
     def _recover(self) -> None:
         """What was written but not posted is posted; what was decided and is not over is outstanding."""
-        Poster(self.reader, self.ledger).drain()
+        self.post()
         states, trouble = recovery.recover(self.settings.data, self.journal.position)
         if trouble is not None:
             self.log.failure("the checkpoint is of no use; the whole journal was read", trouble)
@@ -110,7 +113,7 @@ class App:
     # -- composing ---------------------------------------------------------------------------------
 
     def _wire(self, extra: tuple[Any, ...]) -> None:
-        settings, clock = self.settings, self.clock
+        settings, clock, salts = self.settings, self.clock, Salts()
         self.sold = SoldFinder(self.world, self.store)
         states = self.states
         self.promises = Promises(self.journal, states.budgets, states.hot.terms, states.hot.identities)
@@ -120,7 +123,7 @@ class App:
         geography = MaxMindFile(settings.geoip) if settings.geoip is not None else None
         normaliser = Normaliser(self.names, geography, lambda: int.from_bytes(os.urandom(8), "big"))
         self.decisions = Decisions(
-            self.world, self.kept, normaliser, clock, lambda: self.signer.current, _salt,
+            self.world, self.kept, normaliser, clock, lambda: self.signer.current, salts,
             self.lag.overloaded,
         )  # fmt: skip
         self.samples = Samples(clock)
@@ -129,7 +132,7 @@ class App:
         self.server = AdServer(self.decisions, self.writer, self._served)
         self.recorder = EventRecorder(
             self.world, self.signer, states.exposures, states.budgets, self.promises, self.ledger,
-            states.seen, states.filtered, states.released, self.sold, clock, _salt, self.samples.event,
+            states.seen, states.filtered, states.released, self.sold, clock, salts, self.samples.event,
         )  # fmt: skip
         self.diagnosis = Diagnosis(self.world, self.kept, self.samples)
         self.delivery = Delivery(self.world, states.budgets, clock)
@@ -193,7 +196,7 @@ class App:
             lambda: float(self.world.snapshot.revision),
             lambda: (self.clock() - self.publishing.live_since_ms) / 1000,
             lambda: float(self.journal.open),
-            lambda: float(self.ledger.refused),
+            lambda: float(self.refused),
             lambda: self.lag.lag_s,
         )
 
@@ -216,6 +219,17 @@ class App:
         """Take up the catalogue as it is, built here: for a server within another program, and small."""
         self.publishing.put_live(compile_snapshot(self.store.load()))
 
+    def post(self) -> None:
+        """Post here what the journal holds, all of it on disk: at the start, and for a server within another
+        program. One that serves has it done by a child."""
+        Poster(self.reader, self._books, lambda: self.journal.synced_position).drain()
+        self.ledger.moved(self._books.position)
+
+    @property
+    def refused(self) -> int:
+        """Events the journal billed and the books must not: 0, or something is wrong."""
+        return self._books.refused + self.clerk.refused
+
     async def start(self) -> None:
         """Begin to serve, on the running loop. Who built here is not followed. Raises NotBuilt."""
         self._duties = Duties(self)
@@ -223,13 +237,9 @@ class App:
         if not self.world.ready:
             await self.publishing.begin(self.builder)
             self._duties.follow(self.builder)
+        self._books.close()
         self._duties.begin()
-        # What was loaded so far lives as long as the process: the collector need not walk it again.
-        gc.collect()
-        gc.freeze()
-        # Nor what decisions leave behind: exposures and counters end by their reference counts. Walking all
-        # of them whenever they had grown by a quarter stood still for 60 ms; a day's rest is walked at night.
-        gc.set_threshold(*_YOUNG, _NEVER)
+        settle()
 
     def stop_waiting(self) -> None:
         """Told to end before there was anything to serve, for which a large catalogue takes a while: wait no
@@ -246,6 +256,7 @@ class App:
         self.reader.close()
         self.journal.close()
         self.ledger.close()
+        self._books.close()
         self.store.close()
         self.keys.close()
 
@@ -280,5 +291,10 @@ def public_url(settings: Settings) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
 
 
-def _salt() -> bytes:
-    return chance.token_bytes(8)
+def settle() -> None:
+    """What was loaded so far lives as long as the process: the collector need not walk it again."""
+    gc.collect()
+    gc.freeze()
+    # Nor what decisions leave behind: exposures and counters end by their reference counts. Walking all
+    # of them whenever they had grown by a quarter stood still for 60 ms; a day's rest is walked at night.
+    gc.set_threshold(*_YOUNG, _NEVER)

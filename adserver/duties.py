@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Final
 from adserver import recovery
 from adserver.building.builder import Builder
 from adserver.domain.books import Position
+from adserver.posting.clerk import NotPosted
 from adserver.services.upkeep import (
     CHECKPOINT_S,
     DURABLE_S,
+    FORGET_S,
     LEARN_S,
     MARK_S,
     POST_S,
@@ -35,6 +37,7 @@ class Duties:
         self._upkeep = Upkeep(lambda name, error: app.log.failure(f"upkeep failed: {name}", error))
         self._today = app.clock() // DAY_MS
         self._marked = Position()
+        self._posted_at = (app.journal.position, app.clock())
         self._checkpointed = app.journal.position.segment
         self._renewal: asyncio.subprocess.Process | None = None
 
@@ -42,11 +45,13 @@ class Duties:
         """On the running loop."""
         every = self._upkeep.every
         every(DURABLE_S, "durable", self._durable)
-        every(POST_S, "post", self._post)
+        every(POST_S, "ask for posting", self._ask)
+        every(0, "post", self._hear)
         every(LEARN_S, "learn rates", self._learn)
         every(MARK_S, "mark billed campaigns", self._mark_billed)
         every(SWEEP_S, "sweep", self._sweep)
         every(CHECKPOINT_S, "checkpoint", self._renew_checkpoint)
+        every(FORGET_S, "forget the catalogue's history", self._forget)
         every(0, "measure the loop's lag", self._app.lag.watch)
 
     def follow(self, builder: Builder) -> None:
@@ -61,13 +66,14 @@ class Duties:
         """Stop, post what is left, and leave a checkpoint. Neither is needed to start again."""
         app = self._app
         await app.builder.end()
-        await self._upkeep.stop()
         await app.journal.durable()
         try:
-            await asyncio.to_thread(app.poster.drain)
+            await app.clerk.finish(app.journal.synced_position)
         # A ledger without room is posted at the next start.
-        except Exception as error:
+        except NotPosted as error:
             app.log.failure("not everything was posted; the next start goes on with it", error)
+        await app.clerk.end()
+        await self._upkeep.stop()
         await self._end_renewal()
         try:
             recovery.save(app.settings.data, app.states.hot, app.journal.position)
@@ -79,12 +85,26 @@ class Duties:
         if journal.position != journal.synced_position:
             await journal.durable()
 
-    async def _post(self) -> None:
+    async def _ask(self) -> None:
+        self._app.clerk.ask(self._app.journal.synced_position)
+
+    async def _hear(self) -> None:
         app = self._app
-        while await asyncio.to_thread(app.poster.step):
-            pass
-        if app.ledger.position >= app.journal.synced_position:
-            app.states.seen.sweep(app.clock())
+        try:
+            await app.clerk.hear()
+        except NotPosted as error:
+            app.metrics.posting_failed()
+            app.log.warning("events wait in the journal to be posted", reason=str(error))
+        self.sweep_seen()
+
+    def sweep_seen(self) -> None:
+        """Forget events, but none that the ledger does not know yet: what was written by some instant is
+        posted, so what ran out before that is."""
+        app = self._app
+        written, at_ms = self._posted_at
+        if app.ledger.position >= written:
+            app.states.seen.sweep(at_ms)
+            self._posted_at = (app.journal.position, app.clock())
 
     async def _mark_billed(self) -> None:
         """Currency and time zone of a campaign are fixed once something of it was billed."""
@@ -96,6 +116,9 @@ class Duties:
 
     async def _learn(self) -> None:
         await self._app.learning.follow()
+
+    async def _forget(self) -> None:
+        await asyncio.to_thread(self._app.store.forget, self._app.clock())
 
     async def _sweep(self) -> None:
         app, now_ms = self._app, self._app.clock()

@@ -26,6 +26,7 @@ from msgspec import Struct
 
 from adserver.domain import ids, limits
 from adserver.domain.decision import EventKind
+from adserver.octets import compiled
 
 VERSION: Final = 2
 CHARS: Final = 100
@@ -98,24 +99,49 @@ class Signer:
         }
         self._pad = blake2b(digest_size=_HIDDEN.size, key=mask_key)
         self.current = current
+        self._prepared: dict[int, bytes] = {}
+        if compiled is not None:
+            self._prepared = {n: compiled.prepared(key, _PARTS * MAC_BYTES) for n, key in keys.items()}
+            self._prepared_pad = compiled.prepared(mask_key, _HIDDEN.size)
 
     def sign(self, token: Token, kinds: Sequence[EventKind], key_id: int | None = None) -> list[str]:
         """The token's text for each of ``kinds``, signed with ``key_id`` (default: the current key)."""
         texts = self.spell(token, kinds, key_id).decode("ascii")
         return [texts[at : at + CHARS] for at in range(0, len(texts), CHARS)]
 
-    def spell(self, token: Token, kinds: Sequence[EventKind], key_id: int | None = None) -> bytes:
-        """The same texts as ``sign`` gives, ``CHARS`` letters each, one behind the other: whole triples of
-        bytes, so all are encoded in one call."""
-        key_id = self.current if key_id is None else key_id
-        keyed = self._macs.get(key_id)
-        if keyed is None:
-            key_id, keyed = self.current, self._macs[self.current]
+    def spell(
+        self, token: Token, kinds: Sequence[EventKind], key_id: int | None = None,
+        between: tuple[bytes, ...] = (),
+    ) -> bytes:  # fmt: skip
+        """The same texts as ``sign`` gives, ``CHARS`` letters each, one behind the other; before each its own
+        of ``between``, unless that is empty."""
+        key_id = self.current if key_id is None or key_id not in self._macs else key_id
+        between = between or (b"",) * len(kinds)
+        prepared = self._prepared.get(key_id)
+        if compiled is None or prepared is None:
+            return self._spelled(token, kinds, key_id, between)
+        subject = token.subject
+        flags = token.flags | token.model << _MODEL_SHIFT | (FLAG_SUBJECT if subject is not None else 0)
+        return compiled.spell(
+            prepared, self._prepared_pad, VERSION << 4 | key_id, bytes(kinds), between,
+            token.event_id, token.line_item, token.creative, token.placement, token.render_s, token.day,
+            flags, token.price_nanos, subject,
+        )  # fmt: skip
+
+    def _spelled(
+        self, token: Token, kinds: Sequence[EventKind], key_id: int, between: tuple[bytes, ...]
+    ) -> bytes:
+        """Whole triples of bytes, so all are encoded in one call."""
         body, heads, parts = self._pack(token), _HEADS[key_id], list[bytes]()
+        keyed = self._macs[key_id]
         macs = b"".join([_digest(keyed, heads[number] + body) for number in range(_HASHES)])
         for kind in kinds:
             parts += (heads[kind], body, macs[(kind - 1) * MAC_BYTES : kind * MAC_BYTES])
-        return b2a_base64(b"".join(parts), newline=False).replace(b"+", b"-").replace(b"/", b"_")
+        texts = b2a_base64(b"".join(parts), newline=False).replace(b"+", b"-").replace(b"/", b"_")
+        ends = range(CHARS, len(texts) + 1, CHARS)
+        return b"".join(
+            [before + texts[end - CHARS : end] for before, end in zip(between, ends, strict=True)]
+        )
 
     def open(self, text: str, kind: EventKind | None = None) -> tuple[EventKind, Token]:
         """Check and read a token; ``kind``: the only purpose allowed here. Raises BadToken."""

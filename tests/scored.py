@@ -28,7 +28,7 @@ class Everything(Walk):
 
     def _asked(self, alike: list[int]) -> Iterator[Entry]:
         for i in range(len(alike)):
-            j = i + draw.below(self._seed, i, len(alike) - i)
+            j = i + draw.below(self.seed, i, len(alike) - i)
             alike[i], alike[j] = alike[j], alike[i]
             entry = self._passing(alike[i])
             if entry is not None:

@@ -23,10 +23,22 @@ MAY = {
 }
 """What each room may import of the others."""
 
-LOOSE = {"tokens": {"domain"}, "clock": set[str](), "settings": set[str](), "geography": set[str]()}
+LOOSE = {
+    "tokens": {"domain", "octets"},
+    "octets": {"_octets"},
+    "clock": set[str](),
+    "settings": set[str](),
+    "geography": set[str](),
+    "children": set[str](),
+    "salts": set[str](),
+}
 """Files of no room that are tools: what they may import."""
 
-TOOLS = {"services": {"tokens", "clock"}, "api": {"tokens", "clock", "settings"}, "catalog": set[str]()}
+TOOLS = {
+    "services": {"tokens", "clock"},
+    "api": {"tokens", "octets", "clock", "settings"},
+    "catalog": set[str](),
+}
 
 PURE = {"domain", "engine"}
 IMPURE = {
@@ -40,6 +52,7 @@ TYING = {
     "demo",
     "bench",
     "building",
+    "posting",
     "commands",
     "recovery",
     "duties",

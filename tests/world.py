@@ -170,7 +170,8 @@ class World:
         async def turn() -> None:
             duties = Duties(self.app)
             await duties._durable()
-            await duties._post()
+            self.app.post()
+            duties.sweep_seen()
             await duties._learn()
             await duties._sweep()
 

@@ -1,5 +1,6 @@
 """The ASGI app: hot paths go to plain functions, everything else to a Starlette app behind them."""
 
+import asyncio
 import secrets
 from collections.abc import Callable, Iterable
 from time import perf_counter
@@ -141,5 +142,5 @@ async def _act(route: HotRoute, head: Head, receive: Receive) -> Reply:
         return await route.later(head, body)
     reply, durable = route.answer(head, body)
     if durable is not None:
-        await durable
+        await asyncio.shield(durable)
     return reply

@@ -43,6 +43,12 @@ _STATUS: Final = {status: status.name.lower() for status in Status}
 _EVENT: Final = {status: (b"x-adserver-event", _STATUS[status].encode()) for status in Status}
 _BILLED: Final = {truth: (b"x-adserver-billed", str(truth).lower().encode()) for truth in (True, False)}
 _IMAGE: Final = (b"content-type", b"image/gif")
+_TOLD: Final = {
+    (status, billed): (_EVENT[status], _BILLED[billed], NO_STORE) for status in Status for billed in _BILLED
+}
+_PIXEL: Final = {verdict: (*told, _IMAGE) for verdict, told in _TOLD.items()}
+"""Headers, by status and whether it was billed."""
+_PURPOSES: Final = frozenset((b"sec-purpose", b"purpose", b"x-purpose", b"x-moz"))
 _INVALID: Final = Verdict(Status.INVALID)
 _UNRECORDED: Final = Verdict(Status.UNRECORDED)
 _TOKEN_CHARS: Final = 512
@@ -166,25 +172,30 @@ class Events:
     def _call(self, head: Head, strict: bool = True) -> Call:
         """``strict``: a key that is not good is refused. Not so on a tracking URL: whoever clicks cannot
         mend the header that something on the way added."""
+        # Most calls carry nothing but an agent: one look at all names tells.
+        names = {name for name, _ in head.headers}
+        return Call(
+            user_agent=head.text(b"user-agent"),
+            ip=self._peers.address(head),
+            method=head.method,
+            prefetch=not _PURPOSES.isdisjoint(names) and _prefetched(head),
+            publisher_key=self._publisher(head, strict) if b"authorization" in names else None,
+        )
+
+    def _publisher(self, head: Head, strict: bool) -> str | None:
         try:
             holder = holder_of(head, self._find_key)
         except Refused:
             if strict:
                 raise
-            holder = None
-        return Call(
-            user_agent=head.text(b"user-agent"),
-            ip=self._peers.address(head),
-            method=head.method,
-            prefetch=_prefetched(head),
-            publisher_key=holder.owner if holder is not None and holder.role == "publisher" else None,
-        )
+            return None
+        return holder.owner if holder is not None and holder.role == "publisher" else None
 
 
 def _prefetched(head: Head) -> bool:
     """Whether the browser fetches ahead of its user (``Sec-Purpose``, and what came before it)."""
     for name, value in head.headers:
-        if name in (b"sec-purpose", b"purpose", b"x-purpose", b"x-moz"):
+        if name in _PURPOSES:
             words = value.lower()
             if b"prefetch" in words or b"prerender" in words or b"preview" in words:
                 return True
@@ -192,14 +203,14 @@ def _prefetched(head: Head) -> bool:
 
 
 def _answer(kind: EventKind, method: str, verdict: Verdict) -> Reply:
-    told = (_EVENT[verdict.status], _BILLED[verdict.billed], NO_STORE)
+    key = verdict.status, verdict.billed
     if kind is EventKind.CLICK:
-        return _redirect(verdict, told)
+        return _redirect(verdict, _TOLD[key])
     if verdict.status is Status.UNRECORDED and method != "HEAD":
         return _no_room()
     if method == "POST":
-        return Reply(204, told)
-    return Reply(200, (*told, _IMAGE), GIF)
+        return Reply(204, _TOLD[key])
+    return Reply(200, _PIXEL[key], GIF)
 
 
 def _redirect(verdict: Verdict, told: tuple[tuple[bytes, bytes], ...]) -> Reply:
@@ -235,7 +246,7 @@ async def _results(told: list[tuple[Verdict, Durable]]) -> Reply:
     """Once all of it is durable."""
     for _, durable in told:
         if durable is not None:
-            await durable
+            await asyncio.shield(durable)
     verdicts = [verdict for verdict, _ in told]
     if any(verdict.status is Status.UNRECORDED for verdict in verdicts):
         return _no_room()

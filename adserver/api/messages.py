@@ -47,13 +47,14 @@ class Head(Struct):
     query: bytes
     headers: Headers
     peer: str
+    first: dict[bytes, bytes] | None = None
+    """By name, made when first asked for."""
 
     def header(self, name: bytes) -> bytes | None:
         """The first header of this (lower-case) name."""
-        for key, value in self.headers:
-            if key == name:
-                return value
-        return None
+        if self.first is None:
+            self.first = dict(reversed(self.headers))
+        return self.first.get(name)
 
     def text(self, name: bytes) -> str:
         """The beginning of the same as text, "" if absent; Latin-1 never fails. Bounded, because agents

@@ -1,8 +1,8 @@
-"""HTTP/1.1 on one connection: the hot paths answered where the parser ends, everything else by ASGI.
+"""HTTP/1.1 on one connection: the hot paths answered by plain functions, everything else by ASGI.
 
 A framework's task, scope and events cost more than a decision does, so what is hot is answered by plain
-functions inside the parser's callback; all other requests go to ASGI as always. Both stand in one queue, in
-the order in which they were asked (pipelining). The invariants:
+functions, in a row with what else came in that turn of the loop (``row``); all other requests go to ASGI as
+always. Both stand in one queue, in the order in which they were asked (pipelining). The invariants:
 
 * only the first of the queue is decided: answers leave in order, and nothing is decided whose answer may
   never leave, because one before it ends the connection;
@@ -34,6 +34,7 @@ from adserver.api.envelope import preflight
 from adserver.api.messages import Head, Reply, problem
 from adserver.api.outlet import cycle_of
 from adserver.api.reading import IDLE, Reading, Service
+from adserver.api.row import Row
 from adserver.api.turn import Turn, answered, needs_no_body
 from adserver.api.wire import CONTINUE, Dated, rendered
 from adserver.domain import limits
@@ -49,7 +50,13 @@ def protocol(
     """The class to give to uvicorn as ``http``. ``fast`` False: every path goes to ASGI."""
 
     class Bound(HttpProtocol):
-        service = Service(application, application.hot if fast else None, deadlines, Watch(deadlines.look_ms))
+        service = Service(
+            application,
+            application.hot if fast else None,
+            deadlines,
+            Watch(deadlines.look_ms),
+            Row(application.guard),
+        )
 
     return Bound
 
@@ -191,28 +198,19 @@ class HttpProtocol(Reading):
         """Of the hot path's own function."""
         route = turn.route
         assert route is not None
-        if route.now is not None or turn.too_large or turn.head.method not in route.methods:
+        if turn.too_large or turn.head.method not in route.methods:
             self._pay(turn, answered(turn, self.service.application.guard)[0])
             return
         turn.running = True
-        if route.soon is not None:
-            # Behind all that was received in this turn of the loop: events judged in a row cost an eighth
-            # less than each between the parsing of others (the processor's caches), and share a sync.
-            self.loop.call_soon(self._tell, turn)
+        if route.later is None:
+            self.service.row.join(self, turn, self.loop)
             return
         task = self.loop.create_task(self._wait(turn))
         task.add_done_callback(self.tasks.discard)
         self.tasks.add(task)
 
-    def _tell(self, turn: Turn) -> None:
-        reply, durable = answered(turn, self.service.application.guard)
-        if durable is None:
-            self._settle(turn, reply)
-        else:
-            durable.add_done_callback(lambda _: self._settle(turn, reply))
-
-    def _settle(self, turn: Turn, reply: Reply) -> None:
-        """What was waited for is done. Whoever asked may be gone: what they told us counts."""
+    def settle(self, turn: Turn, reply: Reply) -> None:
+        """What was waited for is done. Whoever asked may be gone."""
         if not self.ended:
             self._pay(turn, reply)
             self.go_on()
@@ -228,7 +226,7 @@ class HttpProtocol(Reading):
             # Only an end of the server comes here: no answer would be true.
             self.transport.abort()
             raise
-        self._settle(turn, reply)
+        self.settle(turn, reply)
 
     def _pay(self, turn: Turn, reply: Reply) -> None:
         self._owed.popleft()

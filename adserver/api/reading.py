@@ -20,6 +20,7 @@ from adserver.api.asgi import Application
 from adserver.api.deadlines import Deadlines, Watch
 from adserver.api.framing import Refusal
 from adserver.api.hot import HotRoutes
+from adserver.api.row import Row
 from adserver.api.turn import Turn
 from adserver.domain import limits
 
@@ -35,6 +36,7 @@ class Service(Struct, frozen=True):
     routes: HotRoutes | None
     deadlines: Deadlines
     watch: Watch
+    row: Row
 
 
 class Reading(HttpToolsProtocol):

@@ -1,8 +1,9 @@
-"""The engine alone: shortlist and admission in memory, with budgets and pacing, without a journal."""
+"""The engine alone: shortlist and admission in memory, with budgets and pacing, as a server runs them, but
+without a journal."""
 
+import asyncio
 import secrets
 from functools import partial
-from itertools import count
 from random import Random
 from typing import Final
 
@@ -11,25 +12,21 @@ import msgspec
 from adserver import recovery
 from adserver.bench.catalogue import SEED, Shape, creatives, publisher
 from adserver.domain import ids
-from adserver.domain.admission import Slate
 from adserver.domain.campaign import Advertiser, Budget, Campaign, FrequencyCap, LineItem, Pricing
 from adserver.domain.catalogue import Catalogue
-from adserver.domain.decision import NoFill
+from adserver.domain.records import Personal, Record
 from adserver.domain.request import PlacementAsk, Request
 from adserver.domain.targeting import Targeting
-from adserver.engine import draw, rules
-from adserver.engine.live import Live
-from adserver.engine.rates import Rates
-from adserver.engine.shortlist import Walk
-from adserver.engine.snapshot import Entry, Snapshot
-from adserver.engine.worth import Worth
-from adserver.services import plans
+from adserver.engine.snapshot import Snapshot
 from adserver.services.ask import Ask, Asker, Terms
-from adserver.services.exclusions import Company
+from adserver.services.deciding import Deciding
+from adserver.services.kept import Kept
 from adserver.services.normalise import Normaliser
 from adserver.services.pseudonyms import Pseudonyms
+from adserver.services.receipts import Receipts
 from adserver.services.slate import PlacementSlate
 from adserver.services.terms import InForce
+from adserver.services.world import Serving
 
 NOON_MS: Final = 1_780_315_200_000
 """2026-06-01T12:00:00Z, a Monday."""
@@ -44,41 +41,19 @@ class Engine:
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
-        self.live = Live(len(snapshot.entries))
-        self.worth = Worth(snapshot.entries, Rates())
         self.states = recovery.fresh()
         self.states.budgets.follow(InForce(snapshot))
+        self._serving = Serving(snapshot)
+        states, receipts = self.states, Receipts(secrets.token_bytes(32))
+        self._kept = Kept(
+            states.exposures, states.feeds, states.budgets, Unwritten(), receipts, states.repeats
+        )
 
     def decide(self, request: Request) -> list[PlacementSlate]:
         """What is timed: shortlist, rules, budgets, pacing and admission of every placement."""
-        company, indexes = Company(), count(1)
-        open_chunks, slates = self._open_chunks(request), []
-        for number, ask in enumerate(request.placements):
-            view = self.snapshot.view(request.publisher, ask.id, ask.formats, ask.sizes)
-            assert view is not None
-            context = rules.context(request, ask, view, self.snapshot.zones, self.worth)
-            walk = Walk(self.snapshot, open_chunks, context, self._need, number)
-            slates.append(
-                PlacementSlate(
-                    context, walk.entries(), company, partial(self._drop, request.now_ms),
-                    partial(self._reserve, request.now_ms), indexes, draw.mix(request.seed, number),
-                    ask.count, None, {},
-                )
-            )  # fmt: skip
-        asked: list[Slate[Entry]] = [*slates]
-        self.states.exposures.admit(request.subject, request.session, asked, request.now_ms)
-        return slates
-
-    def _open_chunks(self, request: Request) -> list[int]:
-        """As ``services.deciding`` finds them."""
-        exposures, chunks = self.states.exposures, self.live.chunks
-        exposures.sweep(request.now_ms)
-        capped = exposures.capped_out(request.subject, request.session, request.now_ms, self.snapshot)
-        if capped:
-            chunks = list(chunks)
-            for chunk, bits in capped.items():
-                chunks[chunk] &= ~bits
-        return chunks
+        deciding = Deciding(request, self._serving, self._kept, 0)
+        deciding.fill()
+        return [slate for slate in deciding.slates if slate is not None]
 
     def undo(self, slates: list[PlacementSlate]) -> None:
         for slate in slates:
@@ -86,18 +61,15 @@ class Engine:
                 self.states.exposures.take_back(winner.event_id)
                 self.states.budgets.void(winner.event_id)
 
-    def _need(self, entry: Entry, now_ms: int) -> float:
-        return plans.need(entry, self.states.budgets, now_ms)
 
-    def _drop(self, now_ms: int, entry: Entry) -> rules.Drop | None:
-        drop = plans.drop(entry, self.states.budgets, now_ms)
-        if drop is not None and drop.reason is NoFill.BUDGET_EXHAUSTED:
-            self.live.clear(entry.position, drop.reason)
-        return drop
+class Unwritten:
+    """A journal with room, and nothing in it."""
 
-    def _reserve(self, now_ms: int, event: bytes, entry: Entry, hold_nanos: int, expires_ms: int) -> bool:
-        serial = entry.line_item.serial
-        return self.states.budgets.reserve(event, serial, hold_nanos, now_ms, expires_ms)
+    open = True
+
+    def append(self, record: Record, personal: Personal | None = None) -> None: ...
+    def synced(self) -> asyncio.Future[None]:
+        raise NotImplementedError
 
 
 def requests(snapshot: Snapshot, number: int, seed: int = SEED + 1) -> list[Request]:

@@ -14,7 +14,7 @@ from time import thread_time_ns
 import msgspec
 from msgspec import Struct
 
-from adserver.app import App
+from adserver.app import App, settle
 from adserver.bench import engine
 from adserver.bench.calls import Journalled, Whole
 from adserver.bench.catalogue import SEED, Shape
@@ -92,7 +92,7 @@ def sized(path: Path, number: int) -> Sized:
     tried = engine.Engine(snapshot)
     asked = engine.requests(snapshot, _WARM_UP + number)
     _, first_ms = took_ms(partial(tried.decide, asked[0]))
-    _settle()
+    settle()
     times, ads = _engine_times(tried, asked[1:])
     return Sized(
         len(snapshot.entries),
@@ -128,7 +128,7 @@ def worst(number: int, capped: int = engine.WORST_CAPPED, tied: int = engine.WOR
     """The request that has to walk past everything."""
     tried = engine.Engine(compile_snapshot(engine.worst_catalogue(capped, tied)))
     asked = engine.worst_requests(tried, number + 1)
-    _settle()
+    settle()
     times, ads = [], 0
     for request in asked:
         began = thread_time_ns()
@@ -154,7 +154,7 @@ def _server(app: App, line_items: int, number: int) -> Server:
     app.publishing.put_live(compile_snapshot(catalogue))
     whole = Whole(app, Shape(SEED + 2))
     whole.decide_many(_WARM_UP)
-    _settle()
+    settle()
     journalled = whole.journalled(number)
     times = timed(whole.decide, whole.asks(number))
     building = _while_building(whole, line_items)
@@ -200,9 +200,3 @@ def _catalogue(line_items: int, now_ms: int) -> Catalogue:
         return Shape().catalogue(line_items, now_ms)
     finally:
         gc.enable()
-
-
-def _settle() -> None:
-    """As the server does at start: what lives as long as the process is not walked again."""
-    gc.collect()
-    gc.freeze()

@@ -1,13 +1,9 @@
-"""The server's end of the builder: starts the child, hears of its images, and maps them.
+"""The server's end of the builder: hears of its images, and maps them.
 
-The child may die of anything; it is started again after a pause that grows, and the last good snapshot
-serves on meanwhile. It cannot outlive the server, whose end closes its standard input.
+The child (``children``) may die of anything; the last good snapshot serves on meanwhile.
 """
 
 import asyncio
-import sys
-from asyncio.subprocess import PIPE, Process
-from contextlib import suppress
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -15,9 +11,9 @@ import msgspec
 
 from adserver.building.child import Told
 from adserver.building.images import Images
+from adserver.children import Child, Died
 from adserver.engine.snapshot import Snapshot
 
-_PAUSE_S: Final = 0.5
 _PAUSE_MAX_S: Final = 30.0
 _TOLD: Final = msgspec.json.Decoder(Told)
 
@@ -36,14 +32,11 @@ class Builder:
     """Of the data folder ``data``, whose catalog is ``store``."""
 
     def __init__(self, data: Path, store: Content) -> None:
-        self._data = data
         self._store = store
         self._images = Images(data)
         self._opened = ""
-        self._process: Process | None = None
+        self._child = Child("adserver.building.child", lambda: (str(data), self._opened), _PAUSE_MAX_S)
         self._begun = False
-        self._pause_s = 0.0
-        self._ended = asyncio.Event()
 
     async def newer(self) -> Snapshot | None:
         """The next snapshot, once there is one; the first is the image an earlier process left, if it is
@@ -53,50 +46,24 @@ class Builder:
             left = await asyncio.to_thread(self._left_behind)
             if left is not None:
                 return left
-        process = await self._running()
-        while process is not None and process.stdout is not None:
-            line = await process.stdout.readline()
-            if self._ended.is_set():
-                break
-            if not line:
-                raise NotBuilt(f"the builder ended with {await process.wait()}")
-            return await self._taken(_TOLD.decode(line))
-        return None
+        try:
+            line = await self._child.heard()
+        except Died as died:
+            raise NotBuilt(f"the builder {died}") from died
+        return None if line is None else await self._taken(_TOLD.decode(line))
 
     def look(self) -> None:
         """Something changed: have the child look at once."""
-        stdin = None if self._process is None else self._process.stdin
         # A child that died is started again, and looks at once by itself.
-        if stdin is not None and not stdin.is_closing():
-            stdin.write(b"\n")
+        self._child.say(b"\n")
 
     def give_up(self) -> None:
         """End the child, whatever it is doing; who waits for a snapshot waits no more."""
-        self._ended.set()
-        if self._process is not None:
-            with suppress(ProcessLookupError):
-                self._process.kill()
+        self._child.give_up()
 
     async def end(self) -> None:
         """The same, and it is gone."""
-        self.give_up()
-        if self._process is not None:
-            await self._process.wait()
-
-    async def _running(self) -> Process | None:
-        """The child, started if there is none; None once the builder was ended."""
-        if self._process is None or self._process.returncode is not None:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._ended.wait(), self._pause_s)
-            if self._ended.is_set():
-                return None
-            self._pause_s = min(max(2 * self._pause_s, _PAUSE_S), _PAUSE_MAX_S)
-            command = (sys.executable, "-m", "adserver.building.child", str(self._data), self._opened)
-            self._process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE)
-            if self._ended.is_set():
-                await self.end()
-                return None
-        return self._process
+        await self._child.end()
 
     async def _taken(self, told: Told) -> Snapshot:
         if told.error:
@@ -105,11 +72,9 @@ class Builder:
             snapshot = await asyncio.to_thread(self._open, told.image)
         except (OSError, ValueError) as error:
             # The child believes it is in service; another does not.
-            if self._process is not None:
-                with suppress(ProcessLookupError):
-                    self._process.kill()
+            self._child.kill()
             raise NotBuilt(f"an image cannot be mapped: {error}") from error
-        self._pause_s = 0.0
+        self._child.worked()
         return snapshot
 
     def _left_behind(self) -> Snapshot | None:

@@ -15,7 +15,7 @@ from msgspec.structs import asdict, replace
 from sqlalchemy import Connection, Table, update
 from sqlalchemy.dialects.sqlite import insert
 
-from adserver.catalog import members
+from adserver.catalog import former, members
 from adserver.catalog.drafts import Draft, Key, canonical, digest_of, read
 from adserver.catalog.linking import (
     link_campaign,
@@ -209,6 +209,7 @@ class Acceptance:
         for wanted in (wanted_identities, lambda draft: wanted_versions(draft, self._serials)):
             self._serials.give(self._connection, [name for draft in drafts for name in wanted(draft)])
         outcomes = [*(outcome for _, outcome in taken), *left]
+        former.keep(self._connection, [(o.before, o.row) for o in outcomes if o.before is not None])
         self._upsert(OBJECTS, [asdict(outcome.row) for outcome in outcomes])
         line_items, creatives = [], []
         for draft in drafts:

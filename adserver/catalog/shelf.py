@@ -7,7 +7,7 @@ same values again, which is how whoever compiles them knows.
 """
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from hashlib import blake2b
 from typing import Any, Final, Generic, TypeVar
 
@@ -19,6 +19,7 @@ from adserver.catalog.objects import Row, draft_of
 from adserver.catalog.serials import Serials
 from adserver.catalog.tables import OBJECTS, newest
 from adserver.domain.campaign import Advertiser, Campaign
+from adserver.domain.catalogue import Catalogue
 from adserver.domain.changes import Kind
 from adserver.domain.inventory import Audience, Publisher
 
@@ -105,14 +106,26 @@ class Shelf:
         revision = newest(connection)
         if revision == self.revision:
             return
-        for row in connection.execute(select(OBJECTS).where(OBJECTS.c.revision > self.revision)):
-            self._place(Row(*row))
+        changed = connection.execute(select(OBJECTS).where(OBJECTS.c.revision > self.revision))
+        self.take((Row(*row) for row in changed), revision)
+
+    def take(self, rows: Iterable[Row], revision: int) -> None:
+        """Hold these objects, which are all that changed up to ``revision``."""
+        for row in rows:
+            self._place(row)
         self.revision = revision
 
-    @property
-    def digest(self) -> str:
-        """Of every object and its state, as ``digest_of_all`` finds it in the file."""
-        return _shown(self._sum)
+    def catalogue(self, members: Mapping[bytes, tuple[str, ...]]) -> Catalogue:
+        """All that is held and not archived; its digest is as ``digest_of_all`` finds it in the file."""
+        return Catalogue(
+            revision=self.revision,
+            advertisers=self.advertisers.values(),
+            campaigns=self.campaigns.values(),
+            publishers=self.publishers.values(),
+            audiences=self.audiences.values(),
+            members=members,
+            digest=_shown(self._sum),
+        )
 
     def _place(self, row: Row) -> None:
         """Hold an object, in the place of its earlier state if there was one."""

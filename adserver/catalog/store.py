@@ -11,6 +11,7 @@ from threading import Lock
 from sqlalchemy import Connection, select
 from sqlalchemy.dialects.sqlite import insert
 
+from adserver.catalog import former
 from adserver.catalog.accepting import Acceptance, Billed, applied
 from adserver.catalog.drafts import Draft, Key, read
 from adserver.catalog.folder import Folder, name_files
@@ -78,15 +79,7 @@ class Store:
             shelf.catch_up(connection)
             audiences = shelf.audiences.values()
             etags = [shelf.audiences.etags[audience.full_id] for audience in audiences]
-            return Catalogue(
-                revision=shelf.revision,
-                advertisers=shelf.advertisers.values(),
-                campaigns=shelf.campaigns.values(),
-                publishers=shelf.publishers.values(),
-                audiences=audiences,
-                members=self._membership.read(connection, zip(audiences, etags, strict=True)),
-                digest=shelf.digest,
-            )
+            return shelf.catalogue(self._membership.read(connection, zip(audiences, etags, strict=True)))
 
     def creative(self, serial: int) -> tuple[Creative, LineItem, str] | None:
         """Any version of a creative that ever was, the last version of the line item it stood in, and the
@@ -197,6 +190,15 @@ class Store:
             with writing(self._engine) as connection:
                 connection.execute(insert(BILLED).values(campaign=campaign).on_conflict_do_nothing())
             self._marked.add(campaign)
+
+    def forget(self, now_ms: int) -> None:
+        """A turn of forgetting what the catalogue was before the last ``limits.HISTORY_MS``: bounded work,
+        and nothing is written where there is none."""
+        with reading(self._engine) as connection:
+            if not former.is_due(connection, now_ms):
+                return
+        with writing(self._engine) as connection:
+            former.forget(connection, now_ms)
 
     # -- within ----------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ that takes the write lock at its start (BEGIN IMMEDIATE), so what was checked is
 written; synchronous FULL, so what was accepted survives a power cut.
 """
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -27,11 +28,13 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.pool import NullPool
 
 from adserver.domain.changes import Unwritten
 
-VERSION: Final = 1
-"""Kept in the file (user_version); a file of another version is refused, not guessed at."""
+VERSION: Final = 2
+"""Kept in the file (user_version). A file of version 1, which kept no former versions, is brought forward in
+place; one of any other version is refused, not guessed at."""
 
 FILE: Final = "catalog.sqlite"
 """The catalog's name in the data folder."""
@@ -40,8 +43,13 @@ BUSY_TIMEOUT_MS: Final = 30_000
 
 METADATA: Final = MetaData()
 
-CATALOGUE: Final = Table("catalogue", METADATA, Column("revision", Integer, nullable=False))
-"""One row: the newest revision."""
+CATALOGUE: Final = Table(
+    "catalogue",
+    METADATA,
+    Column("revision", Integer, nullable=False),
+    Column("kept_from", Integer, nullable=False),
+)
+"""One row: the newest revision, and the oldest that can be told again (``history``)."""
 
 OBJECTS: Final = Table(
     "objects",
@@ -55,6 +63,30 @@ OBJECTS: Final = Table(
     Index("objects_by_revision", "revision"),
     sqlite_with_rowid=False,
 )
+
+FORMER: Final = Table(
+    "former",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("kind", String, nullable=False),
+    Column("full_id", String, nullable=False),
+    Column("until", Integer, nullable=False),
+    Column("etag", String, nullable=False),
+    Column("archived", Boolean, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("head", Integer, nullable=False),
+    Column("tail", Integer, nullable=False),
+    Column("middle", LargeBinary, nullable=False),
+)
+"""Superseded versions of objects, in the order in which they were (``former``)."""
+
+NOTED: Final = Table(
+    "noted",
+    METADATA,
+    Column("revision", Integer, primary_key=True, autoincrement=False),
+    Column("at_ms", Integer, nullable=False),
+)
+"""Which revision was the newest when: some hundred rows."""
 
 SERIALS: Final = Table(
     "serials",
@@ -145,12 +177,45 @@ def open_file(path: Path) -> Engine:
 def _create(engine: Engine, path: Path) -> None:
     with writing(engine) as connection:
         version = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
+        if version == VERSION:
+            return
         if version == 0:
             METADATA.create_all(connection)
-            connection.execute(CATALOGUE.insert().values(revision=0))
-            connection.exec_driver_sql(f"PRAGMA user_version = {VERSION}")
-        elif version != VERSION:
-            raise Unusable(f"{path} has version {version}; this program reads version {VERSION}")
+            connection.execute(CATALOGUE.insert().values(revision=0, kept_from=0))
+        elif version == 1:
+            _bring_forward(connection)
+        else:
+            raise _of_another_version(path, version)
+        connection.exec_driver_sql(f"PRAGMA user_version = {VERSION}")
+
+
+def _bring_forward(connection: Connection) -> None:
+    """From version 1: what the catalogue was before now is not known."""
+    METADATA.create_all(connection, [FORMER, NOTED])
+    connection.exec_driver_sql("ALTER TABLE catalogue ADD COLUMN kept_from INTEGER NOT NULL DEFAULT 0")
+    connection.execute(CATALOGUE.update().values(kept_from=CATALOGUE.c.revision))
+
+
+def open_to_read(path: Path) -> Engine:
+    """The engine of the catalog at ``path``, which it never changes, whoever else does. Raises Unusable."""
+
+    def connect() -> sqlite3.Connection:
+        return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", BUSY_TIMEOUT_MS / 1000, uri=True)
+
+    engine = create_engine("sqlite://", creator=connect, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+    try:
+        with reading(engine) as connection:
+            version = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
+            if version != VERSION:
+                raise _of_another_version(path, version)
+            newest(connection)
+    except DBAPIError as error:
+        raise Unusable(f"{path} cannot be read: {error.orig}") from error
+    return engine
+
+
+def _of_another_version(path: Path, version: int) -> Unusable:
+    return Unusable(f"{path} has version {version}; this program reads version {VERSION}")
 
 
 def _prepare(connection: Any, _record: object) -> None:

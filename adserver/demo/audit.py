@@ -15,7 +15,8 @@ from adserver.demo.score import Score
 from adserver.domain.decision import EventKind
 from adserver.domain.records import Status
 from adserver.ledger import schema
-from adserver.ledger.verify import LEDGER, verify
+from adserver.ledger.ledger import LEDGER
+from adserver.ledger.verify import verify
 
 LAWS: Final = {1: "feed cap", 2: "frequency caps", 3: "budgets", 4: "books"}
 _SHOWN: Final = 3

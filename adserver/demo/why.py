@@ -55,9 +55,8 @@ class Reasons:
         if served is None:
             return None
         entry, context = served.winner.entry, served.slate.context
-        matched = [
-            _matched(name, clause, context.facts.get(name, ())) for name, clause in entry.clauses.items()
-        ]
+        facts = context.facts
+        matched = [_matched(name, clause, facts.get(name, ())) for name, clause in entry.clauses.items()]
         return {
             "line_item": entry.line_item.full_id,
             "priority": entry.line_item.priority,

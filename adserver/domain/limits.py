@@ -134,6 +134,15 @@ TEXT_CHARS: Final = 4096
 HTML_CHARS: Final = 64 * 1024
 MEMBERS_PER_AUDIENCE: Final = 5_000_000
 
+HISTORY_MS: Final = 30 * 86_400_000
+"""How long what an object was is kept once it is superseded."""
+NOTED_MS: Final = 3600_000
+"""How often it is noted which revision it is: former versions are kept as much longer."""
+FORGOTTEN_AT_ONCE: Final = 1000
+"""Former versions removed at a time, while nobody else can change the catalogue."""
+FORGOTTEN_BYTES: Final = 8 * 1024 * 1024
+"""The same in bytes, the last one aside."""
+
 # -- what is kept of the mapped snapshot ----------------------------------------------------------
 ENTRIES_KEPT: Final = 32_768
 """Line items decoded: some 6 KiB each."""
@@ -172,6 +181,8 @@ LINGER_MS: Final = 2000
 """After an answer that ends a connection, what is still coming is read and thrown away for so long."""
 ANSWERS_PER_TURN: Final = 32
 """Of one connection's pipelined requests, in one turn of the loop."""
+JUDGED_IN_A_ROW: Final = 16
+"""Decisions and events of all connections, before their answers are written."""
 PIPELINED: Final = 64
 """Requests that wait on one connection before no more of what it sent is parsed."""
 PARSED_AT_ONCE: Final = 16 * 1024

@@ -1,5 +1,5 @@
-/* The index's inner loops, compiled: a selector's mask of a chunk, and the positions in a mask. The third,
- * which makes a selector's program, is in _program.c.
+/* The index's inner loops, compiled: a selector's mask of a chunk, and the positions in a mask. Those
+ * that begin with what a request says are in _program.c, those that draw in _draw.c.
  *
  * Idea: a chunk is 4096 positions, 64 words. A mask is united word by word where a posting is dense, bit by
  * bit where it is sparse. engine/index.py says what the numbers of a program mean and has the same in Python,
@@ -12,19 +12,12 @@
 #include "_kernel.h"
 
 #define CHUNK 4096
-#define WORDS 64
 #define CHUNKS_MAX ((Py_ssize_t)(((uint64_t)UINT32_MAX + 1) / CHUNK)) /* positions have 32 bits */
 
 /* Raised with every change of what the functions take or give: a build of another one is not used. */
-#define CONTRACT 2
+#define CONTRACT 3
 #define EVERYBODY (-1) /* instead of the word offset of wildcard or free */
 #define DENSE (-1)     /* instead of the count of a posting */
-
-typedef struct {
-    const uint64_t *words;
-    const uint32_t *sparse;
-    Py_ssize_t words_count, sparse_count, chunk;
-} Index;
 
 /* -- a mask; -1 with an exception ----------------------------------------------------------------- */
 
@@ -42,6 +35,8 @@ static int add_dense(uint64_t *bits, const Index *index, int64_t offset)
 static int64_t seek(const uint32_t *positions, int64_t count, uint64_t least)
 {
     int64_t low = 0;
+    if (count > 0 && positions[0] >= least)
+        return 0; /* as mostly in the chunks of the best rank */
     while (low < count) {
         int64_t middle = low + (count - low) / 2;
         if (positions[middle] < least)
@@ -67,9 +62,20 @@ static int add_sparse(uint64_t *bits, const Index *index, int64_t count, int64_t
     return 0;
 }
 
-/* Add ``count`` postings, each of them (count, offset). */
+/* Where a posting begins; of one outside of what was given, anywhere, which is not read from. */
+static const void *start(const Index *index, const int64_t *pair)
+{
+    uint64_t offset = (uint64_t)pair[1];
+    if (pair[0] == DENSE)
+        return (const void *)((uintptr_t)index->words + 8 * (offset + (uint64_t)index->chunk * WORDS));
+    return (const void *)((uintptr_t)index->sparse + 4 * offset);
+}
+
+/* Add ``count`` postings, each of them (count, offset). All are called for before the first is read. */
 static int add(uint64_t *bits, const Index *index, const int64_t *pairs, int64_t count)
 {
+    for (int64_t i = 0; i < count; i++)
+        __builtin_prefetch(start(index, pairs + 2 * i));
     for (; count > 0; count--, pairs += 2)
         if ((pairs[0] == DENSE ? add_dense(bits, index, pairs[1])
                                : add_sparse(bits, index, pairs[0], pairs[1])) < 0)
@@ -100,7 +106,7 @@ static int drop(uint64_t *bits, const Index *index, const int64_t *pairs, int64_
     return 0;
 }
 
-static int run(uint64_t *bits, const Index *index, const int64_t *program, Py_ssize_t length)
+int kernel_run(uint64_t *bits, const Index *index, const int64_t *program, Py_ssize_t length)
 {
     const int64_t *pairs = program + HEADER;
     int64_t left = (length - HEADER) / 2;
@@ -132,6 +138,14 @@ int kernel_whole(const Py_buffer *view, Py_ssize_t size)
     return 0;
 }
 
+int kernel_usable(const Py_buffer *words, const Py_buffer *sparse, Py_ssize_t chunk)
+{
+    if (chunk >= 0 && chunk < CHUNKS_MAX)
+        return kernel_whole(words, 8) && kernel_whole(sparse, 4);
+    PyErr_SetString(PyExc_ValueError, "a chunk that no position has");
+    return 0;
+}
+
 /* -- Python's side; _kernel.pyi says what it is --------------------------------------------------- */
 
 static PyObject *mask(PyObject *module, PyObject *arguments)
@@ -144,10 +158,8 @@ static PyObject *mask(PyObject *module, PyObject *arguments)
     if (!PyArg_ParseTuple(arguments, "y*y*y*n:mask", &words, &sparse, &program, &chunk))
         return NULL;
     Index index = {words.buf, sparse.buf, words.len / 8, sparse.len / 4, chunk};
-    if (chunk < 0 || chunk >= CHUNKS_MAX)
-        PyErr_SetString(PyExc_ValueError, "a chunk that no position has");
-    else if (kernel_whole(&words, 8) && kernel_whole(&sparse, 4) && kernel_whole(&program, 8))
-        made = run(bits, &index, program.buf, program.len / 8);
+    if (kernel_usable(&words, &sparse, chunk) && kernel_whole(&program, 8))
+        made = kernel_run(bits, &index, program.buf, program.len / 8);
     PyBuffer_Release(&words);
     PyBuffer_Release(&sparse);
     PyBuffer_Release(&program);
@@ -180,6 +192,9 @@ static PyObject *positions(PyObject *module, PyObject *arguments)
 static PyMethodDef methods[] = {
     {"mask", mask, METH_VARARGS, NULL},
     {"program", kernel_program, METH_VARARGS, NULL},
+    {"common", kernel_common, METH_VARARGS, NULL},
+    {"mix", kernel_mix, METH_VARARGS, NULL},
+    {"below", kernel_below, METH_VARARGS, NULL},
     {"positions", positions, METH_VARARGS, NULL},
     {0},
 };

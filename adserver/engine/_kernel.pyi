@@ -17,5 +17,18 @@ def program(
     ``postings`` (i64), found as ``Names.row`` does; ``hashes`` are u32, ``ends`` u64. ValueError for a table
     whose names lie outside of its text or whose columns are not of one length."""
 
+def common(
+    words: _Numbers, sparse: _Numbers, hashes: _Numbers, ends: _Numbers, text: _Numbers, postings: _Numbers,
+    dimensions: tuple[tuple[str, int, int], ...], facts: dict[str, tuple[str, ...]], chunk: int,
+) -> bytes:  # fmt: skip
+    """The positions of a chunk that pass all ``dimensions`` (name, wildcard, free), as its 512 bytes: what
+    ``mask`` says of each one's ``program`` for the values that ``facts`` has of it."""
+
 def positions(bits: _Numbers, first: int) -> bytes:
     """Those of the bits that are set in 512 bytes, ascending, as u32; the lowest bit stands for ``first``."""
+
+def mix(seed: int, salt: int, /) -> int:
+    """As ``draw.mix``: both as they are in 64 bits."""
+
+def below(seed: int, salt: int, n: int, /) -> int:
+    """As ``draw.below``; ``n`` of at most 64 bits."""

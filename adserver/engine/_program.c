@@ -1,4 +1,5 @@
-/* The kernel's third function: a dimension narrowed to a request's values, which is a program.
+/* What begins with a request's values: a dimension narrowed to them, which is a program; and the mask that
+ * several dimensions narrowed to what a request says have in common.
  *
  * Idea: what names.Names.row does, for all values at once, and of each the numbers of its postings; so there
  * is nothing to keep of a value, and what nobody targets costs one look.
@@ -11,6 +12,7 @@
 #define PARTS 3     /* the postings a value has: include, exclude, required */
 #define NOBODY (-1) /* instead of a row: no line item names the value */
 #define CORRUPT (-2)
+#define NEAR 64     /* rows: the first step away from where a hash should be */
 
 typedef struct {
     const uint32_t *hashes;
@@ -62,14 +64,42 @@ static int order(const Table *table, int64_t row, const Span *wanted)
     return left > 0;
 }
 
-/* By bisection over (hash, name): however many names have one hash. NOBODY or CORRUPT where there is none. */
-static int64_t find(const Table *table, uint32_t hash, const Span *wanted)
+/* The first row whose hash is not below ``least``, looked for from the row ``at`` in steps that double. */
+static int64_t border(const Table *table, uint64_t least, int64_t at, int64_t step)
 {
-    int64_t low = 0, high = table->rows;
+    int64_t low = at, high = at, rows = table->rows;
+    for (; low > 0 && table->hashes[low - 1] >= least; step *= 2) {
+        high = low - 1;
+        low = low > step ? low - step : 0;
+    }
+    for (; high < rows && table->hashes[high] < least; step *= 2) {
+        low = high + 1;
+        high = rows - high > step ? high + step : rows;
+    }
     while (low < high) {
         int64_t middle = low + (high - low) / 2;
-        uint32_t met = table->hashes[middle];
-        int found = met < hash ? -1 : met > hash ? 1 : order(table, middle, wanted);
+        if (table->hashes[middle] < least)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* Hashes are spread evenly, so a row is mostly near here. */
+static int64_t guess(const Table *table, uint64_t hash)
+{
+    return (int64_t)((hash * (uint64_t)table->rows) >> 32);
+}
+
+/* Names of one hash, however many, are bisected. NOBODY or CORRUPT where there is none. */
+static int64_t find(const Table *table, uint32_t hash, const Span *wanted)
+{
+    int64_t low = border(table, hash, guess(table, hash), NEAR);
+    int64_t high = border(table, (uint64_t)hash + 1, low, 1);
+    while (low < high) {
+        int64_t middle = low + (high - low) / 2;
+        int found = order(table, middle, wanted);
         if (found == CORRUPT)
             return CORRUPT;
         if (found == 0)
@@ -82,22 +112,38 @@ static int64_t find(const Table *table, uint32_t hash, const Span *wanted)
     return NOBODY;
 }
 
-/* The rows of the values that are there; how many, or -1 with an exception. */
+/* A text as UTF-8, which it keeps; -1 with an exception. */
+static int spell(PyObject *text, Span *spelled)
+{
+    Py_ssize_t size;
+    spelled->start = PyUnicode_AsUTF8AndSize(text, &size);
+    spelled->size = (size_t)size;
+    return spelled->start == NULL ? -1 : 0;
+}
+
+/* The rows of the values that are there; how many, or -1 with an exception. Where the rows should be is
+ * called for before the first is looked at: memory answers many at once as fast as one. */
 static Py_ssize_t find_all(const Table *table, Span dimension, PyObject *values, int64_t *rows)
 {
     Py_ssize_t found = 0, count = PyTuple_Size(values);
     uint32_t before = crc32(0, dimension);
     for (Py_ssize_t i = 0; i < count; i++) {
-        Py_ssize_t size;
-        const char *value = PyUnicode_AsUTF8AndSize(PyTuple_GetItem(values, i), &size);
-        if (value == NULL)
+        Span value;
+        if (spell(PyTuple_GetItem(values, i), &value) < 0)
             return -1;
-        Span wanted[2] = {dimension, {value, (size_t)size}};
-        int64_t row = find(table, crc32(before, wanted[1]), wanted);
+        rows[i] = crc32(before, value);
+        __builtin_prefetch(table->hashes + guess(table, (uint64_t)rows[i]));
+    }
+    for (Py_ssize_t i = 0; i < count; i++) {
+        Span wanted[2] = {dimension, {NULL, 0}};
+        spell(PyTuple_GetItem(values, i), &wanted[1]);
+        int64_t row = find(table, (uint32_t)rows[i], wanted);
         if (row == CORRUPT)
             return -1;
-        if (row != NOBODY)
-            rows[found++] = row;
+        if (row == NOBODY)
+            continue;
+        __builtin_prefetch(table->postings + row * 2 * PARTS);
+        rows[found++] = row;
     }
     return found;
 }
@@ -119,27 +165,38 @@ static Py_ssize_t assemble(const Table *table, const int64_t *rows, Py_ssize_t c
     return next - made;
 }
 
-static PyObject *narrow(const Table *table, Span dimension, PyObject *values, const int64_t *header)
+/* The program of a dimension narrowed to values, and its length; NULL with an exception. To be freed. */
+static int64_t *narrowed(const Table *table, Span dimension, PyObject *values, const int64_t *header,
+                         Py_ssize_t *length)
 {
     Py_ssize_t most = PyTuple_Size(values), found;
     int64_t *made = PyMem_Calloc(HEADER + (size_t)most * (2 * PARTS + 1), sizeof *made);
-    PyObject *bytes = NULL;
     if (made == NULL)
-        return PyErr_NoMemory();
+        return (void)PyErr_NoMemory(), NULL;
     int64_t *rows = made + HEADER + most * 2 * PARTS;
     memcpy(made, header, HEADER * sizeof *made);
-    if ((found = find_all(table, dimension, values, rows)) >= 0)
-        bytes = PyBytes_FromStringAndSize(
-            (const char *)made, assemble(table, rows, found, made) * (Py_ssize_t)sizeof *made);
-    PyMem_Free(made);
-    return bytes;
+    if ((found = find_all(table, dimension, values, rows)) < 0)
+        return PyMem_Free(made), NULL;
+    *length = assemble(table, rows, found, made);
+    return made;
+}
+
+/* Whether the columns are of one length, and of whole numbers; else 0 with an exception. */
+static int is_table(const Py_buffer *hashes, const Py_buffer *ends, const Py_buffer *postings)
+{
+    Py_ssize_t rows = hashes->len / 4;
+    if (!kernel_whole(hashes, 4) || !kernel_whole(ends, 8) || !kernel_whole(postings, 8))
+        return 0;
+    if (ends->len / 8 - 1 == rows && postings->len / (8 * 2 * PARTS) == rows)
+        return 1;
+    return kernel_corrupt("names, their ends and their postings are not as many"), 0;
 }
 
 /* _kernel.pyi says what it is. */
 PyObject *kernel_program(PyObject *module, PyObject *arguments)
 {
     Py_buffer hashes, ends, text, postings;
-    PyObject *values, *made = NULL;
+    PyObject *values, *bytes = NULL;
     Span dimension;
     long long wildcard, opened;
     (void)module;
@@ -148,16 +205,79 @@ PyObject *kernel_program(PyObject *module, PyObject *arguments)
         return NULL;
     dimension.size = strlen(dimension.start) + 1; /* with the NUL that is between it and the value */
     Table table = {hashes.buf, ends.buf, text.buf, postings.buf, hashes.len / 4, text.len};
-    int64_t header[HEADER] = {wildcard, 0, 0, opened, 0};
-    if (!kernel_whole(&hashes, 4) || !kernel_whole(&ends, 8) || !kernel_whole(&postings, 8))
-        made = NULL;
-    else if (ends.len / 8 - 1 != table.rows || postings.len / (8 * 2 * PARTS) != table.rows)
-        kernel_corrupt("names, their ends and their postings are not as many");
-    else
-        made = narrow(&table, dimension, values, header);
+    int64_t header[HEADER] = {wildcard, 0, 0, opened, 0}, *made = NULL;
+    Py_ssize_t length;
+    if (is_table(&hashes, &ends, &postings))
+        made = narrowed(&table, dimension, values, header, &length);
+    if (made != NULL)
+        bytes = PyBytes_FromStringAndSize((const char *)made, length * (Py_ssize_t)sizeof *made);
+    PyMem_Free(made);
     PyBuffer_Release(&hashes);
     PyBuffer_Release(&ends);
     PyBuffer_Release(&text);
     PyBuffer_Release(&postings);
-    return made;
+    return bytes;
+}
+
+/* Keep the bits that pass one dimension, ``told`` (name, wildcard, free), as ``facts`` say; -1 with an
+ * exception. */
+static int keep_passing(uint64_t *bits, const Index *index, const Table *table, PyObject *told,
+                        PyObject *facts)
+{
+    static const char *const wrong = "dimensions are tuples of a name and two offsets";
+    uint64_t passing[WORDS];
+    Span name;
+    long long wildcard, opened;
+    PyObject *spelled, *values;
+    Py_ssize_t length;
+    if (!PyTuple_Check(told) || !PyArg_ParseTuple(told, "ULL", &spelled, &wildcard, &opened))
+        return PyErr_Occurred() ? -1 : (PyErr_SetString(PyExc_TypeError, wrong), -1);
+    if (spell(spelled, &name) < 0)
+        return -1;
+    name.size++; /* with the NUL that is between it and the value */
+    int64_t header[HEADER] = {wildcard, 0, 0, opened, 0};
+    if ((values = PyDict_GetItemWithError(facts, spelled)) == NULL) {
+        if (PyErr_Occurred() || kernel_run(passing, index, header, HEADER) < 0)
+            return -1;
+    } else if (!PyTuple_Check(values)) {
+        return PyErr_SetString(PyExc_TypeError, "facts are tuples of values"), -1;
+    } else {
+        int64_t *program = narrowed(table, name, values, header, &length);
+        int ran = program == NULL ? -1 : kernel_run(passing, index, program, length);
+        PyMem_Free(program);
+        if (ran < 0)
+            return -1;
+    }
+    for (size_t i = 0; i < WORDS; i++)
+        bits[i] &= passing[i];
+    return 0;
+}
+
+/* _kernel.pyi says what it is. */
+PyObject *kernel_common(PyObject *module, PyObject *arguments)
+{
+    Py_buffer words, sparse, hashes, ends, text, postings;
+    PyObject *dimensions, *facts;
+    Py_ssize_t chunk;
+    uint64_t bits[WORDS];
+    int made = -1;
+    (void)module;
+    if (!PyArg_ParseTuple(arguments, "y*y*y*y*y*y*O!O!n:common", &words, &sparse, &hashes, &ends, &text,
+                          &postings, &PyTuple_Type, &dimensions, &PyDict_Type, &facts, &chunk))
+        return NULL;
+    Index index = {words.buf, sparse.buf, words.len / 8, sparse.len / 4, chunk};
+    Table table = {hashes.buf, ends.buf, text.buf, postings.buf, hashes.len / 4, text.len};
+    memset(bits, 0xff, sizeof bits);
+    if (kernel_usable(&words, &sparse, chunk) && is_table(&hashes, &ends, &postings)) {
+        made = 0;
+        for (Py_ssize_t i = 0; made == 0 && i < PyTuple_Size(dimensions); i++)
+            made = keep_passing(bits, &index, &table, PyTuple_GetItem(dimensions, i), facts);
+    }
+    PyBuffer_Release(&words);
+    PyBuffer_Release(&sparse);
+    PyBuffer_Release(&hashes);
+    PyBuffer_Release(&ends);
+    PyBuffer_Release(&text);
+    PyBuffer_Release(&postings);
+    return made < 0 ? NULL : PyBytes_FromStringAndSize((const char *)bits, sizeof bits);
 }

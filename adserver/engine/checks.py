@@ -256,8 +256,12 @@ def indexed(checks: tuple[Check, ...], names: tuple[Name, ...]) -> dict[str, Cla
 
 def given(names: tuple[Name, ...], said: Said) -> tuple[str, ...]:
     """The pairs a request gives."""
-    values = ((name, said.look(name)) for name in names)
-    return tuple(pair(name, value) for name, value in values if isinstance(value, str))
+    found = []
+    for name in names:
+        value = said.look(name)
+        if isinstance(value, str):
+            found.append(pair(name, value))
+    return tuple(found)
 
 
 def pairs(checks: tuple[Check, ...]) -> list[tuple[Name, str]]:

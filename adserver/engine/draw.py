@@ -6,13 +6,15 @@ from math import log
 import numpy as np
 from numpy.typing import NDArray
 
+from adserver.engine.compiled import kernel
+
 Positions = Sequence[int] | NDArray[np.int64]
 """Few or many of them."""
 
 _MASK = 0xFFFF_FFFF_FFFF_FFFF
 
 
-def mix(seed: int, salt: int) -> int:
+def plain_mix(seed: int, salt: int) -> int:
     """64 well-mixed bits of (seed, salt): the finaliser of SplitMix64 (Steele et al., OOPSLA 2014)."""
     z = (seed + (salt + 1) * 0x9E3779B97F4A7C15) & _MASK
     z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
@@ -28,9 +30,12 @@ def mixed(seeds: NDArray[np.int64]) -> NDArray[np.uint64]:
     return z ^ (z >> np.uint64(31))
 
 
-def below(seed: int, salt: int, n: int) -> int:
-    """A whole number in [0, n): half-open, and unbiased up to n / 2**64."""
-    return (mix(seed, salt) * n) >> 64
+def plain_below(seed: int, salt: int, n: int) -> int:
+    """A whole number in [0, n), n < 2**64: half-open, and unbiased up to n / 2**64."""
+    return (plain_mix(seed, salt) * n) >> 64
+
+
+mix, below = (plain_mix, plain_below) if kernel is None else (kernel.mix, kernel.below)
 
 
 def pick(weights: Sequence[int], seed: int, salt: int) -> int:

@@ -5,12 +5,13 @@ from typing import Final
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import force_setattr
 
 from adserver.domain import limits
 from adserver.domain.campaign import Campaign, LineItem
 from adserver.domain.caps import BoundCap, Counted, counted
 from adserver.domain.targeting import Clause, Targeting
-from adserver.engine import checks
+from adserver.engine import checks, ranking
 from adserver.engine.binding import bound
 from adserver.engine.checks import Check, Name
 from adserver.engine.image import Sections
@@ -26,6 +27,8 @@ CAPPED: Final = 8
 MODEL_SHIFT: Final = 4
 """From this bit on: the number of the pricing model (``campaign.MODELS``)."""
 ASKED: Final = PARTIAL | CHECKED
+FOREVER: Final = 1 << 62
+"""The end of a flight without one, in ms."""
 
 _LINE_ITEM: Final = msgspec.msgpack.Decoder(LineItem)
 _CAPS: Final = msgspec.msgpack.Decoder(tuple[BoundCap, ...])
@@ -53,9 +56,26 @@ class Entry(Struct, frozen=True, eq=False):
     checks: tuple[Check, ...] = ()
     """Targeting that is asked of candidates, one by one."""
 
-    @property
-    def capped(self) -> bool:
-        return bool(self.caps or self.creative_caps)
+    # What follows from the others, made once because every candidate is asked for it.
+    starts_ms: int = 0
+    ends_ms: int = FOREVER
+    hold_nanos: int = 0
+    """What an exposure reserves at the full bid."""
+    capped: bool = False
+    by_session: bool = False
+    """A cap of it counts sessions."""
+    labelled: bool = False
+    """Its campaign bears or excludes labels."""
+
+    def __post_init__(self) -> None:
+        flight, pricing, campaign = self.line_item.flight, self.line_item.pricing, self.campaign
+        caps = (*self.caps, *self.creative_caps)
+        force_setattr(self, "starts_ms", flight.start_ms or 0)
+        force_setattr(self, "ends_ms", FOREVER if flight.end_ms is None else flight.end_ms)
+        force_setattr(self, "hold_nanos", ranking.hold_nanos(pricing.model, pricing.amount_micros))
+        force_setattr(self, "capped", bool(caps))
+        force_setattr(self, "by_session", any(cap.session for cap in caps))
+        force_setattr(self, "labelled", bool(campaign.labels or campaign.exclude_labels))
 
 
 class Entries:

@@ -18,37 +18,39 @@ Source: Whang et al., Indexing Boolean Expressions, VLDB 2009, for the wildcard;
 indexes, SIGMOD 1997, for the rest.
 """
 
-from abc import ABC, abstractmethod
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Final
 
-from msgspec import Struct
-
 from adserver.domain import limits
+from adserver.engine import masks
+from adserver.engine.compiled import kernel
 from adserver.engine.image import Sections
 from adserver.engine.kept import Kept
+from adserver.engine.masks import Bitmap, Masks
 from adserver.engine.names import Names
-from adserver.engine.postings import CHUNK, DENSE, Arrays, Posting, full_chunks
+from adserver.engine.postings import CHUNK, Arrays, Posting, full_chunks
+from adserver.engine.selectors import (
+    NOWHERE,
+    PARTS,
+    Compiled,
+    Dimension,
+    Plain,
+    Restricted,
+    Selector,
+    Three,
+    offset_of,
+)
 
-_CONTRACT: Final = 2
-try:
-    from adserver.engine import _kernel as kernel
-
-    if getattr(kernel, "CONTRACT", 0) != _CONTRACT:
-        # A build of other sources than these, left behind: not one whose answers would mean this.
-        kernel = None  # type: ignore[assignment]
-except ImportError:
-    # Built without a compiler: the same in Python.
-    kernel = None  # type: ignore[assignment]
+__all__ = [
+    "ADVERTISER", "COUNTER", "EXCLUDE", "INCLUDE", "LABEL", "NOWHERE", "PARTS", "REQUIRED", "SHOWS", "SOLD",
+    "STATIC", "Bitmap", "Index", "Restricted", "Selector",
+]  # fmt: skip
 
 INCLUDE: Final = 0
 EXCLUDE: Final = 1
 REQUIRED: Final = 2
-PARTS: Final = 3
-NOWHERE: Final = -1
-"""Instead of an offset: nobody restricts this part of the dimension."""
-
 SOLD: Final = "=sold"
 """Active line items, by currency."""
 SHOWS: Final = "=shows"
@@ -60,117 +62,10 @@ COUNTER: Final = "=counter"
 STATIC: Final = frozenset((SOLD, SHOWS, ADVERTISER, LABEL, COUNTER))
 """What no request can change; no targeting dimension begins with ``=``."""
 
-Bitmap = Sequence[int] | Mapping[int, int]
-"""Chunk -> bits."""
+PLACED: Final = frozenset(("publishers", "placements", "surfaces", "formats"))
+"""Dimensions of which the placement says everything, and the request nothing."""
 
 _KEPT_VALUES: Final = 2
-_Three = tuple[Posting | None, Posting | None, Posting | None]
-
-
-class Restricted(Struct, frozen=True, array_like=True):
-    """A dimension as the image tells it; ``wildcard`` and ``free`` are word offsets of bitmaps."""
-
-    name: str
-    wildcard: int
-    free: int
-
-
-class Dimension:
-    """One targeting dimension over all positions. Its selectors of few values (most requests have the same
-    countries, devices, hours) are kept, and with them the masks already made; of the others the last, which
-    the next placement of the same request asks for again."""
-
-    __slots__ = ("free", "kept", "last", "name", "silent", "wildcard")
-
-    def __init__(self, told: Restricted, arrays: Arrays) -> None:
-        self.name = told.name
-        self.wildcard = _bitmap(told.wildcard, arrays)
-        self.free = _bitmap(told.free, arrays)
-        self.silent = self.wildcard is None and self.free is None
-        """Nobody includes anything: only what a request says can leave somebody out."""
-        self.kept: Kept[tuple[str, ...], Selector] = Kept(limits.SELECTORS_KEPT)
-        self.last: tuple[tuple[str, ...], Selector] | None = None
-
-
-class Selector(ABC):
-    """A dimension narrowed to some values. It does not refer to the dimension, which may keep it: what goes
-    in a circle stays until somebody collects it, and the image with it."""
-
-    __slots__ = ("_arrays", "_masks", "name")
-
-    def __init__(self, name: str, arrays: Arrays) -> None:
-        self.name = name
-        self._arrays = arrays
-        self._masks: dict[int, int] = {}
-
-    def mask(self, chunk: int) -> int:
-        """The positions of a chunk that pass."""
-        mask = self._masks.get(chunk)
-        if mask is None:
-            mask = self._masks[chunk] = self._make(chunk)
-            self._arrays.made += 1
-        return mask
-
-    @property
-    @abstractmethod
-    def program(self) -> bytes:
-        """It as numbers (i64): [wildcard, includes, excludes, free, required] and then the (count, offset)
-        of each posting; word offsets, or NOWHERE."""
-
-    @abstractmethod
-    def _make(self, chunk: int) -> int: ...
-
-
-class _Compiled(Selector):
-    """By the kernel, which also looked the values up."""
-
-    __slots__ = ("_program",)
-
-    def __init__(self, name: str, program: bytes, arrays: Arrays) -> None:
-        super().__init__(name, arrays)
-        self._program = program
-
-    @property
-    def program(self) -> bytes:
-        return self._program
-
-    def _make(self, chunk: int) -> int:
-        arrays = self._arrays
-        return int.from_bytes(kernel.mask(arrays.words, arrays.sparse, self._program, chunk), "little")
-
-
-class _Plain(Selector):
-    """The same in Python."""
-
-    __slots__ = ("_exclude", "_free", "_include", "_required", "_wildcard")
-
-    def __init__(self, dimension: Dimension, found: Sequence[_Three], arrays: Arrays) -> None:
-        super().__init__(dimension.name, arrays)
-        self._wildcard, self._free = dimension.wildcard, dimension.free
-        self._include, self._exclude, self._required = (
-            [posting for three in found if (posting := three[part]) is not None] for part in range(PARTS)
-        )
-
-    def _make(self, chunk: int) -> int:
-        mask = -1 if self._wildcard is None else self._wildcard[chunk]
-        for posting in self._include:
-            mask |= posting[chunk]
-        for posting in self._exclude:
-            mask &= ~posting[chunk]
-        if self._free is not None:
-            required = self._free[chunk]
-            for posting in self._required:
-                required |= posting[chunk]
-            mask &= required
-        return mask
-
-    @property
-    def program(self) -> bytes:
-        both = (_offset(self._wildcard), len(self._include), len(self._exclude), _offset(self._free))
-        program = array("q", (*both, len(self._required)))
-        for posting in (*self._include, *self._exclude, *self._required):
-            program.extend((posting.count, posting.offset))
-        return program.tobytes()
 
 
 class Index:
@@ -182,18 +77,24 @@ class Index:
         self.everybody = full_chunks(size)
         self.arrays = Arrays(given, size)
         self.dimensions = {told.name: Dimension(told, self.arrays) for told in dimensions}
+        self._common = {name: told for name, told in self.dimensions.items() if name not in PLACED}
+        self._told = tuple(
+            (name, offset_of(told.wildcard), offset_of(told.free)) for name, told in self._common.items()
+        )
+        self._placed = {name: told for name, told in self.dimensions.items() if name in PLACED}
+        self._placements: Kept[Hashable, Masks] = Kept(limits.VIEWS_KEPT)
         self._names = Names(given, "values")
         self._postings = given.numbers("postings", "q")
-        self._kept: Kept[tuple[str, str], _Three] = Kept(limits.VALUES_KEPT)
+        self._kept: Kept[tuple[str, str], Three] = Kept(limits.VALUES_KEPT)
 
-    def postings(self, dimension: str, value: str) -> _Three:
+    def postings(self, dimension: str, value: str) -> Three:
         """Of a value: where it is included, excluded, required; None where nowhere."""
         found = self._kept.get((dimension, value))
         if found is None:
             found = self._kept.put((dimension, value), self._find(dimension, value))
         return found
 
-    def _find(self, dimension: str, value: str) -> _Three:
+    def _find(self, dimension: str, value: str) -> Three:
         row = self._names.row(f"{dimension}\0{value}".encode())
         if row < 0:
             return _NOBODY
@@ -208,13 +109,36 @@ class Index:
     def selectors(self, facts: Mapping[str, tuple[str, ...]]) -> list[Selector]:
         """What ``matches`` walks; dimensions that no line item restricts cost nothing, nor do those that
         hold nothing but ``none`` and of which the request says nothing."""
+        return self._among(self.dimensions, facts)
+
+    def _among(
+        self, dimensions: Mapping[str, Dimension], facts: Mapping[str, tuple[str, ...]]
+    ) -> list[Selector]:
         if self.arrays.made > limits.CHUNKS_KEPT:
             self._forget()
         found = []
-        for name, dimension in self.dimensions.items():
+        for name, dimension in dimensions.items():
             values = facts.get(name, ())
             if values or not dimension.silent:
                 found.append(dimension.kept.young.get(values) or self._selector(dimension, values))
+        return found
+
+    def common(self, facts: dict[str, tuple[str, ...]]) -> Masks:
+        """Those that match what a request says at all of its placements. Nothing of it is kept: with the
+        kernel, to make all of its masks anew costs less than to look for them."""
+        if kernel is not None:
+            arrays, names, told = self.arrays, self._names.arrays, self._told
+            call = partial(kernel.common, arrays.words, arrays.sparse, *names, self._postings, told, facts)
+            return Masks(lambda chunk: int.from_bytes(call(chunk), "little"))
+        return Masks(partial(masks.mask, (), self._among(self._common, facts)))
+
+    def placed(self, key: Hashable, within: Bitmap, facts: Mapping[str, tuple[str, ...]]) -> Masks:
+        """Those of ``within`` that match what a placement says of itself, whoever asks. ``key``: of the
+        placement as it is asked for; kept."""
+        found = self._placements.young.get(key) or self._placements.get(key)
+        if found is None:
+            selectors = self._among(self._placed, facts)
+            found = self._placements.put(key, Masks(partial(_counted_mask, self.arrays, within, selectors)))
         return found
 
     def _selector(self, dimension: Dimension, values: tuple[str, ...]) -> Selector:
@@ -228,16 +152,17 @@ class Index:
 
     def _narrowed(self, dimension: Dimension, values: tuple[str, ...]) -> Selector:
         if kernel is not None:
-            both = _offset(dimension.wildcard), _offset(dimension.free)
+            both = offset_of(dimension.wildcard), offset_of(dimension.free)
             program = kernel.program(*self._names.arrays, self._postings, dimension.name, values, *both)
-            return _Compiled(dimension.name, program, self.arrays)
+            return Compiled(dimension.name, program, self.arrays)
         name, find, known = dimension.name, self.postings, self._kept.young.get
         each = (known((name, value)) or find(name, value) for value in values)
-        return _Plain(dimension, [three for three in each if three is not _NOBODY], self.arrays)
+        return Plain(dimension, [three for three in each if three is not _NOBODY], self.arrays)
 
     def _forget(self) -> None:
         """A generation goes, so that a part of what was made is left."""
         self._kept.turn()
+        self._placements.turn()
         for dimension in self.dimensions.values():
             dimension.kept.turn()
         self.arrays.made //= 2
@@ -253,20 +178,15 @@ class Index:
         chunk is looked at when the ones before are used up."""
         selectors = list(selectors)
         for chunk in range(self.chunks):
-            bits = self.mask(chunk, within, selectors)
+            bits = masks.mask(within, selectors, chunk)
             if bits:
                 yield chunk * CHUNK, bits
 
-    def mask(self, chunk: int, within: Sequence[Bitmap], selectors: Iterable[Selector]) -> int:
-        """The matches of one chunk."""
-        bits = -1
-        for bitmap in within:
-            bits &= bitmap[chunk]
-        for selector in selectors:
-            if not bits:
-                break
-            bits &= selector.mask(chunk)
-        return bits
+
+def _counted_mask(arrays: Arrays, within: Bitmap, selectors: list[Selector], chunk: int) -> int:
+    """Counted among what was made, since it is kept. Of no index, which keeps it: see ``Selector``."""
+    arrays.made += 1
+    return masks.mask((within,), selectors, chunk)
 
 
 def positions(bits: int, first: int) -> Iterable[int]:
@@ -283,12 +203,4 @@ def _positions(bits: int, base: int) -> Iterator[int]:
         yield base + low.bit_length()
 
 
-_NOBODY: Final[_Three] = (None, None, None)
-
-
-def _bitmap(offset: int, arrays: Arrays) -> Posting | None:
-    return None if offset == NOWHERE else Posting(arrays, DENSE, offset)
-
-
-def _offset(bitmap: Posting | None) -> int:
-    return NOWHERE if bitmap is None else bitmap.offset
+_NOBODY: Final[Three] = (None, None, None)

@@ -16,8 +16,11 @@ from adserver.domain.properties import Said
 from adserver.domain.request import PlacementAsk, Request
 from adserver.domain.targeting import Clause
 from adserver.engine import checks, localtime, ranking
+from adserver.engine.checks import Name
 from adserver.engine.snapshot import Entry, View, blocks_creative, blocks_entry, static_drop
 from adserver.engine.worth import Worth
+
+Facts = dict[str, tuple[str, ...]]
 
 
 class Drop(Struct, frozen=True):
@@ -30,17 +33,28 @@ class Drop(Struct, frozen=True):
 
 
 class Context(Struct, frozen=True):
-    """A placement of a request, and every fact that targeting looks at."""
+    """A placement of a request. ``common``: its facts but for those that follow from the placement alone."""
 
     request: Request
     ask: PlacementAsk
     view: View
-    facts: dict[str, tuple[str, ...]]
+    common: Facts
     worth: Worth
     auction_floor: int = 0
     other_floor: int = 0
+    floored: bool = False
+    """There is a floor for somebody."""
     plain: bool = False
-    """Nothing the request says leaves out a creative that the placement takes."""
+    """Every creative that the placement takes, and nothing else, may be shown."""
+    strict: bool = False
+    """The request may rule out line items whose flight, creatives and bid are right."""
+    speaks: bool = False
+    """The placement says more than what it is: properties of its own, or a market's deals."""
+
+    @property
+    def facts(self) -> Facts:
+        """Every fact that targeting looks at: few candidates ask for it, most are left to the index."""
+        return {**self.common, **self.view.facts}
 
     @property
     def said(self) -> Said:
@@ -70,10 +84,9 @@ class Context(Struct, frozen=True):
 
     def creatives(self, entry: Entry) -> tuple[Creative, ...]:
         """Those that fit the placement and this request."""
-        fitting = self.fits(entry)
         if self.plain:
-            return fitting
-        request = self.request
+            return self.view.fits(entry.position)
+        fitting, request = self.fits(entry), self.request
         if request.blocks.domains or request.blocks.categories:
             fitting = tuple(c for c in fitting if not blocks_creative(request.blocks, c))
         if request.secure:
@@ -84,21 +97,50 @@ class Context(Struct, frozen=True):
         return fitting
 
 
-def context(request: Request, ask: PlacementAsk, view: View, zones: list[str], worth: Worth) -> Context:
-    hours = {f"hours:{zone}": (str(localtime.hour_of_week(zone, request.now_ms)),) for zone in zones}
-    facts = {**request.facts, **view.facts, **hours, **checks.majors(request.facts)}
-    if ask.market is not deals.OPEN:
-        facts.update(checks.market(ask.market))
-    if view.required:
-        said = Said(facts, request.properties, ask.properties, request.point)
-        facts[checks.REQUIRED] = checks.given(view.required, said)
+def everywhere(request: Request, zones: list[str], required: tuple[Name, ...]) -> Facts:
+    """The facts of a request at all of its placements, each of which adds its own. ``required``: see
+    ``View``."""
+    facts = {**request.facts, **checks.majors(request.facts)}
+    for zone in zones:
+        facts[f"hours:{zone}"] = (str(localtime.hour_of_week(zone, request.now_ms)),)
+    if required:
+        facts[checks.REQUIRED] = checks.given(required, Said(facts, request.properties, {}, request.point))
+    return facts
+
+
+def context(
+    request: Request, ask: PlacementAsk, view: View, zones: list[str], worth: Worth,
+    common: Facts | None = None,
+) -> Context:  # fmt: skip
+    """``common``: what ``everywhere`` says, where somebody knows already."""
+    facts = everywhere(request, zones, view.required) if common is None else common
+    speaks = bool(ask.properties) or ask.market is not deals.OPEN
+    if speaks:
+        facts = {**facts, **checks.market(ask.market)}
+        if view.required:
+            said = Said(facts, request.properties, ask.properties, request.point)
+            facts[checks.REQUIRED] = checks.given(view.required, said)
     asked, blocks = ask.floor_micros, request.blocks
+    floor = max(asked, view.placement.floor_micros)
     return Context(
         request, ask, view, facts, worth,
-        auction_floor=max(asked, view.placement.floor_micros),
+        auction_floor=floor,
         other_floor=asked if ask.strict_floor else 0,
+        floored=bool(floor or asked or ask.market.deals),
         plain=not (blocks.domains or blocks.categories or request.secure or ask.accepts),
+        strict=bool(request.minor or request.invalid_traffic or blocks.advertisers or blocks.labels),
+        speaks=speaks,
     )  # fmt: skip
+
+
+def passes_request(entry: Entry, context: Context) -> bool:
+    """Whether ``drop_of_request`` drops nothing, where that is told at once: True only if so. Most requests
+    block nobody and are no bot's or child's, so flight, creatives and floor are all there is to ask."""
+    if context.strict or not entry.starts_ms <= context.request.now_ms < entry.ends_ms:
+        return False
+    if not context.creatives(entry):
+        return False
+    return not context.floored or context.score(entry) >= context.floor(entry)
 
 
 def drop_of_request(entry: Entry, context: Context) -> Drop | None:
@@ -149,8 +191,9 @@ def _creatives(entry: Entry) -> list[str]:
 
 def targeting_drops(entry: Entry, context: Context) -> Iterator[Drop]:
     """The targeting dimensions that rule this line item out, in the order they are written."""
+    facts = context.facts
     for name, clause in entry.clauses.items():
-        values = context.facts.get(name, ())
+        values = facts.get(name, ())
         if name in checks.NARROWING:
             continue  # a part of a check below, there for the index
         if not clause.passes(values):

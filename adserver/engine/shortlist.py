@@ -18,6 +18,7 @@ from adserver.engine.auction import best_first
 from adserver.engine.draw import Positions
 from adserver.engine.entries import ASKED, PARTIAL, Entries
 from adserver.engine.index import Bitmap, Selector
+from adserver.engine.masks import Masks, mask
 from adserver.engine.rates import PER_MILLION
 from adserver.engine.rules import Context
 from adserver.engine.runs import runs
@@ -30,41 +31,59 @@ _SHARE_SALT: Final = 0x5A4E
 
 
 class Walk:
-    """``salt`` keeps the draws of several placements of one request apart. ``unasked``: positions drawn after
-    so much had been asked one by one in vain that no more is (``limits.CHECKS_IN_VAIN``)."""
+    """``salt`` keeps the draws of several placements of one request apart, ``seed`` is its own. ``unasked``:
+    positions drawn after so much had been asked one by one in vain that no more is
+    (``limits.CHECKS_IN_VAIN``). ``common``: those that match what the request says at all of its placements,
+    where somebody knows already."""
+
+    __slots__ = (
+        "_checks_left", "_common", "_context", "_live", "_need", "_snapshot", "seed", "unasked",
+    )  # fmt: skip
 
     def __init__(
-        self, snapshot: Snapshot, live: Sequence[int], context: Context, need: Need, salt: int
-    ) -> None:
+        self, snapshot: Snapshot, live: Sequence[int], context: Context, need: Need, salt: int,
+        common: Masks | None = None,
+    ) -> None:  # fmt: skip
         self.unasked: set[int] = set()
         self._snapshot = snapshot
         self._live = live
         self._context = context
         self._need = need
-        self._seed = draw.mix(context.request.seed, salt)
+        self._common = common
+        self.seed = draw.mix(context.request.seed, salt)
         self._checks_left = limits.CHECKS_IN_VAIN // len(context.request.placements)
 
     def entries(self) -> Iterator[Entry]:
         """Those that pass the static and targeting rules, in serving order."""
-        index, context = self._snapshot.index, self._context
-        within, selectors = (self._live, context.view.chunks), index.selectors(context.facts)
-        if context.worth.learned:
+        within, selectors = self._matching()
+        if self._context.worth.learned:
             yield from self._by_score(within, selectors)
             return
-        entries = self._snapshot.entries
+        index, entries = self._snapshot.index, self._snapshot.entries
         for run in runs(index.masks(within, selectors), entries):
             if not ranking.is_auction(entries.tiers[run[0]]):
                 yield from self._guaranteed(run)
-            elif len(run) > 1:
-                yield from self._drawn(run)
-            elif entry := self._passing(run[0]):
-                yield entry
+                continue
+            for position in run if len(run) == 1 else draw.shuffled(run, self.seed):
+                entry = self._passing(position)
+                if entry is not None:
+                    yield entry
+
+    def _matching(self) -> tuple[tuple[Bitmap, ...], list[Selector]]:
+        """Bitmaps and selectors whose intersection matches. Most placements say nothing but what they are:
+        then what the request says is looked up once for all of them, and what they are once for all
+        requests."""
+        index, context = self._snapshot.index, self._context
+        view = context.view
+        if self._common is None or context.speaks:
+            return (self._live, view.chunks), index.selectors(context.facts)
+        return (self._live, index.placed(view, view.chunks, view.facts), self._common), []
 
     def _by_score(self, within: tuple[Bitmap, ...], selectors: list[Selector]) -> Iterator[Entry]:
         """The same where scores are not the prior ones."""
         index, entries, worth = self._snapshot.index, self._snapshot.entries, self._context.worth
         found = _Tiers(runs(index.masks((*within, worth.others), selectors), entries), entries)
-        matches = _Matches(lambda chunk: index.mask(chunk, within, selectors))
+        matches = Masks(lambda chunk: mask(within, selectors, chunk))
         for tier in worth.tiers:
             if ranking.is_auction(tier):
                 here = self._context.view.placement.serial
@@ -76,7 +95,7 @@ class Walk:
 
     def _drawn(self, group: Positions) -> Iterator[Entry]:
         """Line items of equal score in random order, the one-by-one checks asked when they are drawn."""
-        order = iter(group) if len(group) == 1 else draw.shuffled(group, self._seed)
+        order = iter(group) if len(group) == 1 else draw.shuffled(group, self.seed)
         for position in order:
             entry = self._passing(int(position))
             if entry is not None:
@@ -90,8 +109,8 @@ class Walk:
         shares = [position for position, entry in entries.items() if share_of(entry)]
         others = [position for position, entry in entries.items() if not share_of(entry)]
         now_ms = self._context.request.now_ms
-        order = draw.weighted_order(others, lambda p: self._need(entries[p], now_ms), self._seed)
-        ticket = draw.below(self._seed, _SHARE_SALT, PER_MILLION)
+        order = draw.weighted_order(others, lambda p: self._need(entries[p], now_ms), self.seed)
+        ticket = draw.below(self.seed, _SHARE_SALT, PER_MILLION)
         for position in shares:
             ticket -= share_of(entries[position])
             if ticket < 0:
@@ -117,23 +136,13 @@ class Walk:
 
 
 def _complete(entry: Entry, context: Context) -> bool:
-    return all(clause.passes(context.facts.get(name, ())) for name, clause in entry.clauses.items())
+    facts = context.facts
+    return all(clause.passes(facts.get(name, ())) for name, clause in entry.clauses.items())
 
 
 def _checked(entry: Entry, context: Context) -> bool:
     said = context.said
     return all(check.passes(said) for check in entry.checks)
-
-
-class _Matches(dict[int, int]):
-    """By chunk, made when first looked at."""
-
-    def __init__(self, make: Callable[[int], int]) -> None:
-        self._make = make
-
-    def __missing__(self, chunk: int) -> int:
-        bits = self[chunk] = self._make(chunk)
-        return bits
 
 
 class _Tiers:

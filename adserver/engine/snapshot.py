@@ -103,14 +103,15 @@ class Derived(Mapping[str, T], Generic[T]):
 
 class Snapshot:
     """``members``: pseudonym -> audiences; ``creatives``: serial -> (creative, entry); ``entries`` by
-    position, ``positions`` by serial. Nothing here refers back to the snapshot, so its image is let go with
-    it."""
+    position, ``positions`` by serial; ``required``: see ``Heading``. Nothing here refers back to the
+    snapshot, so its image is let go with it."""
 
     def __init__(self, given: Sections) -> None:
         if given.bytes("shape") != SHAPE:
             raise ImageError("the image holds documents of another version of this program")
         heading = _HEADING.decode(given.bytes("heading"))
         self.revision = heading.revision
+        self.required = heading.required
         owners = limits.OWNERS_KEPT
         campaigns = Table(given, "campaigns", _CAMPAIGN, owners)
         audiences = Table(given, "audiences", _AUDIENCE, owners)

@@ -108,16 +108,14 @@ class View:
         self.required = required
         self.fit = fit
         self.formats, self.sizes, self.chunks = fit.formats, fit.sizes, fit.chunks
+        self.fits = fit.creatives
+        """Position -> the creatives of the line item there that may stand here."""
         self.facts = {
             "publishers": (fit.publisher.id,),
             "placements": (placement.full_id,),
             "surfaces": (placement.surface,),
             "formats": tuple(sorted(fit.formats)),
         }
-
-    def fits(self, position: int) -> tuple[Creative, ...]:
-        """The creatives of the line item there that may stand here."""
-        return self.fit.creatives(position)
 
     def blocks(self, position: int) -> bool:
         return self.fit.blocks(position)
@@ -149,7 +147,7 @@ class Views:
     ) -> View | None:
         """The placement, narrowed to the request's formats and sizes; None if there is none."""
         key = (publisher, placement, formats, sizes)
-        found = self._views.get(key)
+        found = self._views.young.get(key) or self._views.get(key)
         if found is None:
             made = self._make(publisher, placement, formats, sizes)
             if made is None:

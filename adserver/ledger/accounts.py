@@ -25,8 +25,13 @@ class Account(Struct):
     limit_nanos: int | None = None
     billed_nanos: int = 0
     held_nanos: int = 0
-    firm_nanos: int = 0
-    """Of what is held, the part that is a price and not an expectation."""
+    hoped_nanos: int = 0
+    """Of what is held, the part that is an expectation and not a price."""
+
+    @property
+    def firm_nanos(self) -> int:
+        """Of what is held, the part that is a price."""
+        return self.held_nanos - self.hoped_nanos
 
     def can_pay(self, price_nanos: int) -> bool:
         """Whether an event can be billed beside what was firmly promised."""
@@ -35,7 +40,7 @@ class Account(Struct):
         )
 
 
-class Hold(Struct, array_like=True):
+class Hold(Struct, array_like=True, gc=False):
     """What an exposure reserves, in which accounts, until when. ``firm``: it is the whole price, of an
     impression; else what a click or viewable impression is expected to cost. ``rendered``: the impression
     came, while that is still to come."""
@@ -92,7 +97,7 @@ class Accounts:
     def hear(self, terms: LineItemTerms) -> None:
         """These terms speak for all accounts of their line item: a budget they do not name is no more."""
         for name in levels(terms):
-            self._budgets[name] = tuple(budget for budget in terms.budgets if budget.account == name)
+            self._budgets[name] = tuple([budget for budget in terms.budgets if budget.account == name])
 
     def told(self, name: str, budgets: tuple[BudgetTerms, ...]) -> None:
         self._budgets[name] = budgets
@@ -114,15 +119,15 @@ class Accounts:
     def of(self, terms: LineItemTerms, day: int) -> tuple[tuple[Key, ...], tuple[Account, ...]]:
         """Every account an event of that day belongs to, budgeted or not (a budget given later must find
         what was spent before), each with the limit now in force."""
-        keys = tuple((name, period) for name in levels(terms) for period in (LIFETIME, day))
-        accounts = tuple(self.get(*key) for key in keys)
-        for (name, period), account in zip(keys, accounts, strict=True):
-            account.limit_nanos = self._limit(name, "lifetime" if period == LIFETIME else "day")
-        return keys, accounts
-
-    def _limit(self, name: str, period: str) -> int | None:
-        found = (b.limit_nanos for b in self._budgets.get(name, ()) if b.period == period)
-        return next(found, None)
+        keys, accounts = list[Key](), list[Account]()
+        for name in levels(terms):
+            lifetime, daily = self.get(name), self.get(name, day)
+            lifetime.limit_nanos = daily.limit_nanos = None
+            for budget in self._budgets.get(name, ()):
+                (daily if budget.period == "day" else lifetime).limit_nanos = budget.limit_nanos
+            keys += (name, LIFETIME), (name, day)
+            accounts += lifetime, daily
+        return tuple(keys), tuple(accounts)
 
     def change(self, keys: Iterable[Key], held_nanos: int, firm: bool) -> None:
         add([self.get(*key) for key in keys], held_nanos, firm)
@@ -145,8 +150,8 @@ def add(accounts: Iterable[Account], held_nanos: int, firm: bool) -> None:
     """Hold so much more (or less) in each."""
     for account in accounts:
         account.held_nanos += held_nanos
-        if firm:
-            account.firm_nanos += held_nanos
+        if not firm:
+            account.hoped_nanos += held_nanos
 
 
 def levels(terms: LineItemTerms) -> tuple[str, str, str]:

@@ -22,13 +22,13 @@ Lifetime accounts start from the ledger's totals; day accounts likewise. Lowerin
 billed and held bars new holds at once and breaks no promise already made. All integers, in nanos.
 """
 
-import heapq
 from collections.abc import Iterable
 
 import msgspec
 
 from adserver.domain import limits
 from adserver.domain.books import LineItemTotals
+from adserver.domain.calendar import Calendar
 from adserver.domain.records import LineItemTerms, Reversed
 from adserver.ledger.accounts import LIFETIME, Account, Accounts, Bound, Day, Hold, add, levels
 from adserver.ledger.inforce import InForce, Nothing
@@ -47,7 +47,7 @@ class Budgets:
         self._absent: set[int] = set()
         self._orphans: dict[int, LineItemTerms] = {}
         self._holds: dict[bytes, Hold] = {}
-        self._ends: list[tuple[int, bytes]] = []
+        self._ends = Calendar()
 
     # -- limits ------------------------------------------------------------------------------------
 
@@ -83,7 +83,7 @@ class Budgets:
             bound = self._touch(line_item)
             if bound is None:
                 return None
-        if not bound.start_ms <= at_ms < bound.end_ms:
+        if at_ms < bound.start_ms or at_ms >= bound.end_ms:
             day, bound.start_ms, bound.end_ms = self._day(bound.terms.timezone, at_ms)
             bound.keys, bound.accounts = self._accounts.of(bound.terms, day)
             bound.limited = tuple(a for a in bound.accounts if a.limit_nanos is not None)
@@ -190,14 +190,14 @@ class Budgets:
         until_ms = expires_ms + limits.GRACE_MS
         self._holds[event_id] = Hold(bound.terms.serial, amount_nanos, bound.keys, until_ms, firm)
         add(bound.accounts, amount_nanos, firm)
-        heapq.heappush(self._ends, (until_ms, event_id))
+        self._ends.put(until_ms, event_id)
         bound.outstanding += 1
 
     def lower(self, event_id: bytes, amount_nanos: int) -> None:
         """Hold less: the auction cleared below the bid."""
         hold = self._holds[event_id]
         if amount_nanos != hold.amount_nanos:
-            self._accounts.change(hold.accounts, amount_nanos - hold.amount_nanos, hold.firm)
+            self._change(hold, amount_nanos - hold.amount_nanos)
             hold.amount_nanos = amount_nanos
 
     def void(self, event_id: bytes) -> bool:
@@ -205,9 +205,17 @@ class Budgets:
         hold = self._holds.pop(event_id, None)
         if hold is None:
             return False
-        self._accounts.change(hold.accounts, -hold.amount_nanos, hold.firm)
+        self._change(hold, -hold.amount_nanos)
         self._bound[hold.line_item].outstanding -= not hold.rendered
         return True
+
+    def _change(self, hold: Hold, nanos: int) -> None:
+        """Hold so much more or less."""
+        bound = self._bound[hold.line_item]
+        if hold.accounts is bound.keys:
+            add(bound.accounts, nanos, hold.firm)
+        else:
+            self._accounts.change(hold.accounts, nanos, hold.firm)
 
     def rendered(self, event_id: bytes) -> None:
         """The impression came and did not cost anything by itself: the ad is no longer outstanding, its
@@ -251,8 +259,7 @@ class Budgets:
 
     def sweep(self, now_ms: int) -> None:
         """Void the holds whose tokens can no longer be accepted, grace included."""
-        while self._ends and self._ends[0][0] < now_ms:
-            until_ms, event_id = heapq.heappop(self._ends)
+        for until_ms, event_id in self._ends.over(now_ms):
             hold = self._holds.get(event_id)
             if hold is not None and hold.until_ms == until_ms:
                 self.void(event_id)
@@ -271,8 +278,7 @@ class Budgets:
     def load_holds(self, dumped: bytes) -> None:
         """Line items must be known before."""
         self._holds = msgspec.msgpack.decode(dumped, type=dict[bytes, Hold])
-        self._ends = [(hold.until_ms, event_id) for event_id, hold in self._holds.items()]
-        heapq.heapify(self._ends)
+        self._ends = Calendar((hold.until_ms, event_id) for event_id, hold in self._holds.items())
         for hold in self._holds.values():
             self._bound[hold.line_item].outstanding += not hold.rendered
             self._accounts.change(hold.accounts, hold.amount_nanos, hold.firm)

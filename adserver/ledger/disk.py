@@ -9,8 +9,20 @@ from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import Final, NoReturn
 
+from msgspec import Struct
+
 RETRY_MS: Final = 1000
 EXIT_IO_ERROR: Final = 74
+
+
+class Synced(Struct, frozen=True):
+    """What a finished sync proved: everything before ``offset`` of segment ``number``. ``total`` counts
+    the bytes of all frames since the journal was opened."""
+
+    number: int
+    offset: int
+    chain: bytes
+    total: int
 
 
 class JournalBusy(Exception):

@@ -73,6 +73,10 @@ class Guards:
                 yield Limit(account, period, 0, None)
             yield Limit(account, period, at_ms, limit_nanos)
 
+    def fixed(self, account: str, period: str) -> bool:
+        """Whether the guard is the same at every instant, until more is learned."""
+        return len(self._history.get((account, period), ())) <= 1
+
     def guard(self, account: str, period: str, at_ms: int) -> int | None:
         """The highest limit in force within the window before ``at_ms``; None: no guard."""
         history = self._history.get((account, period))

@@ -20,11 +20,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
-from msgspec import Struct
-
 from adserver.domain.books import JournalClosed, Position
 from adserver.domain.records import Mark, Personal, Record
 from adserver.ledger import disk, segments
+from adserver.ledger.disk import Synced
 from adserver.ledger.reader import Cursor, segment_path
 from adserver.ledger.recovery import recover
 from adserver.ledger.segments import HEADER_BYTES, SEGMENT_BYTES, SEGMENT_BYTES_MIN, Header
@@ -32,16 +31,6 @@ from adserver.ledger.segments import HEADER_BYTES, SEGMENT_BYTES, SEGMENT_BYTES_
 RESERVE_BYTES: Final = 64 * 1024
 SEAL_BYTES: Final = 64
 """Kept at a segment's end for its seal (at most 40)."""
-
-
-class Synced(Struct, frozen=True):
-    """What a finished sync proved: everything before ``offset`` of segment ``number``. ``total`` counts
-    the bytes of all frames since the journal was opened."""
-
-    number: int
-    offset: int
-    chain: bytes
-    total: int
 
 
 class Journal:
@@ -63,7 +52,7 @@ class Journal:
         self._segment_bytes = segment_bytes
         self._now_ms = now_ms
         self._reserve = min(RESERVE_BYTES, segment_bytes // 4)
-        self._closed = self._flushing = False
+        self._closed = self._flushing = self._joined = False
         self._torn = self._retry_ms = self._total = 0
         self._retired: list[int] = []
         self._directory_dirty = True
@@ -205,18 +194,24 @@ class Journal:
 
     async def durable(self) -> None:
         """Return once everything appended before the call is on disk (group commit)."""
-        await self.synced()
+        await asyncio.shield(self.synced())
 
     def synced(self) -> asyncio.Future[None]:
-        """The same as a future, for callers without a task. Raises JournalClosed after ``close``."""
+        """The same as a future, for callers without a task; one for all who wait for the same sync, so not to
+        be cancelled. Raises JournalClosed after ``close``."""
+        if self._joined and self._waiters:
+            future = self._waiters[-1][1]
+            self._waiters[-1] = self._total, future
+            return future
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[None] = loop.create_future()
+        future = loop.create_future()
         if self._total <= self._synced.total:
             future.set_result(None)
             return future
         if self._closed:
             raise JournalClosed("the journal is closed")
         self._waiters.append((self._total, future))
+        self._joined = True
         if not self._flushing:
             # Not at once: whatever else this turn of the loop appends shall share the sync.
             self._flushing = True
@@ -226,6 +221,7 @@ class Journal:
     def _begin_flush(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._closed:
             return
+        self._joined = False
         goal, retired = self._goal(), self._take_retired()
         flush = self._threads.submit(disk.flush, [*retired, self._fd], self._take_directory())
         flush.add_done_callback(lambda _: _call(loop, self._end_flush, loop, goal, retired))

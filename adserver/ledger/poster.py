@@ -2,38 +2,58 @@
 
 from collections.abc import Callable
 from itertools import islice
-from threading import Lock
 from typing import Final
 
+from msgspec import Struct
+
 from adserver.domain.books import Position
-from adserver.ledger.ledger import Ledger
+from adserver.domain.records import Record
 from adserver.ledger.reader import Reader
+from adserver.ledger.writer import LedgerWriter
 
 BATCH_RECORDS: Final = 10_000
 
 
-class Poster:
-    """One consumer. Beside a running writer give ``until`` (its ``synced_position``): what a power cut
-    could still take from the journal must not be in the books. Called in worker threads; a turn that a
-    stopping server gave up waiting for goes on in its thread, so turns exclude each other here."""
+class _Batch(Struct, frozen=True):
+    """``read``: of how many records these are the ones that are posted."""
 
-    def __init__(self, reader: Reader, ledger: Ledger, until: Callable[[], Position] | None = None) -> None:
+    records: list[Record]
+    behind: Position
+    read: int
+
+
+class Poster:
+    """One consumer. Beside a running writer of the journal give ``until`` (its ``synced_position``): what a
+    power cut could still take from the journal must not be in the books."""
+
+    def __init__(
+        self, reader: Reader, ledger: LedgerWriter, until: Callable[[], Position] | None = None
+    ) -> None:
         self._reader = reader
         self._ledger = ledger
         self._until = until
-        self._one_at_a_time = Lock()
+        self._batch: _Batch | None = None
 
     def step(self, max_records: int = BATCH_RECORDS) -> int:
-        """Post the next records, at most so many, in one transaction; how many there were."""
-        with self._one_at_a_time:
-            start = self._ledger.position
-            until = None if self._until is None else self._until()
-            if until is not None and until <= start:
-                return 0
-            found = list(islice(self._reader.read(start, until), max_records))
-            if found:
-                self._ledger.post((record for _, record, _ in found), found[-1][0])
-            return len(found)
+        """Post the next records, at most so many, in one transaction; how many there were. Raises what the
+        database does; the batch is kept then, for a reader that goes back begins its segment anew."""
+        self._batch = self._batch or self._next(max_records)
+        if self._batch is None:
+            return 0
+        self._ledger.post(self._batch.records, self._batch.behind)
+        read, self._batch = self._batch.read, None
+        return read
+
+    def _next(self, max_records: int) -> _Batch | None:
+        start = self._ledger.position
+        until = None if self._until is None else self._until()
+        if until is not None and until <= start:
+            return None
+        found = list(islice(self._reader.booked(start, until), max_records))
+        # Behind the last record may stand marks, which are posted by being passed.
+        if self._reader.behind <= start:
+            return None
+        return _Batch([record for record in found if record is not None], self._reader.behind, len(found))
 
     def drain(self) -> int:
         """Post everything there is; how many records there were."""

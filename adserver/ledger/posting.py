@@ -5,10 +5,12 @@ six budget rows (three levels, day and lifetime). Expired and filtered: counted.
 nothing else. Reversed: the entry once more the other way round, the budgets have room again, and the
 counts of what is invalid grow; what was shown is unlearned.
 Terms tell who pays, who is paid, and the budgets.
+
+What an event moves is looked up once a batch for each line item and day (``Sheet``); so an event costs some
+additions and the rows it leaves.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
 from typing import Any, Final
 
 from msgspec import Struct
@@ -16,7 +18,7 @@ from msgspec import Struct
 from adserver.domain import ids
 from adserver.domain.decision import EventKind
 from adserver.domain.records import LineItemTerms, PlacementTerms, Recorded, Reversed, Status, Unbilled
-from adserver.ledger.guards import Guards, Limit, levels
+from adserver.ledger.guards import PERIODS, Guards, Limit, levels
 from adserver.ledger.schema import COUNTED, LIFETIME, SHOWN_COUNTED
 
 Row = tuple[Any, ...]
@@ -39,6 +41,8 @@ _FILTERED: Final = COUNTED.index("filtered")
 _EXPIRED: Final = COUNTED.index("expired")
 _BILLED: Final = COUNTED.index("billed_nanos")
 _FREE: Final = COUNTED.index("free_nanos")
+_IS_ACCEPTED: Final = int(Status.ACCEPTED)
+_IS_FILTERED: Final = int(Status.FILTERED)
 
 
 class Payer(Struct, frozen=True):
@@ -65,8 +69,20 @@ class Parties(Struct):
 class Budgeted(Struct):
     """A row of ``budgets`` as this batch leaves it."""
 
+    account: str
+    day: int
     limit_nanos: int | None
     billed_nanos: int
+
+
+class Sheet(Struct):
+    """What is billed to a line item on one day moves these. ``fixed``: whatever the instant, the limits of
+    its budgets are those that stand in them."""
+
+    payer: Payer
+    debit: str
+    budgets: tuple[Budgeted, ...]
+    fixed: bool
 
 
 class Batch:
@@ -88,6 +104,7 @@ class Batch:
         self.balances: defaultdict[str, int] = defaultdict(int)
         self.budgets: dict[tuple[str, int], Budgeted] = {}
         self.refusals: list[str] = []
+        self._sheets: dict[tuple[int, int], Sheet] = {}
         self._parties = parties
         self._billed = billed
 
@@ -99,6 +116,7 @@ class Batch:
         self.line_items[terms.serial] = terms
         self._parties.payers[terms.serial] = payer
         self.limits += self._parties.guards.learn(terms)
+        self._sheets.clear()
 
     def placement(self, terms: PlacementTerms) -> None:
         self.placements[terms.serial] = terms
@@ -106,26 +124,32 @@ class Batch:
 
     def event(self, event: Recorded) -> None:
         """Add an event that is not in the books yet."""
-        if event.status == Status.FILTERED:
+        if event.status == _IS_FILTERED:
             self.filtered.append(_row(event, event.billed_nanos, event.free_nanos, event.unbilled))
-        else:
+            if not event.test:
+                self._count(event, _FILTERED, 0, 0)
+            return
+        billed, free, unbilled = 0, event.free_nanos, event.unbilled
+        if event.billed_nanos > 0:
             billed, free, unbilled = self._bill(event)
-            self.events.append(_row(event, billed, free, unbilled))
-            if event.status == Status.ACCEPTED and not event.test:
-                self._count(event, _COUNTERS.get(event.kind), billed, free)
-                self._show(event)
-                return
-        if not event.test:
-            self._count(event, _FILTERED if event.status == Status.FILTERED else _EXPIRED, 0, 0)
+        self.events.append(_row(event, billed, free, unbilled))
+        if event.test:
+            return
+        if event.status == _IS_ACCEPTED:
+            self._count(event, _COUNTERS.get(event.kind), billed, free)
+            self._show(event)
+        else:
+            self._count(event, _EXPIRED, 0, 0)
 
     def reverse(self, found: Reversed) -> None:
         """Take back an event that is in the books and was not reversed before."""
-        amount, payer = found.billed_nanos, self._parties.payers.get(found.line_item)
+        amount = found.billed_nanos
         self.reversals.append((found.event_id, found.kind, found.at_ms, amount, found.reason))
-        if amount > 0 and payer is not None:
-            for key in _keys(found, payer):
-                self._budget(*key, found.at_ms).billed_nanos -= amount
-            self._enter(found, payer, -amount)
+        sheet = self._sheet(found) if amount else None
+        if sheet is not None:
+            for row in sheet.budgets:
+                row.billed_nanos -= amount
+            self._enter(found, sheet, -amount)
         for day in (LIFETIME, found.day):
             counts = self.totals[found.line_item, day]
             counts[_INVALID[found.kind]] += 1
@@ -135,52 +159,75 @@ class Batch:
     def _bill(self, event: Recorded) -> tuple[int, int, int]:
         """(billed nanos, free nanos, unbilled) as the books take them."""
         amount = event.billed_nanos
-        if amount <= 0:
-            return 0, event.free_nanos, event.unbilled
-        payer = self._parties.payers.get(event.line_item)
-        rows = [] if payer is None else [self._budget(*key, event.at_ms) for key in _keys(event, payer)]
-        refusal = self._refusal(event, payer, rows)
-        if payer is None or refusal is not None:
+        sheet = self._sheet(event)
+        refusal = self._refusal(event, sheet)
+        if sheet is None or refusal is not None:
             self.refusals.append(f"{ids.encode(event.event_id)} kind {event.kind}: {amount} nanos {refusal}")
             return 0, amount, int(Unbilled.OVER_BUDGET)
-        for row in rows:
+        for row in sheet.budgets:
             row.billed_nanos += amount
-        self._enter(event, payer, amount)
+        self._enter(event, sheet, amount)
         return amount, event.free_nanos, event.unbilled
 
-    def _refusal(self, event: Recorded, payer: Payer | None, rows: list[Budgeted]) -> str | None:
+    def _refusal(self, event: Recorded, sheet: Sheet | None) -> str | None:
         """Why the books cannot bill what the journal says was billed."""
-        if event.status != Status.ACCEPTED or event.test:
+        if event.status != _IS_ACCEPTED or event.test:
             return "billed for an event that is never billed"
-        if payer is None:
+        if sheet is None:
             return f"no terms of line item {event.line_item}"
         if event.placement not in self._parties.publishers:
             return f"no terms of placement {event.placement}"
-        for row, (account, day) in zip(rows, _keys(event, payer), strict=True):
+        for row in sheet.budgets:
             if row.limit_nanos is not None and row.billed_nanos + event.billed_nanos > row.limit_nanos:
-                return f"over the budget of {account} day {day}: {row.billed_nanos} of {row.limit_nanos}"
+                return (
+                    f"over the budget of {row.account} day {row.day}: {row.billed_nanos} of {row.limit_nanos}"
+                )
         return None
+
+    # -- what an event moves -----------------------------------------------------------------------
+
+    def _sheet(self, event: Recorded | Reversed) -> Sheet | None:
+        """None: nobody knows who pays."""
+        sheet = self._sheets.get((event.line_item, event.day))
+        if sheet is None:
+            payer = self._parties.payers.get(event.line_item)
+            if payer is None:
+                return None
+            sheet = self._sheets[event.line_item, event.day] = self._open(event, payer)
+        elif not sheet.fixed:
+            for row in sheet.budgets:
+                self._limit(row, event.at_ms)
+        return sheet
+
+    def _open(self, event: Recorded | Reversed, payer: Payer) -> Sheet:
+        guards, keys = self._parties.guards, budget_keys(event.line_item, event.day, payer)
+        rows = tuple(self._budget(*key, event.at_ms) for key in keys)
+        fixed = all(guards.fixed(account, period) for account, _ in keys for period in PERIODS)
+        return Sheet(payer, f"advertiser:{payer.advertiser}:{payer.currency}", rows, fixed)
 
     def _budget(self, account: str, day: int, at_ms: int) -> Budgeted:
         row = self.budgets.get((account, day))
         if row is None:
-            row = self.budgets[account, day] = Budgeted(None, self._billed.get((account, day), 0))
-        guard = self._parties.guards.guard(account, "lifetime" if day == LIFETIME else "day", at_ms)
-        row.limit_nanos = None if guard is None else max(guard, row.billed_nanos)
+            billed = self._billed.get((account, day), 0)
+            row = self.budgets[account, day] = Budgeted(account, day, None, billed)
+        self._limit(row, at_ms)
         return row
 
-    def _enter(self, event: Recorded | Reversed, payer: Payer, amount: int) -> None:
+    def _limit(self, row: Budgeted, at_ms: int) -> None:
+        period = "lifetime" if row.day == LIFETIME else "day"
+        guard = self._parties.guards.guard(row.account, period, at_ms)
+        row.limit_nanos = None if guard is None else max(guard, row.billed_nanos)
+
+    # -- moving it ---------------------------------------------------------------------------------
+
+    def _enter(self, event: Recorded | Reversed, sheet: Sheet, amount: int) -> None:
         """One entry; of a negative amount the other way round, as the reversal."""
-        debit = f"advertiser:{payer.advertiser}:{payer.currency}"
-        credit = f"publisher:{self._parties.publishers[event.placement]}:{payer.currency}"
-        self.balances[debit] += amount
+        currency = sheet.payer.currency
+        credit = f"publisher:{self._parties.publishers[event.placement]}:{currency}"
+        self.balances[sheet.debit] += amount
         self.balances[credit] -= amount
-        if amount < 0:
-            debit, credit = credit, debit
-        reversal = int(amount < 0)
-        self.entries.append(
-            (event.event_id, event.kind, reversal, debit, credit, payer.currency, abs(amount))
-        )
+        accounts = (sheet.debit, credit) if amount > 0 else (credit, sheet.debit)
+        self.entries.append((event.event_id, event.kind, int(amount < 0), *accounts, currency, abs(amount)))
 
     def _count(self, event: Recorded, counter: int | None, billed: int, free: int) -> None:
         for day in (LIFETIME, event.day):
@@ -196,15 +243,9 @@ class Batch:
             self.shown[event.line_item, event.placement, event.creative][counter] += count
 
 
-def budget_keys(event: Recorded | Reversed, payers: Mapping[int, Payer]) -> tuple[tuple[str, int], ...]:
-    """The budget rows an event touches: (account, day)."""
-    payer = payers.get(event.line_item)
-    return () if payer is None or event.billed_nanos <= 0 else _keys(event, payer)
-
-
-def _keys(event: Recorded | Reversed, payer: Payer) -> tuple[tuple[str, int], ...]:
-    item, campaign, advertiser = levels(event.line_item, payer.campaign, payer.advertiser)
-    day = event.day
+def budget_keys(line_item: int, day: int, payer: Payer) -> tuple[tuple[str, int], ...]:
+    """The budget rows that a bill of this day moves: (account, day)."""
+    item, campaign, advertiser = levels(line_item, payer.campaign, payer.advertiser)
     return (
         (item, LIFETIME), (item, day), (campaign, LIFETIME),
         (campaign, day), (advertiser, LIFETIME), (advertiser, day),

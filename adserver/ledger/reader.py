@@ -21,9 +21,13 @@ import msgspec
 from adserver.domain.books import Position
 from adserver.domain.records import PERSONAL, Mark, Personal, Record
 from adserver.ledger import segments
-from adserver.ledger.segments import HEADER_BYTES, Damage, Frame, Header, Short
+from adserver.ledger.segments import HEADER_BYTES, MARK_TAG, Damage, Frame, Header, Short
 
+JOURNAL: Final = "journal"
+"""The folder's name, in a data folder."""
 READ_BYTES: Final = 1024 * 1024
+_PASSED: Final = (1, 3)
+"""The tags of ``Decided`` and ``Released``."""
 
 
 def segment_path(directory: Path, number: int) -> Path:
@@ -96,7 +100,7 @@ class Cursor:
             raise Damage(self.number, frame.start, "the personal part is neither whole nor erased")
         self._unhashed.append(frame)
         self.offset = frame.end
-        if frame.is_mark:
+        if frame.tag == MARK_TAG:
             self._check(frame)
 
     def _check(self, frame: Frame) -> None:
@@ -111,9 +115,12 @@ class Cursor:
     def _hash(self, until: int) -> bytes:
         """The chain's value at ``until``, which must be the end of a frame, in order."""
         waiting = self._unhashed
+        covered = list[bytes]()
         while waiting and waiting[0].end <= until:
-            self._hashed_to = waiting[0].end
-            self._chain.update(waiting.popleft().covered)
+            frame = waiting.popleft()
+            self._hashed_to = frame.end
+            covered.append(frame.covered)
+        self._chain.update(b"".join(covered))
         return self._chain.digest() if self._hashed_to == until else b""
 
     def chain(self) -> bytes:
@@ -156,7 +163,12 @@ class Reader:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._cursor: Cursor | None = None
-        self._behind = Position()
+        self._behind = 1, 0
+
+    @property
+    def behind(self) -> Position:
+        """How far it has read: the end of the last record, or, having come to an end, of the marks behind."""
+        return Position(*self._behind)
 
     def read(
         self, start: Position, until: Position | None = None
@@ -164,6 +176,17 @@ class Reader:
         """(position behind the record, record, personal part or None if there was none or it is erased),
         from ``start`` to ``until``, or to the end of what is written now. Marks are checked, not returned.
         Raises Damage, also where ``start`` lies behind the end."""
+        for cursor, frame in self._frames(start, until):
+            yield self.behind, cursor.decode(frame), _person(frame)
+
+    def booked(self, start: Position, until: Position | None = None) -> Iterator[Record | None]:
+        """The same records for posting, which wants events and terms only: None for every other, and nobody's
+        personal part. ``behind`` tells where they end."""
+        for cursor, frame in self._frames(start, until):
+            yield None if frame.tag in _PASSED else cursor.decode(frame)
+
+    def _frames(self, start: Position, until: Position | None) -> Iterator[tuple[Cursor, Frame]]:
+        """Each but marks, ``_behind`` being its end."""
         cursor = self._resume(start)
         if cursor is None:
             return
@@ -171,9 +194,10 @@ class Reader:
         while True:
             successor = segment_path(self._directory, cursor.number + 1).exists()
             for frame in cursor.frames(_limit(cursor.number, until)):
-                if frame.start >= first and not frame.is_mark:
-                    self._behind = Position(cursor.number, frame.end)
-                    yield self._behind, cursor.decode(frame), _person(frame)
+                if frame.start >= first and frame.tag != MARK_TAG:
+                    self._behind = cursor.number, frame.end
+                    yield cursor, frame
+            self._behind = max(self._behind, (cursor.number, cursor.offset))
             if until is not None and until <= Position(cursor.number, cursor.offset):
                 return
             if cursor.offset < first:
@@ -187,10 +211,10 @@ class Reader:
 
     def _resume(self, start: Position) -> Cursor | None:
         """The cursor of the last call where it stands at ``start`` (or only marks lie between)."""
-        if self._cursor is not None and start == self._behind:
+        if self._cursor is not None and start == self.behind:
             return self._cursor
         self.close()
-        self._behind = start
+        self._behind = start.segment, start.offset
         if not segment_path(self._directory, start.segment).exists():
             if start <= Position(1, HEADER_BYTES):
                 return None

@@ -42,6 +42,8 @@ SEGMENT_BYTES_MIN: Final = 4096
 _HEADER: Final = struct.Struct("<4sHHQ16s")
 _WORD: Final = struct.Struct("<I")
 _HEAD: Final = struct.Struct("<II")
+MARK_TAG: Final = 6
+_RECORD_BYTES_MIN: Final = 2
 _MARK: Final = re.compile(rb"[\x94-\x9f]\x06")
 """How a mark's payload begins: an array of at least four, tagged 6."""
 
@@ -110,23 +112,21 @@ def encode_frame(record: Record, personal: Personal | None, seed: int) -> tuple[
 
 
 class Frame(Struct, gc=False):
-    """A whole frame found at ``start``; ``payload`` is the encoded record, ``secret`` the personal part."""
+    """A whole frame found at ``start``; ``secret`` is the personal part. What the chain covers of it ends
+    with the encoded record, from ``record_at`` on. ``tag``: of the record's kind; it stands behind the first
+    byte of its array (0: an array of 16 and more has a byte of its length there)."""
 
     start: int
     end: int
     covered: bytes
-    payload: bytes
-    digest: bytes
+    record_at: int
+    tag: int
     secret: bytes
 
     def record(self) -> Record:
         """Raises msgspec.DecodeError or ValidationError for what no version of ours wrote."""
-        record: Record = RECORDS.decode(self.payload)
+        record: Record = RECORDS.decode(self.covered[self.record_at :])
         return record
-
-    @property
-    def is_mark(self) -> bool:
-        return _MARK.match(self.payload) is not None
 
 
 class Short(Struct, frozen=True):
@@ -141,7 +141,7 @@ def parse_frame(raw: bytes, at: int, base: int, seed: int) -> Frame | Short | No
         return Short(FRAME_HEAD_BYTES)
     crc, lengths = _HEAD.unpack_from(raw, at)
     chained_bytes, secret_bytes = lengths & 0xFFFFFF, lengths >> 24
-    if chained_bytes == 0 or chained_bytes > FRAME_BYTES_MAX:
+    if chained_bytes < _RECORD_BYTES_MIN or chained_bytes > FRAME_BYTES_MAX:
         return None
     secret_at = at + FRAME_HEAD_BYTES
     chained_at = secret_at + secret_bytes
@@ -152,12 +152,11 @@ def parse_frame(raw: bytes, at: int, base: int, seed: int) -> Frame | Short | No
         covered = raw[at + 4 : end]
         if crc32(covered, seed) != crc:
             return None
-        return Frame(base + at, base + end, covered, covered[4:], b"", b"")
+        return Frame(base + at, base + end, covered, 4, covered[5], b"")
     covered = raw[at + 4 : secret_at] + raw[chained_at:end]
-    if crc32(covered, seed) != crc or chained_bytes <= DIGEST_BYTES:
+    if crc32(covered, seed) != crc or chained_bytes < DIGEST_BYTES + _RECORD_BYTES_MIN:
         return None
-    digest, payload = covered[4 : 4 + DIGEST_BYTES], covered[4 + DIGEST_BYTES :]
-    return Frame(base + at, base + end, covered, payload, digest, raw[secret_at:chained_at])
+    return Frame(base + at, base + end, covered, 12, covered[13], raw[secret_at:chained_at])
 
 
 def erased(secret: bytes) -> bool:
@@ -168,7 +167,7 @@ def erased(secret: bytes) -> bool:
 def sound(frame: Frame) -> bool:
     """Whether the personal part is the one that was written, none, or erased."""
     secret = frame.secret
-    if not secret or blake2b(secret, digest_size=DIGEST_BYTES).digest() == frame.digest:
+    if not secret or blake2b(secret, digest_size=DIGEST_BYTES).digest() == frame.covered[4:12]:
         return True
     return erased(secret)
 

@@ -9,7 +9,6 @@ import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
 
 from adserver.domain.books import Position
 from adserver.ledger.audit_books import Heard
@@ -17,11 +16,9 @@ from adserver.ledger.audit_caps import CapAudit
 from adserver.ledger.audit_feeds import FeedAudit
 from adserver.ledger.audit_judging import Books
 from adserver.ledger.audit_ledger import Unreadable, compare, read_ledger
-from adserver.ledger.reader import Reader
+from adserver.ledger.ledger import LEDGER
+from adserver.ledger.reader import JOURNAL, Reader
 from adserver.ledger.segments import Damage
-
-JOURNAL: Final = "journal"
-LEDGER: Final = "ledger.sqlite"
 
 
 def verify(data_dir: Path, report: Callable[[str], None] = print) -> list[str]:
@@ -91,7 +88,7 @@ def _walk(
         return read, unposted, behind < position
     finally:
         reader.close()
-    if position > Position() and behind < position:
-        tell(f"the journal ends at {behind}, the ledger was posted up to {position}")
+    if position > Position() and reader.behind < position:
+        tell(f"the journal ends at {reader.behind}, the ledger was posted up to {position}")
         return read, unposted, True
     return read, unposted, False

@@ -6,22 +6,21 @@ cannot be kept (dry runs, bots, a journal without room) is undone before the ans
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
-from itertools import count
 
 import msgspec
 from msgspec import Struct
 
 from adserver.domain.admission import Slate
+from adserver.domain.caps import BoundCap
 from adserver.domain.decision import Decision, FeedPage, NoFill, Slot
 from adserver.domain.feeds import Ahead, Answered, Standing
 from adserver.domain.inventory import FeedPolicy
 from adserver.domain.request import FeedAsk, PlacementAsk, Request
-from adserver.engine import draw, ranking, rules
+from adserver.engine import ranking, rules
 from adserver.engine.feed import Layout
 from adserver.engine.shortlist import Walk
 from adserver.engine.snapshot import Entry, View
-from adserver.services import plans
+from adserver.services.claims import Claims
 from adserver.services.exclusions import Company
 from adserver.services.kept import Kept
 from adserver.services.reasons import any_of, furthest, why_nobody
@@ -53,18 +52,14 @@ class Deciding:
         self.paid = kept.journal.open
         self.test = request.mode == "test"
         self.fleeting = request.mode == "dry_run" or request.invalid_traffic
-        self.recorded = self.paid and not request.invalid_traffic
         self.touched = False
         self.company = Company()
-        self.indexes = count(1)
+        self.claims = Claims(request, kept.holds, self.paid, serving.live)
         self.slates: list[PlacementSlate | None] = []
         self.slots: list[Slot | None] = []
         self.pages: list[Page | None] = []
         self.views: list[View | None] = []
         self.capped: Mapping[int, int] = {}
-        self.full = partial(
-            kept.state.full, subject=request.subject, session=request.session, now_ms=request.now_ms
-        )
 
     def run(self) -> Decision:
         """Decide. Raises Refused for a feed page that is ahead, before anything was reserved."""
@@ -126,7 +121,10 @@ class Deciding:
                 self.company.join(entry)
 
     def _lay_slates(self) -> None:
+        request, snapshot = self.request, self.serving.snapshot
         open_to_all = self._open_chunks()
+        self.common = rules.everywhere(request, snapshot.zones, snapshot.required)
+        self.matches = snapshot.index.common(self.common)
         for number, ask in enumerate(self.request.placements):
             view = self.views[number]
             if view is None or self.slots[number] is not None:
@@ -153,48 +151,24 @@ class Deciding:
     ) -> PlacementSlate:
         page = self.pages[number]
         context = self._context(ask, view)
-        walk = Walk(self.serving.snapshot, open_chunks, context, self._need, number)
+        walk = Walk(self.serving.snapshot, open_chunks, context, self.claims.need, number, self.matches)
         candidates = self._candidates(walk, context, number)
         layout = None
         if page is not None:
             limit = ask.count if self.paid else 0
             layout = Layout(page.policy, page.standing.track, page.ask.organic_count, limit)
         return PlacementSlate(
-            context, candidates, self.company, self._drop, self._reserve, self.indexes,
-            draw.mix(self.request.seed, number), ask.count, layout, self.capped, walk.unasked,
+            context, candidates, self.company, self.claims,
+            walk.seed, ask.count, layout, self.capped, walk.unasked,
         )  # fmt: skip
 
     def _context(self, ask: PlacementAsk, view: View) -> rules.Context:
-        return rules.context(self.request, ask, view, self.serving.snapshot.zones, self.serving.worth)
+        zones, worth = self.serving.snapshot.zones, self.serving.worth
+        return rules.context(self.request, ask, view, zones, worth, self.common)
 
     def _candidates(self, walk: Walk, context: rules.Context, number: int) -> Iterator[Entry]:
         """In serving order, for the placement ``number`` of the request."""
         return walk.entries()
-
-    def _need(self, entry: Entry, now_ms: int) -> float:
-        return plans.need(entry, self.kept.holds, now_ms)
-
-    def _drop(self, entry: Entry) -> rules.Drop | None:
-        if not self.recorded and (entry.capped or entry.score or entry.line_item.priority != "house"):
-            reason = NoFill.INVALID_TRAFFIC if self.paid else NoFill.DISK_FULL
-            return rules.Drop(reason, "recorded", True, False)
-        drop = plans.drop(entry, self.kept.holds, self.request.now_ms)
-        if drop is not None:
-            self._spare(entry, drop.reason)
-        return drop
-
-    def _spare(self, entry: Entry, reason: NoFill) -> None:
-        """Its goal, budget or plan is used up: the next requests are spared the look."""
-        holds, now_ms = self.kept.holds, self.request.now_ms
-        until_ms = plans.in_time_ms(entry, holds, now_ms) if reason is NoFill.PACED else None
-        self.serving.live.clear(entry.position, reason, until_ms)
-
-    def _reserve(self, event_id: bytes, entry: Entry, hold_nanos: int, expires_ms: int) -> bool:
-        serial, now_ms = entry.line_item.serial, self.request.now_ms
-        if self.test:
-            return True
-        firm = entry.line_item.pricing.model == "cpm"
-        return self.kept.holds.reserve(event_id, serial, hold_nanos, now_ms, expires_ms, firm)
 
     # -- after admission ---------------------------------------------------------------------------
 
@@ -206,7 +180,7 @@ class Deciding:
 
     def _clear(self, slate: PlacementSlate) -> None:
         sold = [winner for winner in slate.winners if ranking.is_auction(winner.entry.tier)]
-        behind = slate.runner_up(self.full) if sold else None
+        behind = slate.runner_up(self._full) if sold else None
         for winner in sold:
             entry, pricing = winner.entry, winner.entry.line_item.pricing
             context = slate.context
@@ -215,6 +189,10 @@ class Deciding:
             if not self.test:
                 hold = ranking.hold_nanos(pricing.model, winner.clearing_micros)
                 self.kept.holds.lower(winner.event_id, hold)
+
+    def _full(self, cap: BoundCap) -> bool:
+        request = self.request
+        return self.kept.state.full(cap, request.subject, request.session, request.now_ms)
 
     def _decision(self) -> Decision:
         request, snapshot = self.request, self.serving.snapshot

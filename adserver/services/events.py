@@ -6,6 +6,7 @@ exactly one is accepted; all of them wait for the same ``fdatasync`` before they
 "duplicate" promises as much as "accepted": that the event is counted.
 """
 
+import asyncio
 from collections.abc import Callable
 from typing import Final, Protocol
 
@@ -28,11 +29,10 @@ from adserver.services.slate import exposure_counts
 from adserver.services.world import World
 from adserver.tokens import FLAG_TEST, BadToken, Signer, Token
 
-BILLABLE: Final = {"cpm": EventKind.IMPRESSION, "vcpm": EventKind.VIEWABLE, "cpc": EventKind.CLICK}
+_BILLABLE: Final = {"cpm": EventKind.IMPRESSION, "vcpm": EventKind.VIEWABLE, "cpc": EventKind.CLICK}
+_BILLED: Final = tuple(_BILLABLE.get(model) for model in MODELS)  # by the model's number in a token
 _CAPPED_EVENT: Final = {
-    EventKind.IMPRESSION: "impression",
-    EventKind.VIEWABLE: "viewable",
-    EventKind.CLICK: "click",
+    kind: kind.name.lower() for kind in (EventKind.IMPRESSION, EventKind.VIEWABLE, EventKind.CLICK)
 }
 _COUNTED: Final = {
     EventKind.IMPRESSION: "impressions",
@@ -44,6 +44,7 @@ _KIND_BYTES: Final = {kind: bytes((kind,)) for kind in EventKind}
 
 
 class Exposed(Protocol):
+    def __contains__(self, event_id: bytes) -> bool: ...
     def confirm(
         self, event_id: bytes, subject: bytes | None, counts: tuple[Counted, ...], at_ms: int
     ) -> None: ...
@@ -111,7 +112,8 @@ class EventRecorder:
         """The same, once it is durable."""
         verdict, durable = self.tell(token_text, kind, call)
         if durable is not None:
-            await durable
+            # Others wait for the same sync: it is not to end with us.
+            await asyncio.shield(durable)
         return verdict
 
     def peek(self, token_text: str, kind: EventKind, call: Call) -> Verdict:
@@ -177,30 +179,32 @@ class EventRecorder:
     def _accept(
         self, token: Token, kind: EventKind, key: bytes, now_ms: int, until_ms: int
     ) -> tuple[Status, bool]:
-        reason = self._unbilled(token, kind)
+        billable = _BILLED[token.model] is kind
+        decided_ms = token.decided_ms
+        reason = self._unbilled(token, billable, decided_ms)
         billed = token.price_nanos if reason is Unbilled.NONE else 0
         free = token.price_nanos if reason is Unbilled.OVER_BUDGET else 0
         self._append(token, kind, Status.ACCEPTED, now_ms, billed, reason, free)
         self._seen.add(key, until_ms + _SEEN_EXTRA_MS)
         self._confirm(token, kind, now_ms)
-        if _billable(token, kind) and not token.flags & FLAG_TEST:
+        if billable and reason is not Unbilled.TEST:
             self._budgets.void(token.event_id)
             if billed:
-                self._budgets.bill(token.line_item, billed, token.decided_ms)
+                self._budgets.bill(token.line_item, billed, decided_ms)
         elif kind is EventKind.IMPRESSION:
             self._budgets.rendered(token.event_id)
         self._count(token, _COUNTED.get(kind), free)
         self._happened(token.event_id, kind)
         return Status.ACCEPTED, billed > 0
 
-    def _unbilled(self, token: Token, kind: EventKind) -> Unbilled:
+    def _unbilled(self, token: Token, billable: bool, decided_ms: int) -> Unbilled:
         if token.flags & FLAG_TEST:
             return Unbilled.TEST
-        if not _billable(token, kind):
+        if not billable:
             return Unbilled.NOT_BILLABLE
         if token.price_nanos == 0:
             return Unbilled.FREE
-        affords = self._budgets.affords(token.event_id, token.line_item, token.price_nanos, token.decided_ms)
+        affords = self._budgets.affords(token.event_id, token.line_item, token.price_nanos, decided_ms)
         return Unbilled.NONE if affords else Unbilled.OVER_BUDGET
 
     def _append(
@@ -233,10 +237,11 @@ class EventRecorder:
         event = _CAPPED_EVENT.get(kind)
         if event is None:
             return
-        counts = self._moved_by(token, event)
         if kind is EventKind.IMPRESSION:
+            # A known exposure is moved from where it was counted.
+            counts = () if token.event_id in self._exposures else self._moved_by(token, event)
             self._exposures.confirm(token.event_id, token.subject, counts, now_ms)
-        elif counts:
+        elif counts := self._moved_by(token, event):
             session = self._exposures.session_of(token.event_id)
             self._exposures.count(token.subject, session, counts, now_ms)
 
@@ -292,7 +297,3 @@ class EventRecorder:
             gdpr=gdpr_text(token.flags),
         )
         return expand(sold.creative.landing_url, values)
-
-
-def _billable(token: Token, kind: EventKind) -> bool:
-    return BILLABLE[MODELS[token.model]] is kind

@@ -12,11 +12,20 @@ class Company:
     """The ads of one request so far. ``out``: positions that are out for all of the request, whatever the
     placement (a cap, a budget, pacing), and why; the next placement need not ask again."""
 
+    __slots__ = ("_campaigns", "_excluded", "_labels", "out")
+
     def __init__(self) -> None:
         self.out: dict[int, Drop] = {}
         self._campaigns: set[int] = set()
         self._labels: set[str] = set()
         self._excluded: set[str] = set()
+
+    def welcomes(self, entry: Entry) -> bool:
+        """Whether it does not refuse, at once: nobody has labels, mostly."""
+        campaign = entry.campaign
+        if campaign.serial in self._campaigns and not campaign.repeat_in_request:
+            return False
+        return not entry.labelled or self.refuses(entry) is None
 
     def refuses(self, entry: Entry) -> Drop | None:
         campaign = entry.campaign
@@ -31,8 +40,10 @@ class Company:
         return None
 
     def join(self, entry: Entry) -> None:
-        if not entry.campaign.repeat_in_request:
+        campaign = entry.campaign
+        if not campaign.repeat_in_request:
             self.out[entry.position] = _ALREADY
-        self._campaigns.add(entry.campaign.serial)
-        self._labels.update(entry.campaign.labels)
-        self._excluded.update(entry.campaign.exclude_labels)
+        self._campaigns.add(campaign.serial)
+        if entry.labelled:
+            self._labels.update(campaign.labels)
+            self._excluded.update(campaign.exclude_labels)

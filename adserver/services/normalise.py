@@ -12,7 +12,7 @@ from adserver.domain.targeting import FACETS, normalise, normalised
 from adserver.engine.snapshot import Snapshot
 from adserver.services import agents, consent
 from adserver.services.ask import Ask, AskedPlacement, Asker, Terms
-from adserver.services.facts import Facts, point_of, properties_of, put, put_device, put_page, texts
+from adserver.services.facts import Facts, place_of, point_of, properties_of, put_device, put_page, texts
 from adserver.services.pseudonyms import Pseudonyms
 from adserver.services.refusals import Refused
 
@@ -146,10 +146,7 @@ class Normaliser:
         country = geo.country
         if not country and self._geography is not None and asker.ip:
             country = self._geography.country(asker.ip)
-        put(facts, "countries", country)
-        put(facts, "regions", geo.region)
-        put(facts, "cities", geo.city)
-        put(facts, "postal_codes", geo.postal_code)
+        facts |= place_of(country, geo.region, geo.city, geo.postal_code)
 
     def _personal_facts(
         self, facts: Facts, ask: Ask, snapshot: Snapshot, publisher: Publisher, person: bytes | None
@@ -235,6 +232,6 @@ _NO_BLOCKS = Blocks()
 def _whole(text: str, path: str) -> str:
     """Ids of people (never empty) must not hold control characters: NUL separates the parts of a
     pseudonym."""
-    if min(text) < " ":
+    if not text.isprintable() and min(text) < " ":
         raise Refused(400, "the request cannot be answered", [(path, "control characters are not allowed")])
     return text

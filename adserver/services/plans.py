@@ -75,6 +75,18 @@ def drop(entry: Entry, accounts: Accounts, now_ms: int) -> Drop | None:
     return None
 
 
+def is_free(entry: Entry, accounts: Accounts, now_ms: int) -> bool:
+    """Whether neither goal nor plan holds it back, where that is told at once: only its budgets can then."""
+    item = entry.line_item
+    if item.goal is not None and item.goal.kind != "share":
+        return False
+    if item.pacing != "even":
+        return True
+    standing = accounts.standing(item.serial, now_ms)
+    plan = to_date(entry, standing, now_ms) if standing is not None else None
+    return plan is None or plan[0] <= plan[1]
+
+
 def delivered(entry: Entry, standing: Standing) -> int:
     """What counts towards the goal, in its unit. Impressions and spend include what is in flight: a goal
     is not overrun by what was already promised to be shown."""

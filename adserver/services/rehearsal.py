@@ -67,6 +67,8 @@ class Rehearsal(Deciding):
     def __init__(self, request: Request, serving: Serving, kept: Kept, change: Change | None) -> None:
         super().__init__(request, serving, kept, key_id=0)
         self.fleeting = True
+        # What is decided after the rehearsal finds everything as it was.
+        self.claims.live = None
         self.change = change
 
     def play(self, look: Callable[["Rehearsal"], T]) -> T:
@@ -95,6 +97,7 @@ class Rehearsal(Deciding):
         context = super()._context(ask, view)
         if self.change is None:
             return context
+        context = msgspec.structs.replace(context, plain=False)
         return Otherwise(*msgspec.structs.astuple(context), mine=self.change.entry)
 
     def _candidates(self, walk: Walk, context: rules.Context, number: int) -> Iterator[Entry]:
@@ -118,9 +121,6 @@ class Rehearsal(Deciding):
         if waits and not share_of(mine):
             yield mine
 
-    def _spare(self, entry: Entry, reason: NoFill) -> None:
-        """What is decided after the rehearsal finds everything as it was."""
-
     def _ahead(self, mine: Entry, other: Entry, context: rules.Context, seed: int) -> bool:
         """Whether it comes before: tier, then bid or draw. A goal of share is drawn before all others of
         its tier or not at all, so there it takes the place it had or none."""
@@ -133,7 +133,7 @@ class Rehearsal(Deciding):
         return not share_of(other) and self._arrival(mine, seed) < self._arrival(other, seed)
 
     def _arrival(self, entry: Entry, seed: int) -> tuple[float, int]:
-        return draw.arrival(entry.position, self._need(entry, self.request.now_ms), seed)
+        return draw.arrival(entry.position, self.claims.need(entry, self.request.now_ms), seed)
 
 
 class Rehearse(Struct, frozen=True):

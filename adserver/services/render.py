@@ -140,18 +140,11 @@ class Renderer:
 def token_of(origin: Origin, slot: Slot, ad: Ad, timezone: str, ident: bytes, subject: bytes | None) -> Token:
     """What the URLs of an ad say; ``ident``: its event id, ``timezone``: the campaign's."""
     decided_ms = ids.minted_ms(ident)
+    render_s, day = (slot.expires_ms - decided_ms) // 1000, localtime.day(timezone, decided_ms)
     return Token(
-        event_id=ident,
-        line_item=ad.line_item,
-        creative=ad.creative,
-        placement=slot.placement,
-        render_s=(slot.expires_ms - decided_ms) // 1000,
-        day=localtime.day(timezone, decided_ms),
-        price_nanos=ad.price_nanos,
-        model=ad.model,
-        flags=origin.flags,
-        subject=subject,
-    )
+        ident, ad.line_item, ad.creative, slot.placement, render_s, day, ad.price_nanos, ad.model,
+        origin.flags, subject,
+    )  # fmt: skip
 
 
 def flags_of(decision: Decision) -> int:

@@ -82,7 +82,11 @@ class Decisions:
         elif not self._keep(deciding, decision):
             deciding.undo()
             decision = _without_ads(decision)
-        return Outcome(decision, request, serving, request.subject, tuple(deciding.slates))
+        slates = tuple(deciding.slates)
+        # The slates ask the deciding back. A circle would be left to the collector, which comes when nothing
+        # of it is in the processor's caches any more: a fifth of a decision's time.
+        deciding.slates.clear()
+        return Outcome(decision, request, serving, request.subject, slates)
 
     def _keep(self, deciding: Deciding, decision: Decision) -> bool:
         """Into the journal before the answer leaves; False where there is no room and ads were promised."""

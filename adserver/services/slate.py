@@ -4,7 +4,7 @@ Candidates come in serving order and are drawn only as far as needed. A candidat
 this request is gone; one that only may not stand at this feed position is looked at again at the next.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Set
 
 from msgspec import Struct
 
@@ -12,16 +12,14 @@ from adserver.domain import limits
 from adserver.domain.admission import Full, Granted
 from adserver.domain.campaign import MODELS, Creative
 from adserver.domain.caps import BoundCap, Counted, counted
-from adserver.domain.decision import Ad, NoFill, event_id
+from adserver.domain.decision import Ad, NoFill
 from adserver.engine import draw, ranking, rotation
 from adserver.engine.feed import Layout
-from adserver.engine.rules import Context, Drop, drop_of_request
+from adserver.engine.rules import Context, Drop, drop_of_request, passes_request
 from adserver.engine.snapshot import Entry
+from adserver.services.claims import Claims
 from adserver.services.exclusions import Company
 from adserver.services.reasons import furthest
-
-Reserve = Callable[[bytes, Entry, int, int], bool]
-"""(event id, entry, hold in nanos, expires ms) -> whether every budget had room."""
 
 _CREATIVE_SALT = 0xC0FFEE
 
@@ -36,37 +34,38 @@ class Winner(Struct):
 
 
 class PlacementSlate:
-    """``indexes`` gives the next ad's number within the request; ``drop`` says what of goals, budgets and
-    pacing holds an entry back, and is asked of those no cap is full for; ``seed`` belongs to this placement.
-    Unless a feed's ``layout`` says where ads may stand, ``count`` says how many. ``left_out``: the line
-    items (chunk -> bits) that are no candidates because this person has capped them; ``unasked``: see
-    ``shortlist.Walk``."""
+    """``claims`` is asked of those no cap is full for; ``seed`` belongs to this placement. Unless a feed's
+    ``layout`` says where ads may stand, ``count`` says how many. ``left_out``: the line items (chunk -> bits)
+    that are no candidates because this person has capped them; ``unasked``: see ``shortlist.Walk``."""
+
+    __slots__ = (
+        "_candidates", "_claims", "_company", "_count", "_position", "_seed", "_somebody", "_waiting",
+        "context", "drops", "expires_ms", "layout", "left_out", "unasked", "unserved", "winners",
+    )  # fmt: skip
 
     def __init__(
         self,
         context: Context,
         candidates: Iterator[Entry],
         company: Company,
-        drop: Callable[[Entry], Drop | None],
-        reserve: Reserve,
-        indexes: Iterator[int],
+        claims: Claims,
         seed: int,
         count: int,
         layout: Layout | None,
         left_out: Mapping[int, int],
         unasked: Set[int] = frozenset(),
     ) -> None:
+        request = context.request
         self.context = context
         self.layout = layout
         self.winners: list[Winner] = []
         self.drops: dict[int, Drop] = {}
         self.unserved = 0
-        self.expires_ms = context.request.now_ms + _render_within_ms(context)
+        self.expires_ms = request.now_ms + _render_within_ms(context)
         self._candidates = candidates
         self._company = company
-        self._drop = drop
-        self._reserve = reserve
-        self._indexes = indexes
+        self._claims = claims
+        self._somebody = request.subject is not None and request.session is not None
         self._seed = seed
         self._count = count
         self._waiting: list[Entry] = []
@@ -98,9 +97,8 @@ class PlacementSlate:
                 yield entry
         out = self._company.out
         for entry in self._candidates:
-            known = out.get(entry.position)
-            if known is not None:
-                self.drops[entry.position] = known
+            if entry.position in out:
+                self.drops[entry.position] = out[entry.position]
             elif not self._passes(entry):
                 continue
             elif self.layout is None or self._stands(entry):
@@ -123,23 +121,19 @@ class PlacementSlate:
         if creative is None:
             self.drops[candidate.position] = capped(candidate.creative_caps[0])
             return None
-        drop = self._drop(candidate)
-        if drop is not None:
-            self._rule_out(candidate, drop)
+        claimed = self._claims.claim(candidate, self.expires_ms)
+        if isinstance(claimed, Drop):
+            self._rule_out(candidate, claimed)
             return None
-        pricing = candidate.line_item.pricing
-        index = next(self._indexes)
-        ident = event_id(self.context.request.request_id, index)
-        hold = ranking.hold_nanos(pricing.model, pricing.amount_micros)
-        if not self._reserve(ident, candidate, hold, self.expires_ms):
-            self._rule_out(candidate, Drop(NoFill.BUDGET_EXHAUSTED, "budget", hold, "no room"))
-            return None
-        position = self._place(candidate)
+        index, ident = claimed
+        position = -1 if self.layout is None else self.layout.place(*_company(candidate))
         self._company.join(candidate)
-        self.winners.append(Winner(candidate, creative, index, ident, position, pricing.amount_micros))
+        bid = candidate.line_item.pricing.amount_micros
+        self.winners.append(Winner(candidate, creative, index, ident, position, bid))
         if candidate.campaign.repeat_in_request:
             self._waiting.insert(0, candidate)
-        return self._granted(candidate, creative, ident)
+        kept_ms = self.expires_ms + (limits.CLICK_EXTRA_MS if candidate.by_session else 0)
+        return Granted(ident, exposure_counts(candidate, creative), self.expires_ms, kept_ms)
 
     def leave(self) -> None:
         """Nobody can stand here. Elsewhere is worth a try only for those a distance kept out: the page goes
@@ -154,9 +148,18 @@ class PlacementSlate:
     # -- inside ------------------------------------------------------------------------------------
 
     def _passes(self, entry: Entry) -> bool:
-        """The rules that ask neither counters nor accounts: those are asked when it is taken."""
+        """The rules that ask neither counters nor accounts: those are asked when it is taken.
+
+        Nearly all candidates pass, and of them nobody wants to know a reason: they are asked whether, at
+        once, and only the others what drops them."""
+        if (
+            (self._somebody or not entry.capped)
+            and passes_request(entry, self.context)
+            and self._company.welcomes(entry)
+        ):
+            return True
         drop = drop_of_request(entry, self.context)
-        if drop is None and (entry.caps or entry.creative_caps):
+        if drop is None and entry.capped:
             drop = self._needs_somebody(entry)
         if drop is None:
             drop = self._company.refuses(entry)
@@ -187,23 +190,16 @@ class PlacementSlate:
         self.drops[entry.position] = Drop(NoFill.FEED_CAP, "advertiser_gap", "a distance", self._position)
         return False
 
-    def _place(self, entry: Entry) -> int:
-        return -1 if self.layout is None else self.layout.place(*_company(entry))
-
     def _creative(self, entry: Entry, full: Full) -> Creative | None:
         """By the line item's rotation, among those that fit and are not capped."""
         fitting = self.context.creatives(entry)
         if entry.creative_caps:
             fitting = tuple(c for c in fitting if not any(full(cap) for cap in creative_caps(entry, c)))
+        if len(fitting) == 1:
+            return fitting[0]  # whatever the rotation
         seed = draw.mix(self._seed, _CREATIVE_SALT + entry.line_item.serial + (len(self.winners) << 32))
         rates, placement = self.context.worth.rates, self.context.view.placement.serial
         return rotation.choose(entry.line_item, fitting, rates, placement, seed)
-
-    def _granted(self, entry: Entry, creative: Creative, ident: bytes) -> Granted:
-        counts = exposure_counts(entry, creative)
-        later = any(cap.session for cap in entry.caps) or any(cap.session for cap in entry.creative_caps)
-        kept_ms = self.expires_ms + (limits.CLICK_EXTRA_MS if later else 0)
-        return Granted(ident, counts, self.expires_ms, kept_ms)
 
     # -- afterwards --------------------------------------------------------------------------------
 
@@ -220,7 +216,7 @@ class PlacementSlate:
                 and self._passes(entry)
                 and not any(full(cap) for cap in entry.caps)
                 and self._creative(entry, full)
-                and self._drop(entry) is None
+                and self._claims.drop(entry) is None
             ):
                 return entry
         return None
@@ -265,15 +261,10 @@ def _render_within_ms(context: Context) -> int:
 
 
 def _ad(winner: Winner) -> Ad:
-    model = winner.entry.line_item.pricing.model
-    amount = winner.clearing_micros
-    return Ad(
-        index=winner.index,
-        line_item=winner.entry.line_item.serial,
-        creative=winner.creative.serial,
-        price_nanos=ranking.price_nanos(model, amount),
-        hold_nanos=ranking.hold_nanos(model, amount),
-        rate_micros=winner.entry.line_item.pricing.amount_micros,
-        position=winner.position,
-        model=MODELS.index(model),
-    )
+    entry, amount = winner.entry, winner.clearing_micros
+    item, pricing = entry.line_item, entry.line_item.pricing
+    model, bid = pricing.model, pricing.amount_micros
+    hold = entry.hold_nanos if amount == bid else ranking.hold_nanos(model, amount)
+    price = ranking.price_nanos(model, amount)
+    creative, number = winner.creative.serial, MODELS.index(model)
+    return Ad(winner.index, item.serial, creative, price, hold, bid, winner.position, number)

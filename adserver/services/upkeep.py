@@ -14,11 +14,13 @@ _NOISE_S: Final = 0.02
 """A loop this late is not late: timers are no more exact."""
 DURABLE_S: Final = 0.1
 """A power cut may take this much of exposures and feed pages (DESIGN, "Laws")."""
-POST_S: Final = 0.2
+POST_S: Final = 0.5
+"""Rare, for a batch of many events costs half as much an event as one of few."""
 MARK_S: Final = 1.0
 LEARN_S: Final = 60.0
 SWEEP_S: Final = 0.25
 CHECKPOINT_S: Final = 5.0
+FORGET_S: Final = 5.0
 LAG_S: Final = 0.02
 _AFTER_FAILURE_S: Final = 0.5
 """A duty that fails at once must not fill the log."""
@@ -60,14 +62,15 @@ class Upkeep:
 
     async def _run(self, seconds: float, name: str, duty: Duty) -> None:
         while not self._stopping.is_set():
+            pause_s = seconds
             try:
                 await duty()
             # A duty's bad turn must not end the others, nor itself.
             except Exception as error:
                 self._failed(name, error)
-                seconds = max(seconds, _AFTER_FAILURE_S)
+                pause_s = max(seconds, _AFTER_FAILURE_S)
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), seconds)
+                await asyncio.wait_for(self._stopping.wait(), pause_s)
 
     async def stop(self) -> None:
         """Let every duty end its turn: one cut off would go on in its thread behind our back."""

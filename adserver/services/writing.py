@@ -28,7 +28,7 @@ _NAMES: Final = (
 )  # fmt: skip
 """Of the URLs, in the order of ``KINDS``."""
 
-_CLICK: Final = slice(KINDS.index(EventKind.CLICK) * CHARS, (KINDS.index(EventKind.CLICK) + 1) * CHARS)
+_CLICK: Final = KINDS.index(EventKind.CLICK)
 
 
 class Asked(Struct, frozen=True):
@@ -47,36 +47,32 @@ class Writer:
         self._sold = sold
         self._click_url = f"{public_url}/c/"
         base = encoded(public_url)
-        self._urls = [
+        self._urls = tuple(
             b"%b%b/%b/" % (name, base, path.encode()) for name, path in zip(_NAMES, PATHS, strict=True)
-        ]
+        )
+        before = sum(map(len, self._urls[: _CLICK + 1])) + _CLICK * CHARS
+        self._click = slice(before, before + CHARS)
 
     def answer(self, decision: Decision, serving: Serving, asked: Asked, explain: object = None) -> bytes:
         name = ids.encode(decision.request_id)
         first = _Told(origin_of(decision), name, decision.mode != DRY_RUN, asked)
-        slots = [self._slot(slot, first, serving) for slot in decision.slots]
-        return b"".join(
-            (
-                b'{"request_id":"', name.encode(), b'","snapshot":"r%d","decisions":[' % decision.revision,
-                b",".join(slots), b'],"explain":', orjson.dumps(explain), b"}",
-            )
+        slots = b",".join([self._slot(slot, first, serving) for slot in decision.slots])
+        return b'{"request_id":"%b","snapshot":"r%d","decisions":[%b],"explain":%b}' % (
+            name.encode(), decision.revision, slots, b"null" if explain is None else orjson.dumps(explain),
         )  # fmt: skip
 
     def _slot(self, slot: Slot, told: "_Told", serving: Serving) -> bytes:
         view = serving.view(slot.placement) if slot.ads else None
         ads = [] if view is None else self._ads(slot, told, view, serving)
         feed = b"" if slot.feed is None else b',"feed":' + orjson.dumps(feed_object(slot.feed))
-        return b"".join(
-            (
-                b'{"placement":', orjson.dumps(slot.placement_id), b',"ads":[', b",".join(ads),
-                b'],"unfilled":%d,"no_fill":' % slot.unfilled, orjson.dumps(slot.no_fill), feed, b"}",
-            )
+        return b'{"placement":%b,"ads":[%b],"unfilled":%d,"no_fill":%b%b}' % (
+            orjson.dumps(slot.placement_id), b",".join(ads), slot.unfilled, orjson.dumps(slot.no_fill), feed,
         )  # fmt: skip
 
     def _ads(self, slot: Slot, told: "_Told", view: View, serving: Serving) -> list[bytes]:
         if slot.repeated is not None:
             told = told.of(slot.repeated)
-        expires = b',"expires_at":"%b"' % instant(slot.expires_ms).encode()
+        expires = b',"expires_at":"%b"' % instant(slot.expires_ms)
         ads = []
         for ad in slot.ads:
             template = serving.templates.get(ad.creative) or self._template(serving, ad.creative)
@@ -86,30 +82,20 @@ class Writer:
 
     def _ad(self, slot: Slot, ad: Ad, told: "_Told", view: View, template: Template, expires: bytes) -> bytes:
         """``expires``: the member that says when."""
-        origin, texts, urls = told.origin, b"", b""
+        origin, urls = told.origin, b""
         ident = event_id(origin.request_id, ad.index)
         name = ids.encode_near(told.name, ident)
         if told.live:
             token = token_of(origin, slot, ad, template.timezone, ident, told.asked.subject)
-            texts = self._signer.spell(token, KINDS, origin.key_id)
+            urls = self._signer.spell(token, KINDS, origin.key_id, self._urls)
         shown, trackers = template.shown, template.trackers
         if template.cut is not None:
-            values = told.values(name, ident, view, template, self._clicked(texts))
+            values = told.values(name, ident, view, template, self._clicked(urls))
             shown, trackers = (filled(parts, values) for parts in template.cut)
-        if told.live:
-            urls = self._members(texts, trackers, expires)
-        return b"".join((b'{"event_id":"', name.encode(), b'"', shown, urls, _rest(ad, told, view)))
-
-    def _members(self, texts: bytes, trackers: bytes, expires: bytes) -> bytes:
-        """What an ad has that can be shown, and not one of a dry run."""
-        one, two, three, four, five, six = self._urls
-        return b"".join(
-            (
-                one, texts[:100], two, texts[100:200], three, texts[200:300],
-                four, texts[300:400], five, texts[400:500], six, texts[500:],
-                b'"}', trackers, expires,
-            )
-        )  # fmt: skip
+        head = b'{"event_id":"', name.encode(), b'"', shown
+        # What an ad has that can be shown, and not one of a dry run.
+        links = (urls, b'"}', trackers, expires) if urls else ()
+        return b"".join((*head, *links, _rest(ad, told, view)))
 
     def _template(self, serving: Serving, serial: int) -> Template | None:
         sold = self._sold(serial)
@@ -118,9 +104,9 @@ class Writer:
         owner = (sold.advertiser, sold.campaign, sold.line_item.id)
         return serving.templates.put(serial, template_of(sold.creative, *owner, sold.timezone))
 
-    def _clicked(self, texts: bytes) -> str:
+    def _clicked(self, urls: bytes) -> str:
         """The click URL; none of a dry run."""
-        return self._click_url + texts[_CLICK].decode() if texts else ""
+        return self._click_url + urls[self._click].decode() if urls else ""
 
 
 class _Told(Struct, frozen=True):
@@ -150,14 +136,14 @@ class _Told(Struct, frozen=True):
         )
 
 
-def instant(at_ms: int) -> str:
+def instant(at_ms: int) -> bytes:
     """RFC 3339 with milliseconds."""
-    return f"{_second(at_ms // 1000)}.{at_ms % 1000:03d}Z"
+    return b"%b.%03dZ" % (_second(at_ms // 1000), at_ms % 1000)
 
 
 @lru_cache(maxsize=64)
-def _second(at_s: int) -> str:
-    return datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+def _second(at_s: int) -> bytes:
+    return datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%dT%H:%M:%S").encode()
 
 
 def feed_object(page: FeedPage) -> dict[str, Any]:

@@ -15,7 +15,6 @@ short. Cost of a check: one dictionary access and, on full counters, a look at t
 about 150 bytes a person and counter. Everything here is rebuilt from the journal.
 """
 
-import heapq
 import weakref
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -24,6 +23,7 @@ import msgspec
 from msgspec import Struct
 
 from adserver.domain import limits
+from adserver.domain.calendar import Calendar
 from adserver.domain.caps import BoundCap, Counted
 from adserver.state.capped import Bits, CappedOut
 
@@ -39,7 +39,7 @@ class Catalogued(Protocol):
         ...
 
 
-class Exposure(Struct, array_like=True):
+class Exposure(Struct, array_like=True, gc=False):
     """An ad admitted for a person. ``kept_ms``: when the record itself may be forgotten."""
 
     subject: bytes | None
@@ -57,14 +57,18 @@ class Exposures:
         self._counters: dict[bytes, dict[str, list[int]]] = {}
         self._exposures: dict[bytes, Exposure] = {}
         self._keeps: dict[str, int] = {}
-        self._outstanding: dict[bytes, int] = {}
-        self._ends: list[tuple[int, bytes]] = []
+        self._outstanding: dict[bytes | None, int] = {}
+        self._ends = Calendar()
         self._idle: list[bytes] = []
         self._capped: dict[bytes, CappedOut] = {}
         self._catalogue: weakref.ref[Catalogued] | None = None
 
     def __len__(self) -> int:
         return len(self._exposures)
+
+    def __contains__(self, event_id: bytes) -> bool:
+        """Whether the exposure is known, and with it what its impression moves."""
+        return event_id in self._exposures
 
     @property
     def people(self) -> int:
@@ -107,8 +111,10 @@ class Exposures:
     def grant(self, event_id: bytes, exposure: Exposure) -> None:
         """Count an exposure as outstanding. The caller has checked every cap, without awaiting since."""
         self._exposures[event_id] = exposure
-        heapq.heappush(self._ends, (exposure.expires_ms, event_id))
-        self._change_outstanding(exposure.subject, 1)
+        self._ends.put(exposure.expires_ms, event_id)
+        subject = exposure.subject
+        if subject is not None:
+            self._outstanding[subject] = self._outstanding.get(subject, 0) + 1
         for counted in exposure.counts:
             counter = self._counter(exposure.session if counted.session else exposure.subject, counted)
             if counter is not None:
@@ -182,9 +188,7 @@ class Exposures:
 
     def sweep(self, now_ms: int) -> None:
         """End the exposures whose time is over."""
-        ends = self._ends
-        while ends and ends[0][0] < now_ms:
-            _, event_id = heapq.heappop(ends)
+        for _, event_id in self._ends.over(now_ms):
             exposure = self._exposures.get(event_id)
             if exposure is None:
                 continue
@@ -192,7 +196,7 @@ class Exposures:
                 self._settle(exposure)
                 exposure.outstanding = False
             if exposure.kept_ms > now_ms:
-                heapq.heappush(ends, (exposure.kept_ms, event_id))
+                self._ends.put(exposure.kept_ms, event_id)
             else:
                 del self._exposures[event_id]
 
@@ -262,8 +266,7 @@ class Exposures:
         kinds = tuple[dict[bytes, dict[str, list[int]]], dict[bytes, Exposure], dict[str, int]]
         self._counters, self._exposures, self._keeps = msgspec.msgpack.decode(dumped, type=kinds)
         self._capped.clear()
-        self._ends = [(exposure.expires_ms, event_id) for event_id, exposure in self._exposures.items()]
-        heapq.heapify(self._ends)
+        self._ends = Calendar((exposure.expires_ms, ident) for ident, exposure in self._exposures.items())
         self._outstanding.clear()
         for exposure in self._exposures.values():
             if exposure.outstanding:

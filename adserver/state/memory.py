@@ -21,16 +21,17 @@ class MemoryState(Exposures):
         looked at, so caps hold across the placements of one request too."""
         self.sweep(now_ms)
         full = partial(self.full, subject=subject, session=session, now_ms=now_ms)
+        outstanding = self._outstanding.get  # of nobody there is none
         for slate in slates:
             while slate.open():
-                if self.outstanding(subject) >= limits.OUTSTANDING_PER_PERSON:
+                if outstanding(subject, 0) >= limits.OUTSTANDING_PER_PERSON:
                     slate.limited()
                 elif not self._fill(slate, full, subject, session):
                     slate.leave()
 
     def _fill(self, slate: Slate[C], full: Full, subject: bytes | None, session: bytes | None) -> bool:
         for candidate in slate.remaining():
-            cap = _first_full(candidate.caps, full)
+            cap = _first_full(candidate.caps, full) if candidate.caps else None
             if cap is not None:
                 slate.capped(candidate, cap)
                 continue

@@ -64,6 +64,12 @@ class Metrics:
             "snapshot_build_failures", "Snapshots that could not be built.", registry
         )
 
+        self._posting_failed = _counter(
+            "posting_failures",
+            "Times that posting stopped: it waits for room, or its process died.",
+            registry,
+        )
+
     def decision(self, mode: str) -> None:
         """``mode``: live, test or dry_run."""
         self._decisions[mode,] += 1
@@ -92,6 +98,9 @@ class Metrics:
 
     def build_failed(self) -> None:
         self._builds_failed.inc()
+
+    def posting_failed(self) -> None:
+        self._posting_failed.inc()
 
     def watch(
         self,

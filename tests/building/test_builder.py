@@ -76,8 +76,9 @@ async def following(builder: Builder) -> Snapshot:
 
 
 def pid_of(builder: Builder) -> int:
-    assert builder._process is not None
-    return builder._process.pid
+    pid = builder._child.pid
+    assert pid is not None
+    return pid
 
 
 def alive(pid: int) -> bool:
@@ -150,7 +151,7 @@ def test_what_was_built_before_is_mapped_without_a_child(data: Path, store: Stor
 
     async def play(builder: Builder) -> None:
         assert bids(await following(builder)) == [1_000_000]
-        assert builder._process is None
+        assert builder._child.pid is None
         put(store, "2.00")
         assert bids(await following(builder)) == [2_000_000]
 
@@ -356,7 +357,7 @@ def test_a_killed_server_leaves_no_child(data: Path, store: Store) -> None:
         "    data = Path(sys.argv[1])\n"
         "    builder = Builder(data, Store(data / 'catalog.sqlite', lambda a, b: b''))\n"
         "    await builder.newer()\n"
-        "    print(builder._process.pid, flush=True)\n"
+        "    print(builder._child.pid, flush=True)\n"
         "    await builder.newer()\n"
         "asyncio.run(main())\n"
     )

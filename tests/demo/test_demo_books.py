@@ -21,7 +21,7 @@ from adserver.domain.decision import EventKind
 from adserver.domain.inventory import FeedPolicy, Placement, Publisher, Share
 from adserver.domain.targeting import Targeting
 from adserver.ledger.journal import Journal
-from adserver.ledger.ledger import Ledger
+from adserver.ledger.writer import LedgerWriter
 
 NOW_MS = 1_780_000_000_000
 HOUR_MS = 3600_000
@@ -260,7 +260,7 @@ def test_differences_are_put_under_their_law() -> None:
 def served(tmp_path: Path) -> Path:
     """The folder of a server that served nothing."""
     Journal(tmp_path / "journal", 1 << 20).close()
-    Ledger(tmp_path / "ledger.sqlite").close()
+    LedgerWriter(tmp_path / "ledger.sqlite").close()
     return tmp_path
 
 
@@ -293,7 +293,7 @@ def test_what_the_driver_saw_fails_its_law(served: Path, law: int) -> None:
 
 def test_what_verify_finds_is_told_too(served: Path) -> None:
     (served / "ledger.sqlite").unlink()
-    Ledger(served / "ledger.sqlite").close()
+    LedgerWriter(served / "ledger.sqlite").close()
     segment = next(path for path in (served / "journal").iterdir() if path.stat().st_size > 4096)
     with segment.open("r+b") as file:
         file.write(b"not a journal")

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adserver.engine import draw
+from adserver.engine.compiled import kernel
 
 SEEDS = st.integers(0, 2**64 - 1)
 DRAWS = 20_000
@@ -74,3 +75,10 @@ def test_no_weight_comes_last_in_a_fixed_order(positions: list[int], seed: int) 
     assert sorted(order) == sorted(positions)
     assert [p % 2 for p in order] == sorted((p % 2 for p in positions), reverse=True)
     assert order == draw.weighted_order(positions, lambda position: float(position % 2), seed)
+
+
+@pytest.mark.skipif(kernel is None, reason="built without a compiler")
+@given(st.integers(), st.integers(), st.integers(1, 2**64 - 1))
+def test_the_kernel_draws_what_python_draws(seed: int, salt: int, n: int) -> None:
+    assert kernel.mix(seed, salt) == draw.plain_mix(seed, salt)
+    assert kernel.below(seed, salt, n) == draw.plain_below(seed, salt, n)

@@ -13,23 +13,28 @@ from engine_samples import (
     catalogue,
     line_item,
     of_items,
+    placement,
     random_ask,
     random_catalogue,
     random_clause,
     random_request,
+    request,
 )
 from engine_samples import context as context_of
+from msgspec.structs import replace
 from targeting_strategies import in_range
 
 from adserver.domain import expressions, limits
 from adserver.domain.decision import NoFill
 from adserver.domain.places import Circle
+from adserver.domain.request import PlacementAsk, Request
 from adserver.domain.targeting import Clause, Targeting
 from adserver.engine import index, live, localtime, postings, rules, snapshot
 from adserver.engine.compile import compile_snapshot
 from adserver.engine.entries import Entries
 from adserver.engine.index import NOWHERE, Selector
 from adserver.engine.live import Live
+from adserver.engine.masks import Masks
 from adserver.engine.postings import DENSE
 from adserver.engine.rules import Context
 from adserver.engine.shortlist import Walk
@@ -137,20 +142,30 @@ def shown(context: Context, entry: Entry) -> list[bool]:
     ]
 
 
-def found(whole: Snapshot, context: Context) -> list[int]:
+def found(whole: Snapshot, context: Context, common: Masks | None = None) -> list[int]:
     bits = Live(len(whole.entries)).chunks
-    return [entry.position for entry in Walk(whole, bits, context, lambda entry, now_ms: 1.0, 0).entries()]
+    walk = Walk(whole, bits, context, lambda entry, now_ms: 1.0, 0, common)
+    return [entry.position for entry in walk.entries()]
+
+
+def common_of(whole: Snapshot, request: Request) -> Masks:
+    """What the placements of a request share."""
+    return whole.index.common(rules.everywhere(request, whole.zones, whole.required))
 
 
 def test_index_equals_scan(chunk: int) -> None:
     matched = 0
-    for seed in range(CATALOGUES // 3 + 1):
+    for seed in range(CATALOGUES // 4):
         whole = compile_snapshot(random_catalogue(chunk * CATALOGUES + seed))
-        for turn in range(3):
-            context = context_of(whole, random_request(seed + turn * 7919), random_ask(seed + turn))
-            matches = scan(whole.entries, context)
-            assert sorted(found(whole, context)) == matches, f"seed {seed}, turn {turn}"
-            matched += len(matches)
+        for turn in range(2):
+            asked = random_request(seed + turn * 7919)
+            common = common_of(whole, asked)
+            for number in range(2):
+                context = context_of(whole, asked, random_ask(seed + turn + number * 31))
+                matches = scan(whole.entries, context)
+                assert sorted(found(whole, context)) == matches, f"seed {seed}, turn {turn}"
+                assert sorted(found(whole, context, common)) == matches, f"seed {seed}, turn {turn}, shared"
+                matched += len(matches)
     assert matched > CATALOGUES // 2
 
 
@@ -188,6 +203,32 @@ def test_more_line_items_than_a_chunk(chunk: int) -> None:
 
         found = [p for p in whole.index.matches([Live(9000).chunks], selectors) if wants(p)]
         assert found == [p for p in range(9000) if wants(p)]
+        common = whole.index.common({"countries": values})
+        assert found == [p for p in whole.index.matches([Live(9000).chunks, common], ()) if wants(p)]
+
+
+def test_placements_alike_share_what_they_show_and_not_what_they_are(chunk: int) -> None:
+    """Same formats and sizes, other ids and surfaces; what is kept of one is not told of the other."""
+    clauses = [
+        {},
+        {"placements": Clause(any=("gazette/top",))},
+        {"placements": Clause(none=("gazette/top",)), "countries": Clause(any=("a", "b"))},
+        {"surfaces": Clause(any=("story",)), "countries": Clause(none=("a",))},
+        {"publishers": Clause(any=("gazette",)), "formats": Clause(all=("image",))},
+    ]
+    items = (line_item(serial, targeting=Targeting(given)) for serial, given in enumerate(clauses))
+    alike = (placement(), replace(placement(), id="side", serial=2, surface="story"))
+    whole = compile_snapshot(catalogue([campaign(1, *items)], *alike))
+    told = set()
+    for country in ("a", "b", "c"):
+        asked = request(facts={"countries": (country,)})
+        common = common_of(whole, asked)
+        for name in ("top", "side"):
+            context = context_of(whole, asked, PlacementAsk(name))
+            matches = scan(whole.entries, context)
+            assert sorted(found(whole, context, common)) == matches
+            told.add(tuple(matches))
+    assert len(told) > 3
 
 
 def test_nothing_at_all() -> None:

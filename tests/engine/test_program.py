@@ -225,3 +225,72 @@ def test_garbage_is_refused_or_read_within_bounds(seed: int) -> None:
     except ValueError:
         return
     assert len(found) == 5 + 2 * (found[1] + found[2] + found[4])
+
+
+# -- what several dimensions have in common --------------------------------------------------------
+
+FRANCE: Final = crc32(b"countries\0FR")
+COMMON: Final = {
+    "words": array("Q", [0b0110, *[0] * 63, 0b1111, *[0] * 63]),
+    "sparse": array("I", [3, 5]),
+    "hashes": array("I", [FRANCE]),
+    "ends": array("Q", [0, 12]),
+    "text": b"countries\0FR",
+    "postings": array("q", [2, 0, 0, 0, 0, 0]),
+    "dimensions": (("countries", 0, -1), ("devices", 64, -1)),
+    "facts": {"countries": ("FR", "DE")},
+    "chunk": 0,
+}
+
+
+def common(change: Mapping[str, object]) -> int:
+    assert indexes.kernel is not None
+    found: bytes = indexes.kernel.common(*(COMMON | change).values())  # type: ignore[arg-type]
+    return int.from_bytes(found, "little")
+
+
+@compiled
+def test_all_dimensions_narrow_what_passes() -> None:
+    assert common({}) == 0b1110, "wildcards and line item 3, not 5, which wants another device"
+    assert common({"dimensions": (("countries", 0, -1),)}) == 0b101110
+    assert common({"facts": {}}) == 0b0110
+    assert common({"dimensions": ()}) == (1 << 4096) - 1
+
+
+@compiled
+@pytest.mark.parametrize(
+    ("change", "wrong"),
+    [
+        ({"chunk": -1}, "chunk that no position has"),
+        ({"chunk": 1}, "outside of the words"),
+        ({"chunk": 2**40}, "chunk that no position has"),
+        ({"postings": array("q", [3, 0, 0, 0, 0, 0])}, "outside of the positions"),
+        ({"postings": array("q", [-1, 2**61, 0, 0, 0, 0])}, "outside of the words"),
+        ({"postings": array("q", [1, 2**62 + 1, 0, 0, 0, 0])}, "outside of the positions"),
+        ({"hashes": array("I", [FRANCE, FRANCE])}, "not as many"),
+        ({"ends": array("Q", [0, 13])}, "outside of the text"),
+        ({"words": bytes(9)}, "whole, aligned"),
+        ({"sparse": memoryview(bytes(12))[2:10]}, "whole, aligned"),
+    ],
+)
+def test_what_lies_outside_is_refused(change: Mapping[str, object], wrong: str) -> None:
+    with pytest.raises(ValueError, match=wrong):
+        common(change)
+
+
+@compiled
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"dimensions": ("countries",)},
+        {"dimensions": (("countries", 0),)},
+        {"dimensions": ((b"countries", 0, -1),)},
+        {"dimensions": [("countries", 0, -1)]},
+        {"facts": {"countries": ["FR"]}},
+        {"facts": {"countries": ("FR", 7)}},
+        {"facts": (("countries", ("FR",)),)},
+    ],
+)
+def test_what_is_no_fact_or_dimension_is_refused(change: Mapping[str, object]) -> None:
+    with pytest.raises(TypeError):
+        common(change)

@@ -136,8 +136,8 @@ def test_a_server_that_waits_for_its_first_snapshot_can_be_stopped(folder: Path,
     for_ever.write_text('#!/bin/sh\necho $$ > "$0.pid"\nexec sleep 600\n')
     for_ever.chmod(0o700)
     program = (
-        "import sys, types; from adserver.building import builder; from adserver.cli import main; "
-        f"builder.sys = types.SimpleNamespace(executable={str(for_ever)!r}); main()"
+        "import sys, types; from adserver import children; from adserver.cli import main; "
+        f"children.sys = types.SimpleNamespace(executable={str(for_ever)!r}); main()"
     )
     command = [sys.executable, "-c", program, "serve", "--campaigns", str(folder)]
     command += ["--data", str(tmp_path / "data"), "--port", str(free_port())]

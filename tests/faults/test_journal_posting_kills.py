@@ -8,10 +8,10 @@ from contextlib import closing
 from pathlib import Path
 
 from adserver.ledger.journal import Journal
-from adserver.ledger.ledger import Ledger
 from adserver.ledger.poster import Poster
 from adserver.ledger.reader import Reader
 from adserver.ledger.verify import verify
+from adserver.ledger.writer import LedgerWriter
 
 CHILD = """
 import asyncio, os, sys
@@ -20,14 +20,14 @@ from adserver.domain import ids
 from adserver.domain.decision import Ad, Decision, Slot, event_id
 from adserver.domain.records import Decided, LineItemTerms, PlacementTerms, Recorded
 from adserver.ledger.journal import Journal
-from adserver.ledger.ledger import Ledger
+from adserver.ledger.writer import LedgerWriter
 from adserver.ledger.poster import Poster
 from adserver.ledger.reader import Reader
 
 data, first = Path(sys.argv[1]), int(sys.argv[2])
 NOW = 1_800_000_000_000
 journal = Journal(data / "journal", 8192)
-ledger = Ledger(data / "ledger.sqlite")
+ledger = LedgerWriter(data / "ledger.sqlite")
 poster = Poster(Reader(data / "journal"), ledger, lambda: journal.synced_position)
 journal.append(LineItemTerms(NOW, 1, 1, "acme/summer/one", 10, 20, "EUR", "UTC", "cpm", 4200))
 journal.append(PlacementTerms(NOW, 1, 7, "lumen/feed", 3, "EUR"))
@@ -68,7 +68,7 @@ def test_kills_while_posting(tmp_path: Path) -> None:
             child.wait()
             acknowledged.update(pipe.read().split(b"\n")[:-1])
     Journal(tmp_path / "journal", 8192).close()
-    ledger = Ledger(tmp_path / "ledger.sqlite")
+    ledger = LedgerWriter(tmp_path / "ledger.sqlite")
     with closing(Reader(tmp_path / "journal")) as reader:
         Poster(reader, ledger).drain()
     assert ledger.refused == 0

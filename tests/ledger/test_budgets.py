@@ -50,6 +50,23 @@ def test_a_hold_lives_a_grace_longer_than_its_token() -> None:
     assert budgets.room(1, 10, until_ms + 1)
 
 
+def test_a_hold_ends_in_the_accounts_of_its_own_day() -> None:
+    budgets, late_ms = one(lifetime=100, day=60), DAY_MS - 1
+    assert budgets.reserve(b"1" * 16, 1, 40, late_ms, late_ms + RENDER_MS)
+    assert budgets.reserve(b"2" * 16, 1, 50, DAY_MS, DAY_MS + RENDER_MS)
+
+    def held() -> list[int]:
+        return [budgets.account("line_item:1", day).held_nanos for day in (0, 1, None)]
+
+    assert held() == [40, 50, 90]
+    budgets.lower(b"1" * 16, 30)
+    assert held() == [30, 50, 80]
+    assert budgets.void(b"1" * 16)
+    assert held() == [0, 50, 50]
+    assert budgets.void(b"2" * 16)
+    assert held() == [0, 0, 0]
+
+
 def test_an_unknown_line_item_has_no_room() -> None:
     budgets = Budgets(span_of)
     assert not budgets.room(7, 0, 0)

@@ -27,9 +27,10 @@ from adserver.domain.decision import EventKind
 from adserver.domain.records import Record, Released, Status, Unbilled
 from adserver.ledger import guards
 from adserver.ledger.journal import Journal
-from adserver.ledger.ledger import Ledger
 from adserver.ledger.poster import Poster
 from adserver.ledger.reader import Reader
+from adserver.ledger.verify import verify
+from adserver.ledger.writer import LedgerWriter
 
 HOUR_MS = 3_600_000
 TABLES = (
@@ -52,8 +53,8 @@ def rows(path: Path) -> dict[str, list[tuple[object, ...]]]:
         return {**tables, "budget_limits": list(connection.execute(limits))}
 
 
-def post(path: Path, records: list[Record], size: int | None = None, first: int = 1) -> Ledger:
-    ledger = Ledger(path)
+def post(path: Path, records: list[Record], size: int | None = None, first: int = 1) -> LedgerWriter:
+    ledger = LedgerWriter(path)
     size = size or max(1, len(records))
     for start in range(0, len(records), size):
         batch = records[start : start + size]
@@ -139,9 +140,9 @@ def test_a_ledger_of_before_it_was_counted_is_counted(tmp_path: Path) -> None:
     wanted = rows(path)
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("DROP TABLE shown")
-    Ledger(path).close()
+    LedgerWriter(path).close()
     assert rows(path) == wanted
-    Ledger(path).close()
+    LedgerWriter(path).close()
     assert rows(path) == wanted
 
 
@@ -174,6 +175,20 @@ def test_the_same_books_whatever_was_posted_again(
         post(directory / "often.sqlite", records[start:done], batch, start).close()
     post(directory / "often.sqlite", records, size).close()
     assert rows(directory / "often.sqlite") == rows(directory / "once.sqlite")
+
+
+def test_what_is_in_the_books_is_left_out(tmp_path: Path) -> None:
+    """By a writer that knows of it, and by one that does not."""
+    records = sample()
+    ledger = post(tmp_path / "often.sqlite", records[:60])
+    assert ledger.post(records[20:80], Position(1, 5000)) > 0
+    ledger.close()
+    other = LedgerWriter(tmp_path / "often.sqlite")
+    assert other.post(records[40:80], Position(1, 5001)) == 0
+    other.post(records[30:], Position(1, 9000))
+    other.close()
+    post(tmp_path / "once.sqlite", records).close()
+    assert rows(tmp_path / "often.sqlite") == rows(tmp_path / "once.sqlite")
 
 
 def test_books_are_append_only(tmp_path: Path) -> None:
@@ -277,7 +292,7 @@ def test_a_budget_given_later_finds_what_was_spent(tmp_path: Path) -> None:
 
 def test_the_poster_carries_the_journal_over(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "journal", 8192)
-    ledger = Ledger(tmp_path / "ledger.sqlite")
+    ledger = LedgerWriter(tmp_path / "ledger.sqlite")
     reader = Reader(tmp_path / "journal")
     poster = Poster(reader, ledger, lambda: journal.synced_position)
     records = sample()
@@ -293,7 +308,7 @@ def test_the_poster_carries_the_journal_over(tmp_path: Path) -> None:
     journal.sync()
     ledger.close()
     reader.close()
-    ledger = Ledger(tmp_path / "ledger.sqlite")
+    ledger = LedgerWriter(tmp_path / "ledger.sqlite")
     reader = Reader(tmp_path / "journal")
     assert Poster(reader, ledger).drain() == len(records) - 50
     assert Poster(reader, ledger).drain() == 0
@@ -305,7 +320,7 @@ def test_the_poster_carries_the_journal_over(tmp_path: Path) -> None:
 
 
 def test_posters_at_once_post_everything_once(tmp_path: Path) -> None:
-    """A stopping server may give up waiting for a turn that goes on in its thread: two at a time."""
+    """A server killed with its poster at work, and the next one with its own."""
     with closing(Journal(tmp_path / "journal")) as journal:
         journal.append(terms(1))
         journal.append(placement(7))
@@ -313,10 +328,15 @@ def test_posters_at_once_post_everything_once(tmp_path: Path) -> None:
             mine = request(number, NOW_MS + number)
             journal.append(decided(mine), person())
             journal.append(recorded(mine))
-    with closing(Ledger(tmp_path / "ledger.sqlite")) as ledger:
-        posters = [Poster(Reader(tmp_path / "journal"), ledger) for _ in range(4)]
-        with ThreadPoolExecutor(4) as threads:
-            for turn in [threads.submit(poster.step, 50) for _ in range(6) for poster in posters]:
+    ledgers = [LedgerWriter(tmp_path / "ledger.sqlite") for _ in range(4)]
+    readers = [Reader(tmp_path / "journal") for _ in ledgers]
+    posters = [Poster(reader, ledger) for reader, ledger in zip(readers, ledgers, strict=True)]
+    with ThreadPoolExecutor(4) as threads:
+        for _ in range(6):
+            for turn in [threads.submit(poster.step, 50) for poster in posters]:
                 turn.result()
-        posters[0].drain()
-        assert [totals.impressions for totals in ledger.totals()] == [400]
+    posters[0].drain()
+    assert [totals.impressions for totals in ledgers[0].totals()] == [400]
+    assert verify(tmp_path, report=lambda line: None) == []
+    for opened in (*ledgers, *readers):
+        opened.close()

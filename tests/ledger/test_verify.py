@@ -10,10 +10,10 @@ from verified_samples import differences, keep, sound
 
 from adserver.domain.records import Decided
 from adserver.ledger.journal import Journal
-from adserver.ledger.ledger import Ledger
 from adserver.ledger.poster import Poster
 from adserver.ledger.reader import Reader, segment_path
 from adserver.ledger.verify import verify
+from adserver.ledger.writer import LedgerWriter
 
 
 def tamper(directory: Path, *statements: str) -> None:
@@ -44,7 +44,7 @@ def test_beside_a_running_writer(tmp_path: Path) -> None:
     """What is not posted yet is no difference."""
     records = sound()
     journal = Journal(tmp_path / "journal", 16 * 1024)
-    ledger = Ledger(tmp_path / "ledger.sqlite")
+    ledger = LedgerWriter(tmp_path / "ledger.sqlite")
     poster = Poster(Reader(tmp_path / "journal"), ledger, lambda: journal.synced_position)
     for number, record in enumerate(records):
         journal.append(record, person() if isinstance(record, Decided) else None)
@@ -144,7 +144,7 @@ def test_a_ledger_of_before_it_was_counted_what_was_shown(tmp_path: Path) -> Non
     with closing(sqlite3.connect(tmp_path / "ledger.sqlite")) as connection, connection:
         connection.execute("DROP TABLE shown")
     assert differences(tmp_path) == []
-    Ledger(tmp_path / "ledger.sqlite").close()
+    LedgerWriter(tmp_path / "ledger.sqlite").close()
     assert differences(tmp_path) == []
 
 

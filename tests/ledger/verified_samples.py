@@ -22,10 +22,10 @@ from ledger_samples import (
 from adserver.domain.decision import EventKind, Origin
 from adserver.domain.records import Decided, Record, Recorded, Released, Status, Unbilled
 from adserver.ledger.journal import Journal
-from adserver.ledger.ledger import Ledger
 from adserver.ledger.poster import Poster
 from adserver.ledger.reader import Reader
 from adserver.ledger.verify import verify
+from adserver.ledger.writer import LedgerWriter
 
 
 def sound() -> list[Record]:
@@ -78,7 +78,7 @@ def keep(directory: Path, records: Iterable[Record]) -> Path:
     for record in records:
         journal.append(record, person() if isinstance(record, Decided) else None)
     journal.close()
-    ledger = Ledger(directory / "ledger.sqlite")
+    ledger = LedgerWriter(directory / "ledger.sqlite")
     with closing(Reader(directory / "journal")) as reader:
         Poster(reader, ledger).drain()
     ledger.close()

@@ -196,3 +196,25 @@ def test_head_leads_where_the_click_would_and_uses_nothing_up(tmp_path: Path) ->
         peeked = world.app.recorder.peek(token, EventKind.CLICK, Call(user_agent=BROWSER, method="HEAD"))
         assert peeked.location == "https://acme.example/" and not peeked.billed
         assert world.event(ad["click_url"]).status is Status.ACCEPTED
+
+
+def test_a_caller_who_leaves_takes_nobody_with_it(tmp_path: Path) -> None:
+    """All who wait for one sync wait for the same thing."""
+    with World(tmp_path, publishers=[publisher()], campaigns=[campaign()]) as world:
+        answers = [world.decide({"placements": [{"id": "top"}]}) for _ in range(4)]
+        urls = [answer["decisions"][0]["ads"][0]["impression_url"] for answer in answers]
+        tokens = [url.rpartition("/")[2] for url in urls]
+
+        async def main() -> None:
+            record = world.app.recorder.record
+            tasks = [
+                asyncio.create_task(record(token, EventKind.IMPRESSION, CALLS["browser"])) for token in tokens
+            ]
+            await asyncio.sleep(0)
+            tasks[0].cancel()
+            left, *others = await asyncio.gather(*tasks, return_exceptions=True)
+            assert isinstance(left, asyncio.CancelledError)
+            assert [getattr(verdict, "status", verdict) for verdict in others] == [Status.ACCEPTED] * 3
+
+        asyncio.run(main())
+        assert world.event(urls[0]).status is Status.DUPLICATE, "what it told us counts"

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from adserver.domain import limits
 from adserver.domain.places import Point
 from adserver.domain.properties import Properties
-from adserver.services.ask import Ask, AskedGeo, AskedPage, AskedPlacement, AskedUser
-from adserver.services.facts import Facts, host_of, point_of, properties_of, put_page
+from adserver.services.ask import Ask, AskedDevice, AskedGeo, AskedPage, AskedPlacement, AskedUser, Asker
+from adserver.services.facts import Facts, host_of, point_of, properties_of, put_device, put_page
 
 
 def ask(**fields: object) -> Ask:
@@ -68,3 +68,17 @@ def test_half_a_point_is_none() -> None:
     assert point_of(ask(geo=AskedGeo(lat=0.0, lon=0.0))) == Point(0.0, 0.0)
     assert point_of(ask(geo=AskedGeo(lat=1.0))) is None
     assert point_of(ask(geo=AskedGeo(lon=1.0))) is None
+
+
+def test_what_is_remembered_of_devices_is_nobodys_to_change() -> None:
+    asked = ask(device=AskedDevice(type=" Mobile", language="de_CH"))
+    for asker, language in ((Asker(language="fr"), None), (Asker(language="fr;q=1,en"), "fr")):
+        facts: Facts = {}
+        one = asked if language is None else ask(device=AskedDevice(type="TV"))
+        put_device(facts, one, asker)
+        wanted = {"devices": ("mobile",), "languages": ("de-ch", "de")}
+        assert facts == (wanted if language is None else {"devices": ("tv",), "languages": ("fr",)})
+        facts["devices"] = ("changed",)
+        again: Facts = {}
+        put_device(again, one, asker)
+        assert again["devices"] != ("changed",)

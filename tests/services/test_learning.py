@@ -116,7 +116,7 @@ def test_a_snapshot_swapped_in_while_learning(tmp_path: Path, monkeypatch: pytes
     with worlds(tmp_path) as world:
         clicked(world)
         asyncio.run(world.app.journal.durable())
-        world.app.poster.drain()
+        world.app.post()
         monkeypatch.setattr(rates, "Worth", swapping)
         assert asyncio.run(world.app.learning.follow())
         serving = world.app.world.serving

@@ -40,7 +40,7 @@ def billed(world: World, found: list[dict[str, Any]], event: str = "impression_u
 
 def in_order(world: World) -> None:
     world.tick()
-    assert world.app.ledger.refused == 0
+    assert world.app.refused == 0
     assert verify(world.folder / "data", report=lambda line: None) == []
 
 

@@ -171,3 +171,18 @@ def test_a_thousand_requests_of_one_person(tmp_path: Path) -> None:
             if number == 500:
                 world.restart()
         assert wins == 3
+
+
+def test_a_decision_leaves_the_collector_nothing(tmp_path: Path) -> None:
+    """Circles cost more to collect than their decision to make (docs/PERFORMANCE.md)."""
+    with World(tmp_path / "world", publishers=[publisher()], campaigns=[CAPPED, HOUSE]) as world:
+        for person in range(3):
+            world.decide({**REQUEST, "user": {"id": f"u-{person}"}})
+        gc.collect()
+        gc.disable()
+        try:
+            for person in range(3, 9):
+                world.decide({**REQUEST, "user": {"id": f"u-{person}"}})
+            assert gc.collect() == 0
+        finally:
+            gc.enable()

@@ -37,6 +37,7 @@ def test_counts() -> None:
     metrics.event(EventKind.CLICK, Status.DUPLICATE, False)
     metrics.refused("/v1/decisions", 400)
     metrics.build_failed()
+    metrics.posting_failed()
     metrics.watch(lambda: 7, lambda: 42, lambda: 1.5, lambda: 1, lambda: 0, lambda: 0.001)
     found = samples(metrics)
     for name, labels, value in (
@@ -51,6 +52,7 @@ def test_counts() -> None:
         ("adserver_billed_events_total", (("kind", "impression"),), 1),
         ("adserver_refused_requests_total", (("route", "/v1/decisions"), ("status", "400")), 1),
         ("adserver_snapshot_build_failures_total", (), 1),
+        ("adserver_posting_failures_total", (), 1),
         ("adserver_journal_lag_bytes", (), 7),
         ("adserver_journal_open", (), 1),
         ("adserver_snapshot_revision", (), 42),

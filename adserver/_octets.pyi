@@ -1,0 +1,18 @@
+from typing import Final
+
+CONTRACT: Final[int]
+
+def prepared(key: bytes, size: int) -> bytes:
+    """BLAKE2b's state (64 bytes) behind a key of 1 to 64 bytes, for hashes of ``size`` bytes. ValueError."""
+
+def spell(
+    macs: bytes, pad: bytes, first: int, kinds: bytes, between: tuple[bytes, ...], event_id: bytes,
+    line_item: int, creative: int, placement: int, render_s: int, day: int, flags: int, price_nanos: int,
+    subject: bytes | None, /,
+) -> bytes:  # fmt: skip
+    """``tokens.Signer.spell``: each token behind its text of ``between``. ``macs`` and ``pad`` are prepared;
+    ``first`` is a token's first byte; ``flags`` are its whole byte. ValueError, OverflowError."""
+
+def is_plain(body: bytes, /) -> bool:
+    """Whether this is for sure JSON, but for the UTF-8 within its texts, without a key twice in an object;
+    False for much that is good, too."""

@@ -1,0 +1,66 @@
+"""Hot requests judged in a row.
+
+What the loop received in one turn is parsed first, all of it; then one request is judged after the other, and
+only then are the answers written. Code that runs again and again finds itself in the processor's caches, out
+of which parsing and the kernel's network would drive it in between; the events of a row share a sync; and a
+client that the first answer woke need not be woken for the others. Rows are bounded, so that no answer waits
+for more than some others.
+"""
+
+import asyncio
+from functools import partial
+from typing import Any, Protocol
+
+from adserver.api.messages import Reply
+from adserver.api.pages import Guard
+from adserver.api.turn import Turn, answered
+from adserver.domain import limits
+
+
+class Line(Protocol):
+    """A connection."""
+
+    ended: bool
+
+    def settle(self, turn: Turn, reply: Reply) -> None:
+        """Nothing is waited for any more: the answer leaves."""
+        ...
+
+
+class Row:
+    """Of one server, on one loop."""
+
+    def __init__(self, guard: Guard) -> None:
+        self._guard = guard
+        self._waiting: list[tuple[Line, Turn]] = []
+
+    def join(self, line: Line, turn: Turn, loop: asyncio.AbstractEventLoop) -> None:
+        """Behind all that was received in this turn of the loop. ``turn``: of a route without a task."""
+        if not self._waiting:
+            loop.call_soon(self._judge, loop)
+        self._waiting.append((line, turn))
+
+    def _judge(self, loop: asyncio.AbstractEventLoop) -> None:
+        row, self._waiting = self._waiting[: limits.JUDGED_IN_A_ROW], self._waiting[limits.JUDGED_IN_A_ROW :]
+        if self._waiting:
+            loop.call_soon(self._judge, loop)
+        guard = self._guard
+        judged = [(line, turn, answered(turn, guard)) for line, turn in row if _matters(line, turn)]
+        for line, turn, (reply, durable) in judged:
+            if durable is None:
+                self._settle(line, turn, reply)
+            else:
+                durable.add_done_callback(partial(self._settle, line, turn, reply))
+
+    def _settle(self, line: Line, turn: Turn, reply: Reply, _: Any = None) -> None:
+        try:
+            line.settle(turn, reply)
+        # What goes wrong on one connection is not the others' in this row.
+        except Exception as error:
+            self._guard.failed("a connection failed", error)
+
+
+def _matters(line: Line, turn: Turn) -> bool:
+    """Whoever asked may be gone. What they told us counts; what they asked for is nobody's."""
+    assert turn.route is not None
+    return not line.ended or turn.route.soon is not None

@@ -1,0 +1,87 @@
+"""The statements that a batch is written with: one a table, for all its rows at once.
+
+Each is compiled once by SQLAlchemy for the database's dialect and then handed to its driver with rows as
+plain tuples; SQLAlchemy's own way, a dictionary a row, costs three times what SQLite does.
+"""
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from typing import Any, Final
+
+from sqlalchemy import Connection, Dialect, TextClause, text
+
+from adserver.domain.books import Position
+from adserver.ledger.posting import Batch
+from adserver.ledger.schema import COUNTED, ENTRIES, EVENTS, FILTERED, REVERSALS, SHOWN_COUNTED
+
+
+def _insert(table: str, columns: Sequence[str], behind: str) -> str:
+    names, values = ", ".join(columns), ", ".join(f":{name}" for name in columns)
+    return f"INSERT INTO {table} ({names}) VALUES ({values}) ON CONFLICT {behind}"
+
+
+def _upsert(table: str, keys: str, columns: Sequence[str]) -> str:
+    changes = ", ".join(f"{name} = excluded.{name}" for name in columns)
+    return _insert(table, [*keys.split(", "), *columns], f"({keys}) DO UPDATE SET {changes}")
+
+
+def _adding(table: str, keys: str, columns: Sequence[str]) -> str:
+    changes = ", ".join(f"{name} = {table}.{name} + excluded.{name}" for name in columns)
+    return _insert(table, [*keys.split(", "), *columns], f"({keys}) DO UPDATE SET {changes}")
+
+
+_ADD_EVENT: Final = text(_insert("events", EVENTS.c.keys(), "DO NOTHING"))
+_ADD_FILTERED: Final = text(_insert("filtered", FILTERED.c.keys(), "DO NOTHING"))
+_ADD_REVERSAL: Final = text(_insert("reversals", REVERSALS.c.keys(), "DO NOTHING"))
+_ADD_ENTRY: Final = text(_insert("entries", ENTRIES.c.keys(), "DO NOTHING"))
+_ADD_TOTALS: Final = text(_adding("totals", "line_item, day", COUNTED))
+_ADD_SHOWN: Final = text(_adding("shown", "line_item, placement, creative", SHOWN_COUNTED))
+_ADD_BALANCE: Final = text(_adding("balances", "account", ["balance_nanos"]))
+_SET_BUDGET: Final = text(_upsert("budgets", "account, day", ["limit_nanos", "billed_nanos"]))
+_SET_LINE_ITEM: Final = text(
+    _upsert("line_items", "serial", ["full_id", "campaign", "advertiser", "currency", "revision", "at_ms"])
+)
+_SET_PLACEMENT: Final = text(_upsert("placements", "serial", ["full_id", "publisher"]))
+_SET_OFFSET: Final = text(_upsert("offsets", "consumer", ["segment", "byte"]))
+_ADD_LIMIT: Final = text(
+    "INSERT INTO budget_limits (account, period, at_ms, limit_nanos) "
+    "VALUES (:account, :period, :at_ms, :limit_nanos)"
+)
+
+
+def write(connection: Connection, batch: Batch) -> int:
+    """Add a batch; how many events of it, filtered ones too, were not there yet."""
+    line_items = (
+        (t.serial, t.full_id, t.campaign, t.advertiser, t.currency, t.revision, t.at_ms)
+        for t in batch.line_items.values()
+    )
+    _many(connection, _SET_LINE_ITEM, line_items)
+    _many(connection, _SET_PLACEMENT, ((t.serial, t.full_id, t.publisher) for t in batch.placements.values()))
+    _many(connection, _ADD_LIMIT, ((x.account, x.period, x.at_ms, x.limit_nanos) for x in batch.limits))
+    new = _many(connection, _ADD_EVENT, batch.events) + _many(connection, _ADD_FILTERED, batch.filtered)
+    _many(connection, _ADD_REVERSAL, batch.reversals)
+    _many(connection, _ADD_ENTRY, batch.entries)
+    _many(connection, _ADD_TOTALS, ((*key, *counts) for key, counts in batch.totals.items()))
+    _many(connection, _ADD_SHOWN, ((*key, *counts) for key, counts in batch.shown.items()))
+    _many(connection, _ADD_BALANCE, batch.balances.items())
+    budgets = ((row.account, row.day, row.limit_nanos, row.billed_nanos) for row in batch.budgets.values())
+    _many(connection, _SET_BUDGET, budgets)
+    return new
+
+
+def move(connection: Connection, consumer: str, behind: Position) -> None:
+    """The consumer's position."""
+    _many(connection, _SET_OFFSET, [(consumer, behind.segment, behind.offset)])
+
+
+def _many(connection: Connection, statement: TextClause, rows: Iterable[tuple[Any, ...]]) -> int:
+    """One statement for many rows, whose values stand in the order of its parameters; how many it changed."""
+    values = list(rows)
+    if not values:
+        return 0
+    return connection.exec_driver_sql(_spelled(statement, connection.dialect), values).rowcount
+
+
+@lru_cache(64)
+def _spelled(statement: TextClause, dialect: Dialect) -> str:
+    return str(statement.compile(dialect=dialect))

@@ -1,0 +1,100 @@
+"""The posting process: follows the journal into the ledger.
+
+``python -m adserver.posting.child DATA``, started by ``clerk``. A line on its standard input is a position of
+the journal up to which everything is on disk (``Position`` as JSON), and which it posts to; the input's end,
+however it came, ends the process at once: what is half posted is rolled back, since a batch and the position
+behind it are one transaction. How far it is, and what went wrong, it tells on standard output, a line each
+(``Told``). What cannot be posted now (a full disk, a locked or damaged file) is tried again.
+"""
+
+import os
+import signal
+import sys
+from pathlib import Path
+from threading import Condition, Thread
+from typing import Final, NoReturn
+
+import msgspec
+from msgspec import Struct
+from sqlalchemy.exc import DBAPIError
+
+from adserver.domain.books import Position
+from adserver.ledger.ledger import LEDGER
+from adserver.ledger.poster import Poster
+from adserver.ledger.reader import JOURNAL, Reader
+from adserver.ledger.segments import Damage
+from adserver.ledger.writer import LedgerWriter
+from adserver.telemetry import logs
+
+RETRY_S: Final = 1.0
+_NICENESS: Final = 5
+_POSITIONS: Final = msgspec.json.Decoder(Position)
+
+
+class Told(Struct, frozen=True):
+    """How far everything is posted; how many events were refused to be billed since the last word; why it
+    gets no further, if so."""
+
+    position: Position
+    refused: int = 0
+    error: str = ""
+
+
+class Asked:
+    """How far is to be posted: the last line of standard input. Its end ends the process."""
+
+    def __init__(self) -> None:
+        self._until = Position()
+        self._changed = Condition()
+        Thread(target=self._listen, daemon=True).start()
+
+    @property
+    def until(self) -> Position:
+        return self._until
+
+    def wait(self, posted: Position, seconds: float | None = None) -> None:
+        """Until more is asked for than this, or the time is up."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._until > posted, seconds)
+
+    def _listen(self) -> None:
+        for line in sys.stdin.buffer:
+            with self._changed:
+                self._until = max(self._until, _POSITIONS.decode(line))
+                self._changed.notify()
+        os._exit(0)
+
+
+def post(data: Path) -> NoReturn:
+    """Post until standard input ends."""
+    asked = Asked()
+    ledger = LedgerWriter(data / LEDGER)
+    poster = Poster(Reader(data / JOURNAL), ledger, lambda: asked.until)
+    while True:
+        asked.wait(ledger.position)
+        refused, error = ledger.refused, ""
+        try:
+            poster.step()
+        except (OSError, DBAPIError, Damage) as wrong:
+            error = _said(wrong)
+        _tell(Told(ledger.position, ledger.refused - refused, error))
+        if error:
+            asked.wait(Position(sys.maxsize), RETRY_S)
+
+
+def _said(error: Exception) -> str:
+    """For the operator: no statement, no row."""
+    return str(error.orig) if isinstance(error, DBAPIError) else str(error)
+
+
+def _tell(told: Told) -> None:
+    os.write(1, msgspec.json.encode(told) + b"\n")
+
+
+if __name__ == "__main__":
+    # Whoever ends the server may tell all its processes: it has the rest posted yet, and closes our input.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    os.nice(_NICENESS)
+    logs.configure("warning")
+    post(Path(sys.argv[1]))

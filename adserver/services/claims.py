@@ -1,0 +1,70 @@
+"""What the ads of one request are claimed from: goals, budgets and pacing.
+
+It knows nothing of the placements, which ask it: so a decision is let go at once when nobody needs it any
+more, without the collector, which finds what goes in a circle.
+"""
+
+from adserver.domain.decision import NoFill, event_id
+from adserver.domain.request import Request
+from adserver.engine.live import Live
+from adserver.engine.rules import Drop
+from adserver.engine.snapshot import Entry
+from adserver.services import plans
+from adserver.services.kept import Holds
+
+
+class Claims:
+    """Of one request. ``paid``: the journal has room; ``live``: where the next requests are spared the look
+    at what is used up (None: nowhere)."""
+
+    __slots__ = ("_holds", "_paid", "_recorded", "_request", "_test", "_told", "ads", "live")
+
+    def __init__(self, request: Request, holds: Holds, paid: bool, live: Live | None) -> None:
+        self.live = live
+        self.ads = 0
+        self._request = request
+        self._holds = holds
+        self._paid = paid
+        self._test = request.mode == "test"
+        self._recorded = paid and not request.invalid_traffic
+        self._told = self._test or not self._recorded
+
+    def need(self, entry: Entry, now_ms: int) -> float:
+        """How urgently it wants delivery."""
+        return plans.need(entry, self._holds, now_ms)
+
+    def drop(self, entry: Entry) -> Drop | None:
+        """What of goals, budgets and pacing holds it back, if anything."""
+        if not self._recorded and (entry.capped or entry.score or entry.line_item.priority != "house"):
+            reason = NoFill.INVALID_TRAFFIC if self._paid else NoFill.DISK_FULL
+            return Drop(reason, "recorded", True, False)
+        drop = plans.drop(entry, self._holds, self._request.now_ms)
+        if drop is not None:
+            self._spare(entry, drop.reason)
+        return drop
+
+    def claim(self, entry: Entry, expires_ms: int) -> tuple[int, bytes] | Drop:
+        """Hold its price: the ad's number within the request and its event id; or what held it back. Mostly
+        nothing but a budget could, and budgets say so themselves: only then it is looked for what it was."""
+        request, item = self._request, entry.line_item
+        now_ms = request.now_ms
+        if self._told or not plans.is_free(entry, self._holds, now_ms):
+            drop = self.drop(entry)
+            if drop is not None:
+                return drop
+        index = self.ads + 1
+        ident = event_id(request.request_id, index)
+        if not self._test:
+            hold, firm = entry.hold_nanos, item.pricing.model == "cpm"
+            if not self._holds.reserve(ident, item.serial, hold, now_ms, expires_ms, firm):
+                return self.drop(entry) or Drop(NoFill.BUDGET_EXHAUSTED, "budget", hold, "no room")
+        self.ads = index
+        return index, ident
+
+    def _spare(self, entry: Entry, reason: NoFill) -> None:
+        """Its goal, budget or plan is used up: the next requests are spared the look."""
+        if self.live is not None:
+            now_ms = self._request.now_ms
+            paced = reason is NoFill.PACED
+            until_ms = plans.in_time_ms(entry, self._holds, now_ms) if paced else None
+            self.live.clear(entry.position, reason, until_ms)

@@ -1,0 +1,269 @@
+"""The posting child and the server's end of it, with real processes over a real journal and ledger."""
+
+import asyncio
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvloop
+from ledger_samples import NOW_MS, PRICE, budget, decided, person, placement, recorded, request, terms
+
+from adserver.domain.books import Position
+from adserver.ledger.journal import Journal
+from adserver.ledger.ledger import LEDGER, Ledger
+from adserver.ledger.reader import JOURNAL
+from adserver.ledger.verify import verify
+from adserver.ledger.writer import LedgerWriter
+from adserver.posting import clerk as clerks
+from adserver.posting.clerk import Clerk, NotPosted
+
+WITHIN_S = 30.0
+
+
+class Office:
+    """A journal with terms in it, its ledger, and how much is sold."""
+
+    def __init__(self, data: Path) -> None:
+        self.data = data
+        self.journal = Journal(data / JOURNAL, 1 << 16)
+        LedgerWriter(data / LEDGER).close()
+        self.ledger = Ledger(data / LEDGER)
+        self.sold = 0
+        self.journal.append(terms(1, (budget("line_item:1", 10**6 * PRICE),)))
+        self.journal.append(placement())
+
+    def sell(self, number: int = 1) -> Position:
+        """So many impressions more, on disk up to there."""
+        for _ in range(number):
+            self.sold += 1
+            mine = request(self.sold, NOW_MS + self.sold)
+            self.journal.append(decided(mine), person())
+            self.journal.append(recorded(mine))
+        self.journal.sync()
+        return self.journal.synced_position
+
+    def posted(self) -> int:
+        return sum(total.impressions for total in self.ledger.totals())
+
+    def close(self) -> None:
+        self.journal.close()
+        self.ledger.close()
+
+
+@pytest.fixture
+def office(tmp_path: Path) -> Iterator[Office]:
+    opened = Office(tmp_path)
+    yield opened
+    opened.close()
+
+
+def with_clerk(
+    office: Office, play: Callable[[Clerk], Awaitable[Any]], seconds: Callable[[], float] = time.monotonic
+) -> Any:
+    async def whole() -> Any:
+        clerk = Clerk(office.data, office.ledger, seconds)
+        try:
+            return await asyncio.wait_for(play(clerk), WITHIN_S)
+        finally:
+            await clerk.end()
+
+    return uvloop.run(whole())
+
+
+async def posted_to(clerk: Clerk, office: Office, until: Position) -> None:
+    """Heard so often that everything up to there is posted; deaths are got over."""
+    while office.ledger.position < until:
+        clerk.ask(until)
+        with suppress(NotPosted, TimeoutError):
+            await asyncio.wait_for(clerk.hear(), 1)
+
+
+def pid_of(clerk: Clerk) -> int:
+    pid = clerk._child.pid
+    assert pid is not None
+    return pid
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_it_posts_what_it_is_asked_for_and_no_further(office: Office) -> None:
+    async def play(clerk: Clerk) -> None:
+        first = office.sell(100)
+        office.sell(50)
+        await posted_to(clerk, office, first)
+        assert (office.posted(), office.ledger.position) == (100, first), "what follows was not asked for"
+        await posted_to(clerk, office, office.sell())
+        assert (office.posted(), clerk.refused, clerk.failing) == (151, 0, "")
+
+    with_clerk(office, play)
+    assert verify(office.data, report=lambda line: None) == []
+
+
+def test_the_position_is_the_journals_own_though_marks_stand_behind(office: Office) -> None:
+    """What is swept only when everything is posted waits for exactly this."""
+
+    async def play(clerk: Clerk) -> None:
+        for _ in range(5):
+            await posted_to(clerk, office, office.sell(3))
+            # The mark of the batch before, and nothing else.
+            office.journal.sync()
+            until = office.journal.synced_position
+            await posted_to(clerk, office, until)
+            assert office.ledger.position == until
+
+    with_clerk(office, play)
+    assert verify(office.data, report=lambda line: None) == []
+
+
+def test_killed_at_any_time_it_posts_everything_once(office: Office) -> None:
+    async def play(clerk: Clerk) -> None:
+        for number in range(6):
+            until = office.sell(2000)
+            await posted_to(clerk, office, office.ledger.position)
+            clerk.ask(until)
+            with suppress(NotPosted, TimeoutError):
+                await asyncio.wait_for(clerk.hear(), 0.02 * number)
+            if clerk._child.pid is not None:
+                clerk._child.kill()
+        await posted_to(clerk, office, until)
+
+    with_clerk(office, play)
+    assert office.posted() == office.sold == 12_000
+    assert verify(office.data, report=lambda line: None) == []
+
+
+def test_a_child_that_hangs_is_replaced(office: Office) -> None:
+    now = [0.0]
+
+    async def play(clerk: Clerk) -> None:
+        await posted_to(clerk, office, office.sell(10))
+        hung = pid_of(clerk)
+        os.kill(hung, signal.SIGSTOP)
+        now[0] += clerks.HUNG_S + 1
+        clerk.ask(office.ledger.position)
+        assert alive(hung), "it had nothing to say"
+        until = office.sell(10)
+        clerk.ask(until)
+        now[0] += clerks.HUNG_S - 1
+        clerk.ask(until)
+        assert alive(hung), "it may be slow"
+        now[0] += 2
+        clerk.ask(until)
+        with pytest.raises(NotPosted, match="ended with -9"):
+            await clerk.hear()
+        await posted_to(clerk, office, until)
+        assert pid_of(clerk) != hung
+
+    with_clerk(office, play, lambda: now[0])
+    assert office.posted() == 20
+
+
+def test_a_book_that_cannot_be_written_is_told_once_and_tried_again(office: Office) -> None:
+    async def play(clerk: Clerk) -> None:
+        await posted_to(clerk, office, office.sell(10))
+        with closing(sqlite3.connect(office.data / LEDGER, isolation_level=None)) as other:
+            other.execute(
+                "CREATE TRIGGER full BEFORE INSERT ON events BEGIN SELECT RAISE(ABORT, 'no room'); END"
+            )
+            until = office.sell(10)
+            clerk.ask(until)
+            with pytest.raises(NotPosted, match="no room"):
+                await clerk.hear()
+            assert await clerk.hear(), "the second time it is no news"
+            assert (clerk.failing, office.posted()) == ("no room", 10)
+            with pytest.raises(NotPosted, match="no room"):
+                heard = asyncio.create_task(posted_to(clerk, office, until))
+                try:
+                    await clerk.finish(until)
+                finally:
+                    heard.cancel()
+                    await asyncio.wait([heard])
+            other.execute("DROP TRIGGER full")
+        await posted_to(clerk, office, until)
+        assert clerk.failing == ""
+
+    with_clerk(office, play)
+    assert office.posted() == 20
+
+
+def test_what_the_books_refuse_is_told_over_deaths(office: Office) -> None:
+    """Events that the journal billed and nobody can pay."""
+
+    async def play(clerk: Clerk) -> None:
+        for number in (1, 2):
+            office.journal.append(recorded(request(900 + number), line_item=5))
+            await posted_to(clerk, office, office.sell())
+            assert clerk.refused == number
+            clerk._child.kill()
+
+    with_clerk(office, play)
+
+
+def test_two_post_everything_once(office: Office) -> None:
+    """A server that was killed may leave a child at work for a moment, or stopped."""
+
+    async def play(clerk: Clerk) -> None:
+        other = Clerk(office.data, ledger := Ledger(office.data / LEDGER))
+        try:
+            for _ in range(10):
+                until = office.sell(500)
+                both = (posted_to(clerk, office, until), posted_by(other, ledger, until))
+                await asyncio.gather(*both)
+        finally:
+            await other.end()
+            ledger.close()
+
+    async def posted_by(clerk: Clerk, ledger: Ledger, until: Position) -> None:
+        while ledger.position < until:
+            clerk.ask(until)
+            with suppress(NotPosted, TimeoutError):
+                await asyncio.wait_for(clerk.hear(), 1)
+
+    with_clerk(office, play)
+    assert office.posted() == 5000
+    assert verify(office.data, report=lambda line: None) == []
+
+
+def test_a_killed_server_leaves_no_child(office: Office) -> None:
+    program = (
+        "import asyncio, sys\n"
+        "from pathlib import Path\n"
+        "from adserver.domain.books import Position\n"
+        "from adserver.ledger.ledger import Ledger\n"
+        "from adserver.posting.clerk import Clerk\n"
+        "async def main():\n"
+        "    data, until = Path(sys.argv[1]), Position(int(sys.argv[2]), int(sys.argv[3]))\n"
+        "    clerk = Clerk(data, Ledger(data / 'ledger.sqlite'))\n"
+        "    heard = asyncio.create_task(clerk.hear())\n"
+        "    while not heard.done():\n"
+        "        clerk.ask(until)\n"
+        "        await asyncio.sleep(0.02)\n"
+        "    print(clerk._child.pid, flush=True)\n"
+        "    await clerk.hear()\n"
+        "asyncio.run(main())\n"
+    )
+    until = office.sell(10)
+    command = [sys.executable, "-c", program, str(office.data), str(until.segment), str(until.offset)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as server:
+        assert server.stdout is not None
+        pid = int(server.stdout.readline())
+        assert alive(pid)
+        server.kill()
+    deadline = time.monotonic() + 5
+    while alive(pid):
+        assert time.monotonic() < deadline, "the child outlived its server"
+        time.sleep(0.02)
+    assert office.posted() == 10

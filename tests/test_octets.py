@@ -1,0 +1,156 @@
+"""What is compiled gives, byte for byte, what Python gives; and it never says of a body more than is true."""
+
+import json
+from collections.abc import Sequence
+from hashlib import blake2b
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from adserver import tokens
+from adserver.api import bodies
+from adserver.domain.decision import EventKind
+from adserver.services.ask import DECODER
+from adserver.services.refusals import Refused
+from adserver.tokens import Signer, Token
+
+octets = pytest.importorskip("adserver._octets", reason="built without a compiler")
+
+KEYS = st.binary(min_size=1, max_size=64)
+KINDS = st.lists(st.sampled_from(EventKind), max_size=8)
+BITS = {"line_item": 32, "creative": 32, "placement": 32, "render_s": 24, "day": 16, "price_nanos": 64}
+EVENTS = st.binary(min_size=16, max_size=16)
+TOKENS = st.builds(
+    Token, event_id=EVENTS, model=st.integers(0, 3), flags=st.integers(0, 15), subject=st.none() | EVENTS,
+    **{name: st.sampled_from((0, 2**bits - 1)) | st.integers(0, 2**bits - 1) for name, bits in BITS.items()},
+)  # fmt: skip
+ONE = Token(b"event-id" * 2, 1, 2, 3, 900, 20605, 4_200_000, 1, 8, None)
+
+
+def spelled_by_both(
+    signer: Signer, token: Token, kinds: Sequence[EventKind], key_id: int, between: tuple[bytes, ...] = ()
+) -> tuple[bytes, bytes]:
+    compiled = signer.spell(token, kinds, key_id, between)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tokens, "compiled", None)
+        return compiled, signer.spell(token, kinds, key_id, between)
+
+
+@given(TOKENS, KINDS, KEYS, KEYS, st.integers(0, 15), st.data())
+def test_tokens_are_spelled_as_python_spells_them(
+    token: Token, kinds: list[EventKind], key: bytes, mask_key: bytes, key_id: int, data: st.DataObject
+) -> None:
+    signer = Signer({key_id: key}, key_id, mask_key)
+    between = data.draw(st.tuples(*[st.binary(max_size=40)] * len(kinds)))
+    for told in ((), between):
+        compiled, plain = spelled_by_both(signer, token, kinds, key_id, told)
+        assert compiled == plain
+
+
+@pytest.mark.parametrize("name", BITS)
+def test_a_number_too_large_or_too_small_is_no_token(name: str) -> None:
+    signer = Signer({1: b"k" * 32}, 1, b"m" * 32)
+    for value in (1 << BITS[name], -1):
+        with pytest.raises((OverflowError, ValueError)):
+            signer.spell(msgspec.structs.replace(ONE, **{name: value}), (EventKind.CLICK,))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {0: b"short"}, {1: b"m" * 65}, {2: 256}, {3: b"\0"}, {3: b"\x09"}, {4: ()}, {4: ("text",)},
+        {4: [b""]}, {5: b"id"}, {11: 256}, {12: "1"}, {13: b"who"},
+    ],
+)  # fmt: skip
+def test_what_is_no_token_is_refused(change: dict[int, Any]) -> None:
+    given = [b"m" * 64, b"p" * 64, 33, b"\1", (b"",), b"e" * 16, 1, 2, 3, 4, 5, 6, 7, None]
+    assert len(octets.spell(*given)) == tokens.CHARS
+    with pytest.raises((ValueError, OverflowError, TypeError)):
+        octets.spell(*[change.get(number, value) for number, value in enumerate(given)])
+    with pytest.raises(TypeError):
+        octets.spell(*given[:-1])
+
+
+@pytest.mark.parametrize(("key", "size"), [(b"", 1), (b"k" * 65, 1), (b"k", 0), (b"k", 65)])
+def test_what_no_hash_can_be_keyed_with_is_refused(key: bytes, size: int) -> None:
+    with pytest.raises(ValueError, match="1 to 64"):
+        octets.prepared(key, size)
+
+
+# -- bodies ----------------------------------------------------------------------------------------------
+
+PIECES = st.sampled_from(
+    [*'{}[],:"\\ \t\n\r\v\f-+.eE0123456789', "true", "false", "null", '"a"', '"b"', '"a":', '{"a":1', "1.5",
+     "nul", "\0", "ÿ", "01", "-", "1e5", "[[[[", '"a" : "\\u0061"']
+)  # fmt: skip
+TEXTS = st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters='\\"'), max_size=6)
+LEAVES = st.none() | st.booleans() | st.integers(-(10**14), 10**14) | TEXTS | st.just(1.25)
+VALUES = st.recursive(
+    LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=4)
+)
+
+
+def is_good(raw: bytes) -> bool:
+    try:
+        bodies._look_through(raw)
+    except (Refused, msgspec.DecodeError, UnicodeDecodeError):
+        return False
+    return True
+
+
+@given(st.lists(PIECES, max_size=14).map("".join))
+@example('{"a":1,"a":2}')
+@example('{"a":{"b":1},"b":{"b":2,"b":3}}')
+@example('[{"a":1},{"a":1}]')
+def test_plain_is_never_said_of_what_is_refused(text: str) -> None:
+    raw = text.encode()
+    assert not octets.is_plain(raw) or is_good(raw)
+
+
+@given(VALUES, st.sampled_from([(",", ":"), (" ,\n", "\t: ")]))
+def test_what_is_plain_is_found_plain(value: Any, between: tuple[str, str]) -> None:
+    raw = json.dumps(value, separators=between, ensure_ascii=False).encode()
+    assert octets.is_plain(raw)
+    for end in range(len(raw)):
+        assert not octets.is_plain(raw[:end]) or is_good(raw[:end])
+
+
+@given(st.dictionaries(TEXTS, LEAVES, min_size=1, max_size=5), st.data())
+def test_a_repeated_key_is_never_plain(value: dict[str, Any], data: st.DataObject) -> None:
+    key = data.draw(st.sampled_from(sorted(value)))
+    twice = json.dumps(value, ensure_ascii=False)[:-1] + f",{json.dumps(key, ensure_ascii=False)}:0}}"
+    assert not octets.is_plain(f'[{{"z":{twice}}}]'.encode())
+
+
+@pytest.mark.parametrize("depth", [1, 15, 16, 17, 10_000])
+def test_deep_and_wide_bodies_are_left_to_others(depth: int) -> None:
+    deep = b"[" * depth + b"1" + b"]" * depth
+    assert octets.is_plain(deep) is (depth <= 16)
+    wide = json.dumps({str(number): 0 for number in range(depth)}).encode()
+    assert octets.is_plain(wide) is (depth <= 128)
+
+
+def test_an_odd_number_or_escape_is_left_to_others() -> None:
+    odd = (b"1e5", b"01", b"1.", b".5", b"-", b"1" * 16, b'"\\n"', b'"\n"', b"+1", b"NaN", b"", b" ", b"1 1")
+    assert not any(map(octets.is_plain, odd))
+    with pytest.raises(TypeError):
+        octets.is_plain("1")
+
+
+def test_a_body_that_is_not_utf_8_is_refused_all_the_same() -> None:
+    """Where the typed decoder does not look."""
+    raw = b'{"placements":[{"id":"a"}],"unknown":"\xff"}'
+    assert octets.is_plain(raw) and DECODER.decode(raw)
+    with pytest.raises(Refused, match="UTF-8"):
+        bodies.decode(DECODER, raw)
+
+
+def test_the_hash_is_blake2b() -> None:
+    """The MAC of a token, made by hand."""
+    text = Signer({1: b"k" * 32}, 1, b"m" * 32).spell(ONE, (EventKind.CLICK,))
+    raw = tokens.urlsafe_b64decode(text)
+    said = bytes((raw[0], 0)) + raw[2:-15]
+    assert blake2b(said, digest_size=60, key=b"k" * 32).digest()[30:45] == raw[-15:]
