@@ -116,7 +116,9 @@ class App:
         settings, clock, salts = self.settings, self.clock, Salts()
         self.sold = SoldFinder(self.world, self.store)
         states = self.states
-        self.promises = Promises(self.journal, states.budgets, states.hot.terms, states.hot.identities)
+        self.promises = Promises(
+            self.journal, states.budgets, states.exposures, states.hot.terms, states.hot.identities
+        )
         self.kept = Kept(
             states.exposures, states.feeds, states.budgets, self.promises, self.receipts, states.repeats
         )
@@ -238,6 +240,7 @@ class App:
             await self.publishing.begin(self.builder)
             self._duties.follow(self.builder)
         self._books.close()
+        await self.clerk.begin()
         self._duties.begin()
         settle()
 

@@ -1,5 +1,5 @@
-"""A child process that is kept: started when its first line is waited for, started again when it dies, gone
-when the server is.
+"""A child process that is kept: started before its first line is waited for, started again when it dies,
+gone when the server is.
 
 Between the two ends lie lines of text, the child's standard input and output. It may die of anything; the
 next one starts after a pause that grows as long as none does any work. It cannot outlive the server, whose
@@ -36,6 +36,11 @@ class Child:
     def pid(self) -> int | None:
         """None before the first start."""
         return None if self._process is None else self._process.pid
+
+    async def begin(self) -> None:
+        """Start it now: the loop stands still until a process has begun, which may take a while on a busy
+        machine."""
+        await self._running()
 
     async def heard(self) -> bytes | None:
         """The next line the child says, started if there is none; None once it was ended. Raises Died."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 WRONG: Final = 2
 FAILED: Final = 1
 _NOT_BUILT: Final = (
-    "plan", "pull", "upload", "report", "statement", "replay", "forecast", "simulate",
+    "plan", "pull", "upload", "report", "statement", "forecast", "simulate",
 )  # fmt: skip
 
 app = typer.Typer(
@@ -237,6 +237,22 @@ def invalidate(
     from adserver.commands.remote import Remote
 
     take_back(event or sys.stdin, reason, Remote(url, key))
+
+
+@app.command()
+def replay(
+    event_id: Annotated[
+        str, typer.Argument(metavar="EVENT_ID", help="The id of an ad, or the request_id of an answer.")
+    ],
+    data: Data = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what came of it as JSON.")] = False,
+    config: Config = None,
+) -> None:
+    """Make a journalled decision once more, offline, and compare the bytes. Reads only, also beside a running
+    server. Exit code 1 if they differ, 3 if something it was made from is gone or erased."""
+    from adserver.commands.replay import replay as make_again
+
+    raise typer.Exit(make_again(_settings(data=data, config=config).data, event_id, as_json))
 
 
 @keys.command("create")

@@ -95,7 +95,6 @@ class Duties:
         except NotPosted as error:
             app.metrics.posting_failed()
             app.log.warning("events wait in the journal to be posted", reason=str(error))
-        self.sweep_seen()
 
     def sweep_seen(self) -> None:
         """Forget events, but none that the ledger does not know yet: what was written by some instant is
@@ -123,6 +122,7 @@ class Duties:
     async def _sweep(self) -> None:
         app, now_ms = self._app, self._app.clock()
         app.states.hot.sweep(now_ms)
+        self.sweep_seen()
         today = now_ms // DAY_MS
         if today != self._today:
             self._today = today

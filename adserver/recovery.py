@@ -4,19 +4,27 @@ A checkpoint is the state at a position of the journal. Since state is a pure fu
 child needs nothing of the serving process: whenever a segment was sealed it reads the last checkpoint,
 applies the sealed segments behind it, and writes the next one, on another core. So a restart reads one
 segment or two, however long the server ran; without any checkpoint it reads them all.
+
+The child's own line of checkpoints (``checkpoints``) holds besides what events delivered and billed, which a
+server has from its ledger: replay begins with one of them. Some are kept, the first of each day.
 """
 
 import os
 import sys
 from contextlib import closing
 from pathlib import Path
+from typing import NamedTuple
 
 from msgspec import Struct
 
+from adserver import checkpoints
+from adserver.checkpoints import Checkpoint
 from adserver.domain.books import Position
+from adserver.domain.records import Decided, Recorded
 from adserver.engine import localtime
 from adserver.ledger.budgets import Budgets
-from adserver.ledger.reader import Reader
+from adserver.ledger.reader import Reader, segment_path
+from adserver.services.delivered import Recount
 from adserver.services.hot import HotState
 from adserver.services.repeats import Repeats
 from adserver.state.feeds import FeedAccounts
@@ -47,6 +55,14 @@ def fresh() -> States:
     return States(exposures, budgets, feeds, repeats, seen, filtered, released, hot)
 
 
+class Reread(NamedTuple):
+    """``erased``: how many of the records read are no longer whole."""
+
+    states: States
+    recount: Recount
+    erased: int
+
+
 def recover(data: Path, written: Position, until: Position | None = None) -> tuple[States, Exception | None]:
     """The state at the end of the journal (or at ``until``), and why a checkpoint was of no use, if one
     was there. ``written``: the journal's end; a checkpoint behind it is of a journal that lost its tail."""
@@ -74,24 +90,46 @@ def _from_checkpoint(path: Path, written: Position) -> tuple[States, Position, E
 
 def save(data: Path, hot: HotState, position: Position) -> None:
     """Replace the checkpoint, durably and at once. Raises OSError."""
-    temporary = data / f"{FILE}.{os.getpid()}"
-    try:
-        with temporary.open("wb") as file:
-            file.write(hot.dump(position))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(data / FILE)
-    finally:
-        temporary.unlink(missing_ok=True)
+    checkpoints.write(data / FILE, hot.dump(position))
+
+
+def reread(data: Path, start: Checkpoint | None, until: Position, learned: int | None = None) -> Reread:
+    """The state at ``until`` with all that was delivered, from a checkpoint kept before (None: from the
+    beginning). What was shown is counted as far as the journal position of number ``learned``. Raises Damage,
+    OSError, ValueError for a checkpoint that cannot be read."""
+    states = fresh()
+    recount, position, erased = Recount(states.budgets), Position(), 0
+    if start is not None:
+        position, delivered = states.hot.load(start.path.read_bytes()), states.hot.delivered
+        if delivered is None or position != start.position:
+            raise ValueError(f"{start.path.name} is not what its name says")
+        recount.load(delivered)
+    with closing(Reader(data / "journal")) as reader:
+        for behind, record, personal in reader.read(position, until):
+            states.hot.apply(record, personal)
+            recount.apply(record, learned is None or behind.number <= learned)
+            erased += personal is None and isinstance(record, Decided | Recorded)
+    return Reread(states, recount, erased)
 
 
 def renew(data: Path, segment: int) -> None:
     """Renew the checkpoint to the beginning of ``segment``: all before it is sealed."""
     until = Position(segment, 0)
-    states, _ = recover(data, until, until)
-    states.hot.sweep(states.hot.latest_ms)
-    states.seen.sweep(states.hot.latest_ms)
-    save(data, states.hot, until)
+    start = checkpoints.last_before(data, until)
+    if start is None and not segment_path(data / "journal", 1).exists():
+        # Somebody took the journal's beginning away: no more is known than the checkpoint of the state.
+        states, _ = recover(data, until, until)
+        delivered = None
+    else:
+        states, recount, _ = reread(data, start, until)
+        delivered = recount.dump()
+    hot = states.hot
+    hot.sweep(hot.latest_ms)
+    states.seen.sweep(hot.latest_ms)
+    dumped = hot.dump(until, delivered)
+    if delivered is not None:
+        checkpoints.keep(data, until, hot.latest_ms, dumped)
+    checkpoints.write(data / FILE, dumped)
 
 
 def renewing(data: Path, segment: int) -> list[str]:

@@ -31,6 +31,7 @@ LOOSE = {
     "geography": set[str](),
     "children": set[str](),
     "salts": set[str](),
+    "checkpoints": {"domain"},
 }
 """Files of no room that are tools: what they may import."""
 
@@ -55,6 +56,7 @@ TYING = {
     "posting",
     "commands",
     "recovery",
+    "replaying",
     "duties",
     "serving",
     "__main__",

@@ -103,6 +103,8 @@ def test_apply_of_a_broken_folder_changes_nothing(tmp_path: Path) -> None:
         (("serve", "--campaigns", "/nowhere"), "/nowhere is not a folder"),
         (("verify", "--data", "/nowhere"), "/nowhere is not a data folder"),
         (("demo", "--seconds", "soon"), "--seconds"),
+        (("replay", "x"), "x is no event id: an id has 26 characters"),
+        (("replay", "0" * 26, "--data", "/nowhere"), "/nowhere is not a data folder"),
         (("plan", "."), "plan is not built yet"),
         (("forecast", "x"), "forecast is not built yet"),
         (("simulate", "x", "--help"), "simulate is not built yet"),
@@ -119,7 +121,7 @@ def test_a_setting_from_the_environment_is_checked_too() -> None:
 def test_help_names_what_is_built() -> None:
     done = run("--help")
     assert done.returncode == 0
-    for name in ("check", "apply", "serve", "demo", "verify", "explain", "keys"):
+    for name in ("check", "apply", "serve", "demo", "verify", "explain", "replay", "keys"):
         assert re.search(rf"^\s+{name}\s", done.stdout, re.MULTILINE)
     assert "simulate" not in done.stdout
     shown = run("serve", "--help").stdout

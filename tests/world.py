@@ -63,6 +63,8 @@ class World:
     """Keywords are documents as in campaign files, terse ones filled up. ``chance`` is the seed of decisions
     that name none; it counts up."""
 
+    segment_bytes = 1 << 20
+
     def __init__(self, folder: Path, now_ms: int = NOON_MS, **documents: Iterable[Document]) -> None:
         self.folder = folder
         self.clock = Ticks(now_ms)
@@ -83,7 +85,7 @@ class World:
 
     def _open(self) -> App:
         settings = Settings(
-            data=self.folder / "data", segment_bytes=1 << 20, public_url="https://ads.example"
+            data=self.folder / "data", segment_bytes=self.segment_bytes, public_url="https://ads.example"
         )
         app = App(settings, clock=self.clock)
         app.build()
@@ -171,7 +173,6 @@ class World:
             duties = Duties(self.app)
             await duties._durable()
             self.app.post()
-            duties.sweep_seen()
             await duties._learn()
             await duties._sweep()
 

@@ -3,9 +3,9 @@ alone, and what another left behind is in nobody's way. One process compiles a c
 image; another, which never saw the catalogue, maps it and decides."""
 
 import gc
-import mmap
 import subprocess
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,11 +19,14 @@ from adserver.bench import engine
 from adserver.bench.calls import Journalled, Whole
 from adserver.bench.catalogue import SEED, Shape
 from adserver.bench.measure import Spread, private_bytes, spread, timed, took_ms, waited
+from adserver.building.blockfiles import BlockFiles, mapped
+from adserver.domain.campaign import Advertiser, Campaign
 from adserver.domain.catalogue import Catalogue
 from adserver.domain.request import Request
-from adserver.engine.compile import Compiler, compile_snapshot
-from adserver.engine.image import Image
+from adserver.engine.compile import Assembler, Compiler, compile_snapshot
+from adserver.engine.rows import block
 from adserver.engine.snapshot import Snapshot
+from adserver.engine.values import Values
 from adserver.settings import Settings
 
 _MIB = 2**20
@@ -74,15 +77,47 @@ class Server(Struct, frozen=True):
 
 
 def built(line_items: int, path: Path) -> Built:
-    """Compile a catalogue of this size into an image at ``path``."""
+    """Compile a catalogue of this size into an image at ``path``, its blocks in a file beside it, as the
+    server's child does."""
     catalogue = _catalogue(line_items, engine.NOON_MS)
     gc.disable()
-    compiler = Compiler()
-    _, build_ms = took_ms(lambda: _write(compiler.compile(catalogue), path))
+    building = _Building(path)
+    _, build_ms = took_ms(lambda: building.write(catalogue, catalogue.advertisers))
     changed = _with_one_change(catalogue)
-    _, change_ms = took_ms(lambda: _write(compiler.compile(changed), path))
-    size = path.stat().st_size / _MIB
-    return Built(line_items, round(build_ms, 1), round(change_ms, 1), round(size, 1))
+    _, change_ms = took_ms(lambda: building.write(changed, catalogue.advertisers[:1]))
+    return Built(line_items, round(build_ms, 1), round(change_ms, 1), _mib(path, building.stored.files))
+
+
+class _Building:
+    """What is kept between two images."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._files = BlockFiles(path.parent, "bench")
+        self._keys: dict[str, str] = {}
+        self._values = Values()
+        self._assembler = Assembler()
+
+    def write(self, catalogue: Catalogue, changed: Sequence[Advertiser]) -> None:
+        """The image of a catalogue, in which the documents of some advertisers are new."""
+        keys = {owner.id: f"{catalogue.revision} {owner.id}" for owner in changed}
+        campaigns: dict[str, list[Campaign]] = {name: [] for name in keys}
+        for campaign in catalogue.campaigns:
+            if campaign.advertiser in keys:
+                campaigns[campaign.advertiser].append(campaign)
+        made = {keys[one.id]: block(self._values, one, campaigns[one.id]).sections.whole for one in changed}
+        self._files.add(made, 0, "")
+        self._keys |= keys
+        self._files.keep(self._keys.values())
+        blocks, self.stored = self._files.in_order()
+        with self._path.open("wb") as file:
+            file.writelines(self._assembler.assemble(blocks, catalogue, self.stored).pieces)
+
+
+def _mib(path: Path, stores: tuple[str, ...]) -> float:
+    """Of an image and the files beside it."""
+    sizes = (path.with_name(name).stat().st_size for name in (path.name, *stores))
+    return round(sum(sizes) / _MIB, 1)
 
 
 def sized(path: Path, number: int) -> Sized:
@@ -97,21 +132,15 @@ def sized(path: Path, number: int) -> Sized:
     return Sized(
         len(snapshot.entries),
         round(open_ms + first_ms, 2),
-        round(path.stat().st_size / _MIB, 1),
+        _mib(path, snapshot.stores),
         round((private_bytes() - before) / _MIB, 1),
         spread(times[_WARM_UP - 1 :]),
         round(ads / len(asked), 2),
     )
 
 
-def _write(image: Image, path: Path) -> None:
-    with path.open("wb") as file:
-        file.writelines(image.pieces)
-
-
 def _open(path: Path) -> Snapshot:
-    with path.open("rb") as file:
-        return Snapshot.open(memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)))
+    return Snapshot.open(mapped(path), mapped=lambda name: mapped(path.with_name(name)))
 
 
 def _engine_times(tried: engine.Engine, asked: list[Request]) -> tuple[list[int], int]:

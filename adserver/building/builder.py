@@ -90,9 +90,11 @@ class Builder:
             return None
 
     def _open(self, name: str, checked: bool = True) -> Snapshot:
-        """Map an image, and remove the file of the one before: what is in use of it stays mapped."""
-        snapshot = Snapshot.open(self._images.open(name), checked)
+        """Map an image, and remove the file of the one before and what blocks it alone used: what is in use
+        of them stays mapped."""
+        snapshot = self._images.open(name, checked)
         if self._opened not in ("", name):
             self._images.remove(self._opened)
+        self._images.sweep(snapshot.stores)
         self._opened = name
         return snapshot

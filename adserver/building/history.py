@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from adserver.building.images import Images
 from adserver.catalog.history import catalogue_at
-from adserver.catalog.shelf import digest_of_all
+from adserver.catalog.marks import digest_of_all
 from adserver.catalog.tables import FILE, Unusable, newest, open_to_read, reading
 from adserver.domain.catalogue import Gone
 from adserver.engine.compile import compile_snapshot
@@ -46,6 +46,6 @@ def _in_service(data: Path, connection: Connection) -> Snapshot | None:
     images = Images(data)
     name = images.name(newest(connection), digest_of_all(connection))
     try:
-        return Snapshot.open(images.open(name), checked=False)
+        return images.open(name, checked=False)
     except (OSError, ValueError):
         return None

@@ -1,4 +1,5 @@
-"""The folder of snapshot images: ``<revision>-<digest>.image``, one in service and perhaps the next.
+"""The folder of snapshot images: ``<revision>-<digest>.image``, one in service and perhaps the next; beside
+them files of blocks, which images share (``blockfiles``).
 
 The digest is of what the catalogue holds and of the program, so a file of the right name is the right
 snapshot, also after a restart or a restored backup. A file is written under another name and renamed; it is
@@ -6,16 +7,26 @@ not fsynced, for it can always be built again: what an earlier process left is r
 trusted, so what a power cut made of it is refused.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from hashlib import blake2b
-from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Final
 
+from msgspec import Struct
+
 from adserver import __version__
+from adserver.building.blockfiles import SUFFIX, BlockFiles, mapped, number_of
+from adserver.engine.snapshot import SHAPE, Snapshot
 
 FOLDER: Final = "snapshots"
 _SUFFIX: Final = ".image"
+
+
+class _Store(Struct, frozen=True, eq=False):
+    """A file of blocks, mapped."""
+
+    inode: int
+    given: memoryview
 
 
 class Images:
@@ -23,6 +34,11 @@ class Images:
 
     def __init__(self, data: Path) -> None:
         self._folder = data / FOLDER
+        self._stores: dict[str, _Store] = {}
+
+    def blocks(self) -> BlockFiles:
+        """The files of blocks, for who writes them."""
+        return BlockFiles(self._folder, f"{__version__} {SHAPE.hex()}")
 
     def name(self, revision: int, digest: str) -> str:
         """What the image of a catalogue is called; ``digest``: of all it holds."""
@@ -46,20 +62,38 @@ class Images:
         finally:
             temporary.unlink(missing_ok=True)
 
-    def open(self, name: str) -> memoryview:
-        """The image, mapped for as long as anybody has a view of it. Raises OSError, and ValueError for an
-        empty file."""
-        with self._path(name).open("rb") as file:
-            return memoryview(mmap(file.fileno(), 0, access=ACCESS_READ))
+    def open(self, name: str, checked: bool = True) -> Snapshot:
+        """Of the image of this name, mapped for as long as anybody has a view of it; ``checked``: not every
+        byte needs to be read first. Raises OSError, and ValueError for what is no image."""
+        before, self._stores = self._stores, {}
+        return Snapshot.open(mapped(self._path(name)), checked, lambda store: self._store(store, before))
+
+    def _store(self, name: str, before: Mapping[str, _Store]) -> memoryview:
+        """A file of blocks; mapped as it was for the last snapshot unless it grew, so that a process has not
+        all pages to find again."""
+        state, kept = self._path(name).stat(), before.get(name)
+        # What is mapped keeps its inode: no other file has that number.
+        if kept is None or (kept.inode, kept.given.nbytes) != (state.st_ino, state.st_size):
+            kept = _Store(state.st_ino, mapped(self._path(name)))
+        self._stores[name] = kept
+        return kept.given
 
     def remove(self, name: str) -> None:
         """Who has it mapped keeps it."""
         self._path(name).unlink(missing_ok=True)
 
+    def sweep(self, used: tuple[str, ...]) -> None:
+        """Remove files of blocks older than the newest in use, but for those ``used``; a newer one may be of
+        the next image."""
+        newest = max((number_of(self._path(name)) for name in used), default=0)
+        for path in self._folder.glob(f"*{SUFFIX}"):
+            if path.name not in used and number_of(path) < newest:
+                path.unlink(missing_ok=True)
+
     def clear(self, kept: str) -> None:
-        """Make the folder if need be, and remove all but the one named ``kept``; before anybody writes.
-        Raises OSError."""
+        """Make the folder if need be, and remove all images but the one named ``kept``; before anybody
+        writes. Raises OSError."""
         self._folder.mkdir(mode=0o700, exist_ok=True)
         for path in self._folder.iterdir():
-            if path.name != kept:
+            if path.name != kept and not number_of(path):
                 path.unlink(missing_ok=True)

@@ -7,6 +7,7 @@ changes a few objects learns theirs.
 
 from collections import defaultdict
 from collections.abc import Iterable
+from hashlib import blake2b
 from typing import Final, Literal
 
 from sqlalchemy import Connection, func, select
@@ -26,6 +27,40 @@ Space = Literal[
 
 SERIAL_MAX: Final = 2**32 - 1
 _ASKED_AT_ONCE: Final = 500
+_ROWS_AT_ONCE: Final = 10_000
+_ROWS: Final = """
+SELECT group_concat(id || ' ' || space || ' ' || serial || ' ' || name, char(10))
+FROM (SELECT * FROM serials WHERE id > ? AND id <= ? ORDER BY id)
+"""
+
+
+class Lineage:
+    """Which serials were given, as a digest of all of them up to some row. A catalog brought back from a
+    backup gives other serials from there on, perhaps to the same names: by this whoever kept something made
+    of serials knows whether it is of the file as it is."""
+
+    def __init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        self.last = 0
+        self._content = blake2b(digest_size=16)
+
+    @property
+    def digest(self) -> str:
+        """Of the rows up to ``last``."""
+        return self._content.hexdigest()
+
+    def follow(self, connection: Connection, upto: int | None = None) -> None:
+        """Read on, to the newest row or to ``upto``, if it is there."""
+        end = connection.exec_driver_sql("SELECT coalesce(max(id), 0) FROM serials").scalar_one()
+        end = end if upto is None else min(end, upto)
+        while self.last < end:
+            last = min(self.last + _ROWS_AT_ONCE, end)
+            text = connection.exec_driver_sql(_ROWS, (self.last, last)).scalar_one()
+            if text:
+                self._content.update(f"{text}\n".encode())
+            self.last = last
 
 
 class Serials:

@@ -8,13 +8,13 @@ same values again, which is how whoever compiles them knows.
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from hashlib import blake2b
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Connection, select
 
-from adserver.catalog.drafts import Draft, Key
+from adserver.catalog.drafts import Draft
 from adserver.catalog.linking import link_advertiser, link_audience, link_campaign, link_publisher
+from adserver.catalog.marks import Marks
 from adserver.catalog.objects import Row, draft_of
 from adserver.catalog.serials import Serials
 from adserver.catalog.tables import OBJECTS, newest
@@ -24,8 +24,6 @@ from adserver.domain.changes import Kind
 from adserver.domain.inventory import Audience, Publisher
 
 T = TypeVar("T")
-
-_MARK_BYTES: Final = 16
 
 
 class Kept(Generic[T]):
@@ -93,8 +91,7 @@ class Shelf:
 
     def __init__(self, serials: Serials) -> None:
         self.revision = -1
-        self._marks: dict[Key, int] = {}
-        self._sum = 0
+        self.marks = Marks()
         self.advertisers = Kept[Advertiser](lambda draft: link_advertiser(draft, serials))
         self.campaigns = Kept[Campaign](lambda draft: link_campaign(draft, serials))
         self.audiences = Kept[Audience](lambda draft: link_audience(draft, serials))
@@ -124,7 +121,7 @@ class Shelf:
             publishers=self.publishers.values(),
             audiences=self.audiences.values(),
             members=members,
-            digest=_shown(self._sum),
+            digest=self.marks.digest,
         )
 
     def _place(self, row: Row) -> None:
@@ -140,21 +137,4 @@ class Shelf:
                 "publisher": self.publishers,
             }
             kinds[row.kind].put(row.full_id, draft, row.etag)
-        mark = _mark(row.kind, row.full_id, row.etag, row.archived)
-        self._sum += mark - self._marks.get(row.key, 0)
-        self._marks[row.key] = mark
-
-
-def digest_of_all(connection: Connection) -> str:
-    """Of every object and its state. A sum, so that a shelf can follow it change by change."""
-    rows = connection.execute(select(OBJECTS.c.kind, OBJECTS.c.full_id, OBJECTS.c.etag, OBJECTS.c.archived))
-    return _shown(sum(_mark(*row) for row in rows))
-
-
-def _mark(kind: str, full_id: str, etag: str, archived: bool) -> int:
-    state = blake2b(f"{kind} {full_id} {etag} {archived}".encode(), digest_size=_MARK_BYTES).digest()
-    return int.from_bytes(state)
-
-
-def _shown(marks: int) -> str:
-    return f"{marks % (1 << 8 * _MARK_BYTES):0{2 * _MARK_BYTES}x}"
+        self.marks.put(row.kind, row.full_id, row.etag, row.archived)

@@ -16,10 +16,11 @@ from adserver.catalog.accepting import Acceptance, Billed, applied
 from adserver.catalog.drafts import Draft, Key, read
 from adserver.catalog.folder import Folder, name_files
 from adserver.catalog.linking import unpack
+from adserver.catalog.marks import digest_of_all
 from adserver.catalog.members import Membership, Pseudonymise
 from adserver.catalog.objects import Objects, Row
 from adserver.catalog.serials import Serials
-from adserver.catalog.shelf import Shelf, digest_of_all
+from adserver.catalog.shelf import Shelf
 from adserver.catalog.tables import (
     APPLIED,
     BILLED,

@@ -41,6 +41,17 @@ PEOPLE_KEPT: Final = 10_000
 REPEAT_WINDOW_MS: Final = 60_000
 """How long a request id is answered again with the same answer."""
 
+ASKED_BYTES: Final = 3900
+"""Of what a request said, kept with its decision: with its pseudonyms a personal part of the journal."""
+NAMES_LOOKED_AT: Final = 32
+"""Names of a catalogue's expressions whose values are kept one by one; beyond, properties are kept whole."""
+UNFILLED_JOURNALLED: Final = 100
+"""One in so many of the decisions that promised nothing is journalled all the same, by its seed."""
+HINTS_UNTOLD: Final = 4096
+"""Changes of the ``live`` bits that the journal was not told; with more, all are looked at again."""
+CHECKPOINT_DAYS: Final = 31
+"""Days of the journal whose first checkpoint is kept, so that replay need not read from the beginning."""
+
 EXPLAINED_LINE_ITEMS: Final = 100
 """That a request may name to be told why they did or did not serve."""
 EXPLAINED_BEST: Final = 25

@@ -35,6 +35,12 @@ def format_micros(micros: int) -> str:
     return f"{sign}{micros // MICROS}.{places}"
 
 
+def format_nanos(amount: int) -> str:
+    """4_200_000 -> ``"0.0042"``: like ``format_micros``, of the books' unit."""
+    places = f"{amount % 1_000_000_000:09d}".rstrip("0").ljust(2, "0")
+    return f"{amount // 1_000_000_000}.{places}"
+
+
 def nanos(micros: int) -> int:
     """The books' unit of an amount."""
     return micros * NANOS_PER_MICRO

@@ -6,11 +6,12 @@ with every later version, so fields are only ever appended, with defaults.
 """
 
 from enum import IntEnum
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
 
+from adserver.domain.caps import IMPRESSION
 from adserver.domain.decision import Decision
 
 
@@ -41,10 +42,12 @@ class Unbilled(IntEnum):
 
 class Decided(Struct, frozen=True, array_like=True, tag=1):
     """A decision that reserved something or answered a feed page or a request id.
-    ``repeat_key``: keyed hash of (publisher, request id), 16 bytes, if it had one."""
+    ``repeat_key``: keyed hash of (publisher, request id), 16 bytes, if it had one. ``hints``: how the line
+    items left out beforehand differ from those of the record before (``engine.live``); None: in nothing."""
 
     decision: Decision
     repeat_key: bytes | None = None
+    hints: tuple[int, ...] | None = None
 
 
 class Recorded(Struct, frozen=True, array_like=True, tag=2):
@@ -94,6 +97,11 @@ class CapTerms(Struct, frozen=True, array_like=True):
     limit: int
     per_ms: int
     event: str
+
+
+def counter_of(cap: CapTerms) -> str:
+    """The counter that it looks at (``caps.counter_key``)."""
+    return cap.key if cap.event == IMPRESSION else f"{cap.key}/{cap.event}"
 
 
 class LineItemTerms(Struct, frozen=True, array_like=True, tag=4):
@@ -166,13 +174,48 @@ Record = Decided | Recorded | Released | LineItemTerms | PlacementTerms | Mark |
 
 class Personal(Struct, frozen=True, array_like=True):
     """The erasable part. ``salt`` makes its digest in the chained part tell nothing (8 bytes).
-    ``subject`` and ``session`` are pseudonyms (16 bytes)."""
+    ``subject`` and ``session`` are pseudonyms (16 bytes). Of a decision besides, what its request said as far
+    as it could matter: ``facts``, rows of the snapshot's values (``engine.vocabulary``), and ``rest``, an
+    ``Asked``. Neither: an older version's record; no facts and an empty rest: it said more than is kept."""
 
     salt: bytes
     subject: bytes | None = None
     session: bytes | None = None
+    facts: bytes | None = None
+    rest: bytes | None = None
+
+
+class AskedSlot(Struct, frozen=True, array_like=True):
+    """What a request said of one placement beside its id. ``receipt``: only that of a feed account nobody
+    else knew; ``deals``: (id, floor in micros); ``refused``: serials of the versions of creatives that were
+    looked at and that whoever asked cannot show."""
+
+    count: int
+    formats: tuple[str, ...] = ()
+    sizes: tuple[str, ...] = ()
+    floor_micros: int = 0
+    strict_floor: bool = False
+    receipt: str | None = None
+    properties: dict[str, Any] = {}
+    deals: tuple[tuple[str, int], ...] = ()
+    private: bool = False
+    refused: tuple[int, ...] = ()
+
+
+class Asked(Struct, frozen=True, array_like=True):
+    """Whatever of a request does not follow from its decision and is no fact that an index knows. ``said``:
+    the values of the names that the snapshot's line items look at, in their order; ``minor`` and ``secure``
+    are flags; ``blocks``: advertisers, domains, categories, labels; ``slots``: of all placements, None for
+    one of which nothing is said."""
+
+    said: list[Any] | None = None
+    minor: bool = False
+    secure: bool = False
+    blocks: tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...], tuple[str, ...]] | None = None
+    slots: tuple[AskedSlot | None, ...] | None = None
 
 
 ENCODER: Final = msgspec.msgpack.Encoder()
 RECORDS: Final = msgspec.msgpack.Decoder(Record)
 PERSONAL: Final = msgspec.msgpack.Decoder(Personal)
+ASKED: Final = msgspec.msgpack.Decoder(Asked)

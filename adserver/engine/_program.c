@@ -142,7 +142,8 @@ static Py_ssize_t find_all(const Table *table, Span dimension, PyObject *values,
             return -1;
         if (row == NOBODY)
             continue;
-        __builtin_prefetch(table->postings + row * 2 * PARTS);
+        if (table->postings != NULL)
+            __builtin_prefetch(table->postings + row * 2 * PARTS);
         rows[found++] = row;
     }
     return found;
@@ -280,4 +281,60 @@ PyObject *kernel_common(PyObject *module, PyObject *arguments)
     PyBuffer_Release(&text);
     PyBuffer_Release(&postings);
     return made < 0 ? NULL : PyBytes_FromStringAndSize((const char *)bits, sizeof bits);
+}
+
+/* The rows of all values of ``facts``, into ``rows``, which has room for them; how many, or -1. */
+static Py_ssize_t find_facts(const Table *table, PyObject *facts, int64_t *rows)
+{
+    Py_ssize_t at = 0, count = 0, found;
+    PyObject *spelled, *values;
+    Span name;
+    while (PyDict_Next(facts, &at, &spelled, &values)) {
+        if (spell(spelled, &name) < 0)
+            return -1;
+        name.size++; /* with the NUL that is between it and the value */
+        if ((found = find_all(table, name, values, rows + count)) < 0)
+            return -1;
+        count += found;
+    }
+    return count;
+}
+
+/* How many values there are in all; -1 with an exception where something is no tuple. */
+static Py_ssize_t count_facts(PyObject *facts)
+{
+    Py_ssize_t at = 0, count = 0;
+    PyObject *spelled, *values;
+    while (PyDict_Next(facts, &at, &spelled, &values)) {
+        if (!PyTuple_Check(values))
+            return PyErr_SetString(PyExc_TypeError, "facts are tuples of values"), -1;
+        count += PyTuple_Size(values);
+    }
+    return count;
+}
+
+/* _kernel.pyi says what it is. */
+PyObject *kernel_rows(PyObject *module, PyObject *arguments)
+{
+    Py_buffer hashes, ends, text;
+    PyObject *facts, *bytes = NULL;
+    int64_t *rows = NULL;
+    Py_ssize_t count;
+    (void)module;
+    if (!PyArg_ParseTuple(arguments, "y*y*y*O!:rows", &hashes, &ends, &text, &PyDict_Type, &facts))
+        return NULL;
+    Table table = {hashes.buf, ends.buf, text.buf, NULL, hashes.len / 4, text.len};
+    if (!kernel_whole(&hashes, 4) || !kernel_whole(&ends, 8))
+        rows = NULL;
+    else if (ends.len / 8 - 1 != table.rows)
+        kernel_corrupt("names and their ends are not as many");
+    else if ((count = count_facts(facts)) >= 0 && (rows = PyMem_Calloc((size_t)count + 1, sizeof *rows)) == NULL)
+        PyErr_NoMemory();
+    if (rows != NULL && (count = find_facts(&table, facts, rows)) >= 0)
+        bytes = PyBytes_FromStringAndSize((const char *)rows, count * (Py_ssize_t)sizeof *rows);
+    PyMem_Free(rows);
+    PyBuffer_Release(&hashes);
+    PyBuffer_Release(&ends);
+    PyBuffer_Release(&text);
+    return bytes;
 }

@@ -17,6 +17,7 @@ from adserver.engine.checks import Check, Name
 from adserver.engine.image import Sections
 from adserver.engine.kept import Kept
 from adserver.engine.names import Table
+from adserver.engine.places import Places
 
 ACTIVE: Final = 1
 PARTIAL: Final = 2
@@ -83,7 +84,9 @@ class Entries:
     ``runs``, ``serials`` and ``flags``, indexed by position; ``starts`` by run;
     ``sorted_serials`` are all serials in order, each one's position in ``sorted_positions``."""
 
-    def __init__(self, given: Sections, campaigns: Table[Campaign], required: tuple[Name, ...]) -> None:
+    def __init__(
+        self, given: Sections, places: Places, campaigns: Table[Campaign], required: tuple[Name, ...]
+    ) -> None:
         self.tiers = given.numbers("tiers", "H")
         self.scores = given.numbers("scores", "q")
         self.runs = given.numbers("runs", "I")
@@ -93,9 +96,11 @@ class Entries:
         self.sorted_serials = given.numbers("serials.sorted", "q")
         self.sorted_positions = given.numbers("serials.positions", "I")
         self._campaign = given.numbers("campaign_of", "I")
-        self._advertiser = given.numbers("advertiser_of", "q")
-        self._items, self._item_at = given.bytes("line_items"), given.numbers("line_item_at", "Q")
-        self._caps, self._caps_at = given.bytes("caps"), given.numbers("caps_at", "Q")
+        self._block = given.numbers("block_of", "I")
+        self._advertisers = given.numbers("block_serials", "q")
+        self._item_at = given.numbers("line_item_at", "I")
+        self._caps_at = given.numbers("caps_at", "I")
+        self._places = places
         self._campaigns = campaigns
         self._required = required
         self._kept: Kept[int, Entry] = Kept(limits.ENTRIES_KEPT)
@@ -114,6 +119,11 @@ class Entries:
             found = self._kept.put(position, self._decode(position))
         return found
 
+    def shed(self) -> Iterator[None]:
+        """See ``Snapshot.shed``."""
+        while self._kept.shed():
+            yield
+
     def run_of(self, position: int) -> tuple[int, int]:
         """(first, end) of the positions among which chance decides, with this one."""
         run = self.runs[position]
@@ -121,11 +131,13 @@ class Entries:
 
     def line_item(self, position: int) -> LineItem:
         at = self._item_at
-        return _LINE_ITEM.decode(self._items[at[2 * position] : at[2 * position + 1]])
+        return _LINE_ITEM.decode(
+            self._places.bytes(self._block[position], at[2 * position], at[2 * position + 1])
+        )
 
     def caps(self, position: int) -> tuple[BoundCap, ...]:
         first, end = self._caps_at[2 * position], self._caps_at[2 * position + 1]
-        return _CAPS.decode(self._caps[first:end]) if first < end else ()
+        return _CAPS.decode(self._places.bytes(self._block[position], first, end)) if first < end else ()
 
     def _decode(self, position: int) -> Entry:
         item, caps = self.line_item(position), self.caps(position)
@@ -136,7 +148,7 @@ class Entries:
             position=position,
             line_item=item,
             campaign=campaign,
-            advertiser=self._advertiser[position],
+            advertiser=self._advertisers[self._block[position]],
             tier=self.tiers[position],
             score=self.scores[position],
             run=self.runs[position],

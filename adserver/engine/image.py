@@ -15,14 +15,14 @@ import numpy as np
 import numpy.typing as npt
 
 MAGIC: Final = b"adimage\n"
-VERSION: Final = 2
+VERSION: Final = 3
 """Of the sections and of what stands in them: any change of either is another version."""
 
 _HEAD: Final = Struct("=8sIIIQQ")
 """Magic, version, checksum of the contents, of the sections, length of the contents, of the image."""
 _ALIGN: Final = 64
 
-Piece = bytes | bytearray | npt.NDArray[Any]
+Piece = bytes | bytearray | memoryview | npt.NDArray[Any]
 Section = Piece | list[Any]
 """A piece, or a list of them that are written one after the other."""
 Code = Literal["H", "I", "q", "Q"]
@@ -61,29 +61,40 @@ class Image:
 
 
 class Sections:
-    """An image read in place. ``buffer`` is a mapped file or bytes. Raises ImageError."""
+    """An image read in place (``whole``). ``buffer`` is a mapped file or bytes; ``checksum``: of what stands
+    in it. Raises ImageError."""
 
     def __init__(self, buffer: bytes | bytearray | memoryview) -> None:
-        self._bytes = memoryview(buffer).toreadonly().cast("B")
-        if self._bytes.nbytes < _HEAD.size:
-            raise ImageError(f"{self._bytes.nbytes} bytes are no image of a snapshot")
-        magic, version, checksum, self._checksum, length, size = _HEAD.unpack_from(self._bytes)
+        self.whole = memoryview(buffer).toreadonly().cast("B")
+        if self.whole.nbytes < _HEAD.size:
+            raise ImageError(f"{self.whole.nbytes} bytes are no image of a snapshot")
+        magic, version, checksum, self.checksum, length, size = _HEAD.unpack_from(self.whole)
         if magic != MAGIC:
             raise ImageError("this is no image of a snapshot")
         if version != VERSION:
             raise ImageError(f"the image is of version {version}, this program reads version {VERSION}")
-        if size != self._bytes.nbytes:
-            raise ImageError(f"the image has {self._bytes.nbytes} of its {size} bytes")
-        table = self._bytes[_HEAD.size : _HEAD.size + length]
+        if size != self.whole.nbytes:
+            raise ImageError(f"the image has {self.whole.nbytes} of its {size} bytes")
+        table = self.whole[_HEAD.size : _HEAD.size + length]
         if crc32(table) != checksum:
             raise ImageError("the image's table of contents is damaged")
         self._contents = _CONTENTS.decode(table)
         self._start = _aligned(_HEAD.size + length)
 
+    @property
+    def names(self) -> list[str]:
+        return list(self._contents)
+
+    @classmethod
+    def first(cls, buffer: memoryview) -> "Sections":
+        """The image with which the buffer begins. Raises ImageError."""
+        size = _HEAD.unpack_from(buffer)[-1] if buffer.nbytes >= _HEAD.size else 0
+        return cls(buffer[:size])
+
     def check(self) -> None:
         """Read all of it, 0.5 ms a megabyte: what a file holds that is older than this process may be
         anything. Raises ImageError unless it is what was written."""
-        if crc32(self._bytes[self._start :]) != self._checksum:
+        if crc32(self.whole[self._start :]) != self.checksum:
             raise ImageError("the image's sections are damaged")
 
     def bytes(self, name: str) -> memoryview:
@@ -91,7 +102,11 @@ class Sections:
             offset, size = self._contents[name]
         except KeyError:
             raise ImageError(f"the image has no section {name}") from None
-        return self._bytes[self._start + offset : self._start + offset + size]
+        return self.whole[self._start + offset : self._start + offset + size]
+
+    def place(self, name: str) -> int:
+        """Where in the whole the section begins."""
+        return self._start + self._contents[name][0]
 
     def numbers(self, name: str, code: Code) -> memoryview:
         """As an array of ``code`` (see ``struct``): indexed, it gives Python's integers."""

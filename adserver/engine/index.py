@@ -124,13 +124,21 @@ class Index:
         return found
 
     def common(self, facts: dict[str, tuple[str, ...]]) -> Masks:
-        """Those that match what a request says at all of its placements. Nothing of it is kept: with the
-        kernel, to make all of its masks anew costs less than to look for them."""
-        if kernel is not None:
-            arrays, names, told = self.arrays, self._names.arrays, self._told
-            call = partial(kernel.common, arrays.words, arrays.sparse, *names, self._postings, told, facts)
-            return Masks(lambda chunk: int.from_bytes(call(chunk), "little"))
-        return Masks(partial(masks.mask, (), self._among(self._common, facts)))
+        """Those that match what a request says at all of its placements. The best chunk, which mostly is
+        enough, is made in one call of the kernel, which costs less than to look for what is kept; who looks
+        further looks at many chunks, and then it pays to have looked the values up."""
+        if kernel is None:
+            return Masks(partial(masks.mask, (), self._among(self._common, facts)))
+        return Masks(partial(self._common_mask, facts, []))
+
+    def _common_mask(self, facts: dict[str, tuple[str, ...]], found: list[Selector], chunk: int) -> int:
+        """``found``: the selectors, once somebody looked further."""
+        if chunk > 0:
+            found[:] = found or self._among(self._common, facts)
+            return masks.mask((), found, chunk)
+        arrays, names = self.arrays, self._names.arrays
+        bits = kernel.common(arrays.words, arrays.sparse, *names, self._postings, self._told, facts, chunk)
+        return int.from_bytes(bits, "little")
 
     def placed(self, key: Hashable, within: Bitmap, facts: Mapping[str, tuple[str, ...]]) -> Masks:
         """Those of ``within`` that match what a placement says of itself, whoever asks. ``key``: of the

@@ -25,6 +25,8 @@ def mask(within: Sequence[Bitmap], selectors: Iterable[Selector], chunk: int) ->
     """The positions of a chunk that are set in every bitmap and pass every selector."""
     bits = -1
     for bitmap in within:
+        if not bits:
+            return 0
         bits &= bitmap[chunk]
     for selector in selectors:
         if not bits:

@@ -7,7 +7,6 @@ are bisected too: anybody can find such names, and whoever does makes a look a f
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
 from typing import Generic, TypeVar
 from zlib import crc32
 
@@ -30,16 +29,17 @@ def hash_of(name: bytes) -> int:
 def order_of(names: Sequence[bytes], hashes: npt.NDArray[np.uint32]) -> npt.NDArray[np.intp]:
     """Rows -> which name: by hash, and among equal hashes by the name itself."""
     order = np.argsort(hashes, kind="stable")
-    borders = [0, *(np.flatnonzero(np.diff(hashes[order])) + 1).tolist(), len(order)]
-    for first, end in pairwise(borders):
-        if end - first > 1:
-            order[first:end] = sorted(order[first:end].tolist(), key=names.__getitem__)
+    same = np.diff(hashes[order]) == 0
+    # Runs of one hash: where they begin and end.
+    borders = np.flatnonzero(np.diff(same, prepend=False, append=False)).tolist()
+    for first, last in zip(borders[::2], borders[1::2], strict=True):
+        order[first : last + 1] = sorted(order[first : last + 1].tolist(), key=names.__getitem__)
     return order
 
 
 def sections(table: str, names: Sequence[bytes], hashes: npt.NDArray[np.uint32]) -> dict[str, Piece]:
     """``names``: in the order of their rows."""
-    ends = np.cumsum([0, *map(len, names)], dtype=np.uint64)
+    ends = _ends(names)
     return {f"{table}.hashes": hashes, f"{table}.ends": ends, f"{table}.text": b"".join(names)}
 
 
@@ -62,9 +62,16 @@ def blob_sections(table: str, given: Sequence[Named]) -> tuple[dict[str, Piece],
     order = order_of([one.name for one in given], hashes)
     rows = [given[number] for number in order.tolist()]
     found = sections(table, [one.name for one in rows], hashes[order])
-    found[f"{table}.blob_ends"] = np.cumsum([0, *(len(one.blob) for one in rows)], dtype=np.uint64)
-    found[f"{table}.blobs"] = b"".join(one.blob for one in rows)
+    blobs = [one.blob for one in rows]
+    found[f"{table}.blob_ends"], found[f"{table}.blobs"] = _ends(blobs), b"".join(blobs)
     return found, order
+
+
+def _ends(pieces: Sequence[bytes]) -> npt.NDArray[np.uint64]:
+    """Where each ends in all of them together; 0 before the first."""
+    ends = np.zeros(len(pieces) + 1, np.uint64)
+    np.cumsum(np.fromiter(map(len, pieces), np.uint64, len(pieces)), out=ends[1:])
+    return ends
 
 
 class Names:

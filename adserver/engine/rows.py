@@ -1,90 +1,45 @@
-"""What the image needs of each line item: a row of numbers, its values, and its bytes.
-
-The unit is an advertiser: caps and budgets of that scope bind siblings, and nothing reaches further. So
-the rows of an advertiser whose documents are the same objects as before are right as they are.
-"""
+"""The documents of an advertiser -> its block (``blocks``): for each line item a row of numbers, its values,
+and its bytes."""
 
 from array import array
 from collections.abc import Sequence
-from operator import is_
 from struct import Struct as Packing
 from typing import Final
 
 import msgspec
 import numpy as np
-from msgspec import Struct
 
 from adserver.domain.campaign import MODELS, Advertiser, Campaign, LineItem
 from adserver.engine import checks, ranking
 from adserver.engine.binding import Shared, binding, shared
+from adserver.engine.blocks import PAIR, Array, Block, Document, Head, Spoken, opened, packed
 from adserver.engine.checks import Check, Name
 from adserver.engine.entries import ACTIVE, CAPPED, CHECKED, MODEL_SHIFT, PARTIAL, clauses
 from adserver.engine.index import ADVERTISER, COUNTER, EXCLUDE, INCLUDE, LABEL, REQUIRED, SHOWS, SOLD
-from adserver.engine.names import Named, named
-from adserver.engine.values import Values
+from adserver.engine.names import named
+from adserver.engine.values import Values, name_of
+from adserver.engine.vocabulary import looked_at
 
-ROW: Final = np.dtype(
-    [("tier", "u2"), ("flags", "u2"), ("item_bytes", "u4"), ("cap_bytes", "u4"), ("serial", "i8"),
-     ("score", "i8")]
-)  # fmt: skip
-"""Rows stand campaign by campaign; which are whose is told by ``Document.count``."""
 _ROW: Final = Packing("=HHIIqq")
-CREATIVE: Final = np.dtype([("serial", "i8"), ("row", "i8")])
 _CREATIVE: Final = Packing("=qq")
-_ENCODER: Final = msgspec.msgpack.Encoder()
-
-ASKED: Final = np.dtype([("row", "u4"), ("name", "u4"), ("value", "u4")])
-"""A name that the row's expression requires, and the pair of it: the first of each name, in its order."""
 _ASKED: Final = Packing("=III")
-PAIR: Final = np.dtype("u8")
-"""From the lowest bit: row (32), part (2), number of the value (30)."""
+_ENCODER: Final = msgspec.msgpack.Encoder(order="deterministic")
+"""What was decoded is encoded again as it was: sets have an order here."""
+
 _VALUE_SHIFT: Final = 34
+"""A pair while it is made, from the lowest bit: row (32), part (2), number of the value (30)."""
 _PART_SHIFT: Final = 32
 
 
-class Document(Struct, frozen=True):
-    """A campaign without its line items, which are the next ``count`` rows."""
-
-    named: Named
-    count: int
-
-
-class Block(Struct, frozen=True):
-    """Rows of one advertiser, and what they were made of."""
-
-    advertiser: Advertiser
-    campaigns: tuple[Campaign, ...]
-    documents: tuple[Document, ...]
-    rows: bytes
-    pairs: bytes
-    creatives: bytes
-    line_items: bytearray
-    caps: bytearray
-    asked: bytes
-
-    def made_of(self, advertiser: Advertiser, campaigns: Sequence[Campaign]) -> bool:
-        """Of these very objects, which are frozen."""
-        mine = self.campaigns
-        same = self.advertiser is advertiser and len(mine) == len(campaigns)
-        return same and all(map(is_, mine, campaigns))
-
-
-def block(values: Values, advertiser: Advertiser, campaigns: Sequence[Campaign]) -> Block:
+def block(
+    values: Values, advertiser: Advertiser, campaigns: Sequence[Campaign], etags: Sequence[str] = ()
+) -> Block:
+    """``etags``: of the texts of the campaigns. ``values`` may be any, and know more for it afterwards."""
     made = _Making(values, advertiser)
     given = shared(campaigns, advertiser.serial)
-    for campaign in campaigns:
-        made.add(campaign, given)
-    return Block(
-        advertiser,
-        tuple(campaigns),
-        tuple(made.documents),
-        b"".join(made.rows),
-        array("Q", made.pairs).tobytes(),
-        b"".join(made.creatives),
-        made.line_items,
-        made.caps,
-        b"".join(made.asked),
-    )
+    for campaign, etag in zip(campaigns, etags or [""] * len(campaigns), strict=True):
+        made.add(campaign, etag, given)
+    return opened(made.packed(advertiser))
 
 
 class _Making:
@@ -96,16 +51,18 @@ class _Making:
         self.pairs: list[int] = []
         self.creatives: list[bytes] = []
         self.line_items, self.caps = bytearray(), bytearray()
-        self.asked: list[bytes] = []
+        self.asked: list[tuple[int, Name, int]] = []
+        self.looked_at: set[Name] = set()
+        self.also: set[bytes] = set()
         self._values = values
         self._serial = advertiser.serial
 
-    def add(self, campaign: Campaign, given: Shared) -> None:
+    def add(self, campaign: Campaign, etag: str, given: Shared) -> None:
         bare = msgspec.structs.replace(campaign, line_items=())
         name = f"{campaign.advertiser}/{campaign.id}"
         for item in campaign.line_items:
             self._add(campaign, item, given)
-        self.documents.append(Document(named(name, _ENCODER.encode(bare)), len(campaign.line_items)))
+        self.documents.append(Document(named(name, _ENCODER.encode(bare)), len(campaign.line_items), etag))
 
     def _add(self, campaign: Campaign, item: LineItem, given: Shared) -> None:
         row, asked = len(self.rows), checks.of(item.targeting)
@@ -128,7 +85,7 @@ class _Making:
     def _pair(self, row: int, campaign: Campaign, item: LineItem) -> int:
         """Every value that the index knows of it; the flags that follow from them."""
         flags, of, add = 0, self._values.of, self._post
-        for name, clause in clauses(item.targeting, campaign.timezone).items():
+        for name, clause in sorted(clauses(item.targeting, campaign.timezone).items()):
             if clause.any:
                 add(name, clause.any, INCLUDE, row)
             if clause.none:
@@ -136,6 +93,7 @@ class _Making:
             if clause.all:
                 add(name, clause.all[:1], REQUIRED, row)
                 flags |= PARTIAL if len(clause.all) > 1 else 0
+                self.also.update(name_of(name, value) for value in clause.all[1:])
         add(ADVERTISER, (campaign.advertiser,), INCLUDE, row)
         add(LABEL, campaign.labels, INCLUDE, row)
         add(SHOWS, _shows(item), INCLUDE, row)
@@ -149,13 +107,57 @@ class _Making:
         self.pairs += [number << _VALUE_SHIFT | tail for number in map(numbers.__getitem__, values)]
 
     def _ask(self, row: int, asked: tuple[Check, ...]) -> None:
+        self.looked_at |= looked_at(asked)
         first: dict[Name, str] = {}
         for name, text in checks.pairs(asked):
             first.setdefault(name, text)
-        numbers, names = self._values.of(checks.REQUIRED), self._values.asked
-        for name, text in first.items():
-            number = names.setdefault(name, len(names))
-            self.asked.append(_ASKED.pack(row, number, numbers[checks.pair(name, text)]))
+        numbers = self._values.of(checks.REQUIRED)
+        self.asked += [(row, name, numbers[checks.pair(name, text)]) for name, text in first.items()]
+
+    def packed(self, advertiser: Advertiser) -> bytes:
+        made = np.frombuffer(array("Q", self.pairs), np.uint64)
+        asked_values = [value for _, _, value in self.asked]
+        given = np.append((made >> np.uint64(_VALUE_SHIFT)).astype(np.int64), asked_values).astype(np.int64)
+        used, numbers = _own(given, len(self._values))
+        pairs = np.empty(len(made), PAIR)
+        pairs["row"] = made.astype(np.uint32)
+        parts = (made >> np.uint64(_PART_SHIFT)).astype(np.uint32) & 3
+        pairs["slot"] = numbers[: len(made)] << 2 | parts
+        names: dict[Name, int] = {}
+        asked = [
+            _ASKED.pack(row, names.setdefault(name, len(names)), value)
+            for (row, name, _), value in zip(self.asked, numbers[len(made) :].tolist(), strict=True)
+        ]
+        head = Head(
+            advertiser.serial,
+            named(advertiser.id, _ENCODER.encode(advertiser)),
+            tuple(self.documents),
+        )
+        return packed(
+            head,
+            Spoken(
+                tuple(map(self._values.names.__getitem__, used.tolist())),
+                tuple(names),
+                tuple(sorted(self.looked_at)),
+                tuple(sorted(self.also)),
+            ),
+            b"".join(self.rows),
+            pairs.tobytes(),
+            b"".join(self.creatives),
+            b"".join(asked),
+            bytes(self.line_items),
+            bytes(self.caps),
+        )
+
+
+def _own(numbers: Array, most: int) -> tuple[Array, Array]:
+    """The numbers that occur, all below ``most``, in the order in which they first do; and for each given its
+    place among them. Without sorting: of what is assigned to one place the last stays."""
+    at, count = np.empty(most, np.uint32), np.arange(len(numbers), dtype=np.uint32)
+    at[numbers[::-1]] = count[::-1]
+    used = numbers[at[numbers] == count]
+    at[used] = count[: len(used)]
+    return used, at[numbers]
 
 
 def _shows(item: LineItem) -> tuple[str, ...]:

@@ -9,45 +9,66 @@ from array import array
 from adserver.engine.names import hash_of
 
 
+def name_of(dimension: str, value: str) -> bytes:
+    """As it stands in a table of names."""
+    return f"{dimension}\0{value}".encode()
+
+
 class Numbers(dict[str, int]):
     """Value -> number, within a dimension; a new value gets the next one."""
 
-    __slots__ = ("_number", "_values")
+    __slots__ = ("_dimension", "_known")
 
-    def __init__(self, values: "Values", number: int) -> None:
-        self._values = values
-        self._number = number
+    def __init__(self, known: "Known", dimension: str) -> None:
+        self._known = known
+        self._dimension = dimension
 
     def __missing__(self, value: str) -> int:
-        number = self[value] = self._values.add(self._number, value)
+        number = self[value] = self._known[name_of(self._dimension, value)]
+        return number
+
+
+class Known(dict[bytes, int]):
+    """Name (the dimension's, a zero, the value) -> number; a new name gets the next one."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self, values: "Values") -> None:
+        self._values = values
+
+    def __missing__(self, name: bytes) -> int:
+        number = self[name] = self._values.add(name)
         return number
 
 
 class Values:
-    """``names``, ``hashes`` and ``dimension_of`` by number; ``dimensions`` by theirs. ``asked``: names of
-    expressions, with numbers of their own."""
+    """``names``, ``hashes`` and ``dimension_of`` by number; ``dimensions`` by theirs; ``numbers`` by name.
+    ``asked``: names of expressions, with numbers of their own."""
 
     def __init__(self) -> None:
         self.names: list[bytes] = []
         self.hashes = array("I")
         self.dimension_of = array("H")
-        self.dimensions: list[str] = []
+        self.dimensions: dict[str, int] = {}
+        self.numbers = Known(self)
         self.asked: dict[tuple[str, ...], int] = {}
-        self._numbers: dict[str, Numbers] = {}
+        self._of: dict[str, Numbers] = {}
 
     def __len__(self) -> int:
         return len(self.names)
 
     def of(self, dimension: str) -> Numbers:
-        found = self._numbers.get(dimension)
+        found = self._of.get(dimension)
         if found is None:
-            found = self._numbers[dimension] = Numbers(self, len(self.dimensions))
-            self.dimensions.append(dimension)
+            found = self._of[dimension] = Numbers(self.numbers, dimension)
         return found
 
-    def add(self, dimension: int, value: str) -> int:
-        name = f"{self.dimensions[dimension]}\0{value}".encode()
+    def add(self, name: bytes) -> int:
+        dimension = name.partition(b"\0")[0].decode()
         self.names.append(name)
         self.hashes.append(hash_of(name))
-        self.dimension_of.append(dimension)
+        self.dimension_of.append(self.dimensions.setdefault(dimension, len(self.dimensions)))
         return len(self.names) - 1
+
+    def asked_number(self, name: tuple[str, ...]) -> int:
+        return self.asked.setdefault(name, len(self.asked))

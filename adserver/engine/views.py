@@ -1,6 +1,6 @@
 """Placements as requests see them: what each kind of placement can show of the line items."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from adserver.domain import limits
 from adserver.domain.campaign import Creative
@@ -167,6 +167,12 @@ class Views:
         view = self.view(publisher.id, publisher.placements[number].id)
         assert view is not None
         return view
+
+    def shed(self) -> Iterator[None]:
+        """See ``Snapshot.shed``."""
+        for kept in (self._views, self._fits):
+            while kept.shed():
+                yield
 
     def _of(self, publisher: str) -> dict[str, Placement]:
         found = self._placements.get(publisher)

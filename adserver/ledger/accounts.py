@@ -112,6 +112,11 @@ class Accounts:
             found = self._accounts[name, day] = Account()
         return found
 
+    def billed(self) -> list[tuple[str, int, int]]:
+        """(name, day, nanos) of those that something was billed to."""
+        found = self._accounts.items()
+        return [(*key, account.billed_nanos) for key, account in found if account.billed_nanos]
+
     def peek(self, name: str) -> Account | None:
         """The lifetime's, if there is one."""
         return self._accounts.get((name, LIFETIME))

@@ -135,6 +135,10 @@ class Budgets:
         for name, day, nanos in billed:
             self._accounts.get(name, day).billed_nanos = nanos
 
+    def delivered(self) -> tuple[list[LineItemTotals], list[tuple[str, int, int]]]:
+        """What ``load`` takes."""
+        return [bound.totals for bound in self._bound.values()], self._accounts.billed()
+
     def totals(self, line_item: int) -> tuple[LineItemTotals, int] | None:
         """(what was counted so far, ads reserved and not yet rendered)."""
         bound = self._bound.get(line_item)

@@ -3,13 +3,14 @@
 A segment begins with a header that repeats the final chain value of the segment before, so segments can
 be neither swapped nor left out. Behind it stand frames, then zeros (the file is pre-allocated):
 
-    CRC-32 4 | lengths 4 (chained: low 24 bits, personal: high 8) | personal | chained
+    CRC-32 4 | lengths 4 (chained: low 20 bits; personal: high 8, above them 4) | personal | chained
 
 ``chained`` is the record, preceded by a salted digest of the personal part where there is one. CRC and
 chain cover the lengths and the chained part only; so the personal part can be overwritten with zeros
 (erased) and everything still verifies, but not changed: another digest is damage. The personal part
 stands *before* the chained one, so a write cut short always lacks chained bytes and is never taken for a
-whole frame with an erased person. The CRC begins with a seed of its segment: bytes of another segment,
+whole frame with an erased person. The four bits in the middle were always 0 before personal parts could be
+longer than 255 bytes. The CRC begins with a seed of its segment: bytes of another segment,
 or a frame smuggled into a payload, are not frames here.
 
 The chain is one running BLAKE2b over the header and every frame; its value is taken at marks and at the
@@ -38,6 +39,9 @@ FRAME_BYTES_MAX: Final = 1024 * 1024
 """A longer record is a mistake of ours (the largest decision allowed is some 60 KiB)."""
 SEGMENT_BYTES: Final = 64 * 1024 * 1024
 SEGMENT_BYTES_MIN: Final = 4096
+
+SECRET_BYTES_MAX: Final = 0xFFF
+"""Of a personal part."""
 
 _HEADER: Final = struct.Struct("<4sHHQ16s")
 _WORD: Final = struct.Struct("<I")
@@ -103,12 +107,19 @@ def encode_frame(record: Record, personal: Personal | None, seed: int) -> tuple[
     else:
         secret = ENCODER.encode(personal)
         chained = blake2b(secret, digest_size=DIGEST_BYTES).digest() + chained
-        lengths = _WORD.pack(len(chained) | len(secret) << 24)
+        if len(secret) > SECRET_BYTES_MAX:
+            raise ValueError(f"a personal part of {len(secret)} bytes; a frame takes {SECRET_BYTES_MAX}")
+        lengths = _WORD.pack(len(chained) | _secret_bits(len(secret)))
         covered = lengths + chained
         frame = b"".join((_WORD.pack(crc32(covered, seed)), lengths, secret, chained))
     if len(frame) > FRAME_BYTES_MAX:
         raise ValueError(f"a record of {len(frame)} bytes; the journal takes {FRAME_BYTES_MAX}")
     return frame, covered
+
+
+def _secret_bits(size: int) -> int:
+    """Where a personal part's length stands in the lengths."""
+    return (size & 0xFF) << 24 | size >> 8 << 20
 
 
 class Frame(Struct, gc=False):
@@ -140,8 +151,8 @@ def parse_frame(raw: bytes, at: int, base: int, seed: int) -> Frame | Short | No
     if len(raw) - at < FRAME_HEAD_BYTES:
         return Short(FRAME_HEAD_BYTES)
     crc, lengths = _HEAD.unpack_from(raw, at)
-    chained_bytes, secret_bytes = lengths & 0xFFFFFF, lengths >> 24
-    if chained_bytes < _RECORD_BYTES_MIN or chained_bytes > FRAME_BYTES_MAX:
+    chained_bytes, secret_bytes = lengths & 0xFFFFF, lengths >> 24 | lengths >> 12 & 0xF00
+    if chained_bytes < _RECORD_BYTES_MIN:
         return None
     secret_at = at + FRAME_HEAD_BYTES
     chained_at = secret_at + secret_bytes

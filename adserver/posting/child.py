@@ -66,18 +66,20 @@ class Asked:
 
 
 def post(data: Path) -> NoReturn:
-    """Post until standard input ends."""
-    asked = Asked()
+    """Post until standard input ends. The first word is said whatever there is to post: another process may
+    have posted all of it."""
+    asked, told = Asked(), Position()
     ledger = LedgerWriter(data / LEDGER)
     poster = Poster(Reader(data / JOURNAL), ledger, lambda: asked.until)
     while True:
-        asked.wait(ledger.position)
+        asked.wait(told)
         refused, error = ledger.refused, ""
         try:
             poster.step()
         except (OSError, DBAPIError, Damage) as wrong:
             error = _said(wrong)
-        _tell(Told(ledger.position, ledger.refused - refused, error))
+        told = ledger.position
+        _tell(Told(told, ledger.refused - refused, error))
         if error:
             asked.wait(Position(sys.maxsize), RETRY_S)
 

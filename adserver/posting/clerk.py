@@ -51,6 +51,10 @@ class Clerk:
         self.refused = 0
         self.failing = ""
 
+    async def begin(self) -> None:
+        """Start the child, before anybody is served."""
+        await self._child.begin()
+
     async def hear(self) -> bool:
         """Wait for the child's next word and pass it on; False once it was ended. Raises NotPosted, the first
         time it says why it gets no further, and where it died."""

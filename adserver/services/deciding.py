@@ -42,7 +42,8 @@ class Page(Struct, frozen=True):
 
 class Deciding:
     """One request on its way. ``paid`` is False while the journal has no room; ``touched`` tells that a feed
-    account lives on from now, and that the journal should know."""
+    account lives on from now, and that the journal should know; ``moved``: how much of what moved among the
+    ``live`` bits was before it."""
 
     def __init__(self, request: Request, serving: Serving, kept: Kept, key_id: int) -> None:
         self.request = request
@@ -53,6 +54,7 @@ class Deciding:
         self.test = request.mode == "test"
         self.fleeting = request.mode == "dry_run" or request.invalid_traffic
         self.touched = False
+        self.moved = 0
         self.company = Company()
         self.claims = Claims(request, kept.holds, self.paid, serving.live)
         self.slates: list[PlacementSlate | None] = []
@@ -135,8 +137,10 @@ class Deciding:
     def _open_chunks(self) -> Sequence[int]:
         """The line items that are live, without those this person has capped: once a request."""
         request, serving, state = self.request, self.serving, self.kept.state
+        # What ran out has ended before anybody looks, whenever a tick last ran (law 5).
         state.sweep(request.now_ms)
-        serving.live.wake(request.now_ms)
+        self.kept.holds.sweep(request.now_ms)
+        self.moved = serving.live.wake(request.now_ms)
         who = request.subject, request.session
         self.capped = state.capped_out(*who, request.now_ms, serving.snapshot)
         if not self.capped:

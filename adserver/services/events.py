@@ -20,7 +20,7 @@ from adserver.domain.records import LineItemTerms, Personal, Recorded, Released,
 from adserver.domain.verdicts import Verdict
 from adserver.services import agents
 from adserver.services.calls import Call
-from adserver.services.hot import counts_of
+from adserver.services.hot import CAPPED_EVENT, counts_of
 from adserver.services.macros import MacroValues, expand
 from adserver.services.ports import Durable, Journal, Ledger
 from adserver.services.refusals import Refused
@@ -31,9 +31,6 @@ from adserver.tokens import FLAG_TEST, BadToken, Signer, Token
 
 _BILLABLE: Final = {"cpm": EventKind.IMPRESSION, "vcpm": EventKind.VIEWABLE, "cpc": EventKind.CLICK}
 _BILLED: Final = tuple(_BILLABLE.get(model) for model in MODELS)  # by the model's number in a token
-_CAPPED_EVENT: Final = {
-    kind: kind.name.lower() for kind in (EventKind.IMPRESSION, EventKind.VIEWABLE, EventKind.CLICK)
-}
 _COUNTED: Final = {
     EventKind.IMPRESSION: "impressions",
     EventKind.VIEWABLE: "viewable",
@@ -53,6 +50,7 @@ class Exposed(Protocol):
     ) -> None: ...
     def session_of(self, event_id: bytes) -> bytes | None: ...
     def release(self, event_id: bytes) -> bool: ...
+    def sweep(self, now_ms: int) -> None: ...
 
 
 class Spending(Protocol):
@@ -144,6 +142,7 @@ class EventRecorder:
 
     def _judge(self, token: Token, kind: EventKind, call: Call) -> tuple[Status, bool]:
         now_ms = self._clock()
+        self._exposures.sweep(now_ms)  # what is over is told by the clock, not by when a tick ran (law 5)
         key = token.event_id + _KIND_BYTES[kind]
         until_ms = token.accepted_until_ms(kind)
         if self._is_filtered(token, call):
@@ -234,20 +233,19 @@ class EventRecorder:
 
     def _confirm(self, token: Token, kind: EventKind, now_ms: int) -> None:
         """Move the counters of frequency caps that look at this kind of event."""
-        event = _CAPPED_EVENT.get(kind)
+        event = CAPPED_EVENT.get(kind)
         if event is None:
             return
+        self._exposures.sweep(now_ms)  # what ran out is told by the clock, not by who swept in between
         if kind is EventKind.IMPRESSION:
             # A known exposure is moved from where it was counted.
             counts = () if token.event_id in self._exposures else self._moved_by(token, event)
             self._exposures.confirm(token.event_id, token.subject, counts, now_ms)
         elif counts := self._moved_by(token, event):
-            session = self._exposures.session_of(token.event_id)
-            self._exposures.count(token.subject, session, counts, now_ms)
+            self._exposures.count(token.subject, self._exposures.session_of(token.event_id), counts, now_ms)
 
     def _moved_by(self, token: Token, event: str) -> tuple[Counted, ...]:
-        """Of a line item that is gone, as it was bound last: what it moves may be its siblings' too, and its
-        own when it is put back."""
+        """Of a line item that is gone, as it was bound last: its siblings' move too, and it may come back."""
         found, sold = self._world.snapshot.by_serial.get(token.line_item), self._sold(token.creative)
         if found is None:
             terms = self._budgets.terms(token.line_item)

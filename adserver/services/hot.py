@@ -16,7 +16,7 @@ from adserver.domain import ids, limits
 from adserver.domain.books import Position
 from adserver.domain.campaign import MODELS
 from adserver.domain.caps import IMPRESSION, Counted
-from adserver.domain.decision import Ad, Decision, EventKind, Origin, Slot, event_id
+from adserver.domain.decision import Ad, Decision, EventKind, NoFill, Origin, Slot, event_id
 from adserver.domain.records import (
     CapTerms,
     Decided,
@@ -28,12 +28,19 @@ from adserver.domain.records import (
     Status,
     Unbilled,
 )
+from adserver.engine.live import follow
+from adserver.services.delivered import Delivered
 from adserver.services.render import origin_of
 from adserver.services.repeats import Repeat, Repeats
 
-CHECKPOINT_VERSION: Final = 2
+CHECKPOINT_VERSION: Final = 3
 _LONGEST_TOKEN_MS: Final = limits.RENDER_WITHIN_MS_MAX + limits.CLICK_EXTRA_MS
-_EVENTS: Final = {EventKind.IMPRESSION: IMPRESSION, EventKind.VIEWABLE: "viewable", EventKind.CLICK: "click"}
+CAPPED_EVENT: Final = {
+    EventKind.IMPRESSION: IMPRESSION,
+    EventKind.VIEWABLE: "viewable",
+    EventKind.CLICK: "click",
+}
+"""What frequency caps look at."""
 _CPM: Final = MODELS.index("cpm")
 _NOBODY: Final = Personal(b"")
 
@@ -50,6 +57,7 @@ class Exposed(Protocol):
         self, subject: bytes | None, session: bytes | None, counts: tuple[Counted, ...], at_ms: int
     ) -> None: ...
     def session_of(self, event_id: bytes) -> bytes | None: ...
+    def promise(self, terms: LineItemTerms) -> None: ...
     def release(self, event_id: bytes) -> bool: ...
     def sweep(self, now_ms: int) -> None: ...
     def forget(self, now_ms: int) -> None: ...
@@ -102,12 +110,15 @@ class Checkpoint(Struct, array_like=True):
     released: bytes
     repeats: list[tuple[bytes, Repeat]]
     identities: dict[int, int] = {}
+    left_out: dict[int, NoFill] = {}
+    delivered: Delivered | None = None
 
 
 class HotState:
     """Everything that decisions and events change in memory. ``terms``: those in the journal, in the order
     they were last told (``promises`` keeps them); ``identities``: of versions of creatives,
-    also of those that were replaced since."""
+    also of those that were replaced since; ``left_out``: positions (of its snapshot) that the last decision
+    left out beforehand; ``delivered``: what the checkpoint told of it, if it did."""
 
     def __init__(
         self, exposures: Exposed, budgets: Held, feeds: Paged, repeats: Repeats,
@@ -122,6 +133,8 @@ class HotState:
         self.released = released
         self.terms: dict[int, LineItemTerms] = {}
         self.identities: dict[int, int] = {}
+        self.left_out: dict[int, NoFill] = {}
+        self.delivered: Delivered | None = None
         self.latest_ms = 0
 
     # -- reading the journal again -----------------------------------------------------------------
@@ -140,6 +153,11 @@ class HotState:
             self.terms[record.serial] = record
             self.identities.update(record.creatives)
             self.budgets.know([record])
+            self.exposures.promise(record)
+
+    def hint(self, record: Decided) -> None:
+        """What the decision left out beforehand."""
+        follow(self.left_out, record.hints)
 
     def sweep(self, now_ms: int) -> None:
         """Forget what has run out. ``seen`` is swept apart: not while the ledger is behind."""
@@ -153,6 +171,7 @@ class HotState:
     def _decided(self, record: Decided, who: Personal) -> None:
         decision = record.decision
         self.latest_ms = decision.now_ms
+        self.hint(record)
         self.exposures.sweep(decision.now_ms)
         self.budgets.sweep(decision.now_ms)
         for slot in decision.slots:
@@ -183,8 +202,9 @@ class HotState:
             self.filtered.add(key, until_ms)
             return
         self.seen.add(key, until_ms)
+        self.exposures.sweep(record.at_ms)
         terms = self.terms.get(record.line_item)
-        event = _EVENTS.get(kind)
+        event = CAPPED_EVENT.get(kind)
         if terms is None or event is None:
             return
         counts = counts_of(terms, self.identities.get(record.creative), event)
@@ -209,13 +229,13 @@ class HotState:
 
     # -- checkpoints -------------------------------------------------------------------------------
 
-    def dump(self, position: Position) -> bytes:
+    def dump(self, position: Position, delivered: Delivered | None = None) -> bytes:
         return msgspec.msgpack.encode(
             Checkpoint(
                 CHECKPOINT_VERSION, position, list(self.terms.values()), self.exposures.dump(),
                 self.budgets.dump(), self.feeds.dump(), self.seen.dump(), self.filtered.dump(),
                 self.released.dump(),
-                self.repeats.dump(), self.identities,
+                self.repeats.dump(), self.identities, self.left_out, delivered,
             )
         )  # fmt: skip
 
@@ -226,6 +246,7 @@ class HotState:
             raise ValueError(f"a checkpoint of version {checkpoint.version}")
         self.terms = {terms.serial: terms for terms in checkpoint.terms}
         self.identities = checkpoint.identities
+        self.left_out, self.delivered = checkpoint.left_out, checkpoint.delivered
         self.budgets.know(checkpoint.terms)
         parts: tuple[tuple[Any, bytes], ...] = (
             (self.exposures, checkpoint.exposures), (self.feeds, checkpoint.feeds),
@@ -242,16 +263,19 @@ class HotState:
 
 def counts_of(terms: LineItemTerms, identity: int | None, event: str) -> tuple[Counted, ...]:
     """The counters an event of this ad moves, from the journalled terms; ``identity``: the creative's."""
-    own = f"creative:{identity}"
     keep: dict[str, int] = {}
     for cap in terms.caps:
-        if cap.event == event and _binds(cap, own):
-            counter = cap.key if event == IMPRESSION else f"{cap.key}/{event}"
+        key = _key(cap, identity)
+        if cap.event == event and key is not None:
+            counter = key if event == IMPRESSION else f"{key}/{event}"
             keep[counter] = max(keep.get(counter, 0), cap.per_ms)
     return tuple(Counted(name, ms, name.startswith("session:")) for name, ms in keep.items())
 
 
-def _binds(cap: CapTerms, own: str) -> bool:
-    """Caps of creatives bind their creative only."""
-    key = cap.key.removeprefix("session:")
-    return not key.startswith("creative:") or key == own
+def _key(cap: CapTerms, identity: int | None) -> str | None:
+    """What a cap counts this creative under. Caps of scope creative are told for each creative that stands in
+    the line item; they bind those that stood there before alike, which may come back."""
+    scope, creative, _ = cap.key.partition("creative:")
+    if not creative:
+        return cap.key
+    return None if identity is None else f"{scope}creative:{identity}"

@@ -12,6 +12,7 @@ from adserver.domain.targeting import FACETS, normalise, normalised
 from adserver.engine.snapshot import Snapshot
 from adserver.services import agents, consent
 from adserver.services.ask import Ask, AskedPlacement, Asker, Terms
+from adserver.services.asked import Accepting
 from adserver.services.facts import Facts, place_of, point_of, properties_of, put_device, put_page, texts
 from adserver.services.pseudonyms import Pseudonyms
 from adserver.services.refusals import Refused
@@ -101,7 +102,7 @@ class Normaliser:
                     terms.strict_floor,
                     terms.render_within_ms[number] if terms.render_within_ms else None,
                     feed,
-                    terms.accepts[number] if terms.accepts else None,
+                    Accepting(terms.accepts[number]) if terms.accepts else None,
                     asked.properties,
                     terms.markets[number] if terms.markets else OPEN,
                 )

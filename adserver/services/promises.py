@@ -39,15 +39,23 @@ class Limits(Protocol):
         ...
 
 
+class Windows(Protocol):
+    """Frequency counters, that look back as far as was promised."""
+
+    def promise(self, terms: LineItemTerms) -> None: ...
+
+
 class Promises:
     """``told``: the terms in the journal by serial, in the order they were last told; ``identities``: of the
     versions of creatives they ever named; both are kept up to date."""
 
     def __init__(
-        self, journal: Journal, limits: Limits, told: dict[int, LineItemTerms], identities: dict[int, int]
-    ) -> None:
+        self, journal: Journal, limits: Limits, windows: Windows,
+        told: dict[int, LineItemTerms], identities: dict[int, int],
+    ) -> None:  # fmt: skip
         self._journal = journal
         self._limits = limits
+        self._windows = windows
         self._told = told
         self._identities = identities
         self._said: dict[str, Said] = {}
@@ -120,6 +128,7 @@ class Promises:
             self._told.pop(serial, None)
             self._told[serial] = terms
             self._identities.update(terms.creatives)
+            self._windows.promise(terms)
             self._said |= _said(terms)
         self._standing.add(serial)
 

@@ -1,7 +1,8 @@
 """Publish campaigns: when the catalog moved, take the new snapshot and swap it in.
 
 Building happens elsewhere (``Builder``); the swap itself is a few assignments on the event loop and walks no
-line items: what each promises is journalled when it is sold (``promises``). A catalogue that cannot be built
+line items: what each promises is journalled when it is sold (``promises``). What the snapshot before had
+kept is let go a little in each turn of the loop, decisions in between. A catalogue that cannot be built
 leaves the last good snapshot in service, is logged, and moves a metric.
 """
 
@@ -44,6 +45,7 @@ class Publishing:
         """The first snapshot, before anything is served. Raises what building raises."""
         snapshot = await builder.newer()
         if snapshot is not None:
+            await self._prepare(snapshot)
             self.put_live(snapshot)
 
     async def follow(self, builder: Builder) -> bool:
@@ -51,15 +53,23 @@ class Publishing:
         try:
             snapshot = await builder.newer()
             if snapshot is not None:
-                await asyncio.to_thread(self._world.prepare, snapshot)
+                await self._prepare(snapshot)
         # Whatever the catalogue holds, the server goes on with what it has.
         except Exception as error:
             self._failed(error)
             return False
         if snapshot is None:
             return False
+        former = self._world.serving
         self.put_live(snapshot)
+        for _ in former.shed():
+            await asyncio.sleep(0)
         return True
+
+    async def _prepare(self, snapshot: Snapshot) -> None:
+        """More may be learned while a thread applies what was."""
+        while not self._world.prepared(snapshot):
+            await asyncio.to_thread(self._world.prepare, snapshot)
 
     def put_live(self, snapshot: Snapshot) -> None:
         """Bind to its terms from now on, and swap."""

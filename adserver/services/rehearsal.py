@@ -78,7 +78,11 @@ class Rehearsal(Deciding):
                 self.fill()
             finally:
                 self.undo()
-            return look(self)
+            try:
+                return look(self)
+            finally:
+                # The slates ask it back: a circle would keep its snapshot until somebody collects.
+                self.slates.clear()
 
     def _open_chunks(self) -> Sequence[int]:
         """The line item itself is never left out beforehand; nobody is where the change is others' too."""

@@ -67,7 +67,11 @@ class Hour:
         self.won: dict[bytes, int] = {}
 
     def add(self, seed: int, sample: Sample) -> None:
-        self.samples[seed] = _ENCODER.encode(sample)
+        try:
+            self.samples[seed] = _ENCODER.encode(sample)
+        except OverflowError:
+            # A property may be any JSON, also a number of a hundred digits: this request is no sample.
+            return
         self.won.update((event_id, 0) for seen in sample.seen for event_id in seen.won.values())
         while len(self.samples) > limits.SAMPLES_PER_HOUR:
             self.shift += 1

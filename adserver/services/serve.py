@@ -1,7 +1,8 @@
 """Serve ads: from the asked request to the journalled answer.
 
 A request id answered before is answered again; a server behind its work says so; everything else is
-decided (``deciding``) and its record handed to the journal before the answer leaves.
+decided (``deciding``) and its record handed to the journal before the answer leaves: of those that promise
+something every one, of the others a sample.
 """
 
 from collections.abc import Callable
@@ -10,10 +11,12 @@ import msgspec
 from msgspec import Struct
 
 from adserver.clock import Clock
+from adserver.domain import limits
 from adserver.domain.books import JournalClosed
 from adserver.domain.decision import Decision, NoFill, Slot
 from adserver.domain.records import Decided, Personal
 from adserver.domain.request import Request
+from adserver.services import asked
 from adserver.services.ask import Ask, Asker, Terms
 from adserver.services.deciding import MODES, Deciding
 from adserver.services.kept import Kept
@@ -92,12 +95,15 @@ class Decisions:
         """Into the journal before the answer leaves; False where there is no room and ads were promised."""
         request, journalled = deciding.request, True
         promised = any(slot.ads and slot.repeated is None for slot in decision.slots)
-        if promised or request.repeat_key is not None or any(deciding.pages) or deciding.touched:
+        sampled = request.seed % limits.UNFILLED_JOURNALLED == 0
+        if promised or request.repeat_key is not None or any(deciding.pages) or deciding.touched or sampled:
+            live, said = deciding.serving.live, asked.packed(request, decision, deciding.serving.snapshot)
             try:
                 self._kept.journal.append(
-                    Decided(decision, request.repeat_key),
-                    Personal(self._chance(), request.subject, request.session),
+                    Decided(decision, request.repeat_key, live.hints(deciding.moved)),
+                    Personal(self._chance(), request.subject, request.session, *said),
                 )
+                live.told(deciding.moved)
             except JournalClosed:
                 if promised:
                     return False

@@ -1,6 +1,7 @@
 """The snapshot in service and its ``live`` bits: swapped together by one assignment. What was learned of
 rates is swapped by itself, more often."""
 
+from collections.abc import Iterator
 from typing import Final
 
 from adserver.domain import limits
@@ -35,6 +36,12 @@ class Serving:
             return None if view is None else self._views.put(placement, view)
         return found
 
+    def shed(self) -> Iterator[None]:
+        """Let go of what was kept, a little each time it is asked: once nobody decides by it any more."""
+        yield from self.snapshot.shed()
+        while self.templates.shed():
+            yield
+
 
 class World:
     """What is served now. A request takes ``serving`` once and keeps it to its end."""
@@ -56,8 +63,12 @@ class World:
         """What is learned, applied to a snapshot: the part of a swap that takes long, for another thread."""
         self._prepared = Serving(snapshot, self.rates)
 
+    def prepared(self, snapshot: Snapshot) -> bool:
+        """Whether it is, by what is learned now."""
+        return self._prepared.snapshot is snapshot and self._prepared.worth.rates is self.rates
+
     def swap(self, snapshot: Snapshot) -> None:
-        if self._prepared.snapshot is not snapshot or self._prepared.worth.rates is not self.rates:
+        if not self.prepared(snapshot):
             self.prepare(snapshot)
         self.serving = self._prepared
         self.ready = True

@@ -24,6 +24,9 @@ Bits = Mapping[int, int]
 CapsOn = Callable[[str], tuple[tuple[BoundCap, Bits], ...]]
 """Counter -> the caps that look at it, each with the line items it binds."""
 
+Window = Callable[[BoundCap], tuple[int, int]]
+"""Of a cap: how long a time counts, and the time up to which none does."""
+
 FOREVER: Final = 1 << 62
 
 
@@ -38,22 +41,25 @@ class CappedOut:
         self._full: dict[str, tuple[Bits, ...]] = {}
         self._ends: list[tuple[int, str]] = []
 
-    def refresh(self, counters: Mapping[str, list[int]], caps: CapsOn, now_ms: int) -> Bits:
+    def refresh(self, counters: Mapping[str, list[int]], caps: CapsOn, window: Window, now_ms: int) -> Bits:
         """The bits as of now."""
         while self._ends and self._ends[0][0] <= now_ms:
             self.moved.add(heapq.heappop(self._ends)[1])
         if self.moved:
-            opened = [name for name in self.moved if self._is_open(name, counters.get(name), caps, now_ms)]
+            moved = self.moved
+            opened = [n for n in moved if self._is_open(n, counters.get(n), caps, window, now_ms)]
             self.moved.clear()
             if opened:
                 self._open(opened)
         return self.bits
 
-    def _is_open(self, name: str, counter: list[int] | None, caps: CapsOn, now_ms: int) -> bool:
+    def _is_open(
+        self, name: str, counter: list[int] | None, caps: CapsOn, window: Window, now_ms: int
+    ) -> bool:
         """Take the counter's bits in if it is full; whether it was and is no more."""
         found = []
         for cap, bits in caps(name) if counter is not None else ():
-            until_ms = full_until(counter or [0], cap, now_ms)
+            until_ms = full_until(counter or [0], cap.limit, *window(cap), now_ms)
             if until_ms > now_ms:
                 found.append(bits)
                 if until_ms < FOREVER:
@@ -81,10 +87,12 @@ class CappedOut:
                 del self.bits[chunk]
 
 
-def full_until(counter: list[int], cap: BoundCap, now_ms: int) -> int:
-    """The instant from which the cap has room if nothing moves: ``FOREVER`` where only what is outstanding
-    fills it, ``now_ms`` or earlier where it has room already."""
-    missing = cap.limit - counter[0]
+def full_until(counter: list[int], limit: int, per_ms: int, after_ms: int, now_ms: int) -> int:
+    """The instant from which a cap has room if nothing moves: ``FOREVER`` where only what is outstanding
+    fills it, ``now_ms`` or earlier where it has room already. Times up to ``after_ms`` do not count."""
+    missing = limit - counter[0]
     if missing <= 0:
         return FOREVER
-    return counter[-missing] + cap.per_ms if missing < len(counter) else now_ms
+    if missing >= len(counter) or counter[-missing] <= after_ms:
+        return now_ms
+    return counter[-missing] + per_ms

@@ -111,6 +111,12 @@ class FeedAccounts:
         found = self.find(account, now_ms)
         return found is not None and _live_on(found, now_ms)
 
+    def lived_on(self, account: bytes, now_ms: int) -> None:
+        """It is known to have lived until now, though the journal was not told each time (``_TOLD_MS``)."""
+        found = self._accounts.get(account)
+        if found is not None:
+            found.touched_ms = max(found.touched_ms, now_ms)
+
     def commit(self, answered: Answered, track: Track, now_ms: int, idle_ms: int) -> None:
         """Keep a page just decided; ``track`` is what it left behind. Its ``feed.continued`` must tell
         whether ``turn`` took it from a receipt. Raises ValueError for a page that is not the next."""

@@ -25,7 +25,9 @@ from msgspec import Struct
 from adserver.domain import limits
 from adserver.domain.calendar import Calendar
 from adserver.domain.caps import BoundCap, Counted
+from adserver.domain.records import LineItemTerms
 from adserver.state.capped import Bits, CappedOut
+from adserver.state.windows import Window, Windows
 
 _SWEEP_STEP = 500
 _NOBODY: Bits = {}
@@ -50,6 +52,10 @@ class Exposure(Struct, array_like=True, gc=False):
     outstanding: bool = True
 
 
+_Counters = dict[bytes, dict[str, list[int]]]
+_DUMPS = msgspec.msgpack.Decoder(tuple[_Counters, dict[bytes, Exposure], dict[str, int], dict[str, Window]])
+
+
 class Exposures:
     """All counters of all people, in memory."""
 
@@ -57,10 +63,12 @@ class Exposures:
         self._counters: dict[bytes, dict[str, list[int]]] = {}
         self._exposures: dict[bytes, Exposure] = {}
         self._keeps: dict[str, int] = {}
+        self._windows = Windows()
         self._outstanding: dict[bytes | None, int] = {}
         self._ends = Calendar()
         self._idle: list[bytes] = []
         self._capped: dict[bytes, CappedOut] = {}
+        self._formerly: dict[bytes, CappedOut] = {}
         self._catalogue: weakref.ref[Catalogued] | None = None
 
     def __len__(self) -> int:
@@ -82,7 +90,12 @@ class Exposures:
         counter = counters.get(cap.counter) if counters else None
         if counter is None or counter[0] + len(counter) - 1 < cap.limit:
             return False
-        return counter[0] + _since(counter, now_ms - cap.per_ms) >= cap.limit
+        per_ms, after_ms = self._windows.of(cap)
+        return counter[0] + _since(counter, max(now_ms - per_ms, after_ms)) >= cap.limit
+
+    def promise(self, terms: LineItemTerms) -> None:
+        """The journal has these terms now (``windows``)."""
+        self._windows.promise(terms)
 
     def capped_out(
         self, subject: bytes | None, session: bytes | None, now_ms: int, catalogue: Catalogued
@@ -90,7 +103,8 @@ class Exposures:
         """The line items with a cap that is full for this person or session; not to be changed. Expired
         exposures count until ``sweep`` has ended them."""
         if self._catalogue is None or self._catalogue() is not catalogue:
-            self._catalogue, self._capped = weakref.ref(catalogue), {}
+            # To let ten thousand people go at once would stop this request for a millisecond.
+            self._catalogue, self._formerly, self._capped = weakref.ref(catalogue), self._capped, {}
         out = self._capped_out(subject, now_ms, catalogue)
         other = self._capped_out(session, now_ms, catalogue)
         if not (out and other):
@@ -106,7 +120,7 @@ class Exposures:
             if len(self._capped) >= limits.PEOPLE_KEPT:
                 del self._capped[next(iter(self._capped))]
             kept = self._capped[who] = CappedOut(counters)
-        return kept.refresh(counters, catalogue.capped, now_ms)
+        return kept.refresh(counters, catalogue.capped, self._windows.of, now_ms)
 
     def grant(self, event_id: bytes, exposure: Exposure) -> None:
         """Count an exposure as outstanding. The caller has checked every cap, without awaiting since."""
@@ -158,14 +172,9 @@ class Exposures:
             del self._exposures[event_id]
 
     def expose(
-        self,
-        event_id: bytes,
-        subject: bytes | None,
-        session: bytes | None,
-        counts: tuple[Counted, ...],
-        expires_ms: int,
-        kept_ms: int,
-    ) -> None:
+        self, event_id: bytes, subject: bytes | None, session: bytes | None, counts: tuple[Counted, ...],
+        expires_ms: int, kept_ms: int,
+    ) -> None:  # fmt: skip
         """``grant`` from plain parts, for the journal's records."""
         self.grant(event_id, Exposure(subject, session, counts, expires_ms, kept_ms))
 
@@ -181,7 +190,9 @@ class Exposures:
         for counted in counts:
             counter = self._counter(session if counted.session else subject, counted)
             if counter is not None:
-                del counter[1 : 1 + len(counter) - 1 - _since(counter, at_ms - counted.keep_ms)]
+                # By the longest window the name ever had, as in ``forget``: one that shrank may grow again.
+                over = len(counter) - 1 - _since(counter, at_ms - self._keeps[counted.counter])
+                del counter[1 : 1 + max(over, len(counter) - limits.CAP_LIMIT_MAX)]
                 if len(counter) > 1 and at_ms < counter[-1]:
                     at_ms = counter[-1]
                 counter.append(at_ms)
@@ -227,8 +238,9 @@ class Exposures:
         counter = counters.get(counted.counter)
         if counter is None:
             counter = counters[counted.counter] = [0]
-            if self._keeps.get(counted.counter, 0) < counted.keep_ms:
-                self._keeps[counted.counter] = counted.keep_ms
+        # Also of one that is there: a cap's window may have grown since it was made.
+        if self._keeps.get(counted.counter, 0) < counted.keep_ms:
+            self._keeps[counted.counter] = counted.keep_ms
         self._moved(who, counted.counter)
         return counter
 
@@ -240,6 +252,8 @@ class Exposures:
     def forget(self, now_ms: int) -> None:
         """Drop people of whom nothing counts any more: some are looked at each call, in turn. A counter
         counts for as long as the longest window ever set on its name."""
+        for _ in range(min(_SWEEP_STEP, len(self._formerly))):
+            self._formerly.popitem()
         if not self._idle:
             self._idle = list(self._counters)
         for _ in range(min(_SWEEP_STEP, len(self._idle))):
@@ -256,15 +270,15 @@ class Exposures:
     def _is_over(self, name: str, counter: list[int], now_ms: int) -> bool:
         if counter[0]:
             return False
-        return len(counter) == 1 or counter[-1] <= now_ms - self._keeps.get(name, limits.CAP_PER_MS_MAX)
+        keep_ms = max(self._keeps.get(name, limits.CAP_PER_MS_MAX), self._windows.keep_ms(name))
+        return len(counter) == 1 or counter[-1] <= now_ms - keep_ms
 
     def dump(self) -> bytes:
         """Everything, for a checkpoint."""
-        return msgspec.msgpack.encode((self._counters, self._exposures, self._keeps))
+        return msgspec.msgpack.encode((self._counters, self._exposures, self._keeps, self._windows.promised))
 
     def load(self, dumped: bytes) -> None:
-        kinds = tuple[dict[bytes, dict[str, list[int]]], dict[bytes, Exposure], dict[str, int]]
-        self._counters, self._exposures, self._keeps = msgspec.msgpack.decode(dumped, type=kinds)
+        self._counters, self._exposures, self._keeps, self._windows.promised = _DUMPS.decode(dumped)
         self._capped.clear()
         self._ends = Calendar((exposure.expires_ms, ident) for ident, exposure in self._exposures.items())
         self._outstanding.clear()

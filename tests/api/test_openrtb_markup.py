@@ -136,7 +136,7 @@ def test_no_asset_breaks_out_of_the_markup(alt: str, url: str, trackers: list[st
     found = Markup(image(shown, shown.urls, 300, 250, True))
     assert found.images[0]["src"] == url and len(found.links) == 1
     assert found.pixels == [shown.urls.impression, *trackers]
-    assert json.loads(found.script[found.script.rindex(",[") + 1 : -1]) == [shown.urls.viewable, *trackers]
+    assert json.loads(found.script[found.script.rindex(',["') + 1 : -1]) == [shown.urls.viewable, *trackers]
     assert found.images[0]["alt"] == Markup(f'<img alt="{escape(alt)}">').images[0]["alt"]
 
 

@@ -55,7 +55,8 @@ def bids(snapshot: Snapshot) -> list[int]:
 
 
 def images(data: Path) -> list[str]:
-    return sorted(path.name for path in (data / FOLDER).iterdir())
+    """All that is in the folder beside blocks."""
+    return sorted(path.name for path in (data / FOLDER).iterdir() if path.suffix != ".blocks")
 
 
 def with_builder(data: Path, store: Store, play: Callable[[Builder], Awaitable[Any]]) -> Any:
@@ -158,9 +159,12 @@ def test_what_was_built_before_is_mapped_without_a_child(data: Path, store: Stor
     with_builder(data, store, play)
 
 
-@pytest.mark.parametrize("damage", ["short", "empty", "other", "holes", "a bit"])
-def test_an_image_that_is_no_good_is_built_again(data: Path, store: Store, damage: str) -> None:
-    left = leave(data, store)
+@pytest.mark.parametrize("file", ["image", "blocks"])
+@pytest.mark.parametrize("damage", ["short", "empty", "other", "holes", "a bit", "none"])
+def test_what_is_no_good_is_built_again(data: Path, store: Store, damage: str, file: str) -> None:
+    image = leave(data, store)
+    left = image if file == "image" else image.with_name("1.blocks")
+    told = Images(data).open(image.name).revision
     whole = left.read_bytes()
     half = len(whole) // 2
     left.write_bytes(
@@ -170,12 +174,17 @@ def test_an_image_that_is_no_good_is_built_again(data: Path, store: Store, damag
             "other": b"x" * len(whole),
             "holes": whole[:half] + bytes(len(whole) - half),
             "a bit": whole[:half] + bytes([whole[half] ^ 1]) + whole[half + 1 :],
+            "none": whole,
         }[damage]
     )
+    if damage == "none":
+        left.unlink()
 
     async def play(builder: Builder) -> None:
-        assert bids(await following(builder)) == [1_000_000]
-        assert left.read_bytes() == whole
+        found = await following(builder)
+        assert (bids(found), found.revision) == ([1_000_000], told)
+        assert builder._child.pid is not None, "it was built"
+        assert image.exists()
 
     with_builder(data, store, play)
 
@@ -246,7 +255,7 @@ def test_a_document_of_another_version_is_passed_by(data: Path, store: Store) ->
         with closing(sqlite3.connect(data / FILE)) as file, file:
             file.execute("UPDATE catalogue SET revision = revision + 1")
             file.execute(
-                "UPDATE objects SET body = ?, revision = (SELECT revision FROM catalogue) "
+                "UPDATE objects SET body = ?, etag = 'new', revision = (SELECT revision FROM catalogue) "
                 "WHERE kind = 'campaign'",
                 (b'{"campaign":"spring","advertiser":"acme","hologram":true}',),
             )
@@ -299,7 +308,7 @@ def test_an_image_that_was_removed_before_it_was_mapped(
 ) -> None:
     async def play(builder: Builder) -> None:
         await following(builder)
-        monkeypatch.setattr(Images, "open", lambda self, name: missing(self.remove(name), name))
+        monkeypatch.setattr(Images, "open", lambda self, name, checked: missing(self.remove(name), name))
         put(store, "2.00")
         with pytest.raises(NotBuilt, match="cannot be mapped"):
             await builder.newer()

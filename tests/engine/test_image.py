@@ -24,14 +24,20 @@ from engine_samples import (
     random_line_item,
     random_request,
 )
+from hypothesis import given as given_by
+from hypothesis import settings
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from adserver.domain.campaign import Advertiser, FrequencyCap
+from adserver.domain import limits
+from adserver.domain.campaign import Advertiser, Campaign, FrequencyCap
 from adserver.domain.catalogue import Catalogue
 from adserver.domain.inventory import Audience
+from adserver.domain.targeting import Clause, Targeting
 from adserver.engine import compile as compiling
+from adserver.engine import groups, index, names, rules, values
 from adserver.engine import image as images
-from adserver.engine import index, names, rules, values
+from adserver.engine import order as orders
 from adserver.engine import snapshot as snapshots
 from adserver.engine.compile import Compiler, compile_snapshot
 from adserver.engine.image import Image, ImageError, Sections
@@ -76,12 +82,16 @@ def edited(given: Catalogue, chance: random.Random, serials: Iterator[int]) -> C
     return replace(given, revision=given.revision + 1, campaigns=tuple(campaigns))
 
 
-@pytest.mark.parametrize("forgotten", [compiling._FORGOTTEN, -100])
+@pytest.mark.parametrize(
+    ("forgotten", "share"), [(compiling._FORGOTTEN, 8), (compiling._FORGOTTEN, 0), (-100, 0)]
+)
 def test_an_image_made_by_edits_is_the_image_made_at_once(
-    forgotten: int, monkeypatch: pytest.MonkeyPatch
+    forgotten: int, share: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Byte for byte; with -100, for a compiler that begins anew now and then as well."""
+    """Byte for byte; with -100, for a compiler that begins anew now and then as well; with a share of 0,
+    where nothing is sorted anew but what was put in order before goes on, however much is new."""
     monkeypatch.setattr(compiling, "_FORGOTTEN", forgotten)
+    monkeypatch.setattr(orders, "_MERGED_SHARE", share)
     for seed in range(25):
         chance, serials = random.Random(seed), iter(range(1000, 10**6))
         given, compiler = random_catalogue(seed, 30), Compiler()
@@ -90,15 +100,58 @@ def test_an_image_made_by_edits_is_the_image_made_at_once(
             given = edited(given, chance, serials)
 
 
+@settings(max_examples=150, deadline=None)
+@given_by(
+    st.lists(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 6)), max_size=6), max_size=6),
+    st.sampled_from((1, 32)),
+)
+def test_advertisers_come_and_go_and_change(changes: list[list[tuple[int, int]]], sparse_bits: int) -> None:
+    """From nothing to nothing, several at once: each step is (advertiser, which of its states; 0 is none).
+    States share values, bids, a required name and caps, and have some of their own. With a share of 1 all
+    postings are sparse, of which the order shows."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(orders, "_MERGED_SHARE", 0)
+        patched.setattr(limits, "NAMES_INDEXED", 1)
+        patched.setattr(groups, "_SPARSE_BITS", sparse_bits)
+        compiler, there = Compiler(), dict[int, tuple[Advertiser, list[Campaign]]]()
+        for number, step in enumerate([*changes, [(owner, 0) for owner in range(6)]]):
+            there |= {owner: state_of(owner, state) for owner, state in step}
+            there = {owner: both for owner, both in there.items() if both[1]}
+            owners, campaigns = (
+                [both[0] for both in there.values()],
+                [c for _, some in there.values() for c in some],
+            )
+            whole = Catalogue(number, tuple(owners), tuple(campaigns))
+            assert bytes(compiler.compile(whole)) == bytes(Compiler().compile(whole))
+
+
+def state_of(owner: int, state: int) -> tuple[Advertiser, list[Campaign]]:
+    chance = random.Random(state)
+    items = []
+    for number in range(state):
+        serial = 1000 * owner + 100 * state + number
+        texts = (f'a = "{number}"', f'b = "{state}" and a = "1"', f'c = "{owner}"', "")
+        clauses = {
+            "segments": Clause(any=("s", "s", f"s{state}"), none=("n",)),
+            "os": Clause(all=(f"o{owner}",)),
+        }
+        targeting = Targeting(dict(list(clauses.items())[: number % 3]), custom=texts[number % 4])
+        bid = chance.choice((1_000_000, 2_000_000))
+        items.append(line_item(serial, bid, targeting=targeting, frequency_caps=some_caps(chance)))
+    name = f"brand-{owner}"
+    made = [campaign(10 * owner + 1, *items, advertiser=name, labels=("x", f"l{state}"))] if state else []
+    return Advertiser(name, owner + 1), made
+
+
 def test_unchanged_advertisers_are_not_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[str] = []
-    block = compiling.block
+    block = compiling.made
 
     def counting(values: Any, advertiser: Advertiser, campaigns: Any) -> Any:
         made.append(advertiser.id)
         return block(values, advertiser, campaigns)
 
-    monkeypatch.setattr(compiling, "block", counting)
+    monkeypatch.setattr(compiling, "made", counting)
     owners = ("acme", "bolt", "corn")
     given = catalogue([campaign(n, line_item(n), advertiser=owner) for n, owner in enumerate(owners, 1)])
     compiler = Compiler()

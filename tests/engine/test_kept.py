@@ -55,3 +55,15 @@ def test_the_index_forgets_and_says_the_same(most: int, monkeypatch: pytest.Monk
     monkeypatch.setattr(limits, "CHUNKS_KEPT", most)
     assert matches() == before
     assert whole.index.arrays.made <= most + 2 * len(whole.index.dimensions) * whole.index.chunks * 40
+
+
+def test_it_sheds_all_it_kept_in_bounded_steps() -> None:
+    kept: Kept[int, int] = Kept(1000)
+    for number in range(1400):
+        kept.put(number, number)
+    sizes = [len(kept)]
+    while kept.shed():
+        sizes.append(len(kept))
+    sizes.append(len(kept))
+    assert sizes[-1] == 0
+    assert all(0 < before - after <= 48 for before, after in pairwise(sizes))

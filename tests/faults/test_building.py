@@ -101,8 +101,8 @@ def test_a_document_of_another_version_in_the_file(tmp_path: Path, folder: Path)
         with closing(sqlite3.connect(data / "catalog.sqlite")) as file, file:
             file.execute("UPDATE catalogue SET revision = revision + 1")
             file.execute(
-                "UPDATE objects SET body = ?, revision = (SELECT revision FROM catalogue) "
-                "WHERE kind = 'campaign'",
+                "UPDATE objects SET body = ?, etag = 'other', "
+                "revision = (SELECT revision FROM catalogue) WHERE kind = 'campaign'",
                 (b'{"hologram":true}',),
             )
         until(lambda: failures(server) > 0, "nobody said that it cannot be built")

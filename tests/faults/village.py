@@ -100,6 +100,7 @@ class Village:
         """Everything a request may leave behind, once what has run out is swept."""
         states = self.app.states
         states.exposures.sweep(self.clock())
+        states.budgets.sweep(self.clock())
         outstanding = dict(states.exposures._outstanding)
         return self.app.journal.position, states.feeds.dump(), states.budgets.dump(), outstanding
 

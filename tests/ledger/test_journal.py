@@ -23,7 +23,7 @@ from ledger_samples import (
 )
 
 from adserver.domain.books import JournalClosed, Position
-from adserver.domain.records import Mark, Personal, Record, Released
+from adserver.domain.records import ENCODER, PERSONAL, Mark, Personal, Record, Released
 from adserver.ledger import segments
 from adserver.ledger.disk import JournalBusy
 from adserver.ledger.journal import Journal
@@ -94,6 +94,25 @@ def test_a_record_too_long_is_refused() -> None:
     huge = terms(1, caps=()).__class__(1, 1, 1, "x" * segments.FRAME_BYTES_MAX, 1, 1, "EUR", "UTC", "cpm", 1)
     with pytest.raises(ValueError, match="bytes"):
         segments.encode_frame(huge, None, SEED)
+
+
+def of_size(size: int) -> Personal:
+    """A personal part of so many bytes."""
+    found = (Personal(b"saltsalt", facts=bytes(number)) for number in range(size))
+    return next(personal for personal in found if len(ENCODER.encode(personal)) == size)
+
+
+@pytest.mark.parametrize("size", [255, 256, 271, 300, 4095])
+def test_a_personal_part_has_twelve_bits(size: int) -> None:
+    raw, _ = segments.encode_frame(recorded(request(1)), of_size(size), SEED)
+    frame = segments.parse_frame(raw, 0, 0, SEED)
+    assert isinstance(frame, Frame)
+    assert (PERSONAL.decode(frame.secret), frame.record()) == (of_size(size), recorded(request(1)))
+
+
+def test_a_longer_personal_part_is_refused() -> None:
+    with pytest.raises(ValueError, match="a personal part of 4096 bytes"):
+        segments.encode_frame(recorded(request(1)), of_size(4096), SEED)
 
 
 def test_what_is_appended_is_read_over_segments_and_restarts(tmp_path: Path) -> None:

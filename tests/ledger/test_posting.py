@@ -191,6 +191,19 @@ def test_what_is_in_the_books_is_left_out(tmp_path: Path) -> None:
     assert rows(tmp_path / "often.sqlite") == rows(tmp_path / "once.sqlite")
 
 
+def test_writers_in_turn_leave_the_same_books(tmp_path: Path) -> None:
+    """What one of them knows of budgets is old when it comes to post again."""
+    records, path = sample(), tmp_path / "turns.sqlite"
+    writers = [LedgerWriter(path) for _ in range(2)]
+    for number, start in enumerate(range(0, len(records), 15)):
+        batch = records[start : start + 15]
+        writers[number % 2].post(batch, Position(1, 65 + start + len(batch)))
+    for writer in writers:
+        writer.close()
+    post(tmp_path / "once.sqlite", records).close()
+    assert rows(path) == rows(tmp_path / "once.sqlite")
+
+
 def test_books_are_append_only(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
     post(path, sample()).close()

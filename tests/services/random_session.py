@@ -73,7 +73,11 @@ class Session:
         self.turn = 0
         self.verdicts: list[str] = []
         world.chance = seed << 32
-        world.put(publishers=PUBLISHERS, campaigns=campaigns(0))
+        world.put(**self.documents())
+
+    def documents(self) -> dict[str, list[Any]]:
+        """What there is to begin with."""
+        return {"publishers": PUBLISHERS, "campaigns": campaigns(0)}
 
     def step(self) -> None:
         chance = self.chance

@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from adserver.domain import limits
 from adserver.domain.caps import BoundCap, Counted, counted
+from adserver.domain.records import CapTerms, LineItemTerms
 from adserver.state.frequency import Exposure, Exposures
 from adserver.state.memory import MemoryState
 
@@ -269,6 +271,35 @@ def test_what_still_counts_is_not_forgotten() -> None:
     assert state.full(quarter, ANNA, None, 999 + quarter.per_ms)
 
 
+def test_a_window_that_grew_keeps_who_was_counted_before() -> None:
+    state = Exposures()
+    for per_ms, at_ms in ((1000, 0), (5000, 900)):
+        cap = BoundCap("line_item:1", 1, per_ms)
+        state.count(ANNA, None, counted((cap,), "impression"), at_ms)
+    state.forget(5899)
+    assert state.full(cap, ANNA, None, 5899)
+
+
+def test_a_window_that_shrank_and_grew_again_sees_what_it_saw() -> None:
+    """The longer cap was in force when each was shown, or before; law 2 counts them all."""
+    state = Exposures()
+    for per_ms, at_ms in ((5000, 0), (1000, 2000), (1000, 4000)):
+        cap = BoundCap("line_item:1", 3, per_ms)
+        state.count(ANNA, None, counted((cap,), "impression"), at_ms)
+    longest = BoundCap("line_item:1", 3, 5000)
+    assert state.full(longest, ANNA, None, 4999)
+    assert not state.full(longest, ANNA, None, 5000)
+
+
+def test_no_more_times_are_kept_than_a_limit_can_ask_for() -> None:
+    state = Exposures()
+    widest = BoundCap("line_item:1", limits.CAP_LIMIT_MAX, 10**9)
+    for at_ms in range(2 * limits.CAP_LIMIT_MAX):
+        state.count(ANNA, None, counted((widest,), "impression"), at_ms)
+    assert state.full(widest, ANNA, None, 2 * limits.CAP_LIMIT_MAX)
+    assert len(state._counters[ANNA]["line_item:1"]) == 1 + limits.CAP_LIMIT_MAX
+
+
 def test_reservations_of_a_person_are_counted() -> None:
     state = MemoryState()
     for number in range(5):
@@ -290,3 +321,27 @@ def test_counted_names_each_counter_once_with_its_longest_window(event: str) -> 
     (found,) = counted(caps, event)
     assert found.keep_ms == 30
     assert counted(caps, "hide") == ()
+
+
+def longer(at_ms: int, per_ms: int) -> LineItemTerms:
+    caps = (CapTerms("line_item:1", 1, per_ms, "impression"),)
+    return LineItemTerms(at_ms, 1, 1, "a/b/c", 1, 1, "EUR", "UTC", "cpm", 1, caps)
+
+
+@pytest.mark.parametrize("forgotten", [False, True])
+def test_a_longer_window_looks_back_as_far_as_the_shorter_one(forgotten: bool) -> None:
+    """Whether a tick has forgotten what was over by then or not (law 5)."""
+    state = MemoryState()
+    state.promise(longer(0, 1000))
+    for who, at_ms in ((ANNA, 5000), (BEN, 5500)):
+        state.count(who, None, (Counted("line_item:1", 1000),), at_ms)
+    if forgotten:
+        state.forget(6200)
+    cap = BoundCap("line_item:1", 1, 10_000)
+    before = [state.full(cap, who, None, 6200) for who in (ANNA, BEN)]
+    state.promise(longer(6200, 10_000))
+    assert before == [state.full(cap, who, None, 6200) for who in (ANNA, BEN)] == [False, True]
+    again = MemoryState()
+    again.load(state.dump())
+    assert [again.full(cap, who, None, 15_000) for who in (ANNA, BEN)] == [False, True]
+    assert not again.full(cap, BEN, None, 15_500)

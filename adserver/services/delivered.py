@@ -1,0 +1,93 @@
+"""What was delivered and billed, counted from the journal alone: what a serving process has from its ledger.
+
+Replay needs the books as they were at a position of the journal, and the learned rates of another; both are
+sums over the events before it. They move the very accounts that recording an event moves.
+"""
+
+from collections import defaultdict
+from typing import Final, Protocol
+
+from msgspec import Struct
+
+from adserver.domain import ids
+from adserver.domain.books import LineItemTotals, Shown
+from adserver.domain.decision import EventKind
+from adserver.domain.records import Record, Recorded, Reversed, Status
+
+_COLUMNS: Final = {
+    EventKind.IMPRESSION: "impressions",
+    EventKind.VIEWABLE: "viewable",
+    EventKind.CLICK: "clicks",
+}
+_SHOWN: Final = tuple(_COLUMNS)
+_ENDED: Final = {Status.FILTERED: "filtered", Status.EXPIRED: "expired"}
+
+Key = tuple[int, int, int]
+"""Line item, placement, version of the creative."""
+Billed = tuple[str, int, int]
+"""Account, day, nanos."""
+
+
+class Books(Protocol):
+    def bill(self, line_item: int, price_nanos: int, decided_ms: int) -> None: ...
+    def refund(self, found: Reversed, counted: str) -> None: ...
+    def totals(self, line_item: int) -> tuple[LineItemTotals, int] | None: ...
+    def delivered(self) -> tuple[list[LineItemTotals], list[Billed]]: ...
+    def load(self, totals: list[LineItemTotals], billed: list[Billed]) -> None: ...
+
+
+class Delivered(Struct, frozen=True, array_like=True):
+    """At a position of the journal, for a checkpoint."""
+
+    totals: list[LineItemTotals]
+    billed: list[Billed]
+    shown: list[Shown]
+
+
+class Recount:
+    """Moves ``books`` by every event, and counts what was ``shown``."""
+
+    def __init__(self, books: Books) -> None:
+        self._books = books
+        self._shown: defaultdict[Key, list[int]] = defaultdict(lambda: [0] * len(_SHOWN))
+
+    def apply(self, record: Record, shown: bool = True) -> None:
+        """One record of the journal, in order. ``shown``: whether the rates asked for go as far."""
+        if isinstance(record, Reversed):
+            self._take_back(record, shown)
+        if not isinstance(record, Recorded) or record.test:
+            return
+        column = _ENDED.get(Status(record.status))
+        if column is None:
+            kind = EventKind(record.kind)
+            column = _COLUMNS.get(kind)
+            if shown and column is not None:
+                self._shown[record.line_item, record.placement, record.creative][_SHOWN.index(kind)] += 1
+            if record.billed_nanos:
+                self._books.bill(record.line_item, record.billed_nanos, ids.minted_ms(record.event_id))
+        self._count(record, column)
+
+    def _take_back(self, found: Reversed, shown: bool) -> None:
+        kind = EventKind(found.kind)
+        if shown:
+            self._shown[found.line_item, found.placement, found.creative][_SHOWN.index(kind)] -= 1
+        self._books.refund(found, _COLUMNS[kind])
+
+    def _count(self, record: Recorded, column: str | None) -> None:
+        known = self._books.totals(record.line_item)
+        if known is not None:
+            known[0].free_nanos += record.free_nanos
+            if column is not None:
+                setattr(known[0], column, getattr(known[0], column) + 1)
+
+    def shown(self) -> list[Shown]:
+        return [Shown(*key, *counts) for key, counts in self._shown.items()]
+
+    def dump(self) -> Delivered:
+        return Delivered(*self._books.delivered(), self.shown())
+
+    def load(self, dumped: Delivered) -> None:
+        self._books.load(dumped.totals, dumped.billed)
+        for row in dumped.shown:
+            counts = [row.impressions, row.viewable, row.clicks]
+            self._shown[row.line_item, row.placement, row.creative] = counts
