@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -60,12 +61,20 @@ class App:
 
     Opening recovers: the journal's rest is posted, the hot state read back. Then nothing is live yet:
     ``start`` has a child build the catalogue and follows it, ``build`` builds it here, once.
-    ``extra``: further pages, such as the demo's.
+    ``extra``: further pages, such as the demo's. ``clock`` and ``chance`` (64 random bits a request) are
+    arguments of tests and simulations.
     """
 
-    def __init__(self, settings: Settings, clock: Clock | None = None, extra: tuple[Any, ...] = ()) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock | None = None,
+        extra: tuple[Any, ...] = (),
+        chance: Callable[[], int] | None = None,
+    ) -> None:
         self.settings = settings
         self.clock = clock or WallClock()
+        self._chance = chance or _seed
         self.log = logs.Log()
         self.metrics = Metrics()
         self.lag = LoopLag()
@@ -122,7 +131,7 @@ class App:
             states.exposures, states.feeds, states.budgets, self.promises, self.receipts, states.repeats
         )
         geography = MaxMindFile(settings.geoip) if settings.geoip is not None else None
-        normaliser = Normaliser(self.names, geography, lambda: int.from_bytes(os.urandom(8), "big"))
+        normaliser = Normaliser(self.names, geography, self._chance)
         self.decisions = Decisions(
             self.world, self.kept, normaliser, clock, lambda: self.signer.current, salts,
             self.lag.overloaded,
@@ -296,3 +305,7 @@ def settle() -> None:
     # Nor what decisions leave behind: exposures and counters end by their reference counts. Walking all
     # of them whenever they had grown by a quarter stood still for 60 ms; a day's rest is walked at night.
     gc.set_threshold(*_YOUNG, _NEVER)
+
+
+def _seed() -> int:
+    return int.from_bytes(os.urandom(8), "big")
