@@ -45,7 +45,7 @@ class CapBook:
         self.exposures = 0
         self._tell = tell
         self._caps = caps_of(catalogue)
-        self._seen: defaultdict[tuple[Named, str], list[Exposure]] = defaultdict(list)
+        self._seen: defaultdict[tuple[Named, str, bool], list[Exposure]] = defaultdict(list)
         self._peaks: defaultdict[tuple[Named, FrequencyCap], dict[str, int]] = defaultdict(dict)
 
     def take(self, ad: dict[str, Any], person: str, session: str, now_ms: int, expires_ms: int) -> Exposure:
@@ -53,11 +53,13 @@ class CapBook:
         exposure = Exposure(expires_ms)
         self.exposures += 1
         for named, caps in self._binding(ad):
-            own = [cap for cap in caps if not cap.session]
-            for who, binding in ((person, own), (session, [cap for cap in caps if cap.session])):
+            for who, by_session in ((person, False), (session, True)):
+                binding = [cap for cap in caps if cap.session is by_session]
                 if binding:
-                    self._judge(named, binding, who, now_ms)
-                    self._seen[named, who].append(exposure)
+                    # Somebody without consent is known by the session, which counts for both apart.
+                    seen = self._seen[named, who, by_session]
+                    self._judge(named, binding, seen, who, now_ms)
+                    seen.append(exposure)
         return exposure
 
     def peaks(self) -> dict[tuple[Named, FrequencyCap], Counter[int]]:
@@ -77,9 +79,10 @@ class CapBook:
         if caps := self._caps.get(("creative", item)):
             yield ("creative", item, ad["creative"]["id"]), caps
 
-    def _judge(self, named: Named, caps: list[FrequencyCap], who: str, now_ms: int) -> None:
+    def _judge(
+        self, named: Named, caps: list[FrequencyCap], seen: list[Exposure], who: str, now_ms: int
+    ) -> None:
         """Against what stands already; what can never count again is forgotten."""
-        seen = self._seen[named, who]
         longest_ms = max(cap.per_ms for cap in caps)
         seen[:] = [one for one in seen if max(one.expires_ms, one.shown_ms) > now_ms - longest_ms]
         for cap in caps:

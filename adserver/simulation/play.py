@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from heapq import heappop, heappush
 from itertools import count
-from random import Random
 from typing import Any, Final
 
 import orjson
@@ -22,12 +21,12 @@ from adserver.domain.catalogue import Catalogue
 from adserver.domain.decision import EventKind
 from adserver.domain.records import Status
 from adserver.duties import Duties
-from adserver.engine import draw
 from adserver.services.ask import DECODER, Asker, Terms
 from adserver.services.calls import Call
 from adserver.services.refusals import Refused
 from adserver.simulation.clock import StandingClock
 from adserver.simulation.config import Config
+from adserver.simulation.fates import Fate, Fates
 from adserver.simulation.laws import CapBook, Exposure, Owed, SpendBook
 from adserver.simulation.record import Record
 from adserver.simulation.traffic import Person, Population, Visit, body, end_ms, visits
@@ -40,9 +39,7 @@ _BROWSER: Final = (
 _ASKER: Final = Asker(user_agent=_BROWSER, role="operator", read_prices=True)
 _TERMS: Final = Terms()
 _CALL: Final = Call(user_agent=_BROWSER)
-_FATES: Final = 7
 _VIEWED_MS: Final = 1000
-_CLICK_MS: Final = 5000
 
 Act = Callable[[], None]
 
@@ -72,7 +69,7 @@ class Play:
         self._order = count()
         self._people = Population(config)
         self._coming: Iterator[Visit] = visits(config, self._people)
-        self._fates = draw.mix(config.seed, _FATES)
+        self._fates = Fates(config)
         self._end_ms = end_ms(config)
         self._turn_ms = config.start_ms + TURN_MS
         self._swept_ms = config.start_ms
@@ -144,10 +141,7 @@ class Play:
         for rank, slot in enumerate(slots):
             self.record.answered(f"{view.publisher}/{slot['placement']}", slot)
             for index, ad in enumerate(slot["ads"]):
-                own = Random(
-                    draw.mix(self._fates, (visit.number << 24) + (number << 12) + (rank << 6) + index)
-                )
-                self._show(visit, person, ad, slot, own)
+                self._show(visit, person, ad, slot, self._fates.of(visit, number, rank, index))
 
     def _account(self, visit: Visit, person: Person) -> tuple[Account | None, int]:
         """The feed account of a view that has one, and the place of its placement."""
@@ -197,27 +191,25 @@ class Play:
     # -- reading -----------------------------------------------------------------------------------
 
     def _show(
-        self, visit: Visit, person: Person, ad: dict[str, Any], slot: dict[str, Any], own: Random
+        self, visit: Visit, person: Person, ad: dict[str, Any], slot: dict[str, Any], fate: Fate
     ) -> None:
-        """What becomes of an ad: drawn at once and always in the same order, whoever won."""
+        """An ad in somebody's hands, and what becomes of it."""
         now_ms, readers = self._clock.ms, self.config.readers
         publisher = self.config.views[visit.view].publisher
-        item = f"{ad['advertiser']}/{ad['campaign']}/{ad['line_item']}"
         within_ms = self._places[publisher, slot["placement"]].render_within_ms
         who = self._known(visit, person) or visit.session
         exposure = self.caps.take(ad, who, visit.session, now_ms, now_ms + within_ms)
         shown = Shown(ad, exposure, self.spend.owed(ad, now_ms))
-        fate, seen, clicked = own.random(), own.random(), own.random()
-        after_ms = 1 + int(own.expovariate(1) * readers.after_ms)
-        later_ms = 1 + int(own.expovariate(1) * _CLICK_MS)
-        if fate < readers.rendered:
-            self._later(after_ms, partial(self._tell, shown, EventKind.IMPRESSION))
-            if seen < readers.viewable:
-                self._later(after_ms + _VIEWED_MS, partial(self._tell, shown, EventKind.VIEWABLE))
-            if clicked < readers.line_items.get(item, readers.clicks):
-                self._later(after_ms + later_ms, partial(self._tell, shown, EventKind.CLICK))
-        elif fate < readers.rendered + readers.released:
-            self._later(after_ms, partial(self._tell, shown, EventKind.RELEASE))
+        if fate.released:
+            self._later(fate.after_ms, partial(self._tell, shown, EventKind.RELEASE))
+        if not fate.rendered:
+            return
+        self._later(fate.after_ms, partial(self._tell, shown, EventKind.IMPRESSION))
+        if fate.viewable:
+            self._later(fate.after_ms + _VIEWED_MS, partial(self._tell, shown, EventKind.VIEWABLE))
+        item = f"{ad['advertiser']}/{ad['campaign']}/{ad['line_item']}"
+        if fate.clicks < readers.line_items.get(item, readers.clicks):
+            self._later(fate.after_ms + fate.clicked_ms, partial(self._tell, shown, EventKind.CLICK))
 
     def _tell(self, shown: Shown, kind: EventKind) -> None:
         if self._is_out():

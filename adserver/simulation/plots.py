@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from adserver.simulation.record import BUCKET, BUCKETS, Standing
 from adserver.simulation.run import Found
-from adserver.simulation.tables import unit_of
+from adserver.simulation.tables import duration, unit_of
 from adserver.simulation.traffic import HOUR_MS, hours
 
 _LINES: Final = 6
@@ -86,7 +86,7 @@ def _frequency(axes: Any, found: Found) -> None:
     for number, key in zip(count(), ordered, strict=False):
         (named, cap), people = key, peaks[key]
         at = [exposures + 0.8 * (number + 0.5) / len(ordered) - 0.4 for exposures in people]
-        label = f"{' '.join(named)}: {cap.limit} per {cap.per_ms // HOUR_MS} h"
+        label = f"{' '.join(named)}: {cap.limit} per {duration(cap.per_ms)}"
         axes.bar(at, list(people.values()), 0.8 / len(ordered), label=label)
     axes.set(
         xlabel="most exposures within the window", ylabel="people", title="Frequency: none above its cap"

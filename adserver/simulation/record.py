@@ -19,9 +19,9 @@ from adserver.services import plans
 from adserver.simulation.config import Config
 from adserver.simulation.traffic import HOUR_MS, end_ms
 
-BUCKET: Final = 20
+BUCKET: Final = 50
 """Items of a feed's prefix counted together."""
-BUCKETS: Final = 15
+BUCKETS: Final = 8
 """The last one holds everything behind."""
 _LAST_MS: Final = 1
 

@@ -13,6 +13,7 @@ from msgspec import Struct
 from sqlalchemy import select
 
 from adserver.app import App
+from adserver.clock import Clock
 from adserver.domain.books import LineItemTotals
 from adserver.domain.campaign import Campaign, LineItem
 from adserver.domain.catalogue import Catalogue
@@ -53,17 +54,27 @@ def simulate(config: Config, say: Callable[[str], None]) -> Found:
         return _run(config, Path(name), say)
 
 
-def _run(config: Config, folder: Path, say: Callable[[str], None]) -> Found:
+def open_server(config: Config, folder: Path, clock: Clock) -> App:
+    """The server with its catalogue, built, in an empty folder. Raises Invalid."""
     campaigns = config.campaigns or folder / "campaigns"
     if config.generated is not None:
         generated.write(config, config.generated, campaigns)
-    clock = StandingClock(config.start_ms)
     settings = Settings(campaigns=campaigns, data=folder / _DATA, public_url="https://ads.example")
     app = App(settings, clock=clock, chance=_Chance(config.seed))
     try:
-        catalogue = app.store.load()
-        check_views(config, _surfaces(catalogue))
+        check_views(config, _surfaces(app.store.load()))
         app.build()
+    except BaseException:
+        app.close()
+        raise
+    return app
+
+
+def _run(config: Config, folder: Path, say: Callable[[str], None]) -> Found:
+    clock = StandingClock(config.start_ms)
+    app = open_server(config, folder, clock)
+    try:
+        catalogue = app.store.load()
         play = Play(config, app, clock, catalogue)
         began = perf_counter()
         asyncio.run(_played(play))
@@ -72,11 +83,11 @@ def _run(config: Config, folder: Path, say: Callable[[str], None]) -> Found:
         app.close()
     say(f"{play.decisions:,} decisions and {play.events:,} events in {seconds:.0f} s; now the audit")
     audit: list[str] = []
-    differences = verify(settings.data, audit.append)
+    differences = verify(app.settings.data, audit.append)
     items = {
         item.serial: (campaign, item) for campaign in catalogue.campaigns for item in campaign.line_items
     }
-    days = _totals(settings.data / LEDGER)
+    days = _totals(app.settings.data / LEDGER)
     return Found(config, play, items, days, tuple(audit), tuple(differences), seconds)
 
 

@@ -136,7 +136,7 @@ def _frequency(found: Found) -> Iterator[Row]:
 
 
 def _cap(cap: FrequencyCap) -> tuple[str, str, str]:
-    return str(cap.limit), _duration(cap.per_ms), "session" if cap.session else "person"
+    return str(cap.limit), duration(cap.per_ms), "session" if cap.session else "person"
 
 
 def _feeds(found: Found) -> Iterator[Row]:
@@ -210,7 +210,7 @@ def _instant(at_ms: int) -> str:
     return datetime.fromtimestamp(at_ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _duration(ms: int) -> str:
+def duration(ms: int) -> str:
     for letter, unit in _UNITS:
         if ms % unit == 0:
             return f"{ms // unit}{letter}"

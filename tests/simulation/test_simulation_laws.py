@@ -86,6 +86,15 @@ def test_scopes_and_sessions() -> None:
     assert len(session.heard) == 1
 
 
+def test_somebody_known_by_the_session_alone_is_not_counted_twice() -> None:
+    books = Books(FrequencyCap(2, HOUR_MS), FrequencyCap(2, HOUR_MS, session=True))
+    books.take(0, person="s")
+    books.take(1, person="s")
+    assert books.heard == []
+    books.take(2, person="s")
+    assert len(books.heard) == 2
+
+
 def test_peaks_are_the_most_at_once() -> None:
     books = Books(FrequencyCap(3, HOUR_MS))
     books.take(0).shown_ms = NOW_MS
