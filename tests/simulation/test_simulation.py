@@ -2,6 +2,7 @@
 agree with each other although they were kept by different hands."""
 
 import csv
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -63,6 +64,12 @@ def test_nobody_is_answered_during_an_outage(found: Found) -> None:
     told = sum(inside, Counter())
     assert told["lost"] > 5 and set(told) == {"lost"}
     assert sum(counts["lost"] for counts in found.play.record.hours.values()) == told["lost"]
+
+
+def test_what_is_shown_too_late_is_counted_and_not_billed(found: Found) -> None:
+    expired = sum(totals.expired for (_, day), totals in found.days.items() if day == -1)
+    late = re.search(r"exposures, (\d+) impressions after their expiry", " ".join(found.audit))
+    assert late is not None and 3 < int(late[1]) <= expired
 
 
 def test_what_happened_is_what_the_ledger_counts(found: Found, written: Path) -> None:
