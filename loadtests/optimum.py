@@ -1,6 +1,6 @@
 """How near the server comes to what could have been had, by referees who know all of the traffic beforehand.
 
-    python -m loadtests.optimum docs/simulation/week.yaml
+    python -m loadtests.optimum docs/simulation/week.yaml --given-back
 
 * Guaranteed goals against a **maximum flow**: line item -> (line item, person, window of its cap) -> what a
   person saw, each impression once (scipy's Dinic). Windows stand still there and slide here, so the flow is
@@ -14,6 +14,7 @@
 Needs scipy, which the server does not.
 """
 
+import argparse
 import sys
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -28,6 +29,7 @@ from scipy.sparse.csgraph import maximum_flow
 from adserver.domain.books import LineItemTotals
 from adserver.domain.campaign import FrequencyCap, LineItem
 from adserver.engine import localtime
+from adserver.simulation import summary, tables
 from adserver.simulation.config import Config, read_config
 from adserver.simulation.run import Found, simulate
 from loadtests.supply import Slot, slots
@@ -120,8 +122,8 @@ class _Program:
         if terms:
             self._rows.append(([self.variables[key] for key in terms], list(terms.values()), bound))
 
-    def most(self, worth: dict[Any, float]) -> float | None:
-        """The largest sum of worth * variable; None where the rows exclude each other."""
+    def most(self, worth: dict[Any, float]) -> dict[Any, float] | None:
+        """The variables' worths where their sum is largest; None where the rows exclude each other."""
         rows = [row for row, (columns, _, _) in enumerate(self._rows) for _ in columns]
         columns = [column for columns, _, _ in self._rows for column in columns]
         values = [value for _, values, _ in self._rows for value in values]
@@ -132,11 +134,13 @@ class _Program:
         found = linprog(
             cost, A_ub=csr_array(matrix), b_ub=[bound for _, _, bound in self._rows], method="highs"
         )
-        return -float(found.fun) if found.status == 0 else None
+        if found.status != 0:
+            return None
+        return {key: value * float(found.x[self.variables[key]]) for key, value in worth.items()}
 
 
-def best_revenue(found: Found, told: list[Slot], slack: float = 0.0) -> float | None:
-    """Nanos. ``slack``: the share of their delivery that guaranteed line items are let off."""
+def best_revenue(found: Found, told: list[Slot], slack: float = 0.0) -> Counter[int] | None:
+    """Serial -> nanos. ``slack``: the share of their delivery that guaranteed line items are let off."""
     config, program = found.config, _Program()
     items = {serial: item for serial, (_, item) in found.items.items()}
     cells: Counter[tuple[int, tuple[int, ...]]] = Counter()
@@ -163,7 +167,13 @@ def best_revenue(found: Found, told: list[Slot], slack: float = 0.0) -> float | 
             program.at_most(dict.fromkeys(keys, -1.0), -done * (1 - slack))
         if serial in worth and item.budget.lifetime_nanos is not None:
             program.at_most(dict.fromkeys(keys, worth[serial]), item.budget.lifetime_nanos)
-    return program.most({key: worth[key[0]] for keys in mine.values() for key in keys if key[0] in worth})
+    best = program.most({key: worth[key[0]] for keys in mine.values() for key in keys if key[0] in worth})
+    if best is None:
+        return None
+    earned: Counter[int] = Counter()
+    for key, nanos in best.items():
+        earned[key[0]] += round(nanos)
+    return earned
 
 
 def _limit(program: _Program, item: LineItem, keys: list[Any], seen: Counter[str], worth: float) -> None:
@@ -178,12 +188,15 @@ def _limit(program: _Program, item: LineItem, keys: list[Any], seen: Counter[str
 # -- the report ------------------------------------------------------------------------------------
 
 
-def report(config: Config) -> list[str]:
-    """Lines of Markdown."""
+def report(config: Config, out: Path, given_back: bool) -> list[str]:
+    """Lines of Markdown; the run's tables go to ``out``. ``given_back``: simulate the second run too."""
     found = simulate(config, _say)
+    tables.write(found, out)
+    (out / "summary.md").write_text(summary.to_markdown(found), encoding="utf-8")
     told = list(slots(config))
     _say(f"{sum(slot.count for slot in told):,} impressions were to be had; now the referees")
-    return [*_guaranteed(found, told), *_auction(found, told), *_share(found), *_unrendered(found)]
+    judged = [*_guaranteed(found, told), *_auction(found, told), *_share(found)]
+    return [*judged, *(_unrendered(found) if given_back else [])]
 
 
 def _guaranteed(found: Found, told: list[Slot]) -> list[str]:
@@ -213,17 +226,27 @@ def _done(found: Found, item: LineItem) -> int:
 
 
 def _auction(found: Found, told: list[Slot]) -> list[str]:
-    billed = sum(
-        totals.billed_nanos for (serial, day), totals in found.days.items()
+    billed = {
+        serial: totals.billed_nanos for (serial, day), totals in found.days.items()
         if day == -1 and found.items[serial][1].priority == "auction"
-    )  # fmt: skip
+    }  # fmt: skip
     for slack in (0.0, 0.01, 0.05):
         best = best_revenue(found, told, slack)
         if best is not None:
-            eased = f" (guaranteed delivery eased by {slack:.0%})" if slack else ""
-            told_best = f"{best / 1e9:,.2f} at best{eased}"
-            return [f"Auction revenue: {billed / 1e9:,.2f} of {told_best}: {_percent(billed, best)}.", ""]
+            return _earned(found, billed, best, slack)
     return ["Auction revenue: the program has no solution.", ""]
+
+
+def _earned(found: Found, billed: dict[int, int], best: Counter[int], slack: float) -> list[str]:
+    lines = ["| auction line item | model | pacing | billed | in the optimum |", "|---|---|---|--:|--:|"]
+    for serial in sorted(best, key=lambda one: (billed.get(one, 0) - best[one], one)):
+        item, (mine, most) = found.items[serial][1], (billed.get(serial, 0), best[serial])
+        terms = f"{item.pricing.model} {item.pricing.amount_micros / 1e6:g} | {item.pacing}"
+        lines.append(f"| {item.full_id} | {terms} | {mine / 1e9:,.2f} | {most / 1e9:,.2f} |")
+    mine, most = sum(billed.values()), sum(best.values())
+    eased = f" (guaranteed delivery eased by {slack:.0%})" if slack else ""
+    lines.append(f"| all, {_percent(mine, most)}{eased} | | | {mine / 1e9:,.2f} | {most / 1e9:,.2f} |")
+    return [*lines, ""]
 
 
 def _share(found: Found) -> list[str]:
@@ -249,5 +272,14 @@ def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="loadtests.optimum")
+    parser.add_argument("config", type=Path, help="as `adserver simulate` takes it")
+    parser.add_argument("--out", type=Path, default=Path("simulation"), help="where the run's tables go")
+    parser.add_argument("--given-back", action="store_true", help="what is reserved and never rendered, too")
+    asked = parser.parse_args()
+    print("\n".join(report(read_config(asked.config), asked.out, asked.given_back)))
+
+
 if __name__ == "__main__":
-    print("\n".join(report(read_config(Path(sys.argv[1])))))
+    main()

@@ -27,6 +27,7 @@ _SHARE: Final = (6, 100)
 _PAGES: Final = 200
 _SALT: Final = 99
 _EPOCH: Final = date(1970, 1, 1)
+_HANDFUL: Final = 20
 _MODELS: Final = ("cpm", "cpm", "cpm", "vcpm", "cpc")
 
 Document = dict[str, Any]
@@ -90,11 +91,12 @@ def _bidder(
     model, price = _MODELS[number % len(_MODELS)], _price(chance)
     readers = config.readers
     rate = {"cpm": 1.0, "vcpm": readers.viewable, "cpc": readers.clicks}[model] or 1.0
-    budget = max(daily * price // 1000, price // (10 if model == "cpc" else 1000), 10_000)
-    amount = price / rate / (1000 if model == "cpc" else 1)
-    item = _item("auction", targeting, model, round(amount), asked, chance)
+    amount = round(price / rate / (1000 if model == "cpc" else 1))
+    # A budget that affords a handful of what it pays for: less is no plan.
+    budget = max(daily * price / 1000, _HANDFUL * amount / (1 if model == "cpc" else 1000))
+    item = _item("auction", targeting, model, amount, asked, chance)
     return item | {
-        "budget": {"daily": money.format_micros(int(budget))},
+        "budget": {"daily": money.format_micros(round(budget))},
         "pacing": "even" if number % 2 == 0 else "asap",
     }
 

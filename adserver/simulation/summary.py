@@ -53,12 +53,12 @@ def _paced(found: Found) -> Iterator[str]:
     if not even:
         return
     near = sum(abs(day.ratio - 1) <= NEAR for day in even)
-    over = sum(day.ratio > 1 for day in even)
+    over = sum(day.ratio > 1 + NEAR for day in even)
     yield ""
     yield "## Even pacing"
     yield ""
     kept = f"{near:,} of {len(even):,} days of line items ended within {NEAR:.0%} of their plan"
-    yield f"{kept}, {over:,} above it. Those furthest from it:"
+    yield f"{kept}, {over:,} further above it. Those furthest from it:"
     yield ""
     yield "| line item | day | planned | done | ratio |"
     yield "|---|---|--:|--:|--:|"
