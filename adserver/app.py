@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -25,7 +24,7 @@ from adserver.ledger.poster import Poster
 from adserver.ledger.reader import JOURNAL, Reader
 from adserver.ledger.writer import LedgerWriter
 from adserver.posting.clerk import Clerk
-from adserver.salts import Salts
+from adserver.salts import Salts, seed
 from adserver.services.answer import AdServer
 from adserver.services.delivery import Delivery
 from adserver.services.diagnosis import Diagnosis
@@ -66,15 +65,12 @@ class App:
     """
 
     def __init__(
-        self,
-        settings: Settings,
-        clock: Clock | None = None,
-        extra: tuple[Any, ...] = (),
+        self, settings: Settings, clock: Clock | None = None, extra: tuple[Any, ...] = (),
         chance: Callable[[], int] | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.settings = settings
         self.clock = clock or WallClock()
-        self._chance = chance or _seed
+        self._chance = chance or seed
         self.log = logs.Log()
         self.metrics = Metrics()
         self.lag = LoopLag()
@@ -127,8 +123,9 @@ class App:
         self.promises = Promises(
             self.journal, states.budgets, states.exposures, states.hot.terms, states.hot.identities
         )
+        journal, repeats = self.promises, states.repeats
         self.kept = Kept(
-            states.exposures, states.feeds, states.budgets, self.promises, self.receipts, states.repeats
+            states.exposures, states.feeds, states.budgets, journal, self.receipts, repeats, states.traffic
         )
         geography = MaxMindFile(settings.geoip) if settings.geoip is not None else None
         normaliser = Normaliser(self.names, geography, self._chance)
@@ -145,7 +142,7 @@ class App:
             states.seen, states.filtered, states.released, self.sold, clock, salts, self.samples.event,
         )  # fmt: skip
         self.diagnosis = Diagnosis(self.world, self.kept, self.samples)
-        self.delivery = Delivery(self.world, states.budgets, clock)
+        self.delivery = Delivery(self.world, states.budgets, states.traffic, clock)
         self.learning = Learning(self.ledger, self.world)
         self.publishing = Publishing(self.world, self.promises, clock, self._build_failed)
         self.manage = Manage(self.store, documents.parse_json, self.delivery, self.builder.look)
@@ -305,7 +302,3 @@ def settle() -> None:
     # Nor what decisions leave behind: exposures and counters end by their reference counts. Walking all
     # of them whenever they had grown by a quarter stood still for 60 ms; a day's rest is walked at night.
     gc.set_threshold(*_YOUNG, _NEVER)
-
-
-def _seed() -> int:
-    return int.from_bytes(os.urandom(8), "big")

@@ -79,7 +79,7 @@ class Record:
         flight, standing = item.flight, budgets.standing(item.serial, now_ms)
         if standing is None or now_ms < (flight.start_ms or 0) or now_ms >= (flight.end_ms or now_ms + 1):
             return None
-        plan = plans.to_date(entry, standing, now_ms)
+        plan = plans.to_date(entry, standing, self._app.states.traffic, now_ms)
         if plan is None:
             return None
         own = standing.accounts[1 if item.budget.daily_nanos is not None else 0]

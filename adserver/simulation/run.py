@@ -18,7 +18,8 @@ from adserver.domain.books import LineItemTotals
 from adserver.domain.campaign import Campaign, LineItem
 from adserver.domain.catalogue import Catalogue
 from adserver.ledger import schema
-from adserver.ledger.verify import LEDGER, verify
+from adserver.ledger.ledger import LEDGER
+from adserver.ledger.verify import verify
 from adserver.settings import Settings
 from adserver.simulation import generated
 from adserver.simulation.clock import StandingClock
