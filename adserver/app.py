@@ -60,8 +60,7 @@ class App:
 
     Opening recovers: the journal's rest is posted, the hot state read back. Then nothing is live yet:
     ``start`` has a child build the catalogue and follows it, ``build`` builds it here, once.
-    ``extra``: further pages, such as the demo's. ``clock`` and ``chance`` (64 random bits a request) are
-    arguments of tests and simulations.
+    ``extra``: further pages, such as the demo's. ``chance``: 64 random bits for each request.
     """
 
     def __init__(
