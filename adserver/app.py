@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,7 +23,7 @@ from adserver.ledger.poster import Poster
 from adserver.ledger.reader import JOURNAL, Reader
 from adserver.ledger.writer import LedgerWriter
 from adserver.posting.clerk import Clerk
-from adserver.salts import Salts, seed
+from adserver.salts import Chance, Salts, seed
 from adserver.services.answer import AdServer
 from adserver.services.delivery import Delivery
 from adserver.services.diagnosis import Diagnosis
@@ -64,12 +63,11 @@ class App:
     """
 
     def __init__(
-        self, settings: Settings, clock: Clock | None = None, extra: tuple[Any, ...] = (),
-        chance: Callable[[], int] | None = None,
+        self, settings: Settings, clock: Clock | None = None, extra: tuple[Any, ...] = (), chance: Chance = seed
     ) -> None:  # fmt: skip
         self.settings = settings
         self.clock = clock or WallClock()
-        self._chance = chance or seed
+        self._chance = chance
         self.log = logs.Log()
         self.metrics = Metrics()
         self.lag = LoopLag()
@@ -118,11 +116,9 @@ class App:
     def _wire(self, extra: tuple[Any, ...]) -> None:
         settings, clock, salts = self.settings, self.clock, Salts()
         self.sold = SoldFinder(self.world, self.store)
-        states = self.states
-        self.promises = Promises(
-            self.journal, states.budgets, states.exposures, states.hot.terms, states.hot.identities
-        )
-        journal, repeats = self.promises, states.repeats
+        states, hot, repeats = self.states, self.states.hot, self.states.repeats
+        journal = Promises(self.journal, states.budgets, states.exposures, hot.terms, hot.identities)
+        self.promises = journal
         self.kept = Kept(
             states.exposures, states.feeds, states.budgets, journal, self.receipts, repeats, states.traffic
         )

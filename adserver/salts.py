@@ -1,8 +1,11 @@
 """Chance: salts for records that have a person, and the seeds of requests."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
+
+Chance = Callable[[], int]
+"""64 random bits."""
 
 SALT_BYTES: Final = 8
 _AT_ONCE: Final = 512
