@@ -63,7 +63,8 @@ class App:
     """
 
     def __init__(
-        self, settings: Settings, clock: Clock | None = None, extra: tuple[Any, ...] = (), chance: Chance = seed
+        self, settings: Settings, clock: Clock | None = None, extra: tuple[Any, ...] = (),
+        chance: Chance = seed,
     ) -> None:  # fmt: skip
         self.settings = settings
         self.clock = clock or WallClock()

@@ -36,7 +36,9 @@ class Standing(Protocol):
         """Billed and held of the line item itself, in all."""
         ...
 
-    def spent_today_nanos(self) -> int: ...
+    def likely_nanos(self, today: bool, per_million: int) -> int:
+        """Billed, firmly held, and ``per_million`` of what is held as an upper expectation."""
+        ...
 
     def left_nanos(self) -> int | None:
         """The least any account still allows; None without a budget."""
@@ -155,7 +157,7 @@ def _plan(entry: Entry, standing: Standing) -> _Plan | None:
     end_ms = min(standing.end_ms, flight.end_ms or standing.end_ms)
     daily = item.budget.daily_nanos
     if daily is not None:
-        return _Plan(standing.spent_today_nanos(), 0, daily, start_ms, end_ms)
+        return _Plan(_likely(entry, standing, today=True), 0, daily, start_ms, end_ms)
     whole = _whole(entry, standing)
     if whole is None or flight.start_ms is None or flight.end_ms is None:
         return None
@@ -169,7 +171,13 @@ def _whole(entry: Entry, standing: Standing) -> tuple[int, int] | None:
     goal, lifetime = entry.line_item.goal, entry.line_item.budget.lifetime_nanos
     if goal is not None and goal.kind != "share":
         return delivered(entry, standing), goal.amount
-    return None if lifetime is None else (standing.spent_nanos(), lifetime)
+    return None if lifetime is None else (_likely(entry, standing, today=False), lifetime)
+
+
+def _likely(entry: Entry, standing: Standing, today: bool) -> int:
+    """What a line item will have spent. A budget holds many times what a click is likely to cost, so that it
+    is never overrun; who paced by that would stand still with a fraction of it spent."""
+    return standing.likely_nanos(today, ranking.LIKELY_PER_MILLION[entry.line_item.pricing.model])
 
 
 def need(entry: Entry, accounts: Accounts, now_ms: int) -> float:

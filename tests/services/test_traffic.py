@@ -180,3 +180,14 @@ def test_a_flight_that_begins_at_noon_owes_nothing_for_the_morning(tmp_path: Pat
         assert served(w, MIDNIGHT_MS + 12 * HOUR_MS - 1000, 1) == 0
         assert served(w, MIDNIGHT_MS + 12 * HOUR_MS, 20) == 1
         assert 20 <= served(w, MIDNIGHT_MS + 15 * HOUR_MS, 60) <= 27
+
+
+def test_clicks_that_may_come_do_not_stop_what_is_paced(tmp_path: Path) -> None:
+    """Ten clicks a day: by what is held, forty impressions in flight would be two of them."""
+    clicks = {"pricing": {"model": "cpc", "amount": "0.01"}, "budget": {"daily": "0.10"}}
+    with world(tmp_path, **clicks) as w:
+        noon_ms = MIDNIGHT_MS + 12 * HOUR_MS
+        assert served(w, noon_ms, 150) == 150, "half of the day's budget is due, and nothing is clicked"
+        books = w.app.states.budgets.standing(1, noon_ms)
+        assert books is not None and books.accounts[1].held_nanos > 50_000_000
+        assert books.likely_nanos(True, 40_000) < 10_000_000
