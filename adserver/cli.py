@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 WRONG: Final = 2
 FAILED: Final = 1
 _NOT_BUILT: Final = (
-    "plan", "pull", "upload", "report", "statement", "forecast", "simulate",
+    "plan", "pull", "upload", "report", "statement", "forecast",
 )  # fmt: skip
 
 app = typer.Typer(
@@ -191,6 +191,19 @@ def bench(
         run.bench(run.QUICK if quick else run.FULL, json, markdown, plots)
     except OSError as error:
         raise Wrong(f"{error.filename or 'the benchmark'}: {error.strerror}") from error
+
+
+@app.command()
+def simulate(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What to simulate; docs/SIMULATION.md.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the tables go.")] = Path("simulation"),
+    plots: Annotated[bool, typer.Option(help="Draw PNGs too, if matplotlib is installed.")] = True,
+) -> None:
+    """Run days of traffic in minutes on a virtual clock: the same engine and laws. Exit code 1 if a law was
+    broken."""
+    from adserver.commands.simulate import run
+
+    raise typer.Exit(run(file, out, plots))
 
 
 @app.command()

@@ -198,3 +198,11 @@ PIPELINED: Final = 64
 """Requests that wait on one connection before no more of what it sent is parsed."""
 PARSED_AT_ONCE: Final = 16 * 1024
 """Bytes; between these pieces it is seen whether enough waits."""
+
+# -- simulations ---------------------------------------------------------------------------------
+SIMULATED_DAYS: Final = 366
+SIMULATED_DECISIONS: Final = 10_000_000
+"""Forecast for a day."""
+SIMULATED_PEOPLE: Final = 5_000_000
+SIMULATED_LINE_ITEMS: Final = 10_000
+"""Of a generated catalogue, of each of guaranteed and auction."""

@@ -73,9 +73,12 @@ class Bound(Struct):
         own = self.accounts[0]
         return own.billed_nanos + own.held_nanos
 
-    def spent_today_nanos(self) -> int:
-        own = self.accounts[1]
-        return own.billed_nanos + own.held_nanos
+    def likely_nanos(self, today: bool, per_million: int) -> int:
+        """Billed, firmly held, and ``per_million`` of what is held as an upper expectation: what will have
+        been spent when all that is in flight is over."""
+        own = self.accounts[1 if today else 0]
+        loose = own.held_nanos - own.firm_nanos
+        return own.billed_nanos + own.firm_nanos + loose * per_million // 1_000_000
 
     def left_nanos(self) -> int | None:
         """The least any account still allows; None without a budget."""
