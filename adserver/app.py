@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import os
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,11 +23,12 @@ from adserver.ledger.poster import Poster
 from adserver.ledger.reader import JOURNAL, Reader
 from adserver.ledger.writer import LedgerWriter
 from adserver.posting.clerk import Clerk
-from adserver.salts import Salts
+from adserver.salts import Chance, Salts, seed
 from adserver.services.answer import AdServer
 from adserver.services.delivery import Delivery
 from adserver.services.diagnosis import Diagnosis
 from adserver.services.events import EventRecorder
+from adserver.services.invalidating import Invalidation
 from adserver.services.kept import Kept
 from adserver.services.manage import Manage
 from adserver.services.normalise import Normaliser
@@ -60,12 +60,16 @@ class App:
 
     Opening recovers: the journal's rest is posted, the hot state read back. Then nothing is live yet:
     ``start`` has a child build the catalogue and follows it, ``build`` builds it here, once.
-    ``extra``: further pages, such as the demo's.
+    ``extra``: further pages, such as the demo's. ``chance``: 64 random bits for each request.
     """
 
-    def __init__(self, settings: Settings, clock: Clock | None = None, extra: tuple[Any, ...] = ()) -> None:
+    def __init__(
+        self, settings: Settings, clock: Clock | None = None, extra: tuple[Any, ...] = (),
+        chance: Chance = seed,
+    ) -> None:  # fmt: skip
         self.settings = settings
         self.clock = clock or WallClock()
+        self._chance = chance
         self.log = logs.Log()
         self.metrics = Metrics()
         self.lag = LoopLag()
@@ -114,15 +118,14 @@ class App:
     def _wire(self, extra: tuple[Any, ...]) -> None:
         settings, clock, salts = self.settings, self.clock, Salts()
         self.sold = SoldFinder(self.world, self.store)
-        states = self.states
-        self.promises = Promises(
-            self.journal, states.budgets, states.exposures, states.hot.terms, states.hot.identities
-        )
+        states, hot, repeats = self.states, self.states.hot, self.states.repeats
+        journal = Promises(self.journal, states.budgets, states.exposures, hot.terms, hot.identities)
+        self.promises = journal
         self.kept = Kept(
-            states.exposures, states.feeds, states.budgets, self.promises, self.receipts, states.repeats
+            states.exposures, states.feeds, states.budgets, journal, self.receipts, repeats, states.traffic
         )
         geography = MaxMindFile(settings.geoip) if settings.geoip is not None else None
-        normaliser = Normaliser(self.names, geography, lambda: int.from_bytes(os.urandom(8), "big"))
+        normaliser = Normaliser(self.names, geography, self._chance)
         self.decisions = Decisions(
             self.world, self.kept, normaliser, clock, lambda: self.signer.current, salts,
             self.lag.overloaded,
@@ -136,8 +139,11 @@ class App:
             states.seen, states.filtered, states.released, self.sold, clock, salts, self.samples.event,
         )  # fmt: skip
         self.diagnosis = Diagnosis(self.world, self.kept, self.samples)
-        self.delivery = Delivery(self.world, states.budgets, clock)
+        self.delivery = Delivery(self.world, states.budgets, states.traffic, clock)
         self.learning = Learning(self.ledger, self.world)
+        self.invalidation = Invalidation(
+            self.journal, self.ledger, states.budgets, clock, lambda: self.journal.position
+        )
         self.publishing = Publishing(self.world, self.promises, clock, self._build_failed)
         self.manage = Manage(self.store, documents.parse_json, self.delivery, self.builder.look)
         self.asgi = asgi.build(self._services(extra), settings.trusted_proxies)
@@ -165,6 +171,7 @@ class App:
                 self.metrics.decided,
             ),
             diagnosis=self.diagnosis,
+            invalidation=self.invalidation,
             extra=(*openrtb.routes(), *extra),
         )
 

@@ -5,6 +5,7 @@ What a command needs is imported within it: ``adserver check`` need not wait for
 
 import os
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 WRONG: Final = 2
 FAILED: Final = 1
 _NOT_BUILT: Final = (
-    "plan", "pull", "upload", "report", "statement", "forecast", "simulate",
+    "plan", "pull", "upload", "report", "statement", "forecast",
 )  # fmt: skip
 
 app = typer.Typer(
@@ -159,6 +160,24 @@ def verify(data: Data = None, config: Config = None) -> None:
 
 
 @app.command()
+def export(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to write; empty or not there yet.")],
+    since: Annotated[
+        str, typer.Option("--from", help="From this UTC day or instant on (default: all).")
+    ] = "",
+    until: Annotated[str, typer.Option("--to", help="Up to this one, without it (default: all).")] = "",
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Write recorded events as Parquet files by day and hour (UTC), for any other engine. Nobody's pseudonym
+    is in them. Also beside a running server. Needs pyarrow."""
+    from adserver.commands.export import export as write
+
+    from_ms, to_ms = _instant("--from", since, 0), _instant("--to", until, 1 << 62)
+    print(f"{write(_settings(data=data, config=config).data, folder, from_ms, to_ms)} events")
+
+
+@app.command()
 def bench(
     quick: Annotated[bool, typer.Option("--quick", help="Small sizes: under 2 minutes, not 8.")] = False,
     json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write every figure as JSON.")] = None,
@@ -172,6 +191,19 @@ def bench(
         run.bench(run.QUICK if quick else run.FULL, json, markdown, plots)
     except OSError as error:
         raise Wrong(f"{error.filename or 'the benchmark'}: {error.strerror}") from error
+
+
+@app.command()
+def simulate(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What to simulate; docs/SIMULATION.md.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the tables go.")] = Path("simulation"),
+    plots: Annotated[bool, typer.Option(help="Draw PNGs too, if matplotlib is installed.")] = True,
+) -> None:
+    """Run days of traffic in minutes on a virtual clock: the same engine and laws. Exit code 1 if a law was
+    broken."""
+    from adserver.commands.simulate import run
+
+    raise typer.Exit(run(file, out, plots))
 
 
 @app.command()
@@ -197,6 +229,27 @@ def explain(
 
     named = None if file is None or str(file) == "-" else file
     tell(named, Remote(url, key), line_item or [], as_json)
+
+
+@app.command()
+def invalidate(
+    reason: Annotated[str, typer.Option(help="Why, for those who are refunded.")],
+    event: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="EVENT_ID", help="Events to take back (default: one a line on standard input)."
+        ),
+    ] = None,
+    url: Annotated[
+        str, typer.Option(envvar="ADSERVER_URL", help="The running server.")
+    ] = "http://127.0.0.1:8000",
+    key: Annotated[str, typer.Option(envvar="ADSERVER_KEY", help="An operator's key.")] = "",
+) -> None:
+    """Take back events that were found to be invalid traffic: refund them, and learn nothing from them."""
+    from adserver.commands.invalidate import invalidate as take_back
+    from adserver.commands.remote import Remote
+
+    take_back(event or sys.stdin, reason, Remote(url, key))
 
 
 @app.command()
@@ -263,6 +316,17 @@ def _not_built(name: str) -> None:
 
 for _name in _NOT_BUILT:
     _not_built(_name)
+
+
+def _instant(option: str, text: str, default: int) -> int:
+    """A day or an instant, UTC where it does not say otherwise, in ms since the epoch."""
+    if not text:
+        return default
+    try:
+        at = datetime.fromisoformat(text)
+        return int(at.replace(tzinfo=at.tzinfo or UTC).timestamp() * 1000)
+    except (ValueError, OverflowError):
+        raise Wrong(f"{option} {text[:64]} is not a day or an instant, such as 2026-06-01") from None
 
 
 def _folder(path: Path) -> Path:

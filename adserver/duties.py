@@ -80,6 +80,13 @@ class Duties:
         except OSError as error:
             app.log.failure("no checkpoint was written; the next start reads more of the journal", error)
 
+    async def turn(self) -> None:
+        """Everything of it once, posting here: for whoever lets time pass himself."""
+        await self._durable()
+        self._app.post()
+        await self._learn()
+        await self._sweep()
+
     async def _durable(self) -> None:
         journal = self._app.journal
         if journal.position != journal.synced_position:

@@ -27,6 +27,7 @@ from adserver.ledger.reader import Reader, segment_path
 from adserver.services.delivered import Recount
 from adserver.services.hot import HotState
 from adserver.services.repeats import Repeats
+from adserver.services.traffic import Traffic
 from adserver.state.feeds import FeedAccounts
 from adserver.state.memory import MemoryState
 from adserver.state.seen import Seen
@@ -44,15 +45,16 @@ class States(Struct, frozen=True):
     seen: Seen
     filtered: Seen
     released: Seen
+    traffic: Traffic
     hot: HotState
 
 
 def fresh() -> States:
     """Nothing happened yet."""
     exposures, budgets, feeds, repeats = MemoryState(), Budgets(localtime.day_span), FeedAccounts(), Repeats()
-    seen, filtered, released = Seen(), Seen(), Seen()
-    hot = HotState(exposures, budgets, feeds, repeats, seen, filtered, released)
-    return States(exposures, budgets, feeds, repeats, seen, filtered, released, hot)
+    seen, filtered, released, traffic = Seen(), Seen(), Seen(), Traffic()
+    hot = HotState(exposures, budgets, feeds, repeats, seen, filtered, released, traffic)
+    return States(exposures, budgets, feeds, repeats, seen, filtered, released, traffic, hot)
 
 
 class Reread(NamedTuple):

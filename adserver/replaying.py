@@ -175,8 +175,9 @@ def _kept(data: Path, reread: Reread, found: Found) -> Kept:
         if page is not None and (slot.repeated is not None or (page.page and not page.continued)):
             states.feeds.lived_on(page.account, decision.now_ms)
     return Kept(
-        states.exposures, states.feeds, states.budgets, _Journal(), _receipts(data, decision), states.repeats
-    )
+        states.exposures, states.feeds, states.budgets, _Journal(), _receipts(data, decision), states.repeats,
+        states.traffic,
+    )  # fmt: skip
 
 
 def _receipts(data: Path, decision: Decision) -> Receipts:

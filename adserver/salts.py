@@ -1,8 +1,11 @@
-"""Salts: some bytes of chance for each record that has a person."""
+"""Chance: salts for records that have a person, and the seeds of requests."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
+
+Chance = Callable[[], int]
+"""64 random bits."""
 
 SALT_BYTES: Final = 8
 _AT_ONCE: Final = 512
@@ -21,3 +24,8 @@ class Salts:
             self._left = iter([chance[at : at + SALT_BYTES] for at in range(0, len(chance), SALT_BYTES)])
             salt = next(self._left)
         return salt
+
+
+def seed() -> int:
+    """64 bits, from which everything random in a request follows."""
+    return int.from_bytes(os.urandom(8), "big")

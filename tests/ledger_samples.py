@@ -18,6 +18,7 @@ from adserver.domain.records import (
     PlacementTerms,
     Record,
     Recorded,
+    Reversed,
     Status,
     Unbilled,
 )
@@ -134,6 +135,13 @@ def recorded(
     return Recorded(
         event_id(request_id, index), int(kind), int(status), at_ms + after_ms, line_item, 100 + line_item,
         place, billed, int(unbilled or Unbilled.NONE), at_ms // 86_400_000, "", free, test,
+    )  # fmt: skip
+
+
+def reversed_(event: Recorded, after_ms: int = 3_600_000) -> Reversed:
+    return Reversed(
+        event.event_id, event.kind, event.at_ms + after_ms, event.line_item, event.creative, event.placement,
+        event.day, event.billed_nanos, "a farm",
     )  # fmt: skip
 
 

@@ -54,6 +54,7 @@ TYING = {
     "bench",
     "building",
     "posting",
+    "simulation",
     "commands",
     "recovery",
     "replaying",

@@ -107,7 +107,7 @@ def test_apply_of_a_broken_folder_changes_nothing(tmp_path: Path) -> None:
         (("replay", "0" * 26, "--data", "/nowhere"), "/nowhere is not a data folder"),
         (("plan", "."), "plan is not built yet"),
         (("forecast", "x"), "forecast is not built yet"),
-        (("simulate", "x", "--help"), "simulate is not built yet"),
+        (("forecast", "x", "--help"), "forecast is not built yet"),
     ],
 )
 def test_wrong_input_is_one_line(arguments: tuple[str, ...], message: str) -> None:
@@ -121,9 +121,9 @@ def test_a_setting_from_the_environment_is_checked_too() -> None:
 def test_help_names_what_is_built() -> None:
     done = run("--help")
     assert done.returncode == 0
-    for name in ("check", "apply", "serve", "demo", "verify", "explain", "replay", "keys"):
+    for name in ("check", "apply", "serve", "demo", "verify", "explain", "replay", "simulate", "keys"):
         assert re.search(rf"^\s+{name}\s", done.stdout, re.MULTILINE)
-    assert "simulate" not in done.stdout
+    assert "forecast" not in done.stdout
     shown = run("serve", "--help").stdout
     for option in (
         "--campaigns",
@@ -142,3 +142,35 @@ def test_a_reader_who_leaves_early_is_no_error() -> None:
     command = f"{sys.executable} -c 'from adserver.cli import main; main()' check {SAMPLES} | true"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=False)
     assert done.stderr == ""
+
+
+def test_a_simulation_of_what_is_not_there_is_wrong(tmp_path: Path) -> None:
+    assert wrong("simulate", tmp_path / "no.yaml").endswith("no.yaml is not a file")
+    assert "Missing argument 'FILE'" in wrong("simulate")
+
+
+def test_every_problem_of_a_simulation_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "wrong.yaml"
+    file.write_text("start: 2026-06-01\ndays: 0\nviews: [{publisher: p, placement: [x]}]\n")
+    done = run("simulate", file, "--out", tmp_path / "out")
+    assert done.returncode == 2
+    lines = done.stdout.splitlines()
+    assert lines[0] == str(file)
+    assert "  days: is 0; it is from 1 to 366" in lines
+    assert any(line.startswith("  traffic: is missing") for line in lines)
+    assert '  views[0].placement: unknown field; did you mean "placements"?' in lines
+    assert done.stderr == f"adserver: {len(lines) - 1} problems: nothing was simulated\n"
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_simulation_of_wrong_campaigns_names_their_files(tmp_path: Path) -> None:
+    (tmp_path / "campaigns" / "solace").mkdir(parents=True)
+    (tmp_path / "campaigns" / "solace" / "sleep.yaml").write_text("advertiser: solace\ncampaign: sleep\n")
+    file = tmp_path / "simulation.yaml"
+    file.write_text(
+        "start: 2026-06-01\ndays: 1\ncampaigns: campaigns\ntraffic: {decisions: 10}\npeople: {number: 1}\n"
+        "views: [{publisher: p, placements: [x]}]\n"
+    )
+    done = run("simulate", file, "--out", tmp_path / "out")
+    assert done.returncode == 2
+    assert done.stdout.splitlines()[0] == "solace/sleep.yaml"

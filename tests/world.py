@@ -87,9 +87,8 @@ class World:
         settings = Settings(
             data=self.folder / "data", segment_bytes=self.segment_bytes, public_url="https://ads.example"
         )
-        app = App(settings, clock=self.clock)
+        app = App(settings, clock=self.clock, chance=self._draw)
         app.build()
-        app.decisions._normaliser._chance = self._draw
         return app
 
     def _draw(self) -> int:
@@ -170,11 +169,7 @@ class World:
         """What goes on beside serving, once: post, learn rates, sweep."""
 
         async def turn() -> None:
-            duties = Duties(self.app)
-            await duties._durable()
-            self.app.post()
-            await duties._learn()
-            await duties._sweep()
+            await Duties(self.app).turn()
 
         asyncio.run(turn())
 

@@ -145,7 +145,9 @@ class DecisionAnswer(Struct, frozen=True, kw_only=True):
 
 
 class LineItemDelivery(Struct, frozen=True, kw_only=True):
-    """``pace``: delivered over expected to date, None where nothing is expected."""
+    """``impressions`` to ``conversions`` are gross; ``invalidated``: how many of these were found invalid
+    later, whose price ``spend_micros`` no longer has. ``pace``: delivered over expected to date, None where
+    nothing is expected."""
 
     id: str
     serving_status: str
@@ -156,6 +158,7 @@ class LineItemDelivery(Struct, frozen=True, kw_only=True):
     filtered: int
     expired: int
     reserved: int
+    invalidated: int
     spend_micros: int
     remaining_micros: int | None
     free_micros: int

@@ -13,6 +13,7 @@ from adserver.domain.verdicts import Verdict
 from adserver.services.ask import Ask, Asker, Terms
 from adserver.services.calls import Call
 from adserver.services.diagnosis import Diagnosis
+from adserver.services.invalidating import Invalidation
 from adserver.services.manage import Manage
 from adserver.services.ports import Durable
 
@@ -106,5 +107,6 @@ class Services(Struct, frozen=True):
     ready: Callable[[], bool]
     auction: Auction | None = None
     diagnosis: Diagnosis | None = None
+    invalidation: Invalidation | None = None
     extra: tuple[BaseRoute, ...] = ()
     """Further routes of Starlette's, such as the demo's page."""

@@ -46,8 +46,9 @@ class Engine:
         self._serving = Serving(snapshot)
         states, receipts = self.states, Receipts(secrets.token_bytes(32))
         self._kept = Kept(
-            states.exposures, states.feeds, states.budgets, Unwritten(), receipts, states.repeats
-        )
+            states.exposures, states.feeds, states.budgets, Unwritten(), receipts, states.repeats,
+            states.traffic,
+        )  # fmt: skip
 
     def decide(self, request: Request) -> list[PlacementSlate]:
         """What is timed: shortlist, rules, budgets, pacing and admission of every placement."""

@@ -43,7 +43,7 @@ class CapBook:
     def __init__(self, catalogue: Catalogue, tell: Callable[[str], None]) -> None:
         self.exposures = self.full = 0
         self._tell = tell
-        self._caps = _caps(catalogue)
+        self._caps = caps_of(catalogue)
         self._seen: defaultdict[Counter, list[Exposure]] = defaultdict(list)
         self._people: set[str] = set()
 
@@ -93,7 +93,7 @@ class CapBook:
             )
 
 
-def _caps(catalogue: Catalogue) -> dict[Counter, list[FrequencyCap]]:
+def caps_of(catalogue: Catalogue) -> dict[Counter, list[FrequencyCap]]:
     """Scope and what it names -> its caps. A cap binds everything in its scope, whichever line item says
     it. Those on viewable impressions and clicks are left to the journal's audit."""
     found: defaultdict[Counter, list[FrequencyCap]] = defaultdict(list)

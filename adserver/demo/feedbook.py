@@ -57,6 +57,10 @@ class FeedBook:
         books = self._accounts.get(account)
         return len(books.pages) if books is not None else 0
 
+    def forget(self, account: Account) -> None:
+        """Nobody will ask for it any more, or it begins anew."""
+        self._accounts.pop(account, None)
+
     def take(self, account: Account, page: Page) -> None:
         """The next page of an account, or one answered again."""
         where = f"{account[0]} page {page.number}"

@@ -41,7 +41,7 @@ class SpendBook:
         self.anonymous: Counter[int] = Counter()
         self.billed = 0
         self._overspent, self._twice = overspent, twice
-        self._budgets = dict(_budgets(catalogue))
+        self._budgets = dict(budgets_of(catalogue))
         self._zones = {
             f"{campaign.advertiser}/{campaign.id}": ZoneInfo(campaign.timezone)
             for campaign in catalogue.campaigns
@@ -84,7 +84,7 @@ class SpendBook:
             )
 
 
-def _budgets(catalogue: Catalogue) -> Iterator[tuple[Level, Budget]]:
+def budgets_of(catalogue: Catalogue) -> Iterator[tuple[Level, Budget]]:
     for advertiser in catalogue.advertisers:
         yield ("advertiser", advertiser.id), advertiser.budget
     for campaign in catalogue.campaigns:

@@ -21,7 +21,8 @@ class JournalClosed(Exception):
 
 class LineItemTotals(Struct):
     """What the ledger holds of one line item; the starting point of the budgets. Amounts in nanos;
-    ``free_nanos``: the worth of accepted billable events that found no room in a budget."""
+    ``free_nanos``: the worth of accepted billable events that found no room in a budget. Counts and
+    ``billed_nanos`` are gross; ``invalid_*`` and ``refunded_nanos`` are what was reversed of them."""
 
     line_item: int
     impressions: int = 0
@@ -32,6 +33,22 @@ class LineItemTotals(Struct):
     expired: int = 0
     billed_nanos: int = 0
     free_nanos: int = 0
+    invalid_impressions: int = 0
+    invalid_viewable: int = 0
+    invalid_clicks: int = 0
+    invalid_conversions: int = 0
+    refunded_nanos: int = 0
+
+    @property
+    def invalidated(self) -> int:
+        return (
+            self.invalid_impressions + self.invalid_viewable + self.invalid_clicks + self.invalid_conversions
+        )
+
+    def net(self, counted: str) -> int:
+        """``impressions``, ``viewable``, ``clicks`` or ``conversions`` without those found invalid later."""
+        count: int = getattr(self, counted) - getattr(self, f"invalid_{counted}")
+        return count
 
 
 class Shown(Struct, frozen=True, array_like=True):

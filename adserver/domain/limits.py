@@ -71,6 +71,8 @@ DIAGNOSED_CHANGES: Final = 24
 
 # -- events --------------------------------------------------------------------------------------
 EVENTS_PER_BATCH: Final = 100
+EVENTS_PER_INVALIDATION: Final = 1000
+REASON_CHARS: Final = 200
 TOKENS_PER_RELEASE: Final = 1000
 RELEASE_BYTES: Final = 128 * 1024
 RECEIPTS_BYTES: Final = 4 * 1024 * 1024
@@ -196,3 +198,11 @@ PIPELINED: Final = 64
 """Requests that wait on one connection before no more of what it sent is parsed."""
 PARSED_AT_ONCE: Final = 16 * 1024
 """Bytes; between these pieces it is seen whether enough waits."""
+
+# -- simulations ---------------------------------------------------------------------------------
+SIMULATED_DAYS: Final = 366
+SIMULATED_DECISIONS: Final = 10_000_000
+"""Forecast for a day."""
+SIMULATED_PEOPLE: Final = 5_000_000
+SIMULATED_LINE_ITEMS: Final = 10_000
+"""Of a generated catalogue, of each of guaranteed and auction."""

@@ -153,7 +153,23 @@ class Mark(Struct, frozen=True, array_like=True, tag=6):
     sealed: bool = False
 
 
-Record = Decided | Recorded | Released | LineItemTerms | PlacementTerms | Mark
+class Reversed(Struct, frozen=True, array_like=True, tag=7):
+    """An accepted event that was found to be invalid traffic later: out of money and of learning from here
+    on, and still in the gross counts. Once per (event id, kind); all but ``at_ms`` and ``reason`` is the
+    event's own."""
+
+    event_id: bytes
+    kind: int
+    at_ms: int
+    line_item: int
+    creative: int
+    placement: int
+    day: int
+    billed_nanos: int
+    reason: str
+
+
+Record = Decided | Recorded | Released | LineItemTerms | PlacementTerms | Mark | Reversed
 
 
 class Personal(Struct, frozen=True, array_like=True):

@@ -1,9 +1,26 @@
-"""Even pacing: a line item may have spent by now what an even rate would have spent by now.
+"""Even pacing: how much of a plan should be done by now.
 
-The throttle compares what is billed and held with the plan to date, so a burst of requests cannot run
-ahead and an outage is caught up with as traffic allows. Integer arithmetic, no state of its own. A
-controller over a learned traffic shape replaces the straight line later.
+A plan is spread evenly over the days of a flight, and within a day by the traffic that is expected of it: at
+night, when few come, little is asked for, and a line item with room to choose does not take every visitor
+of the small hours only to keep up with a clock (Agarwal et al., Budget pacing for targeted online
+advertisements at LinkedIn, KDD 2014). The day is cut into steps. Let R be what is still expected behind a
+step, and c what came in it: the step is due the share c / (c + R) of whatever was left of the plan before
+it. So
+
+* if all comes as expected, what is due is the share of the day's traffic so far;
+* a step in which nobody came (an outage) is due nothing, and what it leaves is spread over all that is still
+  expected, in proportion: nothing is caught up with in a burst;
+* less or more traffic than expected moves what is due with it; the last step is due all that is left.
+
+Throttling is left to whoever compares what is done with what is due: ahead of it waits, behind it competes.
+All whole numbers, of ``ONE``; no state, no clock: what came and what is expected are arguments.
 """
+
+from collections.abc import Iterable
+from typing import Final
+
+ONE: Final = 1 << 40
+"""All of a plan."""
 
 
 def plan_to_date(total: int, start_ms: int, end_ms: int, now_ms: int) -> int:
@@ -18,3 +35,26 @@ def reached_ms(total: int, start_ms: int, end_ms: int, done: int) -> int:
     if total <= 0 or done >= total:
         return end_ms
     return start_ms + -(-done * (end_ms - start_ms) // total)
+
+
+def left_behind(left: int, came: int, rest: int) -> int:
+    """What is left of a plan behind a step (of ``ONE``, rounded up): ``left`` before it, ``came`` in it, and
+    ``rest`` still expected behind it."""
+    if came <= 0:
+        return left
+    return -(-left * rest // (came + rest))
+
+
+def left_after(steps: Iterable[tuple[int, int]], expected: int) -> int:
+    """What is left of a whole plan behind steps of (came, was expected), where ``expected`` is all that was
+    expected of the plan's time, those steps included."""
+    left, rest = ONE, expected
+    for came, was_expected in steps:
+        rest -= was_expected
+        left = left_behind(left, came, rest)
+    return left
+
+
+def due(total: int, left: int) -> int:
+    """How much of ``total`` should be done when ``left`` (of ``ONE``) may still be: rounded down."""
+    return total * (ONE - left) // ONE

@@ -12,6 +12,12 @@ from adserver.engine.rates import CLICKS, PER_MILLION, VIEWABLE
 HOLD_VIEWABLE_PER_MILLION: Final = 800_000
 HOLD_CLICKS_PER_MILLION: Final = 50_000
 """Upper rates for holds: what an exposure in flight may come to cost (DESIGN, "Money")."""
+LIKELY_PER_MILLION: Final = {
+    "cpm": PER_MILLION,
+    "vcpm": VIEWABLE.prior * PER_MILLION // HOLD_VIEWABLE_PER_MILLION,
+    "cpc": CLICKS.prior * PER_MILLION // HOLD_CLICKS_PER_MILLION,
+}
+"""Of a hold, what is likely to be billed."""
 
 AUCTION: Final = PRIORITIES.index("auction")
 

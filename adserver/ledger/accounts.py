@@ -73,9 +73,12 @@ class Bound(Struct):
         own = self.accounts[0]
         return own.billed_nanos + own.held_nanos
 
-    def spent_today_nanos(self) -> int:
-        own = self.accounts[1]
-        return own.billed_nanos + own.held_nanos
+    def likely_nanos(self, today: bool, per_million: int) -> int:
+        """Billed, firmly held, and ``per_million`` of what is held as an upper expectation: what will have
+        been spent when all that is in flight is over."""
+        own = self.accounts[1 if today else 0]
+        loose = own.held_nanos - own.firm_nanos
+        return own.billed_nanos + own.firm_nanos + loose * per_million // 1_000_000
 
     def left_nanos(self) -> int | None:
         """The least any account still allows; None without a budget."""
@@ -136,6 +139,12 @@ class Accounts:
 
     def change(self, keys: Iterable[Key], held_nanos: int, firm: bool) -> None:
         add([self.get(*key) for key in keys], held_nanos, firm)
+
+    def refund(self, key: Key, nanos: int) -> None:
+        """Of days nobody can bill any more there is no account to give back to."""
+        found = self._accounts.get(key)
+        if found is not None:
+            found.billed_nanos -= nanos
 
     def forget_days(self, before_day: int) -> None:
         """Drop day accounts nobody can bill any more (a day's last token is long dead)."""

@@ -9,7 +9,8 @@ had come before.
 A counter is a person (or session) and a key. An exposure counts under the keys in its terms, and for a
 cap only if it was made since that cap, (key, per), was first in force: nobody counted before. Test
 decisions are a universe of their own and skipped, so are people erased. Cost: the exposures of a counter
-within the window, per exposure.
+within its longest window, per exposure; what can count no more is taken off the list now and then, and put
+back if its impression comes late. Memory: some 500 bytes for an exposure that a cap binds.
 """
 
 from collections import defaultdict
@@ -38,20 +39,25 @@ _EVENTS: Final = {
     EventKind.CLICK: "click",
 }
 _NEVER: Final = -1
+_CLOCK_MS: Final = 86_400_000
+"""How far a clock may go back without anything being overlooked."""
+_THINNED: Final = 64
+"""Exposures of a counter after which those that count no more are looked for."""
 
 Counter = tuple[bytes, str, str]
 """(pseudonym of a person or session, key, event)."""
 
 
-class Exposure(Struct):
-    """``number``: which record decided it. ``confirmed_ms``: -1 until the impression."""
+class Exposure(Struct, gc=False):
+    """``number``: which record decided it. ``confirmed_ms``: -1 until the impression. ``listed``: under each
+    of its counters."""
 
-    event_id: bytes
     number: int
     expires_ms: int
     counters: tuple[Counter, ...]
     confirmed_ms: int = _NEVER
     released: bool = False
+    listed: bool = True
 
     def counts(self, now_ms: int, per_ms: int) -> bool:
         if self.confirmed_ms != _NEVER:
@@ -77,6 +83,7 @@ class CapAudit:
         self._number = 0
         self._terms: dict[int, LineItemTerms] = {}
         self._since: dict[tuple[str, str, int], int] = {}
+        self._longest: dict[str, int] = {}
         self._exposures: dict[bytes, Exposure] = {}
         self._outstanding: defaultdict[Counter, list[Exposure]] = defaultdict(list)
         self._happened: defaultdict[Counter, list[Happened]] = defaultdict(list)
@@ -87,6 +94,7 @@ class CapAudit:
             self._terms[record.serial] = record
             for cap in record.caps:
                 self._since.setdefault((cap.key, cap.event, cap.per_ms), self._number)
+                self._longest[cap.key] = max(cap.per_ms, self._longest.get(cap.key, 0))
         elif isinstance(record, Decided):
             if record.decision.mode == LIVE and personal is not None:
                 self._decided(record.decision, personal)
@@ -113,12 +121,30 @@ class CapAudit:
         for cap, counter in found:
             self._judge(ident, decision.now_ms, cap, counter)
         counters = tuple(dict.fromkeys(counter for _, counter in found))
-        exposure = Exposure(ident, self._number, slot.expires_ms, counters)
-        self._exposures[ident] = exposure
+        exposure = self._exposures[ident] = Exposure(self._number, slot.expires_ms, counters)
         for counter in counters:
             if counter[2] == "impression":
                 self._outstanding[counter].append(exposure)
+                if len(self._outstanding[counter]) % _THINNED == 0:
+                    self._thin(counter, decision.now_ms)
         self.exposures += 1
+
+    def _thin(self, counter: Counter, now_ms: int) -> None:
+        """Take off the list what no cap of this counter counts any more, unless it comes late."""
+        longest, kept = self._longest[counter[1]], []
+        for exposure in self._outstanding[counter]:
+            if exposure.counts(now_ms - _CLOCK_MS, longest):
+                kept.append(exposure)
+            else:
+                exposure.listed = False
+        self._outstanding[counter] = kept
+
+    def _list_again(self, exposure: Exposure) -> None:
+        exposure.listed = True
+        for counter in exposure.counters:
+            others = self._outstanding[counter]
+            if counter[2] == "impression" and not any(other is exposure for other in others):
+                others.append(exposure)
 
     def _judge(self, ident: bytes, now_ms: int, cap: CapTerms, counter: Counter) -> None:
         since = self._since[cap.key, cap.event, cap.per_ms]
@@ -146,6 +172,8 @@ class CapAudit:
         if name == "impression":
             self.late += exposure.released or event.at_ms > exposure.expires_ms
             exposure.confirmed_ms = event.at_ms
+            if not exposure.listed:
+                self._list_again(exposure)
         elif event.status == Status.ACCEPTED:
             terms = self._terms[event.line_item]
             current = {cap.key for cap in terms.caps if cap.event == name}

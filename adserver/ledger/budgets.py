@@ -29,8 +29,8 @@ import msgspec
 from adserver.domain import limits
 from adserver.domain.books import LineItemTotals
 from adserver.domain.calendar import Calendar
-from adserver.domain.records import LineItemTerms
-from adserver.ledger.accounts import LIFETIME, Account, Accounts, Bound, Day, Hold, add
+from adserver.domain.records import LineItemTerms, Reversed
+from adserver.ledger.accounts import LIFETIME, Account, Accounts, Bound, Day, Hold, add, levels
 from adserver.ledger.inforce import InForce, Nothing
 
 
@@ -247,6 +247,19 @@ class Budgets:
         for account in bound.accounts:
             account.billed_nanos += price_nanos
         bound.totals.billed_nanos += price_nanos
+
+    def refund(self, found: Reversed, counted: str) -> None:
+        """An event that was found invalid: its money is free again, in every account there still is of its
+        day, and it no longer counts towards the goal. ``counted``: ``impressions``, ``viewable``, ..."""
+        bound = self._bound.get(found.line_item)
+        if bound is None:
+            return
+        for name in levels(bound.terms):
+            for key in ((name, LIFETIME), (name, found.day)):
+                self._accounts.refund(key, found.billed_nanos)
+        totals, column = bound.totals, f"invalid_{counted}"
+        setattr(totals, column, getattr(totals, column) + 1)
+        totals.refunded_nanos += found.billed_nanos
 
     def sweep(self, now_ms: int) -> None:
         """Void the holds whose tokens can no longer be accepted, grace included."""

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Dialect, TextClause, text
 
 from adserver.domain.books import Position
 from adserver.ledger.posting import Batch
-from adserver.ledger.schema import COUNTED, ENTRIES, EVENTS, FILTERED, SHOWN_COUNTED
+from adserver.ledger.schema import COUNTED, ENTRIES, EVENTS, FILTERED, REVERSALS, SHOWN_COUNTED
 
 
 def _insert(table: str, columns: Sequence[str], behind: str) -> str:
@@ -32,6 +32,7 @@ def _adding(table: str, keys: str, columns: Sequence[str]) -> str:
 
 _ADD_EVENT: Final = text(_insert("events", EVENTS.c.keys(), "DO NOTHING"))
 _ADD_FILTERED: Final = text(_insert("filtered", FILTERED.c.keys(), "DO NOTHING"))
+_ADD_REVERSAL: Final = text(_insert("reversals", REVERSALS.c.keys(), "DO NOTHING"))
 _ADD_ENTRY: Final = text(_insert("entries", ENTRIES.c.keys(), "DO NOTHING"))
 _ADD_TOTALS: Final = text(_adding("totals", "line_item, day", COUNTED))
 _ADD_SHOWN: Final = text(_adding("shown", "line_item, placement, creative", SHOWN_COUNTED))
@@ -58,6 +59,7 @@ def write(connection: Connection, batch: Batch) -> int:
     _many(connection, _SET_PLACEMENT, ((t.serial, t.full_id, t.publisher) for t in batch.placements.values()))
     _many(connection, _ADD_LIMIT, ((x.account, x.period, x.at_ms, x.limit_nanos) for x in batch.limits))
     new = _many(connection, _ADD_EVENT, batch.events) + _many(connection, _ADD_FILTERED, batch.filtered)
+    _many(connection, _ADD_REVERSAL, batch.reversals)
     _many(connection, _ADD_ENTRY, batch.entries)
     _many(connection, _ADD_TOTALS, ((*key, *counts) for key, counts in batch.totals.items()))
     _many(connection, _ADD_SHOWN, ((*key, *counts) for key, counts in batch.shown.items()))

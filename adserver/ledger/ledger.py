@@ -3,19 +3,34 @@
 Read over a connection that cannot write, beside the one process that posts.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, select
 
 from adserver.domain.books import LineItemTotals, Position, Shown
+from adserver.domain.records import Reversed, Status
 from adserver.ledger import schema
-from adserver.ledger.schema import BUDGETS, COUNTED, EVENTS, FILTERED, LIFETIME, OFFSETS, SHOWN, TOTALS
+from adserver.ledger.posting import REVERSIBLE
+from adserver.ledger.schema import (
+    BUDGETS,
+    COUNTED,
+    EVENTS,
+    FILTERED,
+    LIFETIME,
+    OFFSETS,
+    REVERSALS,
+    SHOWN,
+    TOTALS,
+)
 
 LEDGER: Final = "ledger.sqlite"
 """The file's name, in a data folder."""
 CONSUMER: Final = "posting"
+_Thing = TypeVar("_Thing")
+IN_LIST: Final = 500
+"""Values in one statement's list."""
 
 
 class Ledger:
@@ -46,6 +61,25 @@ class Ledger:
                 if status is not None:
                     return int(status)
         return None
+
+    def reversible(self, event_ids: Sequence[bytes]) -> list[Reversed]:
+        """What would take back the accepted events with these ids, every kind of them, that are posted and
+        not reversed yet; ``at_ms`` and ``reason`` are the caller's to give."""
+        found: list[Reversed] = []
+        columns = ("event_id", "kind", "at_ms", "line_item", "creative", "placement", "day", "billed_nanos")
+        with self._engine.connect() as connection:
+            gone = set[tuple[bytes, int]]()
+            for part in chunks(event_ids):
+                events = select(*(EVENTS.c[name] for name in columns)).where(
+                    EVENTS.c.event_id.in_(part), EVENTS.c.status == Status.ACCEPTED, EVENTS.c.test == 0
+                )
+                keys = select(REVERSALS.c.event_id, REVERSALS.c.kind)
+                gone.update(
+                    (row[0], row[1]) for row in connection.execute(keys.where(REVERSALS.c.event_id.in_(part)))
+                )
+                rows = connection.execute(events).all()
+                found += [_reversal(row) for row in rows if (row[0], row[1]) not in gone]
+        return [event for event in found if event.kind in REVERSIBLE]
 
     def totals(self) -> Iterator[LineItemTotals]:
         """Every line item's numbers over all days."""
@@ -100,6 +134,17 @@ class Ledger:
 
     def close(self) -> None:
         self._engine.dispose()
+
+
+def _reversal(row: Sequence[Any]) -> Reversed:
+    event_id, kind, at_ms, line_item, creative, placement, day, billed_nanos = row
+    return Reversed(event_id, kind, at_ms, line_item, creative, placement, day, billed_nanos, "")
+
+
+def chunks(things: Sequence[_Thing]) -> Iterator[Sequence[_Thing]]:
+    """As many at a time as stand in one statement's list."""
+    for start in range(0, len(things), IN_LIST):
+        yield things[start : start + IN_LIST]
 
 
 def position_of(connection: Connection) -> Position:

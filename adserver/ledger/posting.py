@@ -1,7 +1,9 @@
 """From a batch of records to what the ledger has to add: pure bookkeeping, no SQL.
 
-Only ``Recorded`` moves anything. Accepted: counted, and where it was billed, one entry and six budget
-rows (three levels, day and lifetime). Expired and filtered: counted. Test events: stored, nothing else.
+Only ``Recorded`` and ``Reversed`` move anything. Accepted: counted, and where it was billed, one entry and
+six budget rows (three levels, day and lifetime). Expired and filtered: counted. Test events: stored,
+nothing else. Reversed: the entry once more the other way round, the budgets have room again, and the
+counts of what is invalid grow; what was shown is unlearned.
 Terms tell who pays, who is paid, and the budgets.
 
 What an event moves is looked up once a batch for each line item and day (``Sheet``); so an event costs some
@@ -15,7 +17,7 @@ from msgspec import Struct
 
 from adserver.domain import ids
 from adserver.domain.decision import EventKind
-from adserver.domain.records import LineItemTerms, PlacementTerms, Recorded, Status, Unbilled
+from adserver.domain.records import LineItemTerms, PlacementTerms, Recorded, Reversed, Status, Unbilled
 from adserver.ledger.guards import PERIODS, Guards, Limit, levels
 from adserver.ledger.schema import COUNTED, LIFETIME, SHOWN_COUNTED
 
@@ -31,6 +33,10 @@ _SHOWN: Final = {
     for kind, column in _COUNTERS.items()
     if COUNTED[column] in SHOWN_COUNTED
 }
+_INVALID: Final = {kind: COUNTED.index(f"invalid_{COUNTED[column]}") for kind, column in _COUNTERS.items()}
+REVERSIBLE: Final = frozenset(_INVALID)
+"""The kinds of events that can be found invalid later: those that are counted."""
+_REFUNDED: Final = COUNTED.index("refunded_nanos")
 _FILTERED: Final = COUNTED.index("filtered")
 _EXPIRED: Final = COUNTED.index("expired")
 _BILLED: Final = COUNTED.index("billed_nanos")
@@ -86,6 +92,7 @@ class Batch:
     def __init__(self, parties: Parties, billed: dict[tuple[str, int], int]) -> None:
         self.events: list[Row] = []
         self.filtered: list[Row] = []
+        self.reversals: list[Row] = []
         self.entries: list[Row] = []
         self.limits: list[Limit] = []
         self.line_items: dict[int, LineItemTerms] = {}
@@ -134,6 +141,21 @@ class Batch:
         else:
             self._count(event, _EXPIRED, 0, 0)
 
+    def reverse(self, found: Reversed) -> None:
+        """Take back an event that is in the books and was not reversed before."""
+        amount = found.billed_nanos
+        self.reversals.append((found.event_id, found.kind, found.at_ms, amount, found.reason))
+        sheet = self._sheet(found) if amount else None
+        if sheet is not None:
+            for row in sheet.budgets:
+                row.billed_nanos -= amount
+            self._enter(found, sheet, -amount)
+        for day in (LIFETIME, found.day):
+            counts = self.totals[found.line_item, day]
+            counts[_INVALID[found.kind]] += 1
+            counts[_REFUNDED] += amount
+        self._show(found, -1)
+
     def _bill(self, event: Recorded) -> tuple[int, int, int]:
         """(billed nanos, free nanos, unbilled) as the books take them."""
         amount = event.billed_nanos
@@ -164,7 +186,7 @@ class Batch:
 
     # -- what an event moves -----------------------------------------------------------------------
 
-    def _sheet(self, event: Recorded) -> Sheet | None:
+    def _sheet(self, event: Recorded | Reversed) -> Sheet | None:
         """None: nobody knows who pays."""
         sheet = self._sheets.get((event.line_item, event.day))
         if sheet is None:
@@ -177,7 +199,7 @@ class Batch:
                 self._limit(row, event.at_ms)
         return sheet
 
-    def _open(self, event: Recorded, payer: Payer) -> Sheet:
+    def _open(self, event: Recorded | Reversed, payer: Payer) -> Sheet:
         guards, keys = self._parties.guards, budget_keys(event.line_item, event.day, payer)
         rows = tuple(self._budget(*key, event.at_ms) for key in keys)
         fixed = all(guards.fixed(account, period) for account, _ in keys for period in PERIODS)
@@ -198,12 +220,14 @@ class Batch:
 
     # -- moving it ---------------------------------------------------------------------------------
 
-    def _enter(self, event: Recorded, sheet: Sheet, amount: int) -> None:
+    def _enter(self, event: Recorded | Reversed, sheet: Sheet, amount: int) -> None:
+        """One entry; of a negative amount the other way round, as the reversal."""
         currency = sheet.payer.currency
         credit = f"publisher:{self._parties.publishers[event.placement]}:{currency}"
         self.balances[sheet.debit] += amount
         self.balances[credit] -= amount
-        self.entries.append((event.event_id, event.kind, 0, sheet.debit, credit, currency, amount))
+        accounts = (sheet.debit, credit) if amount > 0 else (credit, sheet.debit)
+        self.entries.append((event.event_id, event.kind, int(amount < 0), *accounts, currency, abs(amount)))
 
     def _count(self, event: Recorded, counter: int | None, billed: int, free: int) -> None:
         for day in (LIFETIME, event.day):
@@ -213,10 +237,10 @@ class Batch:
             counts[_BILLED] += billed
             counts[_FREE] += free
 
-    def _show(self, event: Recorded) -> None:
+    def _show(self, event: Recorded | Reversed, count: int = 1) -> None:
         counter = _SHOWN.get(event.kind)
         if counter is not None:
-            self.shown[event.line_item, event.placement, event.creative][counter] += 1
+            self.shown[event.line_item, event.placement, event.creative][counter] += count
 
 
 def budget_keys(line_item: int, day: int, payer: Payer) -> tuple[tuple[str, int], ...]:

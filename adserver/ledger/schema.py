@@ -2,6 +2,7 @@
 
 * ``events``: each accepted or expired event once, by (event id, kind), as the journal recorded it.
 * ``filtered``: events that did not use their id up; an accepted one may follow under the same id.
+* ``reversals``: events of these that were found invalid later, each once.
 * ``entries``: double entry, append-only. Each says: ``debit`` owes, ``credit`` is owed, ``amount_nanos``.
   Accounts are named ``advertiser:<serial>:<currency>`` and ``publisher:<serial>:<currency>``.
 * ``balances``: debits minus credits of each account; they add up to zero.
@@ -70,6 +71,17 @@ def _event_columns() -> list[Column[Any]]:
 EVENTS: Final = Table("events", METADATA, *_event_columns(), sqlite_with_rowid=False)
 FILTERED: Final = Table("filtered", METADATA, *_event_columns(), sqlite_with_rowid=False)
 
+REVERSALS: Final = Table(
+    "reversals",
+    METADATA,
+    Column("event_id", LargeBinary(16), primary_key=True),
+    Column("kind", SmallInteger, primary_key=True),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("amount_nanos", BigInteger, nullable=False),
+    Column("reason", String, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 ENTRIES: Final = Table(
     "entries",
     METADATA,
@@ -110,6 +122,11 @@ COUNTED: Final = (
     "expired",
     "billed_nanos",
     "free_nanos",
+    "invalid_impressions",
+    "invalid_viewable",
+    "invalid_clicks",
+    "invalid_conversions",
+    "refunded_nanos",
 )
 """The numbers of a line item, as in ``books.LineItemTotals``."""
 
@@ -173,7 +190,7 @@ OFFSETS: Final = Table(
     Column("byte", BigInteger, nullable=False),
 )
 
-APPEND_ONLY: Final = (EVENTS, FILTERED, ENTRIES)
+APPEND_ONLY: Final = (EVENTS, FILTERED, REVERSALS, ENTRIES)
 
 
 def open_database(path: Path) -> Engine:
@@ -184,6 +201,7 @@ def open_database(path: Path) -> Engine:
     with engine.begin() as connection:
         lock_for_writing(connection)
         older = lacks_shown(connection)
+        _add_columns(connection)
         METADATA.create_all(connection)
         if older:
             connection.execute(text(_COUNT_SHOWN), _KINDS)
@@ -206,10 +224,25 @@ def lock_for_writing(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
+def has(connection: Connection, table: Table) -> bool:
+    """A ledger of an earlier version lacks what came later until it is opened for writing."""
+    return inspect(connection).has_table(table.name)
+
+
 def lacks_shown(connection: Connection) -> bool:
     """Whether this is a ledger of before there was ``shown``."""
     inspector = inspect(connection)
     return inspector.has_table(EVENTS.name) and not inspector.has_table(SHOWN.name)
+
+
+def _add_columns(connection: Connection) -> None:
+    """Give ``totals`` of an earlier version the columns it has not: nothing was counted in them then."""
+    inspector = inspect(connection)
+    if inspector.has_table(TOTALS.name):
+        there = {column["name"] for column in inspector.get_columns(TOTALS.name)}
+        for name in COUNTED:
+            if name not in there:
+                connection.exec_driver_sql(f"ALTER TABLE totals ADD COLUMN {name} BIGINT NOT NULL DEFAULT 0")
 
 
 _COUNT_SHOWN: Final = """
@@ -218,6 +251,7 @@ SELECT line_item, placement, creative,
        sum(kind = :impression), sum(kind = :viewable), sum(kind = :click)
 FROM events
 WHERE status = :accepted AND test = 0 AND kind IN (:impression, :viewable, :click)
+  AND (event_id, kind) NOT IN (SELECT event_id, kind FROM reversals)
 GROUP BY line_item, placement, creative
 """
 _KINDS: Final = {

@@ -5,39 +5,20 @@ must explain every row: nothing missing, nothing extra, nothing different. What 
 not posted yet and audited for the chain and laws 1 and 2 only.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from msgspec import Struct
-from sqlalchemy import Connection, Table, select
-
-from adserver.domain import ids
 from adserver.domain.books import Position
-from adserver.domain.decision import EventKind
-from adserver.ledger import schema
-from adserver.ledger.audit_books import Books
+from adserver.ledger.audit_books import Heard
 from adserver.ledger.audit_caps import CapAudit
 from adserver.ledger.audit_feeds import FeedAudit
+from adserver.ledger.audit_judging import Books
+from adserver.ledger.audit_ledger import Unreadable, compare, read_ledger
 from adserver.ledger.ledger import LEDGER
 from adserver.ledger.reader import JOURNAL, Reader
 from adserver.ledger.segments import Damage
-
-Rows = Mapping[Any, Any]
-
-
-class Posted(Struct, frozen=True):
-    """The ledger's rows by key."""
-
-    position: Position
-    events: dict[Any, Any]
-    filtered: dict[Any, Any]
-    entries: dict[Any, Any]
-    totals: dict[Any, Any]
-    shown: dict[Any, Any] | None
-    """None: a ledger of before it was counted; it is when the ledger is next opened."""
-    balances: dict[Any, Any]
-    budgets: dict[Any, Any]
 
 
 def verify(data_dir: Path, report: Callable[[str], None] = print) -> list[str]:
@@ -51,11 +32,17 @@ def verify(data_dir: Path, report: Callable[[str], None] = print) -> list[str]:
     if not (data_dir / LEDGER).exists():
         tell(f"there is no ledger: {data_dir / LEDGER}")
         return differences
-    posted = _read_ledger(data_dir / LEDGER)
-    books, feeds, caps = Books(tell), FeedAudit(tell), CapAudit(tell)
-    read, unposted, short = _walk(data_dir / JOURNAL, posted.position, books, feeds, caps, tell)
-    if not short:
-        _compare(posted, books, tell)
+    try:
+        posted = read_ledger(data_dir / LEDGER)
+    except Unreadable as error:
+        tell(str(error))
+        return differences
+    heard, feeds, caps = Heard(), FeedAudit(tell), CapAudit(tell)
+    with _uncollected():
+        read, unposted, short = _walk(data_dir / JOURNAL, posted.position, heard, feeds, caps, tell)
+        books = Books(heard, tell)
+        if not short:
+            compare(posted, books, tell)
     report(f"journal: {read} records whole and in the chain, {unposted} of them not posted yet")
     report(f"law 1: {feeds.ads} sponsored items on {feeds.pages} feed pages")
     report(f"law 2: {caps.exposures} exposures, {caps.late} impressions after their expiry")
@@ -67,8 +54,20 @@ def verify(data_dir: Path, report: Callable[[str], None] = print) -> list[str]:
     return differences
 
 
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Audits make millions of objects and no circles of them; to look for some costs more than the audit."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
 def _walk(
-    journal: Path, position: Position, books: Books, feeds: FeedAudit, caps: CapAudit,
+    journal: Path, position: Position, heard: Heard, feeds: FeedAudit, caps: CapAudit,
     tell: Callable[[str], None],
 ) -> tuple[int, int, bool]:  # fmt: skip
     """Feed the audits; (records read, of them behind the ledger's position, whether it ends before that)."""
@@ -79,7 +78,7 @@ def _walk(
         for behind, record, personal in reader.read(Position()):
             read += 1
             if behind <= position:
-                books.take(record)
+                heard.take(record)
             else:
                 unposted += 1
             feeds.take(record)
@@ -93,81 +92,3 @@ def _walk(
         tell(f"the journal ends at {reader.behind}, the ledger was posted up to {position}")
         return read, unposted, True
     return read, unposted, False
-
-
-def _read_ledger(path: Path) -> Posted:
-    engine = schema.read_database(path)
-    try:
-        with engine.connect() as connection:
-            # One statement opens the transaction; all that follow see the same moment.
-            connection.exec_driver_sql("BEGIN")
-            row = connection.execute(select(schema.OFFSETS.c.segment, schema.OFFSETS.c.byte)).first()
-            return Posted(
-                Position() if row is None else Position(row[0], row[1]),
-                _rows(connection, schema.EVENTS, 2),
-                _rows(connection, schema.FILTERED, 2),
-                _rows(connection, schema.ENTRIES, 3),
-                _rows(connection, schema.TOTALS, 2),
-                None if schema.lacks_shown(connection) else _rows(connection, schema.SHOWN, 3),
-                _rows(connection, schema.BALANCES, 1),
-                _rows(connection, schema.BUDGETS, 2),
-            )
-    finally:
-        engine.dispose()
-
-
-def _rows(connection: Connection, table: Table, keys: int) -> dict[Any, Any]:
-    """key columns -> the others."""
-    return {tuple(row[:keys]): tuple(row[keys:]) for row in connection.execute(select(table))}
-
-
-def _compare(posted: Posted, books: Books, tell: Callable[[str], None]) -> None:
-    entries = {(*key, 0): value for key, value in books.entries.items()}
-    totals = {key: tuple(counts) for key, counts in books.totals.items()}
-    budgets = {key: billed for key, billed in books.budgets.items() if billed}
-    in_budgets = {key: billed for key, (_, billed) in posted.budgets.items() if billed}
-    balances = {(account,): (nanos,) for account, nanos in books.balances.items()}
-    _match("event", posted.events, books.events, tell)
-    _match("filtered event", posted.filtered, books.filtered, tell)
-    _match("entry", posted.entries, entries, tell)
-    _match("totals of line item, day", posted.totals, totals, tell)
-    if posted.shown is not None:
-        shown = {key: tuple(counts) for key, counts in books.shown.items()}
-        _match("shown of line item, placement, creative", posted.shown, shown, tell)
-    _match("balance", posted.balances, balances, tell)
-    _match("billed of budget, day", in_budgets, budgets, tell)
-    for (account, day), (limit, billed) in posted.budgets.items():
-        if limit is not None and billed > limit:
-            tell(f"budget {account}, day {day}: {billed} nanos billed of {limit} in the ledger")
-    _balanced(posted, tell)
-
-
-def _match(what: str, posted: Rows, expected: Rows, tell: Callable[[str], None]) -> None:
-    for key in expected.keys() - posted.keys():
-        tell(f"{what} {_name(key)}: missing in the ledger, the journal says {expected[key]}")
-    for key in posted.keys() - expected.keys():
-        tell(f"{what} {_name(key)}: the ledger says {posted[key]}, the journal knows nothing of it")
-    for key in expected.keys() & posted.keys():
-        if posted[key] != expected[key]:
-            tell(f"{what} {_name(key)}: the ledger says {posted[key]}, the journal {expected[key]}")
-
-
-def _name(key: Iterable[Any]) -> str:
-    first, *rest = key
-    if not isinstance(first, bytes):
-        return ", ".join(str(part) for part in (first, *rest))
-    return f"{ids.encode(first)} {EventKind(rest[0]).name.lower()}"
-
-
-def _balanced(posted: Posted, tell: Callable[[str], None]) -> None:
-    """Debits equal credits, and balances are what the entries add up to."""
-    sums: dict[str, int] = {}
-    for debit, credit, _, amount in posted.entries.values():
-        sums[debit] = sums.get(debit, 0) + amount
-        sums[credit] = sums.get(credit, 0) - amount
-    for account in sorted(sums.keys() | {account for (account,) in posted.balances}):
-        (balance,) = posted.balances.get((account,), (0,))
-        if balance != sums.get(account, 0):
-            tell(f"balance {account}: {balance} nanos, its entries add up to {sums.get(account, 0)}")
-    if total := sum(balance for (balance,) in posted.balances.values()):
-        tell(f"debits and credits differ by {total} nanos")

@@ -13,24 +13,22 @@ back and added up again without what is there. Cost: some 13 µs an event, half 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
-from sqlalchemy import Connection, select, tuple_
+from sqlalchemy import Connection, Table, select, tuple_
 
 from adserver.domain.books import Position
-from adserver.domain.records import LineItemTerms, PlacementTerms, Record, Recorded, Status
+from adserver.domain.records import LineItemTerms, PlacementTerms, Record, Recorded, Reversed, Status
 from adserver.ledger import inserts, schema
 from adserver.ledger.guards import Guards, Limit, levels
-from adserver.ledger.ledger import CONSUMER, Ledger, position_of
+from adserver.ledger.ledger import CONSUMER, Ledger, chunks, position_of
 from adserver.ledger.posting import Batch, Parties, Payer, budget_keys, payer_of
-from adserver.ledger.schema import BUDGETS, EVENTS, FILTERED
+from adserver.ledger.schema import BUDGETS, EVENTS, FILTERED, REVERSALS
 
-_Thing = TypeVar("_Thing")
 _Key = tuple[bytes, int, bool]
 """(event id, kind, filtered)."""
 
 _LOG: Final = logging.getLogger("adserver.ledger")
-_IN_LIST: Final = 500
 _CACHED_BUDGETS: Final = 500_000
 
 
@@ -84,9 +82,10 @@ class LedgerWriter(Ledger):
     def _collect(self, connection: Connection, records: Sequence[Record], checked: bool) -> Batch:
         parties = self._parties = self._parties or _parties(connection)
         events = [record for record in records if isinstance(record, Recorded)]
+        reversals = _Reversals(connection, [record for record in records if isinstance(record, Reversed)])
         terms = [record for record in records if isinstance(record, LineItemTerms)]
         seen = _present(connection, events) if checked else set[_Key]()
-        self._load_budgets(connection, parties, events, terms)
+        self._load_budgets(connection, parties, [*events, *reversals.records], terms)
         batch = Batch(parties, self._billed)
         for record in records:
             if isinstance(record, Recorded):
@@ -94,6 +93,10 @@ class LedgerWriter(Ledger):
                 if key not in seen:
                     seen.add(key)
                     batch.event(record)
+                    reversals.recorded(record)
+            elif isinstance(record, Reversed):
+                if reversals.stand(record):
+                    batch.reverse(record)
             elif isinstance(record, LineItemTerms):
                 batch.terms(record)
             elif isinstance(record, PlacementTerms):
@@ -101,7 +104,7 @@ class LedgerWriter(Ledger):
         return batch
 
     def _load_budgets(
-        self, connection: Connection, parties: Parties, events: Iterable[Recorded],
+        self, connection: Connection, parties: Parties, events: Iterable[Recorded | Reversed],
         terms: Iterable[LineItemTerms],
     ) -> None:  # fmt: skip
         if len(self._billed) > _CACHED_BUDGETS:
@@ -114,7 +117,7 @@ class LedgerWriter(Ledger):
                     wanted.update(budget_keys(line_item, day, payer))
         missing = [key for key in wanted if key not in self._billed]
         columns = select(BUDGETS.c.account, BUDGETS.c.day, BUDGETS.c.billed_nanos)
-        for keys in _chunks(missing):
+        for keys in chunks(missing):
             found = columns.where(tuple_(BUDGETS.c.account, BUDGETS.c.day).in_(keys))
             for account, day, billed in connection.execute(found):
                 self._billed[account, day] = billed
@@ -136,6 +139,28 @@ class LedgerWriter(Ledger):
         super().close()
 
 
+class _Reversals:
+    """Which reversals of a batch take something back: of an event that is in the books, and the first."""
+
+    def __init__(self, connection: Connection, records: Sequence[Reversed]) -> None:
+        self.records = records
+        wanted = [record.event_id for record in records]
+        self._events = set(_keys(connection, EVENTS, wanted))
+        self._made = set(_keys(connection, REVERSALS, wanted))
+
+    def recorded(self, event: Recorded) -> None:
+        """In the same batch."""
+        if self.records and event.status == Status.ACCEPTED:
+            self._events.add((event.event_id, event.kind))
+
+    def stand(self, record: Reversed) -> bool:
+        key = record.event_id, record.kind
+        if key in self._made or key not in self._events:
+            return False
+        self._made.add(key)
+        return True
+
+
 def _parties(connection: Connection) -> Parties:
     items, placements = schema.LINE_ITEMS.c, schema.PLACEMENTS.c
     parties = Parties({}, {}, Guards())
@@ -155,17 +180,17 @@ def _parties(connection: Connection) -> Parties:
     return parties
 
 
-def _chunks(things: Sequence[_Thing]) -> Iterator[Sequence[_Thing]]:
-    for start in range(0, len(things), _IN_LIST):
-        yield things[start : start + _IN_LIST]
-
-
 def _present(connection: Connection, events: Sequence[Recorded]) -> set[_Key]:
     """Those already in the books."""
     present = set[_Key]()
     for filtered, table in ((False, EVENTS), (True, FILTERED)):
         wanted = [event.event_id for event in events if (event.status == Status.FILTERED) == filtered]
-        for event_ids in _chunks(wanted):
-            found = select(table.c.event_id, table.c.kind).where(table.c.event_id.in_(event_ids))
-            present.update((event_id, kind, filtered) for event_id, kind in connection.execute(found))
+        present.update((event_id, kind, filtered) for event_id, kind in _keys(connection, table, wanted))
     return present
+
+
+def _keys(connection: Connection, table: Table, wanted: Sequence[bytes]) -> Iterator[tuple[bytes, int]]:
+    """(event id, kind) of the rows with these ids."""
+    for event_ids in chunks(wanted):
+        found = select(table.c.event_id, table.c.kind).where(table.c.event_id.in_(event_ids))
+        yield from ((row[0], row[1]) for row in connection.execute(found))

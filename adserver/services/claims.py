@@ -10,20 +10,23 @@ from adserver.engine.live import Live
 from adserver.engine.rules import Drop
 from adserver.engine.snapshot import Entry
 from adserver.services import plans
-from adserver.services.kept import Holds
+from adserver.services.kept import Holds, Traffic
 
 
 class Claims:
     """Of one request. ``paid``: the journal has room; ``live``: where the next requests are spared the look
     at what is used up (None: nowhere)."""
 
-    __slots__ = ("_holds", "_paid", "_recorded", "_request", "_test", "_told", "ads", "live")
+    __slots__ = ("_holds", "_paid", "_recorded", "_request", "_test", "_told", "_traffic", "ads", "live")
 
-    def __init__(self, request: Request, holds: Holds, paid: bool, live: Live | None) -> None:
+    def __init__(
+        self, request: Request, holds: Holds, traffic: Traffic, paid: bool, live: Live | None
+    ) -> None:
         self.live = live
         self.ads = 0
         self._request = request
         self._holds = holds
+        self._traffic = traffic
         self._paid = paid
         self._test = request.mode == "test"
         self._recorded = paid and not request.invalid_traffic
@@ -38,7 +41,7 @@ class Claims:
         if not self._recorded and (entry.capped or entry.score or entry.line_item.priority != "house"):
             reason = NoFill.INVALID_TRAFFIC if self._paid else NoFill.DISK_FULL
             return Drop(reason, "recorded", True, False)
-        drop = plans.drop(entry, self._holds, self._request.now_ms)
+        drop = plans.drop(entry, self._holds, self._traffic, self._request.now_ms)
         if drop is not None:
             self._spare(entry, drop.reason)
         return drop
@@ -48,7 +51,7 @@ class Claims:
         nothing but a budget could, and budgets say so themselves: only then it is looked for what it was."""
         request, item = self._request, entry.line_item
         now_ms = request.now_ms
-        if self._told or not plans.is_free(entry, self._holds, now_ms):
+        if self._told or not plans.is_free(entry, self._holds, self._traffic, now_ms):
             drop = self.drop(entry)
             if drop is not None:
                 return drop
@@ -66,5 +69,5 @@ class Claims:
         if self.live is not None:
             now_ms = self._request.now_ms
             paced = reason is NoFill.PACED
-            until_ms = plans.in_time_ms(entry, self._holds, now_ms) if paced else None
+            until_ms = plans.in_time_ms(entry, self._holds, self._traffic, now_ms) if paced else None
             self.live.clear(entry.position, reason, until_ms)

@@ -12,7 +12,7 @@ from msgspec import Struct
 from adserver.domain import ids
 from adserver.domain.books import LineItemTotals, Shown
 from adserver.domain.decision import EventKind
-from adserver.domain.records import Record, Recorded, Status
+from adserver.domain.records import Record, Recorded, Reversed, Status
 
 _COLUMNS: Final = {
     EventKind.IMPRESSION: "impressions",
@@ -30,6 +30,7 @@ Billed = tuple[str, int, int]
 
 class Books(Protocol):
     def bill(self, line_item: int, price_nanos: int, decided_ms: int) -> None: ...
+    def refund(self, found: Reversed, counted: str) -> None: ...
     def totals(self, line_item: int) -> tuple[LineItemTotals, int] | None: ...
     def delivered(self) -> tuple[list[LineItemTotals], list[Billed]]: ...
     def load(self, totals: list[LineItemTotals], billed: list[Billed]) -> None: ...
@@ -52,6 +53,8 @@ class Recount:
 
     def apply(self, record: Record, shown: bool = True) -> None:
         """One record of the journal, in order. ``shown``: whether the rates asked for go as far."""
+        if isinstance(record, Reversed):
+            self._take_back(record, shown)
         if not isinstance(record, Recorded) or record.test:
             return
         column = _ENDED.get(Status(record.status))
@@ -63,6 +66,12 @@ class Recount:
             if record.billed_nanos:
                 self._books.bill(record.line_item, record.billed_nanos, ids.minted_ms(record.event_id))
         self._count(record, column)
+
+    def _take_back(self, found: Reversed, shown: bool) -> None:
+        kind = EventKind(found.kind)
+        if shown:
+            self._shown[found.line_item, found.placement, found.creative][_SHOWN.index(kind)] -= 1
+        self._books.refund(found, _COLUMNS[kind])
 
     def _count(self, record: Recorded, column: str | None) -> None:
         known = self._books.totals(record.line_item)

@@ -32,9 +32,10 @@ class Books(plans.Accounts, Protocol):
 class Delivery:
     """``GET .../delivery``."""
 
-    def __init__(self, world: World, books: Books, clock: Clock) -> None:
+    def __init__(self, world: World, books: Books, traffic: plans.Traffic, clock: Clock) -> None:
         self._world = world
         self._books = books
+        self._traffic = traffic
         self._clock = clock
 
     def of(self, campaign: str) -> dict[str, Any] | None:
@@ -98,7 +99,7 @@ class Delivery:
             return "scheduled"
         if flight.end_ms is not None and now_ms >= flight.end_ms:
             return "ended"
-        drop = plans.drop(entry, self._books, now_ms)
+        drop = plans.drop(entry, self._books, self._traffic, now_ms)
         if drop is None:
             return "delivering"
         if drop.rule == "goal":
@@ -108,7 +109,7 @@ class Delivery:
     def _pace(self, entry: Entry, now_ms: int) -> float | None:
         """Delivered / expected to date; None where nothing is planned or expected yet."""
         standing = self._books.standing(entry.line_item.serial, now_ms)
-        plan = plans.to_date(entry, standing, now_ms) if standing is not None else None
+        plan = plans.to_date(entry, standing, self._traffic, now_ms) if standing is not None else None
         return None if plan is None or plan[1] <= 0 else round(plan[0] / plan[1], 4)
 
 
@@ -135,6 +136,7 @@ def _numbers(totals: LineItemTotals, outstanding: int) -> dict[str, int]:
     return {
         **{name: getattr(totals, name) for name in counted},
         "reserved": outstanding,
-        "spend_micros": money.floor_micros(totals.billed_nanos),
+        "invalidated": totals.invalidated,
+        "spend_micros": money.floor_micros(totals.billed_nanos - totals.refunded_nanos),
         "free_micros": money.floor_micros(totals.free_nanos),
     }

@@ -58,7 +58,7 @@ class Endings:
         return (
             rules.first_drop(entry, context)
             or next((capped(cap) for cap in entry.caps if self.full(cap)), None)
-            or plans.drop(entry, self._kept.holds, context.request.now_ms)
+            or plans.drop(entry, self._kept.holds, self._kept.traffic, context.request.now_ms)
         )
 
     def _unreached(self, entry: Entry) -> Drop | Outbid:

@@ -98,6 +98,12 @@ class Memory(Protocol):
     def load(self, dumped: bytes) -> None: ...
 
 
+class Counting(Protocol):
+    def count(self, at_ms: int, placements: int) -> None: ...
+    def dump(self) -> bytes: ...
+    def load(self, dumped: bytes) -> None: ...
+
+
 class Checkpoint(Struct, array_like=True):
     version: int
     position: Position
@@ -112,6 +118,7 @@ class Checkpoint(Struct, array_like=True):
     identities: dict[int, int] = {}
     left_out: dict[int, NoFill] = {}
     delivered: Delivered | None = None
+    traffic: bytes = b""
 
 
 class HotState:
@@ -122,7 +129,7 @@ class HotState:
 
     def __init__(
         self, exposures: Exposed, budgets: Held, feeds: Paged, repeats: Repeats,
-        seen: Memory, filtered: Memory, released: Memory,
+        seen: Memory, filtered: Memory, released: Memory, traffic: Counting,
     ) -> None:  # fmt: skip
         self.exposures = exposures
         self.budgets = budgets
@@ -131,6 +138,7 @@ class HotState:
         self.seen = seen
         self.filtered = filtered
         self.released = released
+        self.traffic = traffic
         self.terms: dict[int, LineItemTerms] = {}
         self.identities: dict[int, int] = {}
         self.left_out: dict[int, NoFill] = {}
@@ -172,6 +180,8 @@ class HotState:
         decision = record.decision
         self.latest_ms = decision.now_ms
         self.hint(record)
+        if decision.mode == 0:
+            self.traffic.count(decision.now_ms, len(decision.slots))
         self.exposures.sweep(decision.now_ms)
         self.budgets.sweep(decision.now_ms)
         for slot in decision.slots:
@@ -235,7 +245,7 @@ class HotState:
                 CHECKPOINT_VERSION, position, list(self.terms.values()), self.exposures.dump(),
                 self.budgets.dump(), self.feeds.dump(), self.seen.dump(), self.filtered.dump(),
                 self.released.dump(),
-                self.repeats.dump(), self.identities, self.left_out, delivered,
+                self.repeats.dump(), self.identities, self.left_out, delivered, self.traffic.dump(),
             )
         )  # fmt: skip
 
@@ -251,7 +261,7 @@ class HotState:
         parts: tuple[tuple[Any, bytes], ...] = (
             (self.exposures, checkpoint.exposures), (self.feeds, checkpoint.feeds),
             (self.seen, checkpoint.seen), (self.filtered, checkpoint.filtered),
-            (self.released, checkpoint.released),
+            (self.released, checkpoint.released), (self.traffic, checkpoint.traffic),
         )  # fmt: skip
         for part, content in parts:
             part.load(content)

@@ -48,6 +48,10 @@ class Holds(plans.Accounts, Protocol):
     def sweep(self, now_ms: int) -> None: ...
 
 
+class Traffic(plans.Traffic, Protocol):
+    def count(self, at_ms: int, placements: int) -> None: ...
+
+
 class Kept(Struct, frozen=True):
     """What a decision was kept in."""
 
@@ -57,3 +61,4 @@ class Kept(Struct, frozen=True):
     journal: Journal
     receipts: Receipts
     repeats: Repeats
+    traffic: Traffic

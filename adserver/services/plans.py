@@ -1,14 +1,15 @@
 """Delivery goals and pacing: whether a line item may serve now, and how urgently it wants to."""
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from adserver.domain import limits
 from adserver.domain.books import LineItemTotals
 from adserver.domain.decision import NoFill
 from adserver.engine import ranking
-from adserver.engine.pacing import plan_to_date, reached_ms
+from adserver.engine.pacing import due, plan_to_date, reached_ms
 from adserver.engine.rules import Drop
 from adserver.engine.snapshot import Entry
+from adserver.services.traffic import STEP_MS, Course
 
 
 class Account(Protocol):
@@ -35,7 +36,9 @@ class Standing(Protocol):
         """Billed and held of the line item itself, in all."""
         ...
 
-    def spent_today_nanos(self) -> int: ...
+    def likely_nanos(self, today: bool, per_million: int) -> int:
+        """Billed, firmly held, and ``per_million`` of what is held as an upper expectation."""
+        ...
 
     def left_nanos(self) -> int | None:
         """The least any account still allows; None without a budget."""
@@ -51,11 +54,17 @@ class Accounts(Protocol):
         ...
 
 
+class Traffic(Protocol):
+    def course(self, start_ms: int, end_ms: int, now_ms: int) -> Course | None:
+        """Where a plan over this time should stand by the traffic; None: by the clock."""
+        ...
+
+
 _COUNTED = {"impressions": "impressions", "viewable": "viewable", "clicks": "clicks"}
 _DAY_MS = 86_400_000
 
 
-def drop(entry: Entry, accounts: Accounts, now_ms: int) -> Drop | None:
+def drop(entry: Entry, accounts: Accounts, traffic: Traffic, now_ms: int) -> Drop | None:
     """The first of goal, budget and pacing that holds the line item back."""
     item = entry.line_item
     standing = accounts.standing(item.serial, now_ms)
@@ -69,13 +78,13 @@ def drop(entry: Entry, accounts: Accounts, now_ms: int) -> Drop | None:
     if standing is None or (left is not None and left < hold):
         return Drop(NoFill.BUDGET_EXHAUSTED, "budget", hold, left)
     if item.pacing == "even":
-        plan = to_date(entry, standing, now_ms)
+        plan = to_date(entry, standing, traffic, now_ms)
         if plan is not None and plan[0] > plan[1]:
             return Drop(NoFill.PACED, "pacing", plan[1], plan[0])
     return None
 
 
-def is_free(entry: Entry, accounts: Accounts, now_ms: int) -> bool:
+def is_free(entry: Entry, accounts: Accounts, traffic: Traffic, now_ms: int) -> bool:
     """Whether neither goal nor plan holds it back, where that is told at once: only its budgets can then."""
     item = entry.line_item
     if item.goal is not None and item.goal.kind != "share":
@@ -83,7 +92,7 @@ def is_free(entry: Entry, accounts: Accounts, now_ms: int) -> bool:
     if item.pacing != "even":
         return True
     standing = accounts.standing(item.serial, now_ms)
-    plan = to_date(entry, standing, now_ms) if standing is not None else None
+    plan = to_date(entry, standing, traffic, now_ms) if standing is not None else None
     return plan is None or plan[0] <= plan[1]
 
 
@@ -95,45 +104,80 @@ def delivered(entry: Entry, standing: Standing) -> int:
         return 0
     if goal.kind == "spend":
         return standing.spent_nanos()
-    count: int = getattr(standing.totals, _COUNTED.get(goal.kind, "conversions"))
+    count = standing.totals.net(_COUNTED.get(goal.kind, "conversions"))
     return count + standing.outstanding if goal.kind == "impressions" else count
 
 
-def to_date(entry: Entry, standing: Standing, now_ms: int) -> tuple[int, int] | None:
+def to_date(entry: Entry, standing: Standing, traffic: Traffic, now_ms: int) -> tuple[int, int] | None:
     """(done, planned to date) in one unit: of the day's budget if there is one, else of the goal or the
-    lifetime budget over the flight. None where nothing is planned. One unit ahead of the plan is in time:
-    the first of the day may serve at once."""
+    lifetime budget, evenly over the days of the flight. Within a day it goes by the traffic, where that is
+    known. None where nothing is planned. One unit ahead of the plan is in time: the first of the day may
+    serve at once."""
     plan = _plan(entry, standing)
     if plan is None:
         return None
-    done, total, start_ms, end_ms = plan
-    return done, plan_to_date(total, start_ms, end_ms, now_ms)
+    course = traffic.course(plan.start_ms, plan.end_ms, now_ms)
+    if course is None:
+        return plan.done, plan.before + plan_to_date(plan.today, plan.start_ms, plan.end_ms, now_ms)
+    return plan.done, plan.before + due(plan.today, course.left)
 
 
-def in_time_ms(entry: Entry, accounts: Accounts, now_ms: int) -> int:
-    """When to try a line item again that is ahead of its plan: once it has caught up, or now and then."""
+def in_time_ms(entry: Entry, accounts: Accounts, traffic: Traffic, now_ms: int) -> int:
+    """When to try a line item again that is ahead of its plan: once it should have caught up, or now and
+    then."""
     standing = accounts.standing(entry.line_item.serial, now_ms)
     plan = _plan(entry, standing) if standing is not None else None
     if plan is None:
         return now_ms
-    done, total, start_ms, end_ms = plan
-    return min(reached_ms(total, start_ms, end_ms, done), now_ms + limits.PACED_MS)
+    latest_ms, done = now_ms + limits.PACED_MS, plan.done - plan.before
+    course = traffic.course(plan.start_ms, plan.end_ms, now_ms)
+    if course is None:
+        return min(reached_ms(plan.today, plan.start_ms, plan.end_ms, done), latest_ms)
+    left = plan.today - due(plan.today, course.left)
+    if left <= 0 or course.rate <= 0:
+        return latest_ms
+    ahead = done - (plan.today - left)
+    return min(now_ms + 1 + ahead * course.rest * STEP_MS // (left * course.rate), latest_ms)
 
 
-def _plan(entry: Entry, standing: Standing) -> tuple[int, int, int, int] | None:
-    """(done, total, start ms, end ms)."""
-    item = entry.line_item
+class _Plan(NamedTuple):
+    """``done`` so far, of which ``before`` was due before the day [start_ms, end_ms) and ``today`` is within
+    it: all in the plan's unit."""
+
+    done: int
+    before: int
+    today: int
+    start_ms: int
+    end_ms: int
+
+
+def _plan(entry: Entry, standing: Standing) -> _Plan | None:
+    item, flight = entry.line_item, entry.line_item.flight
+    start_ms = max(standing.start_ms, flight.start_ms or standing.start_ms)
+    end_ms = min(standing.end_ms, flight.end_ms or standing.end_ms)
     daily = item.budget.daily_nanos
     if daily is not None:
-        return standing.spent_today_nanos(), daily, standing.start_ms, standing.end_ms
-    start_ms, end_ms = item.flight.start_ms, item.flight.end_ms
-    if start_ms is None or end_ms is None:
+        return _Plan(_likely(entry, standing, today=True), 0, daily, start_ms, end_ms)
+    whole = _whole(entry, standing)
+    if whole is None or flight.start_ms is None or flight.end_ms is None:
         return None
-    if item.goal is not None and item.goal.kind != "share":
-        return delivered(entry, standing), item.goal.amount, start_ms, end_ms
-    if item.budget.lifetime_nanos is not None:
-        return standing.spent_nanos(), item.budget.lifetime_nanos, start_ms, end_ms
-    return None
+    done, total = whole
+    before, behind = (plan_to_date(total, flight.start_ms, flight.end_ms, at) for at in (start_ms, end_ms))
+    return _Plan(done, before, behind - before, start_ms, end_ms)
+
+
+def _whole(entry: Entry, standing: Standing) -> tuple[int, int] | None:
+    """(done, total) of the flight's goal, else of its budget."""
+    goal, lifetime = entry.line_item.goal, entry.line_item.budget.lifetime_nanos
+    if goal is not None and goal.kind != "share":
+        return delivered(entry, standing), goal.amount
+    return None if lifetime is None else (_likely(entry, standing, today=False), lifetime)
+
+
+def _likely(entry: Entry, standing: Standing, today: bool) -> int:
+    """What a line item will have spent. A budget holds many times what a click is likely to cost, so that it
+    is never overrun; who paced by that would stand still with a fraction of it spent."""
+    return standing.likely_nanos(today, ranking.LIKELY_PER_MILLION[entry.line_item.pricing.model])
 
 
 def need(entry: Entry, accounts: Accounts, now_ms: int) -> float:

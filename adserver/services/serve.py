@@ -108,8 +108,15 @@ class Decisions:
                 if promised:
                     return False
                 journalled = False
+            else:
+                self._count(decision)
         self._remember(deciding, decision, journalled)
         return True
+
+    def _count(self, decision: Decision) -> None:
+        """As reading the journal again counts it (``hot``)."""
+        if decision.mode == 0:
+            self._kept.traffic.count(decision.now_ms, len(decision.slots))
 
     def _remember(self, deciding: Deciding, decision: Decision, journalled: bool) -> None:
         request = deciding.request

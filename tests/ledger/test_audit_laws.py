@@ -20,6 +20,7 @@ from ledger_samples import (
 
 from adserver.domain.decision import EventKind, Origin
 from adserver.domain.records import CapTerms, Personal, Record, Released, Status
+from adserver.ledger import audit_caps
 from adserver.ledger.audit_caps import CapAudit
 from adserver.ledger.audit_feeds import FeedAudit
 
@@ -256,3 +257,37 @@ def test_test_decisions_and_repeated_pages_expose_nobody() -> None:
     assert caps(tests, HOUR) == []
     first = page(request(1), 0, 0, 8, ((4, 1), (6, 1)))
     assert caps([(first, person()), (again(first), person()), (again(first), person())], HOUR) == []
+
+
+_DAY_MS = 24 * 60 * MINUTE_MS
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 4 * 24), st.sampled_from(["shown", "late", "released", "nothing"])),
+        min_size=1,
+        max_size=40,
+    )
+)
+def test_what_counts_no_more_is_forgotten_and_nothing_else(plan: list[tuple[int, str]]) -> None:
+    """With the lists thinned at every exposure, and never."""
+    cap = CapTerms("line_item:1", 3, 30 * 60 * MINUTE_MS, "impression")
+    steps: list[tuple[int, Step]] = []
+    for number, (hour, what) in enumerate(sorted(plan), 1):
+        at_ms, mine = hour * 60 * MINUTE_MS, request(number, NOW_MS + hour * 60 * MINUTE_MS)
+        steps.append((at_ms, (decided(mine), person())))
+        if what == "shown":
+            steps.append((at_ms + 1, shown(number, at_ms, at_ms + 1)))
+        elif what == "late":
+            late = at_ms + 2 * _DAY_MS
+            steps.append((late, shown(number, at_ms, late, Status.EXPIRED)))
+        elif what == "released":
+            steps.append((at_ms + 1, (Released(recorded(mine).event_id, NOW_MS + at_ms + 1, 1), None)))
+    records = [step for _, step in sorted(steps, key=lambda step: step[0])]
+    found = []
+    for every in (1, 1 << 40):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(audit_caps, "_THINNED", every)
+            found.append(caps(records, cap))
+    assert found[0] == found[1]

@@ -5,10 +5,22 @@ from contextlib import closing
 from pathlib import Path
 
 import msgspec
-from ledger_samples import NOW_MS, PRICE, budget, decided, page, person, placement, recorded, request, terms
+from ledger_samples import (
+    NOW_MS,
+    PRICE,
+    budget,
+    decided,
+    page,
+    person,
+    placement,
+    recorded,
+    request,
+    reversed_,
+    terms,
+)
 
 from adserver.domain.decision import EventKind, Origin
-from adserver.domain.records import Decided, Record, Released, Status, Unbilled
+from adserver.domain.records import Decided, Record, Recorded, Released, Status, Unbilled
 from adserver.ledger.journal import Journal
 from adserver.ledger.poster import Poster
 from adserver.ledger.reader import Reader
@@ -47,6 +59,8 @@ def sound() -> list[Record]:
             records.append(recorded(mine, 2, EventKind.CLICK, line_item=2, **over))  # type: ignore[arg-type]
         else:
             records.append(Released(recorded(mine, 2).event_id, NOW_MS + 60_000, 2))
+    taken_back = [r for r in records if isinstance(r, Recorded) and r.status == Status.ACCEPTED]
+    records += [reversed_(event) for event in taken_back[::9]]
     tested = request(900)
     records += [decided(tested, mode=1), recorded(tested, test=True, unbilled=Unbilled.TEST)]
     first = page(request(801), 0, 0, 21, ((16, 1),), place=9)

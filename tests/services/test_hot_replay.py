@@ -37,6 +37,7 @@ def content(states: States, now_ms: int) -> dict[str, Any]:
     found["counters"] = counters(states.exposures, now_ms)
     found["feeds"] = live_feeds(states, now_ms)
     found["repeats"] = live_repeats(states.hot, now_ms)
+    found["traffic"] = states.traffic.dump()
     return found
 
 

@@ -324,3 +324,27 @@ def test_replay_runs_the_very_code_that_decides(world: World, monkeypatch: pytes
     monkeypatch.setattr(deciding.Deciding, "fill", lambda self: (ran.append(self), fill(self))[1])
     assert again(world).outcome == "identical"
     assert len(ran) == 1
+
+
+def test_pacing_by_the_traffic_of_the_day_before(tmp_path: Path) -> None:
+    """Two even line items, with far more traffic in the evening: what is due at six is not half a day's."""
+    items = [
+        {
+            "id": name,
+            "pacing": "even",
+            "budget": {"daily": "0.05"},
+            "pricing": {"model": "cpm", "amount": price},
+        }
+        for name, price in (("a", "1.00"), ("b", "0.90"))
+    ]
+    hour_ms, midnight_ms = 3600_000, 1_780_272_000_000
+    with World(
+        tmp_path / "world", midnight_ms, publishers=[publisher()], campaigns=[campaign("acme/a", *items)]
+    ) as world:
+        for hour in range(24 + 20):
+            for number in range(12 if hour % 24 > 17 else 4):
+                world.clock.ms = midnight_ms + hour * hour_ms + number * 290_000
+                world.decide({**ASK, "user": {"id": f"u-{number}"}, "id": f"{hour}-{number}"})
+        replayed = replay_all(world)
+        assert told(replayed) == []
+        assert len(replayed) > 200

@@ -1,0 +1,133 @@
+"""``adserver export``: events as Parquet, a folder a day and hour, as every other engine reads them."""
+
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from adserver.cli import Failed, Wrong
+from adserver.ledger.export import EventRow, events
+from adserver.ledger.segments import Damage
+
+ROWS_PER_GROUP: Final = 65_536
+HOURS_OPEN: Final = 3
+"""Files written at a time: events come in order but for a clock that was set back."""
+_HOUR_MS: Final = 3_600_000
+_FILE: Final = "events-{number:03d}.parquet"
+
+
+def export(data: Path, folder: Path, from_ms: int, to_ms: int) -> int:
+    """Write the events recorded in [from, to) into ``folder`` (empty or not there yet); how many there were.
+    Raises Wrong, Failed."""
+    if not (data / "journal").is_dir():
+        raise Wrong(f"{data} is not a data folder")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise Wrong(f"{folder} is not an empty folder: an export is written whole")
+    written = 0
+    try:
+        with _Hours(folder, _parquet()) as hours:
+            for row in events(data / "journal", from_ms, to_ms):
+                hours.add(row)
+                written += 1
+    except Damage as error:
+        raise Failed(f"not everything was exported: the journal is damaged: {error}") from error
+    except OSError as error:
+        told = f"{error.filename or folder}: {error.strerror or error}"
+        raise Failed(f"not everything was exported: {told}") from error
+    return written
+
+
+class _Hours:
+    """One open file for each of the last hours; an hour that comes again later begins another file."""
+
+    def __init__(self, folder: Path, parquet: Any) -> None:
+        self._folder = folder
+        self._parquet = parquet
+        self._open: dict[int, _File] = {}
+        self._begun: dict[int, int] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """After a fault, what is not whole is removed."""
+        for file in self._open.values():
+            file.close() if error is None else file.abandon()
+
+    def add(self, row: EventRow) -> None:
+        hour = row.at_ms // _HOUR_MS
+        file = self._open.get(hour)
+        if file is None:
+            if len(self._open) == HOURS_OPEN:
+                self._open.pop(min(self._open)).close()
+            file = self._open[hour] = self._begin(hour)
+        file.add(row)
+
+    def _begin(self, hour: int) -> "_File":
+        number = self._begun[hour] = self._begun.get(hour, 0) + 1
+        at = datetime.fromtimestamp(hour * 3600, UTC)
+        folder = self._folder / f"day={at:%Y-%m-%d}" / f"hour={at:%H}"
+        folder.mkdir(parents=True, exist_ok=True)
+        return _File(folder / _FILE.format(number=number), self._parquet)
+
+
+class _File:
+    """One Parquet file, under another name until it is whole."""
+
+    def __init__(self, path: Path, parquet: Any) -> None:
+        self._path = path
+        self._partial = path.with_suffix(".partial")
+        self._parquet = parquet
+        self._schema = _schema()
+        self._writer = parquet.ParquetWriter(self._partial, self._schema, compression="zstd")
+        self._rows: list[EventRow] = []
+
+    def add(self, row: EventRow) -> None:
+        self._rows.append(row)
+        if len(self._rows) == ROWS_PER_GROUP:
+            self._flush()
+
+    def _flush(self) -> None:
+        import pyarrow
+
+        self._writer.write_table(pyarrow.table(_columns(self._rows), self._schema))
+        self._rows.clear()
+
+    def abandon(self) -> None:
+        with suppress(OSError):
+            self._writer.close()
+        self._partial.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        if self._rows:
+            self._flush()
+        self._writer.close()
+        self._partial.replace(self._path)
+
+
+def _columns(rows: Iterable[EventRow]) -> Mapping[str, list[object]]:
+    rows = list(rows)
+    return {name: [getattr(row, name) for row in rows] for name in EventRow.__struct_fields__}
+
+
+def _schema() -> Any:
+    """Instants as such, days as dates; what repeats much as dictionaries."""
+    import pyarrow
+
+    named, instant = pyarrow.dictionary(pyarrow.int32(), pyarrow.string()), pyarrow.timestamp("ms", tz="UTC")
+    kinds = {"at_ms": instant, "decided_ms": instant, "day": pyarrow.date32(), "test": pyarrow.bool_()}
+    kinds |= {"event_id": pyarrow.string(), "creative": pyarrow.int64()}
+    kinds |= {"billed_nanos": pyarrow.int64(), "free_nanos": pyarrow.int64()}
+    return pyarrow.schema([(name, kinds.get(name, named)) for name in EventRow.__struct_fields__])
+
+
+def _parquet() -> Any:
+    try:
+        import pyarrow.parquet
+    except ImportError:
+        raise Wrong("export needs pyarrow: install adserver[export]") from None
+    return pyarrow.parquet

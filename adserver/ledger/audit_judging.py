@@ -1,0 +1,247 @@
+"""From what the journal said to what the ledger must hold; each offence is told on the way.
+
+Whole columns are compared; only a row in which some rule fails is looked at by itself, by a rule written
+out for one row (``_disagreements``), so that what is told is what was judged.
+"""
+
+from collections import defaultdict
+from datetime import UTC, datetime
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adserver.domain import ids
+from adserver.domain.decision import EventKind
+from adserver.domain.records import Status, Unbilled
+from adserver.ledger.audit_books import ALL_DAYS, NOBODY, Heard, Tell, model_of, name_of
+from adserver.ledger.audit_budgets import Spent, check_budgets
+from adserver.ledger.audit_rows import Array, Groups, each, ordered, places, repeats
+
+_BILLABLE: Final = {"cpm": EventKind.IMPRESSION, "vcpm": EventKind.VIEWABLE, "cpc": EventKind.CLICK}
+_COLUMN: Final = {EventKind.IMPRESSION: 0, EventKind.VIEWABLE: 1, EventKind.CLICK: 2}
+_EPOCH_DAY: Final = datetime(1970, 1, 1, tzinfo=UTC).date().toordinal()
+_QUARTER_MS: Final = 900_000
+"""Offsets of time zones change, and differ, by whole quarters of an hour."""
+
+Mask = NDArray[np.bool_]
+
+
+class Books:
+    """What the ledger must hold. ``events``, ``filtered``, ``reversals``: rows by id and kind. ``entries``:
+    (rows of events that were billed, rows of those that were reversed). ``totals``: (line item, day) ->
+    [impressions, viewable, clicks, conversions, filtered, expired, billed, free, the first four again of what
+    was found invalid, refunded]. ``shown``: (line item, placement, creative) -> [impressions, viewable,
+    clicks]. ``balances``: account -> debits minus credits. ``budgets``: (account, day) -> billed and not
+    refunded."""
+
+    def __init__(self, heard: Heard, tell: Tell) -> None:
+        self._tell = tell
+        self.pairs = heard.pairs
+        self.reasons = heard.reasons
+        self._promises = self._once(ordered(heard.promises.array(), "number"), (), "decided twice")
+        events = heard.events.array()
+        is_filtered = events["status"] == Status.FILTERED
+        self.filtered = self._recorded(events[is_filtered])
+        self.events = self._recorded(events[~is_filtered])
+        live, since = self._judged(self.events, heard.zones)
+        filtered, filtered_since = self._judged(self.filtered, heard.zones)
+        self.reversals, reversed_events = self._reversed(heard.reversals.array(), live)
+        # What was filtered is never billed; where the journal says so it is told, and followed.
+        billed, since = _billed((live, since), (filtered, filtered_since))
+        self.entries = (billed, reversed_events[reversed_events["billed"] != 0])
+        self._billed_once(billed)
+        self.totals = _totals(live, filtered, self.reversals)
+        self.shown = _shown(live, self.reversals)
+        self.balances = self._balances()
+        spent = Spent(billed, since, self.reversals, reversed_events)
+        self.budgets = check_budgets(heard, spent, tell)
+
+    def _once(self, rows: Array, keys: tuple[str, ...], said: str) -> Array:
+        """Ordered rows, each key once."""
+        again = repeats(rows, *keys)
+        for row in each(rows, again):
+            told = name_of(row["id"], int(row["kind"])) if keys else f"event {_text(row['id'])}"
+            self._tell(f"{told}: {said}")
+        return rows[~again]
+
+    def _recorded(self, rows: Array) -> Array:
+        return self._once(ordered(rows, "kind", "number"), ("kind",), "recorded twice in the journal")
+
+    def _judged(self, rows: Array, zones: list[str]) -> tuple[Array, Array]:
+        """The events that agree with a decision enough to be counted, and the records that decided them."""
+        at, known = places(self._promises, rows)
+        promises = self._promises[at] if len(self._promises) else np.zeros(len(rows), self._promises.dtype)
+        known &= promises["number"] < rows["number"]
+        with_terms = rows["terms"] != NOBODY
+        for row in each(rows, ~(known & with_terms)):
+            missing = (
+                "no decision" if not known[_at(rows, row)] else f"no terms of line item {row['line_item']}"
+            )
+            self._tell(f"{name_of(row['id'], int(row['kind']))}: {missing} in the journal")
+        sound = known & with_terms
+        rows, promises = rows[sound], promises[sound]
+        days = _days(rows, promises["zone"], zones)
+        for number in np.flatnonzero(_suspicious(rows, promises, days)):
+            row, promise = rows[number], promises[number]
+            for wrong in _disagreements(row, promise, int(days[number]), zones):
+                self._tell(f"{name_of(row['id'], int(row['kind']))}: {wrong}")
+        return rows, promises["number"]
+
+    def _billed_once(self, billed: Array) -> None:
+        by_record = ordered(billed, "number")
+        for row in each(by_record, repeats(by_record)):
+            self._tell(f"{name_of(row['id'], int(row['kind']))}: the ad was billed before")
+
+    def _reversed(self, rows: Array, live: Array) -> tuple[Array, Array]:
+        """The reversals that stand, and the events they take back."""
+        rows = ordered(rows, "kind", "number")
+        kinds = np.unique(rows["kind"])
+        at = np.zeros(len(rows), np.int64)
+        found = np.zeros(len(rows), np.bool_)
+        for kind in kinds:
+            wanted, there = rows["kind"] == kind, np.flatnonzero(live["kind"] == kind)
+            where, known = places(live[there], rows[wanted])
+            at[wanted] = there[where] if len(there) else 0
+            found[wanted] = known
+        events = live[at] if len(live) else np.zeros(len(rows), live.dtype)
+        counted = found & (events["status"] == Status.ACCEPTED) & (events["test"] == 0)
+        counted &= np.isin(rows["kind"], list(_COLUMN)) & (events["number"] < rows["number"])
+        for row in each(rows, ~counted):
+            self._tell(f"{name_of(row['id'], int(row['kind']))}: reversed, though it was never counted")
+        rows, events = rows[counted], events[counted]
+        events = events[~repeats(rows, "kind")]
+        rows = self._once(rows, ("kind",), "reversed twice")
+        for row, event in zip(rows, events, strict=True):
+            told, was = (tuple(int(one[name]) for name in _AGREED) for one in (row, event))
+            if told != was:
+                self._tell(f"{name_of(row['id'], int(row['kind']))}: reversed as {told}, recorded was {was}")
+        return rows, events
+
+    def _balances(self) -> dict[str, int]:
+        balances: defaultdict[str, int] = defaultdict(int)
+        for rows, sign in zip(self.entries, (1, -1), strict=True):
+            groups = Groups(rows["pair"])
+            for (pair,), nanos in zip(groups.keys, groups.sums(rows["billed"]), strict=True):
+                debit, credit, _ = self.pairs[pair]
+                balances[debit] += sign * nanos
+                balances[credit] -= sign * nanos
+        return dict(balances)
+
+
+def _billed(*judged: tuple[Array, Array]) -> tuple[Array, Array]:
+    """The events that were billed, and the records that decided them."""
+    found = [(rows[rows["billed"] != 0], since[rows["billed"] != 0]) for rows, since in judged]
+    rows, since = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    return rows, since
+
+
+_AGREED: Final = ("line_item", "creative", "placement", "day", "billed")
+
+
+def _text(ident: bytes) -> str:
+    return ids.encode(ident.ljust(16, bytes(1)))
+
+
+def _at(rows: Array, row: Any) -> int:
+    """Where a row stands that is told of; rare, so it may be looked for."""
+    return int(np.flatnonzero((rows["id"] == row["id"]) & (rows["kind"] == row["kind"]))[0])
+
+
+def _days(rows: Array, zones: Array, names: list[str]) -> Array:
+    """The day of each event's decision in its time zone, days since the epoch."""
+    raw = np.ascontiguousarray(rows["id"]).view(np.uint8).reshape(-1, 16)[:, :6].astype(np.int64)
+    quarters = (raw @ (1 << np.arange(40, -8, -8, dtype=np.int64))) // _QUARTER_MS
+    groups = Groups(zones, quarters)
+    days = np.array([_day(names[zone], quarter * _QUARTER_MS) for zone, quarter in groups.keys], np.int64)
+    return days[groups.of] if len(days) else np.zeros(0, np.int64)
+
+
+def _day(timezone: str, at_ms: int) -> int:
+    return datetime.fromtimestamp(at_ms // 1000, ZoneInfo(timezone)).date().toordinal() - _EPOCH_DAY
+
+
+def _suspicious(rows: Array, promises: Array, days: Array) -> Mask:
+    """Where any rule of ``_disagreements`` may fail."""
+    wrong = rows["day"] != days
+    for name in ("line_item", "creative", "placement", "test"):
+        wrong |= rows[name] != promises[name]
+    accepted = rows["status"] == Status.ACCEPTED
+    late = rows["at_ms"] > promises["expires"]
+    wrong |= accepted & (rows["kind"] == EventKind.IMPRESSION) & late
+    wrong |= (rows["billed"] != 0) & (rows["billed"] != promises["price"])
+    kinds = np.array([_BILLABLE.get(model_of(number), 0) for number in range(256)])
+    billable = accepted & (rows["test"] == 0) & (rows["kind"] == kinds[promises["model"] & 255])
+    wrong |= (rows["billed"] != 0) & ~billable
+    owed = billable & (promises["price"] != 0) & (rows["billed"] == 0)
+    over = (rows["unbilled"] == Unbilled.OVER_BUDGET) & (rows["free"] == promises["price"])
+    wrong |= (owed & ~over) | (~owed & (rows["free"] != 0))
+    return np.asarray(wrong, np.bool_)
+
+
+def _disagreements(row: Any, promise: Any, day: int, zones: list[str]) -> list[str]:
+    """Where an event says something else than its decision."""
+    event, decided = _named(row), _named(promise)
+    wrong = []
+    told = (event["line_item"], event["creative"], event["placement"], bool(event["test"]))
+    promised = (decided["line_item"], decided["creative"], decided["placement"], bool(decided["test"]))
+    if told != promised:
+        wrong.append(f"(line item, creative, placement, test) is {told}, decided was {promised}")
+    if event["day"] != day:
+        wrong.append(f"day {event['day']}, its decision's was {day} in {zones[decided['zone']]}")
+    billed, free, price, model = event["billed"], event["free"], decided["price"], model_of(decided["model"])
+    accepted = event["status"] == Status.ACCEPTED
+    if accepted and event["kind"] == EventKind.IMPRESSION and event["at_ms"] > decided["expires"]:
+        wrong.append(f"accepted at {event['at_ms']}, expired at {decided['expires']}")
+    if billed not in (0, price):
+        wrong.append(f"billed {billed} nanos, decided was {price}")
+    billable = accepted and not event["test"] and event["kind"] == _BILLABLE.get(model)
+    if billed and not billable:
+        wrong.append(f"billed {billed} nanos, which it must not be under {model}")
+    if billable and price and not billed:
+        if event["unbilled"] != Unbilled.OVER_BUDGET or free != price:
+            wrong.append(f"not billed, with reason {event['unbilled']} and {free} nanos free")
+    elif free:
+        wrong.append(f"{free} nanos free, though billed or not billable")
+    return wrong
+
+
+def _named(row: Any) -> dict[str, int]:
+    return {name: int(row[name]) for name in row.dtype.names if name != "id"}
+
+
+def _totals(live: Array, filtered: Array, reversals: Array) -> dict[tuple[int, int], tuple[int, ...]]:
+    """Per line item and day, and over all days; test events count nowhere."""
+    totals: defaultdict[tuple[int, int], list[int]] = defaultdict(lambda: [0] * 13)
+    live, filtered = live[live["test"] == 0], filtered[filtered["test"] == 0]
+    accepted = live["status"] == Status.ACCEPTED
+    ones = {column: live["kind"] == kind for kind, column in _COLUMN.items()}
+    sums: list[tuple[Array, int, Array | int, Mask | None]] = [
+        *((live, column, 1, accepted & mask) for column, mask in ones.items()),
+        (live, 5, 1, ~accepted),
+        (live, 6, live["billed"], accepted),
+        (live, 7, live["free"], accepted),
+        (filtered, 4, 1, None),
+        *((reversals, 8 + column, 1, reversals["kind"] == kind) for kind, column in _COLUMN.items()),
+        (reversals, 12, reversals["billed"], None),
+    ]
+    groups = {id(rows): Groups(rows["line_item"], rows["day"]) for rows in (live, filtered, reversals)}
+    for rows, column, values, where in sums:
+        group = groups[id(rows)]
+        for (line_item, day), total in zip(group.keys, group.sums(values, where), strict=True):
+            for period in (ALL_DAYS, day):
+                totals[line_item, period][column] += total
+    return {key: tuple(counts) for key, counts in totals.items()}
+
+
+def _shown(live: Array, reversals: Array) -> dict[tuple[int, int, int], tuple[int, ...]]:
+    shown: defaultdict[tuple[int, int, int], list[int]] = defaultdict(lambda: [0] * 3)
+    accepted = live[(live["test"] == 0) & (live["status"] == Status.ACCEPTED)]
+    for rows, sign in ((accepted, 1), (reversals, -1)):
+        for kind, column in _COLUMN.items():
+            mine = rows[rows["kind"] == kind]
+            groups = Groups(mine["line_item"], mine["placement"], mine["creative"])
+            for key, count in zip(groups.keys, groups.sums(1), strict=True):
+                shown[key][column] += sign * count
+    return {key: tuple(counts) for key, counts in shown.items()}

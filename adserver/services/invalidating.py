@@ -1,0 +1,112 @@
+"""Invalid traffic found later: accepted events are taken back, each once.
+
+A reversal is a record of the journal like any other, so books, budgets and audits follow from it: the money
+goes back to the budgets it was taken from, goals and learned rates forget the event, gross counts keep it.
+Only what is posted can be taken back; an event of the last second is told as unknown and can be asked again.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
+
+import msgspec
+from msgspec import Struct
+
+from adserver.clock import Clock
+from adserver.domain import ids, limits, money
+from adserver.domain.books import JournalClosed, Position
+from adserver.domain.decision import EventKind
+from adserver.domain.records import Reversed
+from adserver.services.ports import Journal
+from adserver.services.refusals import Refused
+
+_COUNTED: Final = {
+    EventKind.IMPRESSION: "impressions",
+    EventKind.VIEWABLE: "viewable",
+    EventKind.CLICK: "clicks",
+}
+
+
+class Books(Protocol):
+    """Posted events. Blocking: called from a thread."""
+
+    @property
+    def position(self) -> Position: ...
+    def reversible(self, event_ids: Sequence[bytes]) -> list[Reversed]: ...
+
+
+class Spending(Protocol):
+    def refund(self, found: Reversed, counted: str) -> None: ...
+
+
+class Invalidated(Struct, frozen=True):
+    """``kinds``: of the events taken back under this id; empty: there is none posted, or all were before."""
+
+    event_id: str
+    kinds: tuple[str, ...]
+    refunded_nanos: int
+
+
+class Invalidation:
+    """The use case. ``written``: the journal's end."""
+
+    def __init__(
+        self, journal: Journal, books: Books, budgets: Spending, clock: Clock, written: Callable[[], Position]
+    ) -> None:
+        self._journal = journal
+        self._books = books
+        self._budgets = budgets
+        self._clock = clock
+        self._written = written
+        self._unposted: dict[tuple[bytes, int], Position] = {}
+
+    async def reverse(self, event_ids: Sequence[str], reason: str) -> list[Invalidated]:
+        """Told once it is durable. Raises Refused: 400 for what is no event id, 503 where there is no room,
+        and nothing more was taken back then than what a second call finds done."""
+        wanted = dict.fromkeys(_ids(event_ids))
+        self._forget_posted()
+        found = await asyncio.to_thread(self._books.reversible, list(wanted))
+        done: dict[bytes, list[Reversed]] = {event_id: [] for event_id in wanted}
+        for event in found:
+            if (event.event_id, event.kind) not in self._unposted:
+                done[event.event_id].append(self._take_back(event, reason))
+        await self._journal.synced()
+        return [_told(event_id, taken) for event_id, taken in done.items()]
+
+    def _take_back(self, event: Reversed, reason: str) -> Reversed:
+        taken = msgspec.structs.replace(event, at_ms=self._clock(), reason=reason)
+        try:
+            self._journal.append(taken)
+        except JournalClosed:
+            raise Refused(503, "reversals cannot be kept: no room on disk") from None
+        self._unposted[event.event_id, event.kind] = self._written()
+        self._budgets.refund(taken, _COUNTED[EventKind(event.kind)])
+        return taken
+
+    def _forget_posted(self) -> None:
+        """What is posted, the ledger knows."""
+        posted = self._books.position
+        for key in [key for key, position in self._unposted.items() if position <= posted]:
+            del self._unposted[key]
+
+
+def _ids(texts: Sequence[str]) -> list[bytes]:
+    found, errors = list[bytes](), list[tuple[str, str]]()
+    for number, text in enumerate(texts):
+        try:
+            found.append(ids.decode(text))
+        except ValueError as error:
+            errors.append((f"events[{number}]", str(error)))
+    if errors:
+        raise Refused(400, "not event ids", errors[: limits.PROBLEMS_PER_DOCUMENT])
+    return found
+
+
+def _told(event_id: bytes, taken: Sequence[Reversed]) -> Invalidated:
+    kinds = tuple(EventKind(event.kind).name.lower() for event in taken)
+    return Invalidated(ids.encode(event_id), kinds, sum(event.billed_nanos for event in taken))
+
+
+def refunded_micros(results: Sequence[Invalidated]) -> int:
+    """In all, rounded down."""
+    return money.floor_micros(sum(result.refunded_nanos for result in results))

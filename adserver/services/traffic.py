@@ -1,0 +1,143 @@
+"""How much traffic comes when: counted from what is journalled, expected from what was counted.
+
+The counts are of placements asked for by decisions that the journal has, in steps of a quarter of an hour
+(time zones differ by no less). So they come back after a restart by reading the journal again, and stand at
+any place of it as they stood then (law 5). What is expected of a step is the mean of the same quarter of the
+week in the weeks before, or, in the first week, of the same quarter of the day; times in which nobody came
+are left out of a mean, for they tell of outages. A day is paced by traffic from the second day on
+(Agarwal et al., Budget pacing for targeted online advertisements at LinkedIn, KDD 2014; see ``pacing``).
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from adserver.engine import pacing
+
+STEP_MS: Final = 900_000
+_DAY: Final = 96
+_WEEK: Final = 7 * _DAY
+_WEEKS: Final = 4
+_KEPT: Final = (_WEEKS + 1) * _WEEK
+_LATELY: Final = 24
+"""Steps by which the level of today's traffic is judged against what was expected: six hours."""
+_LEVEL: Final = 1024
+_LEVELS: Final = (_LEVEL // 4, _LEVEL * 4)
+_FEW: Final = 4
+"""Where somebody is expected in less than a fourth of the steps, little is known, or little happens."""
+_FINISH: Final = 24
+"""A plan ends a 24th of its time early, a day's at 23:00: what was out of reach until then, or held and not
+rendered, has the last hour to be made up for (the paper above paces a day over 22 hours)."""
+_WINDOWS: Final = 1024
+
+
+class Course(Struct, frozen=True):
+    """Where a plan over some stretch of time should stand. ``left``: of ``pacing.ONE``; ``rest``: expected to
+    come until its end, and ``rate``: in a step from now, both in the same unit."""
+
+    left: int
+    rest: int
+    rate: int
+
+
+_OVER: Final = Course(0, 0, 0)
+
+
+class Window(Struct):
+    """A stretch of time, as far as it does not change within a step: ``left`` before the step, expected
+    ``here`` in it and ``behind`` it, at ``level``."""
+
+    left: int
+    here: int
+    behind: int
+    level: int
+
+
+class Traffic:
+    """``count`` in the order of time."""
+
+    def __init__(self) -> None:
+        self._counts: dict[int, int] = {}
+        self._step = 0
+        self._windows: dict[tuple[int, int], Window | None] = {}
+
+    def count(self, at_ms: int, placements: int) -> None:
+        step = at_ms // STEP_MS
+        if step not in self._counts:
+            self._forget(step - _KEPT)
+        self._counts[step] = self._counts.get(step, 0) + placements
+
+    def course(self, start_ms: int, end_ms: int, now_ms: int) -> Course | None:
+        """Of a plan over [start, end), a day or less; None outside of it, and while too little is known of
+        such times."""
+        if not start_ms <= now_ms < end_ms:
+            return None
+        end_ms -= (end_ms - start_ms) // _FINISH
+        step = now_ms // STEP_MS
+        if step != self._step or len(self._windows) >= _WINDOWS:
+            self._step = step
+            self._windows.clear()
+        key = start_ms // STEP_MS, -(-end_ms // STEP_MS)
+        if key not in self._windows:
+            self._windows[key] = self._window(*key)
+        window = self._windows[key]
+        if window is None:
+            return None
+        return self._now(window, now_ms) if now_ms < end_ms else _OVER
+
+    def _now(self, window: Window, now_ms: int) -> Course:
+        ahead_ms = STEP_MS - now_ms % STEP_MS
+        rest = window.here * ahead_ms // STEP_MS + window.behind
+        came = self._counts.get(self._step, 0) * _LEVEL
+        return Course(pacing.left_behind(window.left, came, rest), rest, window.here)
+
+    def _window(self, start: int, end: int) -> Window | None:
+        """``start``, ``end``: steps."""
+        if not self._counts or start - next(iter(self._counts)) < _DAY:
+            return None
+        expected = {step: self._expected(step) for step in range(start, end)}
+        whole = sum(expected.values())
+        if sum(map(bool, expected.values())) * _FEW < end - start:
+            return None
+        level, counts = self._level(), self._counts
+        # What came is weighed against what the level says of the rest.
+        past = range(start, min(self._step, end))
+        steps = ((counts.get(step, 0) * _LEVEL, expected[step] * level) for step in past)
+        left = pacing.left_after(steps, whole * level)
+        here = expected.get(self._step, 0) * level
+        behind = sum(expected[step] for step in range(self._step + 1, end)) * level
+        return Window(left, here, behind, level)
+
+    def _expected(self, step: int) -> int:
+        counts = self._counts
+        known = [counts[at] for at in _before(step, _WEEK, _WEEKS) if at in counts]
+        if not known:
+            known = [counts[at] for at in _before(step, _DAY, 7) if at in counts]
+        return sum(known) // len(known) if known else 0
+
+    def _level(self) -> int:
+        """How much more or less came lately than was expected then."""
+        lately = [step for step in range(self._step - _LATELY, self._step) if step in self._counts]
+        came, expected = sum(self._counts[step] for step in lately), sum(map(self._expected, lately))
+        least, most = _LEVELS
+        return min(max(came * _LEVEL // expected, least), most) if expected else _LEVEL
+
+    def _forget(self, before: int) -> None:
+        while self._counts and (oldest := next(iter(self._counts))) < before:
+            del self._counts[oldest]
+
+    # -- checkpoints -------------------------------------------------------------------------------
+
+    def dump(self) -> bytes:
+        return msgspec.msgpack.encode(self._counts)
+
+    def load(self, dumped: bytes) -> None:
+        self._counts = msgspec.msgpack.decode(dumped, type=dict[int, int]) if dumped else {}
+        self._windows.clear()
+
+
+def _before(step: int, period: int, times: int) -> Iterable[int]:
+    """The same place in the periods before, the latest first."""
+    return (step - period * number for number in range(1, times + 1))

@@ -1,0 +1,285 @@
+"""How near the server comes to what could have been had, by referees who know all of the traffic beforehand.
+
+    python -m loadtests.optimum docs/simulation/week.yaml --given-back
+
+* Guaranteed goals against a **maximum flow**: line item -> (line item, person, window of its cap) -> what a
+  person saw, each impression once (scipy's Dinic). Windows stand still there and slide here, so the flow is
+  an upper bound.
+* Revenue of the auction against a **linear program** (HiGHS): kinds of impressions by day, divided among
+  those that may have them, within daily and lifetime budgets and what caps leave of them, the guaranteed
+  line items having at least what they had. Pacing, prices that are not firm and chance are relaxed: an upper
+  bound too.
+* What is reserved and never rendered, against the same traffic with all of that given back at once.
+
+Needs scipy, which the server does not.
+"""
+
+import argparse
+import sys
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from msgspec.structs import replace
+from scipy.optimize import linprog
+from scipy.sparse import coo_array, csr_array
+from scipy.sparse.csgraph import maximum_flow
+
+from adserver.domain.books import LineItemTotals
+from adserver.domain.campaign import FrequencyCap, LineItem
+from adserver.engine import localtime
+from adserver.simulation import summary, tables
+from adserver.simulation.config import Config, read_config
+from adserver.simulation.run import Found, simulate
+from loadtests.supply import Slot, slots
+
+_GUARANTEED: Final = ("sponsorship", "standard")
+_EVERYTHING: Final = 2**30
+
+
+def cap_of(item: LineItem) -> FrequencyCap | None:
+    """The one that leaves least in a long time, of those that count a line item's impressions a person."""
+    caps = [
+        c for c in item.frequency_caps if (c.scope, c.event, c.session) == ("line_item", "impression", False)
+    ]
+    return min(caps, key=lambda cap: (cap.limit / cap.per_ms, cap.limit), default=None)
+
+
+# -- guaranteed ------------------------------------------------------------------------------------
+
+
+class _Nodes(dict[Any, int]):
+    def __missing__(self, key: Any) -> int:
+        self[key] = len(self)
+        return self[key]
+
+
+def feasible(config: Config, items: list[LineItem], told: list[Slot]) -> dict[int, int]:
+    """Serial -> impressions in a maximum flow towards all goals at once."""
+    caps = {item.serial: cap_of(item) for item in items}
+    wanted = {item.serial: item.goal.amount for item in items if item.goal is not None}
+    windows = sorted({cap.per_ms for cap in caps.values() if cap is not None})
+    groups: Counter[tuple[Any, ...]] = Counter()
+    for slot in told:
+        mine = tuple(serial for serial in slot.eligible if serial in wanted)
+        if mine:
+            at = tuple((slot.at_ms - config.start_ms) // per_ms for per_ms in windows)
+            groups[slot.who, at, mine] += slot.count
+    return _flow(groups, wanted, caps, {per_ms: place for place, per_ms in enumerate(windows)})
+
+
+def _flow(
+    groups: Counter[tuple[Any, ...]], wanted: dict[int, int], caps: dict[int, FrequencyCap | None],
+    places: dict[int, int],
+) -> dict[int, int]:  # fmt: skip
+    nodes = _Nodes()
+    edges: dict[tuple[int, int], int] = {}
+    source, sink = nodes["source"], nodes["sink"]
+    for serial, amount in wanted.items():
+        edges[source, nodes["item", serial]] = amount
+    for group, count in groups.items():
+        who, at, mine = group
+        node = nodes["group", group]
+        edges[node, sink] = count
+        for serial in mine:
+            cap, before = caps[serial], nodes["item", serial]
+            if cap is not None:
+                window = nodes["window", serial, who, at[places[cap.per_ms]]]
+                edges[before, window] = cap.limit
+                before = window
+            edges[before, node] = count
+    ends = np.array(list(edges), dtype=np.int32)
+    size = (len(nodes), len(nodes))
+    graph = csr_array(
+        coo_array((np.array(list(edges.values()), dtype=np.int32), (ends[:, 0], ends[:, 1])), size)
+    )
+    flow = csr_array(maximum_flow(graph, source, sink).flow)
+    return {serial: int(flow[source, nodes["item", serial]]) for serial in wanted}
+
+
+# -- the auction -----------------------------------------------------------------------------------
+
+
+def worth_nanos(item: LineItem, config: Config) -> float:
+    """What an impression is expected to earn."""
+    amount, readers = item.pricing.amount_micros, config.readers
+    if item.pricing.model == "cpm":
+        return amount
+    if item.pricing.model == "vcpm":
+        return amount * readers.viewable
+    return amount * 1000 * readers.line_items.get(item.full_id, readers.clicks)
+
+
+class _Program:
+    """Rows of an upper-bounded linear program: sum of coefficient * variable <= bound."""
+
+    def __init__(self) -> None:
+        self.variables = _Nodes()
+        self._rows: list[tuple[list[int], list[float], float]] = []
+
+    def at_most(self, terms: dict[Any, float], bound: float) -> None:
+        if terms:
+            self._rows.append(([self.variables[key] for key in terms], list(terms.values()), bound))
+
+    def most(self, worth: dict[Any, float]) -> dict[Any, float] | None:
+        """The variables' worths where their sum is largest; None where the rows exclude each other."""
+        rows = [row for row, (columns, _, _) in enumerate(self._rows) for _ in columns]
+        columns = [column for columns, _, _ in self._rows for column in columns]
+        values = [value for _, values, _ in self._rows for value in values]
+        matrix = coo_array((values, (rows, columns)), (len(self._rows), len(self.variables)))
+        cost = np.zeros(len(self.variables))
+        for key, value in worth.items():
+            cost[self.variables[key]] = -value
+        found = linprog(
+            cost, A_ub=csr_array(matrix), b_ub=[bound for _, _, bound in self._rows], method="highs"
+        )
+        if found.status != 0:
+            return None
+        return {key: value * float(found.x[self.variables[key]]) for key, value in worth.items()}
+
+
+def best_revenue(found: Found, told: list[Slot], slack: float = 0.0) -> Counter[int] | None:
+    """Serial -> nanos. ``slack``: the share of their delivery that guaranteed line items are let off."""
+    config, program = found.config, _Program()
+    items = {serial: item for serial, (_, item) in found.items.items()}
+    cells: Counter[tuple[int, tuple[int, ...]]] = Counter()
+    seen: defaultdict[tuple[int, int], Counter[str]] = defaultdict(Counter)
+    for slot in told:
+        day = localtime.day(config.timezone, slot.at_ms)
+        cells[day, slot.eligible] += slot.count
+        for serial in slot.eligible:
+            seen[serial, day][slot.who] += slot.count
+    mine: defaultdict[tuple[int, int], list[Any]] = defaultdict(list)
+    for cell, count in cells.items():
+        program.at_most({(serial, *cell): 1.0 for serial in cell[1]}, count)
+        for serial in cell[1]:
+            mine[serial, cell[0]].append((serial, *cell))
+    worth = {
+        serial: worth_nanos(item, config) for serial, item in items.items() if item.priority == "auction"
+    }
+    for (serial, day), keys in mine.items():
+        _limit(program, items[serial], keys, seen[serial, day], worth.get(serial, 0.0))
+    for serial, item in items.items():
+        keys = [key for (one, _), keys in mine.items() if one == serial for key in keys]
+        done = found.days.get((serial, -1), LineItemTotals(serial)).impressions
+        if item.priority in _GUARANTEED and keys:
+            program.at_most(dict.fromkeys(keys, -1.0), -done * (1 - slack))
+        if serial in worth and item.budget.lifetime_nanos is not None:
+            program.at_most(dict.fromkeys(keys, worth[serial]), item.budget.lifetime_nanos)
+    best = program.most({key: worth[key[0]] for keys in mine.values() for key in keys if key[0] in worth})
+    if best is None:
+        return None
+    earned: Counter[int] = Counter()
+    for key, nanos in best.items():
+        earned[key[0]] += round(nanos)
+    return earned
+
+
+def _limit(program: _Program, item: LineItem, keys: list[Any], seen: Counter[str], worth: float) -> None:
+    """A line item's day: its budget, and what its cap leaves of the people who came."""
+    if item.budget.daily_nanos is not None and worth:
+        program.at_most(dict.fromkeys(keys, worth), item.budget.daily_nanos)
+    cap = cap_of(item)
+    if cap is not None and cap.per_ms >= 86_400_000:
+        program.at_most(dict.fromkeys(keys, 1.0), sum(min(count, cap.limit) for count in seen.values()))
+
+
+# -- the report ------------------------------------------------------------------------------------
+
+
+def report(config: Config, out: Path, given_back: bool) -> list[str]:
+    """Lines of Markdown; the run's tables go to ``out``. ``given_back``: simulate the second run too."""
+    found = simulate(config, _say)
+    tables.write(found, out)
+    (out / "summary.md").write_text(summary.to_markdown(found), encoding="utf-8")
+    told = list(slots(config))
+    _say(f"{sum(slot.count for slot in told):,} impressions were to be had; now the referees")
+    judged = [*_guaranteed(found, told), *_auction(found, told), *_share(found)]
+    return [*judged, *(_unrendered(found) if given_back else [])]
+
+
+def _guaranteed(found: Found, told: list[Slot]) -> list[str]:
+    goals = [
+        item for _, item in found.items.values()
+        if item.priority in _GUARANTEED and item.goal is not None and item.goal.kind == "impressions"
+    ]  # fmt: skip
+    if not goals:
+        return []
+    best = feasible(found.config, goals, told)
+    lines = [
+        "| guaranteed line item | goal | delivered | in a maximum flow | of it |",
+        "|---|--:|--:|--:|--:|",
+    ]
+    done = {item.serial: _done(found, item) for item in goals}
+    for item in sorted(goals, key=lambda one: one.full_id):
+        mine, most, goal = done[item.serial], best[item.serial], item.goal
+        assert goal is not None
+        lines.append(f"| {item.full_id} | {goal.amount:,} | {mine:,} | {most:,} | {_percent(mine, most)} |")
+    kept = sum(min(done[item.serial], item.goal.amount) for item in goals if item.goal is not None)
+    lines.append(f"| all | | {kept:,} | {sum(best.values()):,} | {_percent(kept, sum(best.values()))} |")
+    return [*lines, ""]
+
+
+def _done(found: Found, item: LineItem) -> int:
+    return found.days.get((item.serial, -1), LineItemTotals(item.serial)).impressions
+
+
+def _auction(found: Found, told: list[Slot]) -> list[str]:
+    billed = {
+        serial: totals.billed_nanos for (serial, day), totals in found.days.items()
+        if day == -1 and found.items[serial][1].priority == "auction"
+    }  # fmt: skip
+    for slack in (0.0, 0.01, 0.05):
+        best = best_revenue(found, told, slack)
+        if best is not None:
+            return _earned(found, billed, best, slack)
+    return ["Auction revenue: the program has no solution.", ""]
+
+
+def _earned(found: Found, billed: dict[int, int], best: Counter[int], slack: float) -> list[str]:
+    lines = ["| auction line item | model | pacing | billed | in the optimum |", "|---|---|---|--:|--:|"]
+    for serial in sorted(best, key=lambda one: (billed.get(one, 0) - best[one], one)):
+        item, (mine, most) = found.items[serial][1], (billed.get(serial, 0), best[serial])
+        terms = f"{item.pricing.model} {item.pricing.amount_micros / 1e6:g} | {item.pacing}"
+        lines.append(f"| {item.full_id} | {terms} | {mine / 1e9:,.2f} | {most / 1e9:,.2f} |")
+    mine, most = sum(billed.values()), sum(best.values())
+    eased = f" (guaranteed delivery eased by {slack:.0%})" if slack else ""
+    lines.append(f"| all, {_percent(mine, most)}{eased} | | | {mine / 1e9:,.2f} | {most / 1e9:,.2f} |")
+    return [*lines, ""]
+
+
+def _share(found: Found) -> list[str]:
+    counts: Counter[str] = sum(found.play.record.feeds.values(), Counter())
+    return [f"Sponsored share of feeds: {_percent(counts['sponsored'], counts['allowed'])} of the cap.", ""]
+
+
+def _unrendered(found: Found) -> list[str]:
+    """The same traffic, but what is not rendered is given back at once."""
+    readers = replace(found.config.readers, released=1 - found.config.readers.rendered)
+    other = simulate(replace(found.config, readers=readers), _say)
+    ads, most = (sum(hour["ads"] for hour in one.play.record.hours.values()) for one in (found, other))
+    return [
+        f"Ads answered: {ads:,}; {most:,} if what is not rendered were given back: {_percent(ads, most)}."
+    ]
+
+
+def _percent(part: float, whole: float) -> str:
+    return f"{100 * part / whole:.2f} %" if whole else "-"
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="loadtests.optimum")
+    parser.add_argument("config", type=Path, help="as `adserver simulate` takes it")
+    parser.add_argument("--out", type=Path, default=Path("simulation"), help="where the run's tables go")
+    parser.add_argument("--given-back", action="store_true", help="what is reserved and never rendered, too")
+    asked = parser.parse_args()
+    print("\n".join(report(read_config(asked.config), asked.out, asked.given_back)))
+
+
+if __name__ == "__main__":
+    main()

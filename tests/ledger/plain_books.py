@@ -1,0 +1,264 @@
+"""The books made again from the journal one record at a time: the oracle of the audit by columns."""
+
+from collections import defaultdict
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import cache
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from msgspec import Struct
+
+from adserver.domain import ids
+from adserver.domain.campaign import MODELS
+from adserver.domain.decision import EventKind, event_id
+from adserver.domain.records import (
+    Decided,
+    LineItemTerms,
+    PlacementTerms,
+    Record,
+    Recorded,
+    Reversed,
+    Status,
+    Unbilled,
+)
+
+TEST: Final = 1
+ALL_DAYS: Final = -1
+_EPOCH_DAY: Final = datetime(1970, 1, 1, tzinfo=UTC).date().toordinal()
+_BILLABLE: Final = {"cpm": EventKind.IMPRESSION, "vcpm": EventKind.VIEWABLE, "cpc": EventKind.CLICK}
+_COLUMN: Final = {EventKind.IMPRESSION: 0, EventKind.VIEWABLE: 1, EventKind.CLICK: 2}
+
+Key = tuple[bytes, int]
+Row = tuple[object, ...]
+
+
+class Promise(Struct, frozen=True):
+    """An ad as it was decided; ``number``: which record of the journal that was. ``model`` and ``timezone``
+    are of that moment too: a line item may be sold otherwise by the time of the event."""
+
+    number: int
+    line_item: int
+    creative: int
+    placement: int
+    price_nanos: int
+    test: bool
+    expires_ms: int
+    model: str
+    timezone: str
+
+
+class Books:
+    """What the ledger must hold, as dictionaries in the shape of its tables.
+
+    ``totals``: (line item, day) -> [impressions, viewable, clicks, conversions, filtered, expired, billed,
+    free, the first four again of what was found invalid, refunded]. ``entries``: (event id, kind, 1 for a
+    reversal) -> entry. ``shown``: (line item, placement, creative) -> [impressions, viewable, clicks].
+    ``balances``: account -> debits minus credits. ``budgets``: (account, day) -> billed and not refunded.
+    """
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self.events: dict[Key, Row] = {}
+        self.filtered: dict[Key, Row] = {}
+        self.reversals: dict[Key, Row] = {}
+        self.counted: dict[Key, Row] = {}
+        self._payers: dict[Key, LineItemTerms] = {}
+        self.entries: dict[tuple[bytes, int, int], tuple[str, str, str, int]] = {}
+        self.totals: defaultdict[tuple[int, int], list[int]] = defaultdict(lambda: [0] * 13)
+        self.shown: defaultdict[tuple[int, int, int], list[int]] = defaultdict(lambda: [0] * 3)
+        self.balances: defaultdict[str, int] = defaultdict(int)
+        self.budgets: defaultdict[tuple[str, int], int] = defaultdict(int)
+        self.promises: dict[bytes, Promise] = {}
+        self._tell = tell
+        self._number = 0
+        self._terms: dict[int, LineItemTerms] = {}
+        self._publishers: dict[int, int] = {}
+        self._limits: defaultdict[tuple[str, str], list[tuple[int, int | None]]] = defaultdict(list)
+        self._billed: set[bytes] = set()
+
+    def take(self, record: Record) -> None:
+        """The next record of the journal."""
+        self._number += 1
+        if isinstance(record, Decided):
+            self._promise(record)
+        elif isinstance(record, Recorded):
+            self._event(record)
+        elif isinstance(record, Reversed):
+            self._reverse(record)
+        elif isinstance(record, LineItemTerms):
+            self._terms[record.serial] = record
+            named = {(budget.account, budget.period): budget.limit_nanos for budget in record.budgets}
+            for account in _levels(record):
+                for period in ("lifetime", "day"):
+                    self._limits[account, period].append((self._number, named.get((account, period))))
+        elif isinstance(record, PlacementTerms):
+            self._publishers[record.serial] = record.publisher
+
+    def _promise(self, record: Decided) -> None:
+        decision = record.decision
+        for slot in decision.slots:
+            if slot.repeated is not None:
+                continue
+            for ad in slot.ads:
+                ident = event_id(decision.request_id, ad.index)
+                if ident in self.promises:
+                    self._tell(f"event {ids.encode(ident)}: decided twice")
+                    continue
+                terms = self._terms.get(ad.line_item)
+                self.promises[ident] = Promise(
+                    self._number, ad.line_item, ad.creative, slot.placement, ad.price_nanos,
+                    decision.mode == TEST, slot.expires_ms, MODELS[ad.model],
+                    "UTC" if terms is None else terms.timezone,
+                )  # fmt: skip
+
+    def _event(self, event: Recorded) -> None:
+        key = event.event_id, event.kind
+        rows = self.filtered if event.status == Status.FILTERED else self.events
+        if key in rows:
+            self._tell(f"{_name(key)}: recorded twice in the journal")
+            return
+        rows[key] = (
+            event.status, event.at_ms, event.line_item, event.creative, event.placement, event.day,
+            event.billed_nanos, event.free_nanos, event.unbilled, event.reason, int(event.test),
+        )  # fmt: skip
+        promise = self.promises.get(event.event_id)
+        terms = self._terms.get(event.line_item)
+        if promise is None or terms is None:
+            missing = "no decision" if promise is None else f"no terms of line item {event.line_item}"
+            self._tell(f"{_name(key)}: {missing} in the journal")
+            return
+        if event.status != Status.FILTERED:
+            self.counted[key] = rows[key]
+        self._payers[key] = terms
+        for wrong in _disagreements(event, promise):
+            self._tell(f"{_name(key)}: {wrong}")
+        if not event.test:
+            self._count(event)
+        if event.billed_nanos:
+            self._bill(event, promise, terms)
+
+    def _count(self, event: Recorded) -> None:
+        column: int | None = 5
+        if event.status == Status.FILTERED:
+            column = 4
+        elif event.status == Status.ACCEPTED:
+            column = _COLUMN.get(EventKind(event.kind))
+            if column is not None:
+                self.shown[event.line_item, event.placement, event.creative][column] += 1
+        for day in (ALL_DAYS, event.day):
+            counts = self.totals[event.line_item, day]
+            if column is not None:
+                counts[column] += 1
+            if event.status == Status.ACCEPTED:
+                counts[6] += event.billed_nanos
+                counts[7] += event.free_nanos
+
+    def _bill(self, event: Recorded, promise: Promise, terms: LineItemTerms) -> None:
+        key = event.event_id, event.kind
+        if event.event_id in self._billed:
+            self._tell(f"{_name(key)}: the ad was billed before")
+        self._billed.add(event.event_id)
+        for account in _levels(terms):
+            for period, day in (("lifetime", ALL_DAYS), ("day", event.day)):
+                self.budgets[account, day] += event.billed_nanos
+                limit = self._limit(account, period, promise.number)
+                if limit is not None and self.budgets[account, day] > limit:
+                    self._tell(
+                        f"{_name(key)}: {account} {period}{'' if day < 0 else f' {day}'} "
+                        f"billed {self.budgets[account, day]} of {limit} nanos"
+                    )
+        debit = f"advertiser:{terms.advertiser}:{terms.currency}"
+        credit = f"publisher:{self._publishers.get(event.placement)}:{terms.currency}"
+        self._enter((*key, 0), debit, credit, terms.currency, event.billed_nanos)
+
+    def _enter(self, key: tuple[bytes, int, int], debit: str, credit: str, currency: str, nanos: int) -> None:
+        self.entries[key] = debit, credit, currency, nanos
+        self.balances[debit] += nanos
+        self.balances[credit] -= nanos
+
+    def _reverse(self, found: Reversed) -> None:
+        """The event must be in the journal, accepted, as it says, and not be reversed yet."""
+        key = found.event_id, found.kind
+        event, column = self.counted.get(key), _COLUMN.get(EventKind(found.kind))
+        told = (found.line_item, found.creative, found.placement, found.day, found.billed_nanos)
+        if event is None or column is None or event[0] != Status.ACCEPTED or event[10]:
+            self._tell(f"{_name(key)}: reversed, though it was never counted")
+            return
+        if key in self.reversals:
+            self._tell(f"{_name(key)}: reversed twice")
+            return
+        if told != event[2:7]:
+            self._tell(f"{_name(key)}: reversed as {told}, recorded was {event[2:7]}")
+        self.reversals[key] = found.at_ms, found.billed_nanos, found.reason
+        self.shown[found.line_item, found.placement, found.creative][column] -= 1
+        for day in (ALL_DAYS, found.day):
+            counts = self.totals[found.line_item, day]
+            counts[8 + column] += 1
+            counts[12] += found.billed_nanos
+        if found.billed_nanos:
+            self._refund(found)
+
+    def _refund(self, found: Reversed) -> None:
+        """The entry of the event, the other way round; its budgets have room again."""
+        billed = self.entries.get((found.event_id, found.kind, 0))
+        if billed is None:
+            return
+        debit, credit, currency, nanos = billed
+        self._enter((found.event_id, found.kind, 1), credit, debit, currency, nanos)
+        for account in _levels(self._payers[found.event_id, found.kind]):
+            for day in (ALL_DAYS, found.day):
+                self.budgets[account, day] -= found.billed_nanos
+
+    def _limit(self, account: str, period: str, since: int) -> int | None:
+        """The highest limit in force at any time since the record ``since``; None: there was none."""
+        highest = 0
+        for number, limit in reversed(self._limits[account, period]):
+            if limit is None:
+                return None
+            highest = max(highest, limit)
+            if number <= since:
+                break
+        return highest
+
+
+def _disagreements(event: Recorded, promise: Promise) -> list[str]:
+    """Where an event says something else than its decision."""
+    wrong = []
+    told = (event.line_item, event.creative, event.placement, event.test)
+    decided = (promise.line_item, promise.creative, promise.placement, promise.test)
+    if told != decided:
+        wrong.append(f"(line item, creative, placement, test) is {told}, decided was {decided}")
+    day = _day(promise.timezone, ids.minted_ms(event.event_id))
+    if event.day != day:
+        wrong.append(f"day {event.day}, its decision's was {day} in {promise.timezone}")
+    accepted = event.status == Status.ACCEPTED
+    if accepted and event.kind == EventKind.IMPRESSION and event.at_ms > promise.expires_ms:
+        wrong.append(f"accepted at {event.at_ms}, expired at {promise.expires_ms}")
+    if event.billed_nanos not in (0, promise.price_nanos):
+        wrong.append(f"billed {event.billed_nanos} nanos, decided was {promise.price_nanos}")
+    billable = accepted and not event.test and event.kind == _BILLABLE.get(promise.model)
+    if event.billed_nanos and not billable:
+        wrong.append(f"billed {event.billed_nanos} nanos, which it must not be under {promise.model}")
+    if billable and promise.price_nanos and not event.billed_nanos:
+        if event.unbilled != Unbilled.OVER_BUDGET or event.free_nanos != promise.price_nanos:
+            wrong.append(f"not billed, with reason {event.unbilled} and {event.free_nanos} nanos free")
+    elif event.free_nanos:
+        wrong.append(f"{event.free_nanos} nanos free, though billed or not billable")
+    return wrong
+
+
+@cache
+def _zone(name: str) -> ZoneInfo:
+    return ZoneInfo(name)
+
+
+def _day(timezone: str, at_ms: int) -> int:
+    return datetime.fromtimestamp(at_ms // 1000, _zone(timezone)).date().toordinal() - _EPOCH_DAY
+
+
+def _levels(terms: LineItemTerms) -> tuple[str, str, str]:
+    return f"line_item:{terms.serial}", f"campaign:{terms.campaign}", f"advertiser:{terms.advertiser}"
+
+
+def _name(key: Key) -> str:
+    return f"event {ids.encode(key[0])} {EventKind(key[1]).name.lower()}"

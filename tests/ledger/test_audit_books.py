@@ -1,0 +1,189 @@
+"""The audit by columns is the audit by rows: the same offences, the same books, whatever the journal says."""
+
+import random
+from typing import Any
+
+import msgspec
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ledger_samples import DAY, NOW_MS, PRICE, budget, decided, placement, request, reversed_, terms
+from plain_books import Books as PlainBooks
+from verified_samples import sound
+
+from adserver.domain.decision import EventKind
+from adserver.domain.records import Decided, LineItemTerms, Record, Recorded, Reversed, Status, Unbilled
+from adserver.ledger.audit_books import EVENT, Heard
+from adserver.ledger.audit_judging import Books
+from adserver.ledger.audit_rows import Differing, Groups, Rows, ordered
+
+_SMALL = {
+    "kind": (1, 2, 3, 5),
+    "status": (1, 2, 3),
+    "at_ms": (NOW_MS, NOW_MS + 10**7),
+    "line_item": (1, 2, 3),
+    "creative": (101, 102, 5),
+    "placement": (7, 8, 9),
+    "billed_nanos": (0, PRICE, PRICE + 1),
+    "unbilled": (0, 1, 2, 6),
+    "day": (DAY, DAY + 1),
+    "free_nanos": (0, PRICE),
+    "test": (False, True),
+}
+
+
+def shaken(records: list[Record], chance: random.Random, changes: int) -> list[Record]:
+    """With so many things wrong: dropped, repeated, moved, changed."""
+    records = list(records)
+    for _ in range(changes):
+        at = chance.randrange(len(records))
+        record, what = records[at], chance.choice(("drop", "repeat", "move", "change", "change", "reverse"))
+        if what == "drop":
+            del records[at]
+        elif what == "repeat":
+            records.insert(chance.randrange(len(records)), record)
+        elif what == "move":
+            records.insert(chance.randrange(len(records)), records.pop(at))
+        elif what == "reverse" and isinstance(record, Recorded):
+            records.append(reversed_(record))
+        else:
+            records[at] = changed(record, chance)
+    return records
+
+
+def changed(record: Record, chance: random.Random) -> Record:
+    if isinstance(record, Recorded | Reversed):
+        name = chance.choice([name for name in _SMALL if hasattr(record, name)])
+        return msgspec.structs.replace(record, **{name: chance.choice(_SMALL[name])})
+    if isinstance(record, LineItemTerms):
+        limit = chance.choice((0, 3 * PRICE, 20 * PRICE))
+        own = budget(chance.choice(("line_item:1", "campaign:10", "advertiser:20")), limit, "day")
+        zone = chance.choice(("UTC", "Asia/Kathmandu", "Pacific/Kiritimati"))
+        return msgspec.structs.replace(record, budgets=(own,), timezone=zone)
+    if isinstance(record, Decided):
+        return decided(record.decision.request_id, (1, 2, 3), clicked=chance.choice((0, 1, 2)))
+    return record
+
+
+def by_columns(records: list[Record]) -> tuple[set[str], dict[str, Any]]:
+    told: list[str] = []
+    heard = Heard()
+    for record in records:
+        heard.take(record)
+    books = Books(heard, told.append)
+    entries = {
+        (_id(row), int(row["kind"]), number): (*turned(books.pairs[row["pair"]], number), int(row["billed"]))
+        for number, rows in enumerate(books.entries)
+        for row in rows
+    }
+    found = {
+        "events": {(_id(row), int(row["kind"])): values(row) for row in books.events},
+        "filtered": {(_id(row), int(row["kind"])): values(row) for row in books.filtered},
+        "reversals": {(_id(row), int(row["kind"])) for row in books.reversals},
+        "entries": entries,
+        "totals": some(books.totals),
+        "shown": some(books.shown),
+        "balances": {name: nanos for name, nanos in books.balances.items() if nanos},
+        "budgets": {key: nanos for key, nanos in books.budgets.items() if nanos},
+    }
+    return set(told), found
+
+
+def by_rows(records: list[Record]) -> tuple[set[str], dict[str, Any]]:
+    told: list[str] = []
+    books = PlainBooks(told.append)
+    for record in records:
+        books.take(record)
+
+    def numbers(row: Any) -> tuple[int, ...]:
+        return tuple(int(one) for at, one in enumerate(row) if at != 9)
+
+    found = {
+        "events": {key: numbers(row) for key, row in books.events.items()},
+        "filtered": {key: numbers(row) for key, row in books.filtered.items()},
+        "reversals": set(books.reversals),
+        "entries": books.entries,
+        "totals": some(books.totals),
+        "shown": some(books.shown),
+        "balances": {name: nanos for name, nanos in books.balances.items() if nanos},
+        "budgets": {key: nanos for key, nanos in books.budgets.items() if nanos},
+    }
+    return set(told), found
+
+
+def _id(row: Any) -> bytes:
+    return bytes(row["id"]).ljust(16, b"\0")
+
+
+def values(row: Any) -> tuple[int, ...]:
+    return tuple(int(row[name]) for name in EVENT if name != "kind")
+
+
+def turned(pair: tuple[str, str, str], reversal: int) -> tuple[Any, ...]:
+    debit, credit, currency = pair
+    return (credit, debit, currency) if reversal else pair
+
+
+def some(counts: Any) -> dict[Any, tuple[int, ...]]:
+    return {key: tuple(row) for key, row in counts.items() if any(row)}
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.randoms(use_true_random=False), st.integers(0, 12))
+def test_both_audits_find_the_same(chance: random.Random, changes: int) -> None:
+    records = shaken(sound(), chance, changes)
+    told, found = by_columns(records)
+    plainly_told, plainly_found = by_rows(records)
+    assert told == plainly_told
+    if not told:
+        assert found == plainly_found
+
+
+def test_an_empty_journal() -> None:
+    assert by_columns([]) == by_rows([])
+    assert by_columns([terms(1), placement(7)]) == by_rows([terms(1), placement(7)])
+    assert by_columns([decided(request(1))])[0] == set()
+
+
+def test_a_kind_nobody_knows_is_told_and_not_stumbled_over() -> None:
+    event = Recorded(request(5), 77, Status.ACCEPTED, NOW_MS, 1, 101, 7, 0, Unbilled.NONE, DAY)
+    told, _ = by_columns([terms(1), event, reversed_(event)])
+    assert any("of kind 77: no decision in the journal" in line for line in told)
+
+
+rows_of = st.lists(
+    st.tuples(st.integers(0, 3).map(lambda n: bytes([n]) * 16), st.integers(0, 1), st.integers(0, 1)),
+    max_size=12,
+    unique_by=lambda row: row[:2],
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(rows_of, rows_of)
+def test_what_differs(first: list[Any], second: list[Any]) -> None:
+    def array(found: list[Any]) -> Any:
+        rows = Rows(("kind", "value"))
+        for row in found:
+            rows.add(*row)
+        return ordered(rows.array(), "kind")
+
+    def keys(found: Any) -> set[tuple[bytes, int]]:
+        return {(_id(row), int(row["kind"])) for row in found}
+
+    different = Differing(array(first), array(second), ("kind",), ("value",))
+    one, other = ({row[:2]: row[2] for row in side} for side in (first, second))
+    assert keys(different.missing) == one.keys() - other.keys()
+    assert keys(different.extra) == other.keys() - one.keys()
+    unequal = {key for key in one.keys() & other.keys() if one[key] != other[key]}
+    assert keys(ours for ours, _ in different.changed) == unequal
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(-2, 2), st.integers(-(2**40), 2**40)), max_size=20))
+def test_groups_add_up(rows: list[tuple[int, int, int]]) -> None:
+    columns = [np.array([row[at] for row in rows], np.int64) for at in range(3)]
+    groups = Groups(*columns[:2])
+    expected: dict[tuple[int, int], int] = {}
+    for one, other, value in rows:
+        expected[one, other] = expected.get((one, other), 0) + value
+    assert dict(zip(groups.keys, groups.sums(columns[2]), strict=True)) == expected
+    assert EventKind.IMPRESSION in EventKind

@@ -1,0 +1,193 @@
+"""Traffic learned from the journal, and line items paced by it."""
+
+from pathlib import Path
+
+import pytest
+from world import World, campaign, publisher
+
+from adserver.domain.decision import NoFill
+from adserver.engine.pacing import ONE
+from adserver.services import plans
+from adserver.services.traffic import STEP_MS, Course, Traffic
+
+DAY_MS = 86_400_000
+HOUR_MS = 3600_000
+MIDNIGHT_MS = 1_780_272_000_000
+"""2026-06-01T00:00:00Z, a Monday."""
+NIGHT, NOON = 1, 10
+
+
+def filled(days: int, times: int = 1, until_ms: int = 0) -> Traffic:
+    """Days of little traffic in their first half and much in the second."""
+    traffic = Traffic()
+    for at_ms in range(MIDNIGHT_MS, MIDNIGHT_MS + days * DAY_MS + until_ms, STEP_MS):
+        traffic.count(at_ms, times * (NIGHT if at_ms % DAY_MS < DAY_MS // 2 else NOON))
+    return traffic
+
+
+def course(traffic: Traffic, day: int, hour: float) -> Course | None:
+    start_ms = MIDNIGHT_MS + day * DAY_MS
+    return traffic.course(start_ms, start_ms + DAY_MS, start_ms + int(hour * HOUR_MS))
+
+
+def left(traffic: Traffic, day: int, hour: float) -> float:
+    found = course(traffic, day, hour)
+    assert found is not None
+    return found.left / ONE
+
+
+def test_the_first_day_goes_by_the_clock() -> None:
+    assert course(Traffic(), 0, 12) is None
+    assert course(filled(0, until_ms=12 * HOUR_MS), 0, 12) is None
+    assert course(filled(1), 1, 0) is not None
+
+
+def test_a_day_like_the_one_before_is_paced_by_its_traffic() -> None:
+    """Half the day has gone by at noon, and a tenth of the traffic (of what comes until 23:00)."""
+    traffic = filled(1, until_ms=12 * HOUR_MS)
+    came, behind = 12 * NIGHT, 11 * NOON
+    assert left(traffic, 1, 12) == pytest.approx(behind / (came + behind), abs=1e-6)
+
+
+def test_a_plan_is_whole_an_hour_before_midnight() -> None:
+    traffic = filled(1, until_ms=23 * HOUR_MS)
+    assert left(traffic, 1, 22.99) < 0.01
+    assert left(traffic, 1, 23) == 0 == left(traffic, 1, 23.99)
+    start_ms = MIDNIGHT_MS + DAY_MS
+    assert traffic.course(start_ms, start_ms + DAY_MS, start_ms + DAY_MS) is None
+    assert traffic.course(start_ms, start_ms + DAY_MS, start_ms - 1) is None
+
+
+def test_less_traffic_than_expected_all_day_is_paced_alike() -> None:
+    """From six hours on the level is known, so nothing is put off until the evening."""
+    traffic = filled(1, times=10)
+    for at_ms in range(MIDNIGHT_MS + DAY_MS, MIDNIGHT_MS + DAY_MS + 18 * HOUR_MS, STEP_MS):
+        traffic.count(at_ms, 7 * (NIGHT if at_ms % DAY_MS < DAY_MS // 2 else NOON))
+    assert left(traffic, 1, 18) == pytest.approx(5 * NOON / (12 * NIGHT + 11 * NOON), abs=0.01)
+
+
+def test_nobody_comes_and_nothing_is_due() -> None:
+    traffic = filled(1, until_ms=13 * HOUR_MS)
+    assert left(traffic, 1, 13) == left(traffic, 1, 15)
+    traffic.count(MIDNIGHT_MS + DAY_MS + 15 * HOUR_MS, NOON)
+    step = left(traffic, 1, 14.99) - left(traffic, 1, 15.01)
+    planned = NOON / 4 / (12 * NIGHT + 11 * NOON)
+    assert planned < step < 1.5 * planned
+
+
+def test_an_outage_the_day_before_is_not_expected_again() -> None:
+    traffic = Traffic()
+    for at_ms in range(MIDNIGHT_MS, MIDNIGHT_MS + 3 * DAY_MS, STEP_MS):
+        if not 2 * DAY_MS + 13 * HOUR_MS <= at_ms - MIDNIGHT_MS < 2 * DAY_MS + 15 * HOUR_MS:
+            traffic.count(at_ms, NIGHT if at_ms % DAY_MS < DAY_MS // 2 else NOON)
+    assert left(traffic, 3, 0) == 1
+    found = course(traffic, 3, 14)
+    assert found is not None and found.rate > 0
+
+
+def test_a_history_of_a_few_hours_is_none() -> None:
+    traffic = Traffic()
+    for at_ms in range(MIDNIGHT_MS, MIDNIGHT_MS + 3 * HOUR_MS, STEP_MS):
+        traffic.count(at_ms, 10)
+    assert course(traffic, 1, 12) is None
+
+
+def test_weeks_go_before_days() -> None:
+    """On a Monday the Monday before is expected, and not the Sunday."""
+    traffic = filled(6)
+    for at_ms in range(MIDNIGHT_MS + 6 * DAY_MS, MIDNIGHT_MS + 7 * DAY_MS, STEP_MS):
+        traffic.count(at_ms, 500)
+    found = course(traffic, 7, 0)
+    assert found is not None
+    assert found.rest / found.rate == 4 * (12 * NIGHT + 11 * NOON) / NIGHT
+
+
+def test_only_some_weeks_are_kept() -> None:
+    traffic = filled(40)
+    assert len(traffic._counts) <= 5 * 7 * 96 + 1
+    again = Traffic()
+    again.load(traffic.dump())
+    assert again.dump() == traffic.dump()
+    assert course(again, 40, 12) == course(traffic, 40, 12)
+
+
+# -- in the server ---------------------------------------------------------------------------------
+
+
+def world(folder: Path, **item: object) -> World:
+    line = {"id": "a", "pacing": "even", "budget": {"daily": "0.10"}, **item}
+    return World(folder, MIDNIGHT_MS, publishers=[publisher("gazette")], campaigns=[campaign("acme/s", line)])
+
+
+def served(world: World, at_ms: int, requests: int, apart_ms: int = 1000) -> int:
+    """Requests from an instant on; how many got an ad, each of which is seen at once."""
+    count = 0
+    for number in range(requests):
+        world.clock.ms = at_ms + apart_ms * number
+        answer = world.decide({"placements": [{"id": "top"}], "id": f"r{world.clock.ms}"})
+        for ad in answer["decisions"][0]["ads"]:
+            world.event(ad["impression_url"])
+            count += 1
+    return count
+
+
+def hour_of(world: World, day: int, hour: int) -> int:
+    """Every sixth hour brings ten times as many as the others."""
+    requests = 30 if hour % 6 == 2 else 3
+    return served(world, MIDNIGHT_MS + day * DAY_MS + hour * HOUR_MS, requests, HOUR_MS // requests)
+
+
+def test_a_line_item_follows_the_traffic_from_the_second_day_on(tmp_path: Path) -> None:
+    """A hundred impressions a day for the 180 that could be had."""
+    with world(tmp_path) as w:
+        first, second = ([hour_of(w, day, hour) for hour in range(24)] for day in range(2))
+    assert max(first) <= 12 and sum(first) >= 65, "by the clock four an hour are due, and three come to most"
+    busy = [second[hour] for hour in (2, 8, 14, 20)]
+    assert min(busy) >= 12 and max(busy) <= 24, second
+    assert 96 <= sum(second) <= 100
+
+
+def test_the_journal_tells_all_of_it_again(tmp_path: Path) -> None:
+    with world(tmp_path) as w:
+        served(w, MIDNIGHT_MS, 30)
+        served(w, MIDNIGHT_MS + 12 * HOUR_MS, 10)
+        w.decide({"placements": [{"id": "top"}], "mode": "test"})
+        w.decide({"placements": [{"id": "top"}], "mode": "dry_run"})
+        before = w.app.states.traffic.dump()
+        assert before != Traffic().dump()
+        w.restart()
+        assert w.app.states.traffic.dump() == before
+        w.restart(clean=True)
+        assert w.app.states.traffic.dump() == before
+
+
+def test_ahead_by_traffic_waits_until_it_is_due(tmp_path: Path) -> None:
+    with world(tmp_path) as w:
+        w.app.states.traffic.load(filled(1, times=1000, until_ms=18 * HOUR_MS).dump())
+        now_ms = w.clock.ms = MIDNIGHT_MS + DAY_MS + 18 * HOUR_MS
+        took = served(w, now_ms, 90)
+        entry = w.app.world.snapshot.by_serial[1]
+        books, traffic = w.app.states.budgets, w.app.states.traffic
+        drop = plans.drop(entry, books, traffic, w.clock.ms)
+        assert 40 < took < 70 and drop is not None and drop.reason is NoFill.PACED
+        assert drop.got == drop.wanted + 1_000_000 - drop.wanted % 1_000_000 or drop.got > drop.wanted
+        until_ms = plans.in_time_ms(entry, books, traffic, w.clock.ms)
+        assert w.clock.ms < until_ms <= w.clock.ms + 5000
+
+
+def test_a_flight_that_begins_at_noon_owes_nothing_for_the_morning(tmp_path: Path) -> None:
+    with world(tmp_path, flight={"start": "2026-06-01T12:00", "end": "2026-06-30"}) as w:
+        assert served(w, MIDNIGHT_MS + 12 * HOUR_MS - 1000, 1) == 0
+        assert served(w, MIDNIGHT_MS + 12 * HOUR_MS, 20) == 1
+        assert 20 <= served(w, MIDNIGHT_MS + 15 * HOUR_MS, 60) <= 27
+
+
+def test_clicks_that_may_come_do_not_stop_what_is_paced(tmp_path: Path) -> None:
+    """Ten clicks a day: by what is held, forty impressions in flight would be two of them."""
+    clicks = {"pricing": {"model": "cpc", "amount": "0.01"}, "budget": {"daily": "0.10"}}
+    with world(tmp_path, **clicks) as w:
+        noon_ms = MIDNIGHT_MS + 12 * HOUR_MS
+        assert served(w, noon_ms, 150) == 150, "half of the day's budget is due, and nothing is clicked"
+        books = w.app.states.budgets.standing(1, noon_ms)
+        assert books is not None and books.accounts[1].held_nanos > 50_000_000
+        assert books.likely_nanos(True, 40_000) < 10_000_000
