@@ -1,9 +1,8 @@
 """The one place that knows everything: settings -> stores -> use cases -> ASGI app -> server."""
 
 import asyncio
-import gc
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from adserver import recovery
 from adserver.api import asgi, openrtb
@@ -14,6 +13,7 @@ from adserver.catalog import secrets as catalog_secrets
 from adserver.catalog.keys import Key, Keys
 from adserver.catalog.store import Store
 from adserver.clock import Clock, WallClock
+from adserver.collector import settle
 from adserver.duties import DAY_MS, DAYS_KEPT, Duties
 from adserver.engine.compile import compile_snapshot
 from adserver.geography import MaxMindFile
@@ -49,10 +49,6 @@ from adserver.settings import Settings
 from adserver.telemetry import logs
 from adserver.telemetry.metrics import Metrics
 from adserver.tokens import Signer
-
-_YOUNG: Final = (700, 10)
-"""As Python has them: what one request makes in circles goes with the next few."""
-_NEVER: Final = 1_000_000
 
 
 class App:
@@ -294,12 +290,3 @@ def public_url(settings: Settings) -> str:
         return settings.public_url.rstrip("/")
     host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
     return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
-
-
-def settle() -> None:
-    """What was loaded so far lives as long as the process: the collector need not walk it again."""
-    gc.collect()
-    gc.freeze()
-    # Nor what decisions leave behind: exposures and counters end by their reference counts. Walking all
-    # of them whenever they had grown by a quarter stood still for 60 ms; a day's rest is walked at night.
-    gc.set_threshold(*_YOUNG, _NEVER)

@@ -32,6 +32,7 @@ LOOSE = {
     "children": set[str](),
     "salts": set[str](),
     "checkpoints": {"domain"},
+    "collector": set[str](),
 }
 """Files of no room that are tools: what they may import."""
 

@@ -14,12 +14,13 @@ from time import thread_time_ns
 import msgspec
 from msgspec import Struct
 
-from adserver.app import App, settle
+from adserver.app import App
 from adserver.bench import engine
 from adserver.bench.calls import Journalled, Whole
 from adserver.bench.catalogue import SEED, Shape
 from adserver.bench.measure import Spread, private_bytes, spread, timed, took_ms, waited
 from adserver.building.blockfiles import BlockFiles, mapped
+from adserver.collector import settle
 from adserver.domain.campaign import Advertiser, Campaign
 from adserver.domain.catalogue import Catalogue
 from adserver.domain.request import Request

@@ -59,17 +59,19 @@ class Invalidation:
         self._clock = clock
         self._written = written
         self._unposted: dict[tuple[bytes, int], Position] = {}
+        self._one_at_a_time = asyncio.Lock()
 
     async def reverse(self, event_ids: Sequence[str], reason: str) -> list[Invalidated]:
         """Told once it is durable. Raises Refused: 400 for what is no event id, 503 where there is no room,
         and nothing more was taken back then than what a second call finds done."""
         wanted = dict.fromkeys(_ids(event_ids))
-        self._forget_posted()
-        found = await asyncio.to_thread(self._books.reversible, list(wanted))
         done: dict[bytes, list[Reversed]] = {event_id: [] for event_id in wanted}
-        for event in found:
-            if (event.event_id, event.kind) not in self._unposted:
-                done[event.event_id].append(self._take_back(event, reason))
+        # What another call takes back while the ledger is asked, neither it nor ``_unposted`` might tell.
+        async with self._one_at_a_time:
+            self._forget_posted()
+            for event in await asyncio.to_thread(self._books.reversible, list(wanted)):
+                if (event.event_id, event.kind) not in self._unposted:
+                    done[event.event_id].append(self._take_back(event, reason))
         await self._journal.synced()
         return [_told(event_id, taken) for event_id, taken in done.items()]
 

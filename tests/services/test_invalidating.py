@@ -92,3 +92,17 @@ def test_what_is_no_event_id_takes_nothing_back(tmp_path: Path) -> None:
             take_back(world, shown, "no id")
         assert (refused.value.status, refused.value.errors[0][0]) == (400, "events[1]")
         assert numbers(world)[:2] == [1, 0]
+
+
+def test_told_at_once_by_many_it_is_taken_back_once(tmp_path: Path) -> None:
+    with sold(tmp_path) as world:
+        shown = show(world)
+        world.tick()
+
+        async def together() -> list[list[Invalidated]]:
+            reverse = world.app.invalidation.reverse
+            return list(await asyncio.gather(*(reverse([shown], "a farm") for _ in range(20))))
+
+        assert sum(len(found[0].kinds) for found in asyncio.run(together())) == 1
+        world.tick()
+        assert verify(world.folder / "data", lambda line: None) == []

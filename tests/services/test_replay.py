@@ -1,5 +1,6 @@
 """Law 5: a journalled decision can be made once more, byte for byte, or it is said which input is gone."""
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,22 @@ def again(world: World, minted: bytes | None = None) -> replaying.Replayed:
     """The last decision, or the one of this id."""
     data = world.app.settings.data
     return replaying.replay(data, minted or journalled(data)[-1].request_id)
+
+
+def test_what_was_taken_back_has_room_in_budgets_and_goals_of_a_replay(tmp_path: Path) -> None:
+    """One impression a day, or in all, and that was found invalid: the next is served, then and again."""
+    euro = {"model": "cpm", "amount": "1000.00"}
+    items = ({"budget": {"daily": "1.00"}}, {"goal": {"impressions": 1}})
+    for number, item in enumerate(items):
+        sold = campaign("acme/a", {"id": "a", "pricing": euro, **item})
+        with World(tmp_path / str(number), publishers=[publisher()], campaigns=[sold]) as world:
+            for _ in range(2):
+                (ad,) = world.decide(ASK)["decisions"][0]["ads"]
+                assert again(world).outcome == "identical"
+                assert world.event(ad["impression_url"]).billed
+                world.tick()
+                asyncio.run(world.app.invalidation.reverse([ad["event_id"]], "a farm"))
+                world.tick()
 
 
 class SmallSegments(World):
