@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import uvloop
+from processes import alive
 from world import campaign, filled_campaign, filled_publisher, publisher
 
 from adserver.building import child
@@ -80,13 +81,6 @@ def pid_of(builder: Builder) -> int:
     pid = builder._child.pid
     assert pid is not None
     return pid
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 # -- following ---------------------------------------------------------------------------------------

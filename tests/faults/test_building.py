@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from kills import campaign, publisher, request, world
 from live import REPOSITORY, Live, free_port
+from processes import alive
 from small_disks import grow, mounted, until
 
 pytestmark = pytest.mark.slow
@@ -57,13 +58,6 @@ def child_of(server: Live) -> int:
         pid for pid in pids if b"adserver.building.child" in Path(f"/proc/{pid}/cmdline").read_bytes()
     ]
     return found
-
-
-def ended(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return True
 
 
 def test_a_builder_killed_again_and_again_loses_no_change(tmp_path: Path, folder: Path) -> None:
@@ -125,7 +119,7 @@ def test_a_server_that_stops_while_it_builds(tmp_path: Path, folder: Path) -> No
                 assert time.monotonic() - began < 5
             else:
                 server.kill9()
-            until(lambda pid=pid: ended(pid), "the builder outlived its server")
+            until(lambda pid=pid: not alive(pid), "the builder outlived its server")
             server.start()
             assert shown(server) == f"last-{end}"
 

@@ -14,6 +14,7 @@ from random import Random
 import pytest
 from kills import Asker, Lost, campaign, publisher, request, world
 from live import Live
+from processes import alive
 from small_disks import until
 
 from adserver.domain import ids
@@ -44,13 +45,6 @@ def running(server: Live) -> int:
     pid = child_of(server)
     assert pid is not None
     return pid
-
-
-def gone(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return True
 
 
 class Crowd:
@@ -122,7 +116,7 @@ def test_killed_twenty_times_under_load(tmp_path: Path, folder: Path) -> None:
                 )
                 await asyncio.sleep(chance.random() / 2)
             os.kill(pid, signal.SIGKILL)
-            await asyncio.to_thread(until, lambda pid=pid: gone(pid), "it outlived its end")
+            await asyncio.to_thread(until, lambda pid=pid: not alive(pid), "it outlived its end")
 
     with Live(data, folder) as server:
         accepted = asyncio.run(under_load(server, kill(server)))
@@ -154,7 +148,7 @@ def test_hung_it_delays_the_books_and_nothing_else(tmp_path: Path, folder: Path)
         began = time.monotonic()
         assert server.stop() == 0
         assert time.monotonic() - began < 15, "who says nothing is not waited for"
-        assert gone(hung)
+        assert not alive(hung)
         assert not accepted <= set(posted(data))
         # What was not posted is, before the next server is ready.
         server.start()
@@ -177,7 +171,7 @@ def test_a_killed_server_takes_it_along(tmp_path: Path, folder: Path) -> None:
             child = running(server)
             accepted |= asyncio.run(under_load(server, kill(server, 0.4 + 0.3 * number)))
             server.kill9()
-            until(lambda child=child: gone(child), "it outlived its server")
+            until(lambda child=child: not alive(child), "it outlived its server")
             server.start()
             assert accepted <= set(posted(data)), "posted before anybody is served"
         assert server.stop() == 0

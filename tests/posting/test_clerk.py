@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import uvloop
 from ledger_samples import NOW_MS, PRICE, budget, decided, person, placement, recorded, request, terms
+from processes import alive
 
 from adserver.domain.books import Position
 from adserver.ledger.journal import Journal
@@ -105,13 +106,6 @@ def pid_of(clerk: Clerk) -> int:
     pid = clerk._child.pid
     assert pid is not None
     return pid
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 def test_it_posts_what_it_is_asked_for_and_no_further(office: Office) -> None:
