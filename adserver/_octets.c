@@ -11,17 +11,17 @@
 #include "_octets.h"
 
 /* Raised with every change of what the functions take or give: a build of another one is not used. */
-#define CONTRACT 1
+#define CONTRACT 2
 
 #define BLOCK 128
 #define STATE 64
-#define BODY 58    /* of a token, without version, kind and MAC */
+#define BODY 61    /* of a token, without version, kind and MAC */
 #define MAC 15     /* a MAC's bytes */
 #define PARTS 4    /* MACs of one hash */
 #define HASHES 2   /* so kinds are 1 to 8 */
 #define KINDS_MAX (PARTS * HASHES)
 #define RAW (2 + BODY + MAC)
-#define CHARS 100
+#define CHARS 104
 
 /* -- BLAKE2b --------------------------------------------------------------------------------------- */
 
@@ -141,20 +141,41 @@ static int number(PyObject *object, uint8_t *out, size_t size)
     return 0;
 }
 
-/* From (event id, line item, creative, placement, render_s, day, flags, price, subject or None). */
+/* Two letters of a country, or two zeros of an empty text. */
+static int country(PyObject *object, uint8_t out[2])
+{
+    Py_ssize_t length;
+    const char *letters = PyUnicode_AsUTF8AndSize(object, &length);
+    if (!letters)
+        return -1;
+    for (Py_ssize_t i = 0; i < length; i++)
+        if (length != 2 || letters[i] < 'A' || letters[i] > 'Z') {
+            PyErr_SetString(PyExc_ValueError, "no country of two letters");
+            return -1;
+        }
+    memset(out, 0, 2);
+    memcpy(out, letters, (size_t)length);
+    return 0;
+}
+
+/* From (event id, line item, creative, placement, render_s, day, flags, device, country, price,
+ * subject or None). */
 static int pack(uint8_t body[BODY], const uint8_t *pad, PyObject *const *fields)
 {
-    static const uint8_t sizes[] = {4, 4, 4, 3, 2, 1, 8};
+    static const uint8_t sizes[] = {4, 4, 4, 3, 2, 1, 1};
     const uint8_t *event_id, *subject = NULL;
     uint8_t mask[STATE], *at = body + 16;
     if (whole(fields[0], 16, &event_id) < 0)
         return -1;
-    if (fields[8] != Py_None && whole(fields[8], 16, &subject) < 0)
+    if (fields[10] != Py_None && whole(fields[10], 16, &subject) < 0)
         return -1;
     memcpy(body, event_id, 16);
     for (size_t i = 0; i < sizeof sizes; at += sizes[i++])
         if (number(fields[1 + i], at, sizes[i]) < 0)
             return -1;
+    if (country(fields[8], at) < 0 || number(fields[9], at + 2, 8) < 0)
+        return -1;
+    at += 2 + 8;
     if (subject)
         memcpy(at, subject, 16);
     else
@@ -181,8 +202,8 @@ static PyObject *spell(PyObject *module, PyObject *const *given, Py_ssize_t coun
     const uint8_t *macs, *pad, *kinds, *text;
     uint8_t said[2 + BODY], signs[HASHES][STATE], raw[RAW];
     (void)module;
-    if (count != 14) {
-        PyErr_SetString(PyExc_TypeError, "spell takes 14 arguments");
+    if (count != 16) {
+        PyErr_SetString(PyExc_TypeError, "spell takes 16 arguments");
         return NULL;
     }
     if (whole(given[0], STATE, &macs) < 0 || whole(given[1], STATE, &pad) < 0 || number(given[2], said, 1) < 0

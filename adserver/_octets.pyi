@@ -7,8 +7,8 @@ def prepared(key: bytes, size: int) -> bytes:
 
 def spell(
     macs: bytes, pad: bytes, first: int, kinds: bytes, between: tuple[bytes, ...], event_id: bytes,
-    line_item: int, creative: int, placement: int, render_s: int, day: int, flags: int, price_nanos: int,
-    subject: bytes | None, /,
+    line_item: int, creative: int, placement: int, render_s: int, day: int, flags: int, device: int,
+    country: str, price_nanos: int, subject: bytes | None, /,
 ) -> bytes:  # fmt: skip
     """``tokens.Signer.spell``: each token behind its text of ``between``. ``macs`` and ``pad`` are prepared;
     ``first`` is a token's first byte; ``flags`` are its whole byte. ValueError, OverflowError."""

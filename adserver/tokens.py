@@ -1,10 +1,12 @@
 """Signed tokens: what a tracking URL carries, so that posting an event looks nothing up.
 
-Layout (75 bytes, 100 characters of base64url without padding; a multiple of three, so every token has
+Layout (78 bytes, 104 characters of base64url without padding; a multiple of three, so every token has
 exactly one spelling):
 
     version and key id 1 | kind 1 | event id 16 | line item 4 | creative 4 | placement 4 | render 3 |
-    day 2 | flags 1 | price 8 and subject 16, masked | MAC 15
+    day 2 | flags 1 | device 1 | country 2 | price 8 and subject 16, masked | MAC 15
+
+Version 2 had neither device nor country; URLs with it may be out for two days after an update and are opened.
 
 The MAC is a part of its own, for each kind, of a keyed BLAKE2b over all before it but the kind: a token for
 one purpose is worthless for another, and two hashes sign all that an ad needs (parts of one output of a
@@ -28,8 +30,8 @@ from adserver.domain import ids, limits
 from adserver.domain.decision import EventKind
 from adserver.octets import compiled
 
-VERSION: Final = 2
-CHARS: Final = 100
+VERSION: Final = 3
+CHARS: Final = 104
 MAC_BYTES: Final = 15
 
 FLAG_TEST: Final = 1
@@ -39,10 +41,15 @@ FLAG_GDPR_YES: Final = 8
 FLAG_SUBJECT: Final = 16
 _MODEL_SHIFT: Final = 6
 
-_BODY: Final = struct.Struct(">16sIIIBHHB24s")
+_BODY: Final = struct.Struct(">16sIIIBHHBB2s24s")
+_FORMER: Final = 2
+_FORMER_BODY_BYTES: Final = 58
+_VERSIONS: Final = {_BODY.size: VERSION, _FORMER_BODY_BYTES: _FORMER}
 _HIDDEN: Final = struct.Struct(">Q16s")
-_SPELLING: Final = re.compile(r"[A-Za-z0-9_-]{100}\Z", re.ASCII)
+_SPELLING: Final = re.compile(r"[A-Za-z0-9_-]{100}(?:[A-Za-z0-9_-]{4})?\Z", re.ASCII)
 _NOBODY: Final = bytes(16)
+_NOWHERE: Final = bytes(2)
+_COUNTRY: Final = re.compile(r"(?:[A-Z]{2})?\Z", re.ASCII)
 _KINDS: Final = {int(kind): kind for kind in EventKind}
 _PARTS: Final = 4
 """Kinds whose MACs one hash gives (BLAKE2b has 64 bytes at most)."""
@@ -60,7 +67,8 @@ class BadToken(ValueError):
 class Token(Struct, frozen=True):
     """What an ad's URLs say. ``render_s``: seconds from the decision to ``expires_at``; ``day``: the
     decision's day in the campaign's time zone (days since the epoch); ``model`` numbers
-    ``campaign.MODELS``."""
+    ``campaign.MODELS``; ``country`` is two capital letters or empty, ``device`` numbers
+    ``provenance.DEVICES``."""
 
     event_id: bytes
     line_item: int
@@ -72,6 +80,8 @@ class Token(Struct, frozen=True):
     model: int = 0
     flags: int = 0
     subject: bytes | None = None
+    country: str = ""
+    device: int = 0
 
     @property
     def decided_ms(self) -> int:
@@ -125,7 +135,7 @@ class Signer:
         return compiled.spell(
             prepared, self._prepared_pad, VERSION << 4 | key_id, bytes(kinds), between,
             token.event_id, token.line_item, token.creative, token.placement, token.render_s, token.day,
-            flags, token.price_nanos, subject,
+            flags, token.device, token.country, token.price_nanos, subject,
         )  # fmt: skip
 
     def _spelled(
@@ -149,11 +159,11 @@ class Signer:
             raise BadToken("not the spelling of a token")
         raw = urlsafe_b64decode(text)
         found, body = _KINDS.get(raw[1]), raw[2:-MAC_BYTES]
-        keyed = self._macs.get(raw[0] & 15) if raw[0] >> 4 == VERSION else None
+        keyed = self._macs.get(raw[0] & 15) if raw[0] >> 4 == _VERSIONS.get(len(body)) else None
         if found is None or keyed is None:
             raise BadToken("not signed by this server")
         number, part = divmod(found - 1, _PARTS)
-        macs = _digest(keyed, _HEADS[raw[0] & 15][number] + body)
+        macs = _digest(keyed, bytes((raw[0], number)) + body)
         if not compare_digest(raw[-MAC_BYTES:], macs[part * MAC_BYTES : (part + 1) * MAC_BYTES]):
             raise BadToken("not signed by this server")
         if kind is not None and found is not kind:
@@ -167,22 +177,34 @@ class Signer:
         hidden = self._mask(token.event_id, _HIDDEN.pack(token.price_nanos, token.subject or _NOBODY))
         return _BODY.pack(
             token.event_id, token.line_item, token.creative, token.placement,
-            token.render_s >> 16, token.render_s & 0xFFFF, token.day, flags, hidden,
+            token.render_s >> 16, token.render_s & 0xFFFF, token.day, flags, token.device,
+            _letters(token.country), hidden,
         )  # fmt: skip
 
     def _unpack(self, body: bytes) -> Token:
-        event_id, line_item, creative, placement, high, low, day, flags, hidden = _BODY.unpack(body)
+        if len(body) == _FORMER_BODY_BYTES:
+            body = body[: -_HIDDEN.size] + bytes(1) + _NOWHERE + body[-_HIDDEN.size :]
+        (
+            event_id, line_item, creative, placement, high, low, day, flags, device, letters, hidden,
+        ) = _BODY.unpack(body)  # fmt: skip
         price, who = _HIDDEN.unpack(self._mask(event_id, hidden))
         subject = who if flags & FLAG_SUBJECT else None
         return Token(
             event_id, line_item, creative, placement, high << 16 | low, day, price,
             flags >> _MODEL_SHIFT, flags & ~FLAG_SUBJECT & (1 << _MODEL_SHIFT) - 1, subject,
+            "" if letters == _NOWHERE else letters.decode("ascii"), device,
         )  # fmt: skip
 
     def _mask(self, event_id: bytes, hidden: bytes) -> bytes:
         """Its own inverse: a pad used for one event id only."""
         pad = _digest(self._pad, event_id)
         return (int.from_bytes(hidden, "big") ^ int.from_bytes(pad, "big")).to_bytes(_HIDDEN.size, "big")
+
+
+def _letters(country: str) -> bytes:
+    if not _COUNTRY.match(country):
+        raise ValueError(f"{country!r} is no country of two letters")
+    return country.encode("ascii") or _NOWHERE
 
 
 def _digest(keyed: blake2b, said: bytes) -> bytes:

@@ -21,13 +21,15 @@ octets = pytest.importorskip("adserver._octets", reason="built without a compile
 
 KEYS = st.binary(min_size=1, max_size=64)
 KINDS = st.lists(st.sampled_from(EventKind), max_size=8)
-BITS = {"line_item": 32, "creative": 32, "placement": 32, "render_s": 24, "day": 16, "price_nanos": 64}
+BITS = {"line_item": 32, "creative": 32, "placement": 32, "render_s": 24, "day": 16, "price_nanos": 64,
+        "device": 8}  # fmt: skip
 EVENTS = st.binary(min_size=16, max_size=16)
 TOKENS = st.builds(
     Token, event_id=EVENTS, model=st.integers(0, 3), flags=st.integers(0, 15), subject=st.none() | EVENTS,
+    country=st.sampled_from(("", "FR", "AZ")),
     **{name: st.sampled_from((0, 2**bits - 1)) | st.integers(0, 2**bits - 1) for name, bits in BITS.items()},
 )  # fmt: skip
-ONE = Token(b"event-id" * 2, 1, 2, 3, 900, 20605, 4_200_000, 1, 8, None)
+ONE = Token(b"event-id" * 2, 1, 2, 3, 900, 20605, 4_200_000, 1, 8, None, "FR", 1)
 
 
 def spelled_by_both(
@@ -58,15 +60,26 @@ def test_a_number_too_large_or_too_small_is_no_token(name: str) -> None:
             signer.spell(msgspec.structs.replace(ONE, **{name: value}), (EventKind.CLICK,))
 
 
+@pytest.mark.parametrize("country", ["F", "fr", "FRA", "F1", "É", "  "])
+def test_a_country_that_is_none_is_no_token(country: str) -> None:
+    for told in (octets, None):
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(ValueError, match="two letters"):
+            patch.setattr(tokens, "compiled", told)
+            Signer({1: b"k" * 32}, 1, b"m" * 32).spell(
+                msgspec.structs.replace(ONE, country=country), (EventKind.CLICK,)
+            )
+
+
 @pytest.mark.parametrize(
     "change",
     [
         {0: b"short"}, {1: b"m" * 65}, {2: 256}, {3: b"\0"}, {3: b"\x09"}, {4: ()}, {4: ("text",)},
-        {4: [b""]}, {5: b"id"}, {11: 256}, {12: "1"}, {13: b"who"},
+        {4: [b""]}, {5: b"id"}, {11: 256}, {12: 256}, {13: "F"}, {13: "fr"}, {13: "FRA"}, {13: "É"},
+        {13: b"FR"}, {14: "1"}, {15: b"who"},
     ],
 )  # fmt: skip
 def test_what_is_no_token_is_refused(change: dict[int, Any]) -> None:
-    given = [b"m" * 64, b"p" * 64, 33, b"\1", (b"",), b"e" * 16, 1, 2, 3, 4, 5, 6, 7, None]
+    given = [b"m" * 64, b"p" * 64, 33, b"\1", (b"",), b"e" * 16, 1, 2, 3, 4, 5, 6, 7, "FR", 8, None]
     assert len(octets.spell(*given)) == tokens.CHARS
     with pytest.raises((ValueError, OverflowError, TypeError)):
         octets.spell(*[change.get(number, value) for number, value in enumerate(given)])

@@ -93,11 +93,14 @@ class Origin(Struct, frozen=True, array_like=True):
     request_id: bytes
     key_id: int
     flags: int
+    country: str = ""
+    device: int = 0
 
 
 class Decision(Struct, frozen=True, array_like=True):
     """``key_id`` names the signing key of its tokens. ``mode``: 0 live, 1 test, 2 dry run.
-    ``gdpr``: 0 unknown, 1 no, 2 yes. ``rates`` is the number of the learned rates it was scored with."""
+    ``gdpr``: 0 unknown, 1 no, 2 yes. ``rates`` is the number of the learned rates it was scored with.
+    ``country`` and ``device``: where and on what it was asked for (``domain.provenance``)."""
 
     request_id: bytes
     revision: int
@@ -108,6 +111,8 @@ class Decision(Struct, frozen=True, array_like=True):
     personalised: bool = False
     gdpr: int = 0
     rates: int = 0
+    country: str = ""
+    device: int = 0
 
     @property
     def now_ms(self) -> int:

@@ -54,7 +54,8 @@ class Recorded(Struct, frozen=True, array_like=True, tag=2):
     """An event: accepted, expired or filtered, once per (event id, kind). ``at_ms`` is the server's clock.
     ``billed_nanos`` is final: posting never changes it. ``unbilled`` is an ``Unbilled``.
     ``free_nanos`` is what an accepted billable event would have cost where a budget had no room for it.
-    ``day`` is the decision's day in the campaign's time zone, days since 1970-01-01."""
+    ``day`` is the decision's day in the campaign's time zone, days since 1970-01-01. ``country`` and
+    ``device``: where and on what the decision was asked for (``domain.provenance``)."""
 
     event_id: bytes
     kind: int
@@ -69,6 +70,8 @@ class Recorded(Struct, frozen=True, array_like=True, tag=2):
     reason: str = ""
     free_nanos: int = 0
     test: bool = False
+    country: str = ""
+    device: int = 0
 
 
 class Released(Struct, frozen=True, array_like=True, tag=3):
@@ -167,6 +170,8 @@ class Reversed(Struct, frozen=True, array_like=True, tag=7):
     day: int
     billed_nanos: int
     reason: str
+    country: str = ""
+    device: int = 0
 
 
 Record = Decided | Recorded | Released | LineItemTerms | PlacementTerms | Mark | Reversed

@@ -50,7 +50,8 @@ class PlacementAsk(Struct, frozen=True):
 class Request(Struct, frozen=True):
     """``facts``: dimension -> normalised values, without those of the placement. ``subject`` is whom caps
     count (the person's pseudonym, without consent the session's, or None); ``session`` the session's.
-    ``seed``: 64 bits of chance, an argument so that the same inputs give the same decision (law 5)."""
+    ``seed``: 64 bits of chance, an argument so that the same inputs give the same decision (law 5).
+    ``country`` and ``device``: as they are reported (``domain.provenance``)."""
 
     request_id: bytes
     now_ms: int
@@ -70,3 +71,5 @@ class Request(Struct, frozen=True):
     gdpr: bool | None = None
     properties: Properties = Properties()
     point: Point | None = None
+    country: str = ""
+    device: int = 0

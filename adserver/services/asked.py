@@ -148,6 +148,8 @@ def request_of(decision: Decision, person: Personal, snapshot: Snapshot) -> Requ
         gdpr=None if decision.gdpr == 0 else decision.gdpr == 2,
         properties=properties,
         point=point,
+        country=decision.country,
+        device=decision.device,
     )  # fmt: skip
 
 

@@ -210,6 +210,8 @@ class Deciding:
             personalised=request.personalised,
             gdpr=0 if request.gdpr is None else 1 + request.gdpr,
             rates=self.serving.worth.rates.number,
+            country=request.country,
+            device=request.device,
         )
 
     def _slot(self, number: int) -> Slot:

@@ -225,6 +225,8 @@ class EventRecorder:
                 day=token.day,
                 free_nanos=free,
                 test=test,
+                country=token.country,
+                device=token.device,
             ),
             Personal(self._chance(), token.subject),
         )

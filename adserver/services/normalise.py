@@ -7,6 +7,7 @@ from typing import Protocol
 from adserver.domain import ids, limits, money
 from adserver.domain.deals import OPEN
 from adserver.domain.inventory import Blocks, FeedPolicy, Placement, Publisher
+from adserver.domain.provenance import country_of, device_of
 from adserver.domain.request import FeedAsk, Mode, PlacementAsk, Request
 from adserver.domain.targeting import FACETS, normalise, normalised
 from adserver.engine.snapshot import Snapshot
@@ -63,6 +64,8 @@ class Normaliser:
             gdpr=terms.gdpr,
             properties=properties_of(ask, allowed),
             point=point_of(ask),
+            country=country_of(facts.get("countries", ())),
+            device=device_of(facts.get("devices", ())),
         )
 
     def _who(self, ask: Ask, publisher: Publisher, allowed: bool) -> tuple[bytes | None, bytes | None]:

@@ -143,7 +143,7 @@ def token_of(origin: Origin, slot: Slot, ad: Ad, timezone: str, ident: bytes, su
     render_s, day = (slot.expires_ms - decided_ms) // 1000, localtime.day(timezone, decided_ms)
     return Token(
         ident, ad.line_item, ad.creative, slot.placement, render_s, day, ad.price_nanos, ad.model,
-        origin.flags, subject,
+        origin.flags, subject, origin.country, origin.device,
     )  # fmt: skip
 
 
@@ -155,7 +155,8 @@ def flags_of(decision: Decision) -> int:
 
 def origin_of(decision: Decision) -> Origin:
     """What the URLs of its ads depend on."""
-    return Origin(decision.request_id, decision.key_id, flags_of(decision))
+    flags = flags_of(decision)
+    return Origin(decision.request_id, decision.key_id, flags, decision.country, decision.device)
 
 
 def gdpr_text(flags: int) -> str:
