@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 from world import World
 
 from adserver.api.messages import Head, Reply
+from adserver.tokens import CHARS
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "openrtb_requests.jsonl"
 VAST = "{http://www.iab.com/VAST}"
@@ -239,5 +240,5 @@ def check_vast(document: str, video: Object) -> None:
 
 def _kind(url: str) -> str:
     """The letter of a tracking URL of ours, "" for anybody else's."""
-    match = re.fullmatch(r"https?://[^/]+/([a-z])/[\w-]{100}", url)
+    match = re.fullmatch(rf"https?://[^/]+/([a-z])/[\w-]{{{CHARS}}}", url)
     return match[1] if match else ""
