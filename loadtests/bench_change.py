@@ -20,7 +20,8 @@ from loadtests.server import Server
 
 _READY_S: Final = 600.0
 _LIVE_S: Final = 600.0
-_PAUSE_S: Final = 0.5
+_PAUSE_S: Final = 1.5
+"""Each change comes alone: in a storm of them the builder rests between two (``building.child``)."""
 _POLL_S: Final = 0.005
 _CAMPAIGN: Final = "/v1/advertisers/brand-0/campaigns/c0"
 

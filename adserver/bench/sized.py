@@ -25,6 +25,7 @@ from adserver.domain.campaign import Advertiser, Campaign
 from adserver.domain.catalogue import Catalogue
 from adserver.domain.request import Request
 from adserver.engine.compile import Assembler, Compiler, compile_snapshot
+from adserver.engine.places import Store
 from adserver.engine.rows import block
 from adserver.engine.snapshot import Snapshot
 from adserver.engine.values import Values
@@ -141,7 +142,7 @@ def sized(path: Path, number: int) -> Sized:
 
 
 def _open(path: Path) -> Snapshot:
-    return Snapshot.open(mapped(path), mapped=lambda name: mapped(path.with_name(name)))
+    return Snapshot.open(mapped(path), mapped=lambda name: Store(1, mapped(path.with_name(name))))
 
 
 def _engine_times(tried: engine.Engine, asked: list[Request]) -> tuple[list[int], int]:

@@ -13,7 +13,7 @@ import signal
 import sys
 from pathlib import Path
 from threading import Event, Thread
-from time import monotonic
+from time import monotonic, sleep
 from typing import Final, NoReturn
 
 import msgspec
@@ -34,6 +34,11 @@ FOLLOW_S: Final = 0.3
 """How often it looks unasked, for changes made by other processes."""
 RETRY_S: Final = 5.0
 """After a failure that may pass by itself, such as a full disk."""
+_REST: Final = 10
+_REST_MAX_S: Final = 1.0
+"""A change that comes alone is built at once. In a storm of them builds begin so many times their own length
+apart, at most so long: each costs decisions a little (the first by a new snapshot find less kept), and
+changes are live within 2 s all the same."""
 _NICENESS: Final = 5
 """Decisions come first; and yet changes go live within 2 s on a machine that is busy with other things. At 10
 they did not."""
@@ -146,12 +151,15 @@ def build(data: Path, in_service: str) -> NoReturn:
     building = Building(data, in_service)
     while True:
         asked.clear()
+        began = monotonic()
         told = building.look()
         if told is not None:
+            rest_s = min(_REST * (monotonic() - began), _REST_MAX_S)
             os.write(1, msgspec.json.encode(told) + b"\n")
             gc.freeze()
             gc.enable()
             building.tidy()
+            sleep(max(0.0, began + rest_s - monotonic()))
         asked.wait(FOLLOW_S)
 
 

@@ -9,24 +9,18 @@ trusted, so what a power cut made of it is refused.
 
 from collections.abc import Iterable, Mapping
 from hashlib import blake2b
+from itertools import count
 from pathlib import Path
 from typing import Final
 
-from msgspec import Struct
-
 from adserver import __version__
 from adserver.building.blockfiles import SUFFIX, BlockFiles, mapped, number_of
+from adserver.engine.entries import Decoded
+from adserver.engine.places import Store
 from adserver.engine.snapshot import SHAPE, Snapshot
 
 FOLDER: Final = "snapshots"
 _SUFFIX: Final = ".image"
-
-
-class _Store(Struct, frozen=True, eq=False):
-    """A file of blocks, mapped."""
-
-    inode: int
-    given: memoryview
 
 
 class Images:
@@ -34,7 +28,10 @@ class Images:
 
     def __init__(self, data: Path) -> None:
         self._folder = data / FOLDER
-        self._stores: dict[str, _Store] = {}
+        self._stores: dict[str, tuple[int, Store]] = {}
+        """Inode and file, by name: what is mapped keeps its inode, so no other file has that one."""
+        self._numbers = count(1)
+        self._decoded = Decoded()
 
     def blocks(self) -> BlockFiles:
         """The files of blocks, for who writes them."""
@@ -66,17 +63,20 @@ class Images:
         """Of the image of this name, mapped for as long as anybody has a view of it; ``checked``: not every
         byte needs to be read first. Raises OSError, and ValueError for what is no image."""
         before, self._stores = self._stores, {}
-        return Snapshot.open(mapped(self._path(name)), checked, lambda store: self._store(store, before))
+        image = mapped(self._path(name))
+        return Snapshot.open(image, checked, lambda store: self._store(store, before), self._decoded)
 
-    def _store(self, name: str, before: Mapping[str, _Store]) -> memoryview:
+    def _store(self, name: str, before: Mapping[str, tuple[int, Store]]) -> Store:
         """A file of blocks; mapped as it was for the last snapshot unless it grew, so that a process has not
         all pages to find again."""
-        state, kept = self._path(name).stat(), before.get(name)
-        # What is mapped keeps its inode: no other file has that number.
-        if kept is None or (kept.inode, kept.given.nbytes) != (state.st_ino, state.st_size):
-            kept = _Store(state.st_ino, mapped(self._path(name)))
-        self._stores[name] = kept
-        return kept.given
+        state = self._path(name).stat()
+        inode, store = before.get(name, (0, None))
+        if store is None or inode != state.st_ino:
+            store = Store(next(self._numbers), mapped(self._path(name)))
+        elif store.given.nbytes != state.st_size:
+            store = Store(store.number, mapped(self._path(name)))
+        self._stores[name] = state.st_ino, store
+        return store
 
     def remove(self, name: str) -> None:
         """Who has it mapped keeps it."""

@@ -1,6 +1,8 @@
-"""Line items in rank order, decoded from the image when first looked at."""
+"""Line items in rank order, decoded from the image when first looked at: those whose block the snapshot
+before had, too, are taken over from there, at their new position."""
 
 from collections.abc import Iterator
+from copy import copy
 from typing import Final
 
 import msgspec
@@ -10,6 +12,7 @@ from msgspec.structs import force_setattr
 from adserver.domain import limits
 from adserver.domain.campaign import Campaign, LineItem
 from adserver.domain.caps import BoundCap, Counted, counted
+from adserver.domain.records import LineItemTerms
 from adserver.domain.targeting import Clause, Targeting
 from adserver.engine import checks, ranking
 from adserver.engine.binding import bound
@@ -67,6 +70,8 @@ class Entry(Struct, frozen=True, eq=False):
     """A cap of it counts sessions."""
     labelled: bool = False
     """Its campaign bears or excludes labels."""
+    terms: LineItemTerms | None = None
+    """What it promises, once somebody asked (``services.terms``)."""
 
     def __post_init__(self) -> None:
         flight, pricing, campaign = self.line_item.flight, self.line_item.pricing, self.campaign
@@ -79,14 +84,30 @@ class Entry(Struct, frozen=True, eq=False):
         force_setattr(self, "labelled", bool(campaign.labels or campaign.exclude_labels))
 
 
+class Decoded:
+    """Entries by where their line item lies in files of blocks (``Places.lies``), as the last snapshot that
+    was asked had them: what one decodes, the next takes over."""
+
+    def __init__(self) -> None:
+        self._required: tuple[Name, ...] = ()
+        self._kept: Kept[tuple[int, int], Entry] = Kept(limits.ENTRIES_KEPT)
+
+    def under(self, required: tuple[Name, ...]) -> Kept[tuple[int, int], Entry]:
+        """For a snapshot whose index knows required values of these names, which are part of an entry."""
+        if required != self._required:
+            self._required, self._kept = required, Kept(limits.ENTRIES_KEPT)
+        return self._kept
+
+
 class Entries:
     """All entries by position. What a walk asks of every position is in arrays: ``tiers``, ``scores``,
     ``runs``, ``serials`` and ``flags``, indexed by position; ``starts`` by run;
     ``sorted_serials`` are all serials in order, each one's position in ``sorted_positions``."""
 
     def __init__(
-        self, given: Sections, places: Places, campaigns: Table[Campaign], required: tuple[Name, ...]
-    ) -> None:
+        self, given: Sections, places: Places, campaigns: Table[Campaign], required: tuple[Name, ...],
+        decoded: "Decoded | None" = None,
+    ) -> None:  # fmt: skip
         self.tiers = given.numbers("tiers", "H")
         self.scores = given.numbers("scores", "q")
         self.runs = given.numbers("runs", "I")
@@ -104,6 +125,7 @@ class Entries:
         self._campaigns = campaigns
         self._required = required
         self._kept: Kept[int, Entry] = Kept(limits.ENTRIES_KEPT)
+        self._decoded = Decoded().under(required) if decoded is None else decoded.under(required)
 
     def __len__(self) -> int:
         return len(self.tiers)
@@ -116,7 +138,7 @@ class Entries:
         if found is None:
             if not 0 <= position < len(self):
                 raise IndexError(position)
-            found = self._kept.put(position, self._decode(position))
+            found = self._kept.put(position, self._taken(position))
         return found
 
     def shed(self) -> Iterator[None]:
@@ -138,6 +160,25 @@ class Entries:
     def caps(self, position: int) -> tuple[BoundCap, ...]:
         first, end = self._caps_at[2 * position], self._caps_at[2 * position + 1]
         return _CAPS.decode(self._places.bytes(self._block[position], first, end)) if first < end else ()
+
+    def _taken(self, position: int) -> Entry:
+        """As it was in another snapshot of the same block, or decoded."""
+        place = self._places.lies(self._block[position], self._item_at[2 * position])
+        if not place[0]:
+            return self._decode(position)
+        former = self._decoded.get(place)
+        entry = self._decode(position) if former is None else self._moved(former, position)
+        return self._decoded.put(place, entry)
+
+    def _moved(self, former: Entry, position: int) -> Entry:
+        """All of an entry but these follows from its block."""
+        entry = copy(former)
+        force_setattr(entry, "position", position)
+        force_setattr(entry, "tier", self.tiers[position])
+        force_setattr(entry, "score", self.scores[position])
+        force_setattr(entry, "run", self.runs[position])
+        force_setattr(entry, "active", bool(self.flags[position] & ACTIVE))
+        return entry
 
     def _decode(self, position: int) -> Entry:
         item, caps = self.line_item(position), self.caps(position)

@@ -22,13 +22,13 @@ from adserver.domain.campaign import Advertiser, Campaign, Creative, LineItem
 from adserver.domain.caps import BoundCap
 from adserver.domain.inventory import Audience, Publisher
 from adserver.engine.checks import Name
-from adserver.engine.entries import Entries, Entry
+from adserver.engine.entries import Decoded, Entries, Entry
 from adserver.engine.image import ImageError, Sections
 from adserver.engine.index import COUNTER, INCLUDE, Index, Restricted
 from adserver.engine.kept import Kept
 from adserver.engine.names import Table
 from adserver.engine.people import People
-from adserver.engine.places import Places
+from adserver.engine.places import Places, Store
 from adserver.engine.postings import CHUNK
 from adserver.engine.views import Fit, View, Views, blocks_creative, blocks_entry, parent_domains, static_drop
 from adserver.engine.vocabulary import Vocabulary
@@ -112,7 +112,9 @@ class Snapshot:
     position, ``positions`` by serial; ``required``: see ``Heading``; ``stores``: the files beside the image
     that it needs. Nothing here refers back to the snapshot, so its image is let go with it."""
 
-    def __init__(self, given: Sections, heading: Heading, places: Places) -> None:
+    def __init__(
+        self, given: Sections, heading: Heading, places: Places, decoded: Decoded | None = None
+    ) -> None:
         self.revision = heading.revision
         self.required = heading.required
         self.stores = heading.stores
@@ -125,7 +127,7 @@ class Snapshot:
         self.members: Mapping[bytes, tuple[str, ...]] = People(given)
         self.facets = Derived(audiences, partial(_facets, audiences))
         self.audience_publishers = Derived(audiences, partial(_publisher, audiences))
-        self.entries = entries = Entries(given, places, campaigns, heading.required)
+        self.entries = entries = Entries(given, places, campaigns, heading.required, decoded)
         self.index = Index(given, heading.size, heading.dimensions)
         self.vocabulary = Vocabulary(given, self.index.dimensions, heading.looked_at)
         self.campaigns = Derived(campaigns, _Campaigns(given, campaigns, entries))
@@ -148,11 +150,13 @@ class Snapshot:
         cls,
         buffer: bytes | bytearray | memoryview,
         checked: bool = True,
-        mapped: Callable[[str], memoryview] | None = None,
+        mapped: Callable[[str], Store] | None = None,
+        decoded: Decoded | None = None,
     ) -> "Snapshot":
         """Of an image in memory or a mapped file, which stays mapped as long as the snapshot lives;
         ``checked``: not every byte of it needs to be read first; ``mapped`` gives the files it names, and
-        raises what it will. Raises ImageError for anything but a whole image of this version."""
+        raises what it will; what was ``decoded`` of these is taken over. Raises ImageError for anything but a
+        whole image of this version."""
         given = Sections(buffer)
         if not checked:
             given.check()
@@ -164,7 +168,7 @@ class Snapshot:
         places = Places(given, [mapped(name) for name in heading.stores] if mapped else ())
         if not checked:
             places.check()
-        return cls(given, heading, places)
+        return cls(given, heading, places, decoded)
 
     def absent(self, serials: set[int]) -> set[int]:
         """Those of the line items that are not there; some 100 ns each, whatever there is."""

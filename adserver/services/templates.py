@@ -3,7 +3,7 @@
 Text with macros (html, trackers) is cut at them before, too. That is the same as filling them in first and
 encoding then: JSON escapes no letter of a macro and makes no new one, and what is filled in is escaped.
 Templates belong to one snapshot (``world.Serving``) and go with it, so none outlives a change of what it was
-made of.
+made of; the next one takes over those of the very creatives it took over (``entries.Decoded``).
 """
 
 from collections.abc import Iterable
@@ -21,7 +21,7 @@ Parts = tuple[bytes | str, ...]
 class Template(Struct, frozen=True):
     """``shown``: from behind the event id to the creative's end; ``trackers``: both lists; ``cut``: the same
     two where there are macros to fill in. ``campaign``, ``line_item``, ``creative``: ids, for macros.
-    ``timezone``: the campaign's."""
+    ``timezone``: the campaign's; ``source``: what it was made of."""
 
     shown: bytes
     trackers: bytes
@@ -30,6 +30,7 @@ class Template(Struct, frozen=True):
     line_item: str
     creative: str
     timezone: str
+    source: Creative
 
 
 def template_of(
@@ -56,7 +57,7 @@ def template_of(
             b',"viewable_trackers":', *cut(orjson.dumps(creative.viewable_trackers)),
         )
     )  # fmt: skip
-    named = (campaign, line_item, creative.id, timezone)
+    named = (campaign, line_item, creative.id, timezone, creative)
     if len(shown) > 1 or len(trackers) > 1:
         return Template(b"", b"", (shown, trackers), *named)
     return Template(b"".join(_json(shown)), b"".join(_json(trackers)), None, *named)

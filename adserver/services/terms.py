@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import msgspec
+from msgspec.structs import force_setattr
 
 from adserver.domain.campaign import Budget
 from adserver.domain.caps import BoundCap
@@ -19,7 +20,11 @@ class InForce:
 
     def line_item(self, serial: int) -> LineItemTerms | None:
         entry = self._snapshot.by_serial.get(serial)
-        return None if entry is None else _line_item(self._snapshot, entry)
+        if entry is None:
+            return None
+        if entry.terms is None:
+            force_setattr(entry, "terms", _line_item(self._snapshot, entry))
+        return entry.terms
 
     def levels(self, terms: LineItemTerms) -> dict[str, tuple[BudgetTerms, ...]]:
         """Budgets of the campaign and the advertiser such a line item had, where these are still there."""

@@ -12,9 +12,10 @@ from typing import Any, Final
 import orjson
 from msgspec import Struct
 
-from adserver.domain import ids
+from adserver.domain import ids, limits
 from adserver.domain.campaign import MODELS
 from adserver.domain.decision import Ad, Decision, EventKind, FeedPage, Origin, Slot, event_id
+from adserver.engine.kept import Kept
 from adserver.engine.snapshot import View
 from adserver.services.macros import MacroValues
 from adserver.services.render import DRY_RUN, KINDS, PATHS, FindSold, gdpr_text, origin_of, token_of
@@ -45,6 +46,7 @@ class Writer:
     def __init__(self, signer: Signer, public_url: str, sold: FindSold) -> None:
         self._signer = signer
         self._sold = sold
+        self._known = Kept[int, Template](limits.TEMPLATES_KEPT)
         self._click_url = f"{public_url}/c/"
         base = encoded(public_url)
         self._urls = tuple(
@@ -101,8 +103,11 @@ class Writer:
         sold = self._sold(serial)
         if sold is None:
             return None
-        owner = (sold.advertiser, sold.campaign, sold.line_item.id)
-        return serving.templates.put(serial, template_of(sold.creative, *owner, sold.timezone))
+        template = self._known.get(serial)
+        if template is None or template.source is not sold.creative:
+            owner = (sold.advertiser, sold.campaign, sold.line_item.id)
+            template = self._known.put(serial, template_of(sold.creative, *owner, sold.timezone))
+        return serving.templates.put(serial, template)
 
     def _clicked(self, urls: bytes) -> str:
         """The click URL; none of a dry run."""

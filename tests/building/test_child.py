@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import asdict
 from world import campaign, filled_campaign, filled_publisher, publisher
 
 from adserver.building import blockfiles, child
@@ -19,9 +20,12 @@ from adserver.building.images import FOLDER, Images
 from adserver.catalog import source
 from adserver.catalog.store import Store
 from adserver.catalog.tables import FILE
+from adserver.domain import limits
+from adserver.domain.campaign import LineItem
 from adserver.domain.changes import Invalid
 from adserver.engine.image import Sections
 from adserver.engine.snapshot import Snapshot
+from adserver.services.terms import InForce
 
 OWNERS = ("acme", "bolt", "corn", "dune")
 PLACED = ("places", "blocks", "heading")
@@ -63,7 +67,8 @@ def changed(store: Store, chance: random.Random) -> None:
     elif kind == 1 and store.get("campaign", name) is not None:
         store.archive("campaign", name)
     elif kind == 2:
-        store.put("advertiser", owner, {"legal_name": chance.choice("abc")})
+        budget = {"daily": f"{chance.randrange(1, 4)}.00"}
+        store.put("advertiser", owner, {"legal_name": chance.choice("abc"), "budget": budget})
     else:
         caps = [{"limit": 2, "per": "1h", "scope": "advertiser"}]
         bids = [chance.randrange(1, 5) for _ in range(chance.randrange(1, 4))]
@@ -130,6 +135,59 @@ def test_change_by_change_and_process_by_process_it_is_the_same(
             Images(data).sweep(served(data, told.image).stores)
             if chance.random() < 0.4:
                 building = Building(data, told.image)
+
+
+def asking(store: Store, name: str, *asked: str) -> None:
+    """Line items that require a text of these names."""
+    bids = [{"id": f"i{n}", "targeting": {"custom": f'{one} = "sport"'}} for n, one in enumerate(asked)]
+    store.put("campaign", name, filled_campaign(campaign(name, *bids)))
+
+
+def taken_over(snapshot: Snapshot, fresh: Snapshot, before: list[LineItem]) -> int:
+    """How many line items are those of ``before``; all are what is decoded anew, whatever they are."""
+    taken = 0
+    for position in range(len(fresh.entries)):
+        mine, anew = snapshot.entries[position], fresh.entries[position]
+        terms = InForce(snapshot).line_item(anew.line_item.serial)
+        assert terms == InForce(fresh).line_item(anew.line_item.serial)
+        assert asdict(mine) == asdict(anew)
+        taken += any(mine.line_item is one for one in before)
+    before[:] = [snapshot.entries[position].line_item for position in range(len(fresh.entries))]
+    return taken
+
+
+def test_what_a_snapshot_decoded_is_taken_over_by_the_next(
+    data: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where files are gathered, so that blocks move, and where the names change that the index knows."""
+    monkeypatch.setattr(blockfiles, "_WASTED_BYTES", 0)
+    monkeypatch.setattr(limits, "NAMES_INDEXED", 1)
+    chance, images, building = random.Random(5), Images(data), Building(data, "")
+    taken, before = 0, list[LineItem]()
+    asking(store, "egret/one", "section")
+    for turn in range(40):
+        with suppress(Invalid):
+            changed(store, chance)
+        asking(store, "fern/one", *chance.choice((("page.kind", "page.kind"), ("page.kind", "section"))))
+        if (told := building.look()) is None:
+            continue
+        snapshot = images.open(told.image)
+        taken += taken_over(snapshot, served(data, told.image), before)
+        if turn % 7 == 0:
+            building.tidy()
+        images.sweep(snapshot.stores)
+    assert taken > 40
+
+
+def test_what_lay_in_another_file_is_not_taken_over(data: Path, store: Store) -> None:
+    """Each process begins a file of its own, in which a block lies where another lay in the last."""
+    images, image, before = Images(data), "", list[LineItem]()
+    for bid in range(1, 6):
+        put(store, "acme/one", bid)
+        image = build(Building(data, image))
+        snapshot = images.open(image)
+        assert taken_over(snapshot, served(data, image), before) == 0
+        images.sweep(snapshot.stores)
 
 
 def test_an_empty_catalogue(data: Path, store: Store) -> None:
