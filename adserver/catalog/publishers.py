@@ -13,6 +13,7 @@ from adserver.catalog.terms import (
     check_format,
     check_label,
     check_size,
+    read_portion,
     read_share,
 )
 from adserver.catalog.times import check_zone, duration_ms
@@ -50,6 +51,7 @@ def read_publisher(fields: Fields) -> Publisher:
         requires_key=fields.flag("requires_key", False),
         origins=fields.values("origins", check_origin),
         blocked=_blocks(fields),
+        revenue_share_ppm=read_portion(fields, "revenue_share"),
     )
     fields.done()
     return publisher

@@ -109,6 +109,21 @@ def read_share(fields: Fields, name: str, default: Share) -> Share:
         return default
 
 
+def read_portion(fields: Fields, name: str) -> int:
+    """A part of a whole, 0 to 1 with both ends, in parts per million; all of it where it is not said. Like a
+    share it may be written as a number, which is kept as it was written."""
+    value = fields.take(name)
+    if value is None:
+        return money.WHOLE_PPM
+    text = str(value) if isinstance(value, Number | int) and not isinstance(value, bool) else value
+    match = _SHARE.match(text) if isinstance(text, str) else None
+    found = int(match[1]) * money.WHOLE_PPM + int((match[2] or "").ljust(6, "0")) if match else -1
+    if 0 <= found <= money.WHOLE_PPM:
+        return found
+    fields.add(name, f'is {shown(value)}; it is a decimal from 0 to 1 of at most 6 places, such as "0.70"')
+    return money.WHOLE_PPM
+
+
 def read_budget(fields: Fields) -> Budget:
     """The field ``budget``. An amount of 0.00 is allowed and means never."""
     inner = fields.mapping("budget")

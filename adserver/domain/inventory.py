@@ -76,6 +76,7 @@ class Publisher(Struct, frozen=True):
     requires_key: bool = False
     origins: tuple[str, ...] = ()
     blocked: Blocks = Blocks()
+    revenue_share_ppm: int = 1_000_000
     placements: tuple[Placement, ...] = ()
 
 

@@ -12,6 +12,8 @@ from adserver.domain import limits
 
 MICROS: Final = 1_000_000
 NANOS_PER_MICRO: Final = 1000
+WHOLE_PPM: Final = 1_000_000
+"""All of it, in parts per million."""
 
 _AMOUNT = re.compile(r"(0|[1-9][0-9]{0,9})(?:\.([0-9]{1,6}))?\Z", re.ASCII)
 
@@ -39,6 +41,11 @@ def format_nanos(amount: int) -> str:
     """4_200_000 -> ``"0.0042"``: like ``format_micros``, of the books' unit."""
     places = f"{amount % 1_000_000_000:09d}".rstrip("0").ljust(2, "0")
     return f"{amount // 1_000_000_000}.{places}"
+
+
+def part(nanos: int, share_ppm: int) -> int:
+    """So many parts per million of an amount, rounded down."""
+    return nanos * share_ppm // WHOLE_PPM
 
 
 def nanos(micros: int) -> int:

@@ -128,7 +128,8 @@ class LineItemTerms(Struct, frozen=True, array_like=True, tag=4):
 
 
 class PlacementTerms(Struct, frozen=True, array_like=True, tag=5):
-    """A placement's owner and, for a feed, its policy: all of law 1 (``share_num`` is 0 without a feed)."""
+    """A placement's owner and what it gets; for a feed, its policy: all of law 1 (``share_num`` is 0
+    without a feed)."""
 
     at_ms: int
     revision: int
@@ -145,6 +146,8 @@ class PlacementTerms(Struct, frozen=True, array_like=True, tag=5):
     advertiser_gap: int = 0
     max_per_page: int = 0
     account_idle_ms: int = 0
+    revenue_share_ppm: int = 1_000_000
+    """What the publisher gets of each bill, in parts per million, rounded down; the operator has the rest."""
 
 
 class Mark(Struct, frozen=True, array_like=True, tag=6):

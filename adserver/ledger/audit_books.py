@@ -49,12 +49,14 @@ TAKEN_BACK: Final = (*REVERSAL, "line_item", "creative", "placement", "day", "nu
 
 Pair = tuple[str, str, str]
 """(debit, credit, currency)."""
+PPM: Final = 1_000_000
 
 
 class Heard:
-    """What the journal said so far, as rows. ``versions``: of terms, by number; ``pairs``: of accounts;
-    ``zones``: of time, by number; ``limits``: (account, period) -> [(record, limit)]; ``reasons``: (event
-    id, kind, status) -> the reason, of events that have one, and under status 0 of reversals."""
+    """What the journal said so far, as rows. ``versions``: of terms, by number; ``pairs``: of accounts, and
+    ``shares`` what of a bill between them is the publisher's, in parts per million; ``zones``: of time, by
+    number; ``limits``: (account, period) -> [(record, limit)]; ``reasons``: (event id, kind, status) -> the
+    reason, of events that have one, and under status 0 of reversals."""
 
     def __init__(self) -> None:
         self.number = 0
@@ -63,12 +65,13 @@ class Heard:
         self.reversals = Rows(TAKEN_BACK)
         self.versions: list[LineItemTerms] = []
         self.pairs: list[Pair] = []
+        self.shares: list[int] = []
         self.zones: list[str] = ["UTC"]
         self.limits: dict[tuple[str, str], list[tuple[int, int | None]]] = {}
         self.reasons: dict[tuple[bytes, int, int], str] = {}
         self._terms: dict[int, int] = {}
-        self._publishers: dict[int, int] = {}
-        self._pair_of: dict[Pair, int] = {}
+        self._payees: dict[int, tuple[int, int]] = {}
+        self._pair_of: dict[tuple[Pair, int], int] = {}
         self._zone_of: dict[str, int] = {"UTC": 0}
 
     def take(self, record: Record) -> None:
@@ -83,7 +86,7 @@ class Heard:
         elif isinstance(record, LineItemTerms):
             self._learn(record)
         elif isinstance(record, PlacementTerms):
-            self._publishers[record.serial] = record.publisher
+            self._payees[record.serial] = record.publisher, record.revenue_share_ppm
 
     def _learn(self, terms: LineItemTerms) -> None:
         self._terms[terms.serial] = len(self.versions)
@@ -129,13 +132,14 @@ class Heard:
     def _pair(self, version: int, placement: int) -> int:
         if version == NOBODY:
             return NOBODY
-        terms, publisher = self.versions[version], self._publishers.get(placement)
+        terms, (publisher, share) = self.versions[version], self._payees.get(placement, (None, PPM))
         debit = f"advertiser:{terms.advertiser}:{terms.currency}"
         pair = debit, f"publisher:{publisher}:{terms.currency}", terms.currency
-        found = self._pair_of.get(pair)
+        found = self._pair_of.get((pair, share))
         if found is None:
-            found = self._pair_of[pair] = len(self.pairs)
+            found = self._pair_of[pair, share] = len(self.pairs)
             self.pairs.append(pair)
+            self.shares.append(share)
         return found
 
     def _reversal(self, found: Reversed) -> None:

@@ -10,12 +10,13 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from adserver.domain import ids
 from adserver.domain.decision import EventKind
 from adserver.domain.records import Status, Unbilled
-from adserver.ledger.audit_books import ALL_DAYS, NOBODY, Heard, Tell, model_of, name_of
+from adserver.ledger.audit_books import ALL_DAYS, NOBODY, PPM, Heard, Pair, Tell, model_of, name_of
 from adserver.ledger.audit_budgets import Spent, check_budgets
 from adserver.ledger.audit_rows import Array, Groups, each, ordered, places, repeats
 
@@ -28,17 +29,26 @@ _QUARTER_MS: Final = 900_000
 Mask = NDArray[np.bool_]
 
 
+class Paid(Struct, frozen=True):
+    """What moved between accounts: of each of these rows so many ``nanos``, from debit to credit of its
+    ``pair``. ``part``: as in the ledger, 0 is the publisher's, 2 the operator's, 1 more for a reversal."""
+
+    part: int
+    rows: Array
+    nanos: Array
+    pairs: list[Pair]
+
+
 class Books:
-    """What the ledger must hold. ``events``, ``filtered``, ``reversals``: rows by id and kind. ``entries``:
-    (rows of events that were billed, rows of those that were reversed). ``totals``: (line item, day) ->
-    [impressions, viewable, clicks, conversions, filtered, expired, billed, free, the first four again of what
-    was found invalid, refunded]. ``shown``: (line item, placement, creative) -> [impressions, viewable,
-    clicks]. ``balances``: account -> debits minus credits. ``budgets``: (account, day) -> billed and not
-    refunded."""
+    """What the ledger must hold. ``events``, ``filtered``, ``reversals``: rows by id and kind. ``totals``:
+    (line item, day) -> [impressions, viewable, clicks, conversions, filtered, expired, billed, free, the
+    first four again of what was found invalid, refunded]. ``shown``: (line item, placement, creative) ->
+    [impressions, viewable, clicks]. ``balances``: account -> debits minus credits. ``budgets``: (account,
+    day) -> billed and not refunded."""
 
     def __init__(self, heard: Heard, tell: Tell) -> None:
         self._tell = tell
-        self.pairs = heard.pairs
+        self._pairs, self._shares = heard.pairs, np.array(heard.shares, np.int64)
         self.reasons = heard.reasons
         self._promises = self._once(ordered(heard.promises.array(), "number"), (), "decided twice")
         events = heard.events.array()
@@ -50,7 +60,10 @@ class Books:
         self.reversals, reversed_events = self._reversed(heard.reversals.array(), live)
         # What was filtered is never billed; where the journal says so it is told, and followed.
         billed, since = _billed((live, since), (filtered, filtered_since))
-        self.entries = (billed, reversed_events[reversed_events["billed"] != 0])
+        self.entries = (
+            *self._paid(billed, 0),
+            *self._paid(reversed_events[reversed_events["billed"] != 0], 1),
+        )
         self._billed_once(billed)
         self.totals = _totals(live, filtered, self.reversals)
         self.shown = _shown(live, self.reversals)
@@ -119,14 +132,27 @@ class Books:
                 self._tell(f"{name_of(row['id'], int(row['kind']))}: reversed as {told}, recorded was {was}")
         return rows, events
 
+    def _paid(self, rows: Array, reversal: int) -> list[Paid]:
+        """The publisher's part of each, rounded down, and the operator's."""
+        whole, rest = np.divmod(rows["billed"], PPM)
+        share = self._shares[rows["pair"]] if len(rows) else np.zeros(0, np.int64)
+        earned = whole * share + rest * share // PPM
+        publishers = self._pairs
+        operators = [(debit, f"operator:{currency}", currency) for debit, _, currency in self._pairs]
+        found = []
+        for part, nanos, pairs in ((0, earned, publishers), (2, rows["billed"] - earned, operators)):
+            turned = [(c, d, currency) if reversal else (d, c, currency) for d, c, currency in pairs]
+            found.append(Paid(part + reversal, rows[nanos != 0], nanos[nanos != 0], turned))
+        return found
+
     def _balances(self) -> dict[str, int]:
         balances: defaultdict[str, int] = defaultdict(int)
-        for rows, sign in zip(self.entries, (1, -1), strict=True):
-            groups = Groups(rows["pair"])
-            for (pair,), nanos in zip(groups.keys, groups.sums(rows["billed"]), strict=True):
-                debit, credit, _ = self.pairs[pair]
-                balances[debit] += sign * nanos
-                balances[credit] -= sign * nanos
+        for paid in self.entries:
+            groups = Groups(paid.rows["pair"])
+            for (pair,), nanos in zip(groups.keys, groups.sums(paid.nanos), strict=True):
+                debit, credit, _ = paid.pairs[pair]
+                balances[debit] += nanos
+                balances[credit] -= nanos
         return dict(balances)
 
 

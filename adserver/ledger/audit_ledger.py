@@ -193,8 +193,8 @@ def _match_entries(posted: Posted, books: Books, tell: Tell) -> None:
     pairs = list(numbers)
 
     def name(row: Any) -> str:
-        reversal = ", reversal" if row["reversal"] else ""
-        return f"entry {_name((bytes(row['id']), int(row['kind'])))}{reversal}"
+        part = ("", ", reversal", ", operator's part", ", reversal of the operator's part")
+        return f"entry {_name((bytes(row['id']), int(row['kind'])))}{part[int(row['reversal']) & 3]}"
 
     def told(row: Any) -> tuple[str | int, ...]:
         return (*pairs[int(row["pair"])], int(row["nanos"]))
@@ -203,15 +203,13 @@ def _match_entries(posted: Posted, books: Books, tell: Tell) -> None:
 
 
 def _expected_entries(books: Books, numbers: dict[Pair, int]) -> Array:
-    """In order; a reversal is the entry of its event turned round. ``numbers`` learns new pairs."""
+    """In order. ``numbers`` learns new pairs."""
     found = []
-    for reversal, rows in enumerate(books.entries):
-        pairs = [(c, d, currency) if reversal else (d, c, currency) for d, c, currency in books.pairs]
-        of_pair = np.array([numbers.setdefault(pair, len(numbers)) for pair in pairs], np.int64)
-        entries = np.zeros(len(rows), dtype_of(_ENTRY))
-        for column, source in (("id", "id"), ("kind", "kind"), ("nanos", "billed")):
-            entries[column] = rows[source]
-        entries["reversal"], entries["pair"] = reversal, of_pair[rows["pair"]] if len(rows) else 0
+    for paid in books.entries:
+        of_pair = np.array([numbers.setdefault(pair, len(numbers)) for pair in paid.pairs], np.int64)
+        entries = np.zeros(len(paid.rows), dtype_of(_ENTRY))
+        entries["id"], entries["kind"], entries["nanos"] = paid.rows["id"], paid.rows["kind"], paid.nanos
+        entries["reversal"], entries["pair"] = paid.part, of_pair[paid.rows["pair"]] if len(entries) else 0
         found.append(entries)
     return ordered(np.concatenate(found), "kind", "reversal")
 

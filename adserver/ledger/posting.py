@@ -1,8 +1,9 @@
 """From a batch of records to what the ledger has to add: pure bookkeeping, no SQL.
 
-Only ``Recorded`` and ``Reversed`` move anything. Accepted: counted, and where it was billed, one entry and
-six budget rows (three levels, day and lifetime). Expired and filtered: counted. Test events: stored,
-nothing else. Reversed: the entry once more the other way round, the budgets have room again, and the
+Only ``Recorded`` and ``Reversed`` move anything. Accepted: counted, and where it was billed, an entry for
+the publisher's part and one for the operator's (none for nothing), and six budget rows (three levels, day
+and lifetime). Expired and filtered: counted. Test events: stored,
+nothing else. Reversed: its entries once more the other way round, the budgets have room again, and the
 counts of what is invalid grow; what was shown is unlearned.
 Terms tell who pays, who is paid, and the budgets.
 
@@ -11,15 +12,16 @@ additions and the rows it leaves.
 """
 
 from collections import defaultdict
+from collections.abc import Iterable
 from typing import Any, Final
 
 from msgspec import Struct
 
-from adserver.domain import ids
+from adserver.domain import ids, money
 from adserver.domain.decision import EventKind
 from adserver.domain.records import LineItemTerms, PlacementTerms, Recorded, Reversed, Status, Unbilled
 from adserver.ledger.guards import PERIODS, Guards, Limit, levels
-from adserver.ledger.schema import COUNTED, LIFETIME, SHOWN_COUNTED
+from adserver.ledger.schema import COUNTED, LIFETIME, OPERATORS, REVERSAL, SHOWN_COUNTED
 
 Row = tuple[Any, ...]
 
@@ -58,11 +60,18 @@ def payer_of(terms: LineItemTerms) -> Payer:
     return Payer(terms.campaign, terms.advertiser, terms.currency, (terms.revision, terms.at_ms))
 
 
+class Payee(Struct, frozen=True):
+    """Whose placement it is, and what of a bill is theirs; the rest is the operator's."""
+
+    publisher: int
+    share_ppm: int
+
+
 class Parties(Struct):
-    """What the books know of line items and placements: serial -> payer, serial -> publisher."""
+    """What the books know of line items and placements: serial -> payer, serial -> payee."""
 
     payers: dict[int, Payer]
-    publishers: dict[int, int]
+    payees: dict[int, Payee]
     guards: Guards
 
 
@@ -120,7 +129,7 @@ class Batch:
 
     def placement(self, terms: PlacementTerms) -> None:
         self.placements[terms.serial] = terms
-        self._parties.publishers[terms.serial] = terms.publisher
+        self._parties.payees[terms.serial] = Payee(terms.publisher, terms.revenue_share_ppm)
 
     def event(self, event: Recorded) -> None:
         """Add an event that is not in the books yet."""
@@ -141,15 +150,16 @@ class Batch:
         else:
             self._count(event, _EXPIRED, 0, 0)
 
-    def reverse(self, found: Reversed) -> None:
-        """Take back an event that is in the books and was not reversed before."""
+    def reverse(self, found: Reversed, entries: Iterable[Row]) -> None:
+        """Take back an event that is in the books and was not reversed before. ``entries``: its own."""
         amount = found.billed_nanos
         self.reversals.append((found.event_id, found.kind, found.at_ms, amount, found.reason))
         sheet = self._sheet(found) if amount else None
         if sheet is not None:
             for row in sheet.budgets:
                 row.billed_nanos -= amount
-            self._enter(found, sheet, -amount)
+        for event_id, kind, part, debit, credit, currency, nanos in entries:
+            self._enter(event_id, kind, part | REVERSAL, credit, debit, currency, nanos)
         for day in (LIFETIME, found.day):
             counts = self.totals[found.line_item, day]
             counts[_INVALID[found.kind]] += 1
@@ -166,7 +176,7 @@ class Batch:
             return 0, amount, int(Unbilled.OVER_BUDGET)
         for row in sheet.budgets:
             row.billed_nanos += amount
-        self._enter(event, sheet, amount)
+        self._pay(event, sheet, amount)
         return amount, event.free_nanos, event.unbilled
 
     def _refusal(self, event: Recorded, sheet: Sheet | None) -> str | None:
@@ -175,7 +185,7 @@ class Batch:
             return "billed for an event that is never billed"
         if sheet is None:
             return f"no terms of line item {event.line_item}"
-        if event.placement not in self._parties.publishers:
+        if event.placement not in self._parties.payees:
             return f"no terms of placement {event.placement}"
         for row in sheet.budgets:
             if row.limit_nanos is not None and row.billed_nanos + event.billed_nanos > row.limit_nanos:
@@ -220,14 +230,23 @@ class Batch:
 
     # -- moving it ---------------------------------------------------------------------------------
 
-    def _enter(self, event: Recorded | Reversed, sheet: Sheet, amount: int) -> None:
-        """One entry; of a negative amount the other way round, as the reversal."""
-        currency = sheet.payer.currency
-        credit = f"publisher:{self._parties.publishers[event.placement]}:{currency}"
-        self.balances[sheet.debit] += amount
-        self.balances[credit] -= amount
-        accounts = (sheet.debit, credit) if amount > 0 else (credit, sheet.debit)
-        self.entries.append((event.event_id, event.kind, int(amount < 0), *accounts, currency, abs(amount)))
+    def _pay(self, event: Recorded, sheet: Sheet, amount: int) -> None:
+        """The publisher's part of it, rounded down, and the operator's."""
+        payee, currency = self._parties.payees[event.placement], sheet.payer.currency
+        earned = money.part(amount, payee.share_ppm)
+        if earned:
+            publisher = f"publisher:{payee.publisher}:{currency}"
+            self._enter(event.event_id, event.kind, 0, sheet.debit, publisher, currency, earned)
+        if kept := amount - earned:
+            operator = f"operator:{currency}"
+            self._enter(event.event_id, event.kind, OPERATORS, sheet.debit, operator, currency, kept)
+
+    def _enter(
+        self, event_id: bytes, kind: int, part: int, debit: str, credit: str, currency: str, nanos: int
+    ) -> None:
+        self.balances[debit] += nanos
+        self.balances[credit] -= nanos
+        self.entries.append((event_id, kind, part, debit, credit, currency, nanos))
 
     def _count(self, event: Recorded, counter: int | None, billed: int, free: int) -> None:
         for day in (LIFETIME, event.day):

@@ -4,7 +4,9 @@
 * ``filtered``: events that did not use their id up; an accepted one may follow under the same id.
 * ``reversals``: events of these that were found invalid later, each once.
 * ``entries``: double entry, append-only. Each says: ``debit`` owes, ``credit`` is owed, ``amount_nanos``.
-  Accounts are named ``advertiser:<serial>:<currency>`` and ``publisher:<serial>:<currency>``.
+  Accounts are named ``advertiser:<serial>:<currency>``, ``publisher:<serial>:<currency>`` and
+  ``operator:<currency>``. ``reversal``: 0 for the publisher's part of an event, ``OPERATORS`` for what the
+  operator keeps of it; ``REVERSAL`` is added where that was taken back.
 * ``balances``: debits minus credits of each account; they add up to zero.
 * ``budgets``: billed per budget account (``line_item:<serial>``, ``campaign:<serial>``,
   ``advertiser:<serial>``) and day (-1: lifetime), whether it has a limit or not: one given later finds
@@ -46,6 +48,10 @@ from adserver.domain.records import Status
 
 LIFETIME: Final = -1
 """The ``day`` of a lifetime budget, and of the totals over all days."""
+
+REVERSAL: Final = 1
+OPERATORS: Final = 2
+"""Of ``entries.reversal``, to be added up."""
 
 METADATA: Final = MetaData()
 
@@ -170,6 +176,7 @@ PLACEMENTS: Final = Table(
     Column("serial", Integer, primary_key=True, autoincrement=False),
     Column("full_id", String, nullable=False),
     Column("publisher", Integer, nullable=False),
+    Column("share_ppm", Integer, nullable=False),
 )
 
 BUDGET_LIMITS: Final = Table(
@@ -235,14 +242,20 @@ def lacks_shown(connection: Connection) -> bool:
     return inspector.has_table(EVENTS.name) and not inspector.has_table(SHOWN.name)
 
 
+_LATER_COLUMNS: Final = (
+    *(("totals", name, "BIGINT NOT NULL DEFAULT 0") for name in COUNTED),
+    ("placements", "share_ppm", "INTEGER NOT NULL DEFAULT 1000000"),
+)
+"""That a ledger of an earlier version may lack, with what was so then."""
+
+
 def _add_columns(connection: Connection) -> None:
-    """Give ``totals`` of an earlier version the columns it has not: nothing was counted in them then."""
     inspector = inspect(connection)
-    if inspector.has_table(TOTALS.name):
-        there = {column["name"] for column in inspector.get_columns(TOTALS.name)}
-        for name in COUNTED:
-            if name not in there:
-                connection.exec_driver_sql(f"ALTER TABLE totals ADD COLUMN {name} BIGINT NOT NULL DEFAULT 0")
+    for table, column, kind in _LATER_COLUMNS:
+        if inspector.has_table(table):
+            there = {found["name"] for found in inspector.get_columns(table)}
+            if column not in there:
+                connection.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
 
 
 _COUNT_SHOWN: Final = """

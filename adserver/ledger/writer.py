@@ -22,14 +22,16 @@ from adserver.domain.records import LineItemTerms, PlacementTerms, Record, Recor
 from adserver.ledger import inserts, schema
 from adserver.ledger.guards import Guards, Limit, levels
 from adserver.ledger.ledger import CONSUMER, Ledger, chunks, position_of
-from adserver.ledger.posting import Batch, Parties, Payer, budget_keys, payer_of
-from adserver.ledger.schema import BUDGETS, EVENTS, FILTERED, REVERSALS
+from adserver.ledger.posting import Batch, Parties, Payee, Payer, Row, budget_keys, payer_of
+from adserver.ledger.schema import BUDGETS, ENTRIES, EVENTS, FILTERED, OPERATORS, REVERSALS
 
 _Key = tuple[bytes, int, bool]
 """(event id, kind, filtered)."""
 
 _LOG: Final = logging.getLogger("adserver.ledger")
 _CACHED_BUDGETS: Final = 500_000
+_PARTS: Final = 2
+"""Entries of an event at most."""
 
 
 class _Repeated(Exception):
@@ -93,10 +95,10 @@ class LedgerWriter(Ledger):
                 if key not in seen:
                     seen.add(key)
                     batch.event(record)
-                    reversals.recorded(record)
+                    reversals.recorded(record, batch.entries)
             elif isinstance(record, Reversed):
                 if reversals.stand(record):
-                    batch.reverse(record)
+                    batch.reverse(record, reversals.entries_of(record))
             elif isinstance(record, LineItemTerms):
                 batch.terms(record)
             elif isinstance(record, PlacementTerms):
@@ -147,11 +149,20 @@ class _Reversals:
         wanted = [record.event_id for record in records]
         self._events = set(_keys(connection, EVENTS, wanted))
         self._made = set(_keys(connection, REVERSALS, wanted))
+        self._entries = dict[tuple[bytes, int], list[Row]]()
+        for entry in _entries(connection, wanted):
+            self._entries.setdefault(entry[:2], []).append(entry)
 
-    def recorded(self, event: Recorded) -> None:
-        """In the same batch."""
+    def recorded(self, event: Recorded, entries: Sequence[Row]) -> None:
+        """In the same batch. ``entries``: all of it so far, the event's own last."""
         if self.records and event.status == Status.ACCEPTED:
-            self._events.add((event.event_id, event.kind))
+            key = event.event_id, event.kind
+            self._events.add(key)
+            self._entries[key] = [entry for entry in entries[-_PARTS:] if entry[:2] == key]
+
+    def entries_of(self, record: Reversed) -> Sequence[Row]:
+        """Those of the event that is taken back."""
+        return self._entries.get((record.event_id, record.kind), ())
 
     def stand(self, record: Reversed) -> bool:
         key = record.event_id, record.kind
@@ -171,8 +182,9 @@ def _parties(connection: Connection) -> Parties:
         parties.payers[serial] = Payer(campaign, advertiser, currency, (since[0], since[1]))
         for account in levels(serial, campaign, advertiser):
             parties.guards.know(account)
-    for serial, publisher in connection.execute(select(placements.serial, placements.publisher)):
-        parties.publishers[serial] = publisher
+    owners = select(placements.serial, placements.publisher, placements.share_ppm)
+    for serial, publisher, share_ppm in connection.execute(owners):
+        parties.payees[serial] = Payee(publisher, share_ppm)
     history = schema.BUDGET_LIMITS.c
     ordered = select(history.account, history.period, history.at_ms, history.limit_nanos)
     for row in connection.execute(ordered.order_by(history.number)):
@@ -187,6 +199,15 @@ def _present(connection: Connection, events: Sequence[Recorded]) -> set[_Key]:
         wanted = [event.event_id for event in events if (event.status == Status.FILTERED) == filtered]
         present.update((event_id, kind, filtered) for event_id, kind in _keys(connection, table, wanted))
     return present
+
+
+def _entries(connection: Connection, wanted: Sequence[bytes]) -> Iterator[Row]:
+    """Of the events with these ids, not of their reversals."""
+    for event_ids in chunks(wanted):
+        found = select(ENTRIES).where(
+            ENTRIES.c.event_id.in_(event_ids), ENTRIES.c.reversal.in_((0, OPERATORS))
+        )
+        yield from (tuple(row) for row in connection.execute(found))
 
 
 def _keys(connection: Connection, table: Table, wanted: Sequence[bytes]) -> Iterator[tuple[bytes, int]]:

@@ -17,6 +17,8 @@ PAGE_MAX: Final = 1000
 
 _AUDIENCE_MEANT: Final = re.compile(r'; did you mean "([^"/]*/[^"]*)"\?\Z')
 _OWNERS: Final = ("advertiser", "publisher")
+_OPERATORS_ALONE: Final = ("revenue_share",)
+"""Fields of theirs that they cannot change: what was agreed with the operator."""
 
 
 class Store(Protocol):
@@ -97,7 +99,7 @@ class Manage:
         if kind == "audience":
             body = _owned(owner_kind, path[0], body)
         async with self._writing:
-            await self._check_place(who, kind, owner_kind, full_id)
+            await self._check_place(who, kind, owner_kind, full_id, body)
             put = self._store.put
             stored: Stored = await asyncio.to_thread(
                 _told, who, put, kind, full_id, body, if_match, if_none_match
@@ -144,13 +146,20 @@ class Manage:
             absent()
         return numbers
 
-    async def _check_place(self, who: Who, kind: Kind, owner_kind: str, full_id: str) -> None:
-        """Only operators create advertisers and publishers; an audience's id may be the other owner's."""
+    async def _check_place(
+        self, who: Who, kind: Kind, owner_kind: str, full_id: str, body: dict[str, object]
+    ) -> None:
+        """Only operators create advertisers and publishers, and change what was agreed with them; an
+        audience's id may be the other owner's."""
         if kind not in _OWNERS and kind != "audience":
             return
         stored = await asyncio.to_thread(self._store.get, kind, full_id)
         if kind in _OWNERS and who.role != "operator" and (stored is None or stored.archived):
             raise Refused(403, f"a {kind} is created by operators")
+        if kind in _OWNERS and who.role != "operator" and stored is not None:
+            for name in _OPERATORS_ALONE:
+                if body.get(name) != stored.body.get(name):
+                    raise Refused(403, f"{name} is changed by operators: leave it as it is")
         if stored is not None and not _belongs(stored, kind, owner_kind):
             raise Refused(409, "this id is taken")
 

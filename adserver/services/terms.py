@@ -92,7 +92,10 @@ def _budgets(account: str, budget: Budget, timezone: str) -> Iterator[BudgetTerm
 
 def placement_terms(view: View) -> PlacementTerms:
     placement, publisher = view.placement, view.publisher
-    terms = PlacementTerms(0, 0, placement.serial, placement.full_id, publisher.serial, publisher.currency)
+    terms = PlacementTerms(
+        0, 0, placement.serial, placement.full_id, publisher.serial, publisher.currency,
+        revenue_share_ppm=publisher.revenue_share_ppm,
+    )  # fmt: skip
     policy = placement.feed
     if policy is None:
         return terms

@@ -136,6 +136,19 @@ def test_owners_change_what_is_theirs_and_operators_create_owners(server: Wire) 
     assert call(server, "DELETE", CAMPAIGN, key="adk_acme").status == 204
 
 
+def test_what_was_agreed_is_changed_by_operators(server: Wire) -> None:
+    fill(server)
+    path = "/v1/publishers/lumen"
+    greedy = {**PLACES[path], "revenue_share": "1"}
+    assert call(server, "PUT", path, greedy, "adk_lumen").status == 403
+    agreed = {**PLACES[path], "revenue_share": "0.70"}
+    assert call(server, "PUT", path, agreed).status == 200
+    for body in (greedy, PLACES[path]):
+        answer = call(server, "PUT", path, body, "adk_lumen")
+        assert (answer.status, "revenue_share" in answer.json["detail"]) == (403, True)
+    assert call(server, "PUT", path, {**agreed, "kind": "app"}, "adk_lumen").status == 200
+
+
 def test_an_audience_belongs_to_whom_the_path_says(server: Wire) -> None:
     path = "/v1/advertisers/acme/audiences/fans"
     for body in ({"advertiser": "rival"}, {"publisher": "acme"}, {"advertiser": "acme", "publisher": "acme"}):

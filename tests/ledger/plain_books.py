@@ -72,7 +72,7 @@ class Books:
         self._tell = tell
         self._number = 0
         self._terms: dict[int, LineItemTerms] = {}
-        self._publishers: dict[int, int] = {}
+        self._payees: dict[int, tuple[int, int]] = {}
         self._limits: defaultdict[tuple[str, str], list[tuple[int, int | None]]] = defaultdict(list)
         self._billed: set[bytes] = set()
 
@@ -92,7 +92,7 @@ class Books:
                 for period in ("lifetime", "day"):
                     self._limits[account, period].append((self._number, named.get((account, period))))
         elif isinstance(record, PlacementTerms):
-            self._publishers[record.serial] = record.publisher
+            self._payees[record.serial] = record.publisher, record.revenue_share_ppm
 
     def _promise(self, record: Decided) -> None:
         decision = record.decision
@@ -168,10 +168,15 @@ class Books:
                         f"billed {self.budgets[account, day]} of {limit} nanos"
                     )
         debit = f"advertiser:{terms.advertiser}:{terms.currency}"
-        credit = f"publisher:{self._publishers.get(event.placement)}:{terms.currency}"
-        self._enter((*key, 0), debit, credit, terms.currency, event.billed_nanos)
+        publisher, share = self._payees.get(event.placement, (None, 1_000_000))
+        earned = event.billed_nanos * share // 1_000_000
+        credit, kept = f"publisher:{publisher}:{terms.currency}", f"operator:{terms.currency}"
+        self._enter((*key, 0), debit, credit, terms.currency, earned)
+        self._enter((*key, 2), debit, kept, terms.currency, event.billed_nanos - earned)
 
     def _enter(self, key: tuple[bytes, int, int], debit: str, credit: str, currency: str, nanos: int) -> None:
+        if nanos == 0:
+            return
         self.entries[key] = debit, credit, currency, nanos
         self.balances[debit] += nanos
         self.balances[credit] -= nanos
@@ -199,12 +204,12 @@ class Books:
             self._refund(found)
 
     def _refund(self, found: Reversed) -> None:
-        """The entry of the event, the other way round; its budgets have room again."""
-        billed = self.entries.get((found.event_id, found.kind, 0))
-        if billed is None:
-            return
-        debit, credit, currency, nanos = billed
-        self._enter((found.event_id, found.kind, 1), credit, debit, currency, nanos)
+        """The entries of the event, the other way round; its budgets have room again."""
+        for part in (0, 2):
+            billed = self.entries.get((found.event_id, found.kind, part))
+            if billed is not None:
+                debit, credit, currency, nanos = billed
+                self._enter((found.event_id, found.kind, part + 1), credit, debit, currency, nanos)
         for account in _levels(self._payers[found.event_id, found.kind]):
             for day in (ALL_DAYS, found.day):
                 self.budgets[account, day] -= found.billed_nanos

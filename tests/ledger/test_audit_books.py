@@ -12,7 +12,16 @@ from plain_books import Books as PlainBooks
 from verified_samples import sound
 
 from adserver.domain.decision import EventKind
-from adserver.domain.records import Decided, LineItemTerms, Record, Recorded, Reversed, Status, Unbilled
+from adserver.domain.records import (
+    Decided,
+    LineItemTerms,
+    PlacementTerms,
+    Record,
+    Recorded,
+    Reversed,
+    Status,
+    Unbilled,
+)
 from adserver.ledger.audit_books import EVENT, Heard
 from adserver.ledger.audit_judging import Books
 from adserver.ledger.audit_rows import Differing, Groups, Rows, ordered
@@ -60,6 +69,8 @@ def changed(record: Record, chance: random.Random) -> Record:
         own = budget(chance.choice(("line_item:1", "campaign:10", "advertiser:20")), limit, "day")
         zone = chance.choice(("UTC", "Asia/Kathmandu", "Pacific/Kiritimati"))
         return msgspec.structs.replace(record, budgets=(own,), timezone=zone)
+    if isinstance(record, PlacementTerms):
+        return placement(record.serial, revenue_share_ppm=chance.choice((0, 1, 333_333, 1_000_000)))
     if isinstance(record, Decided):
         return decided(record.decision.request_id, (1, 2, 3), clicked=chance.choice((0, 1, 2)))
     return record
@@ -72,9 +83,9 @@ def by_columns(records: list[Record]) -> tuple[set[str], dict[str, Any]]:
         heard.take(record)
     books = Books(heard, told.append)
     entries = {
-        (_id(row), int(row["kind"]), number): (*turned(books.pairs[row["pair"]], number), int(row["billed"]))
-        for number, rows in enumerate(books.entries)
-        for row in rows
+        (_id(row), int(row["kind"]), paid.part): (*paid.pairs[row["pair"]], int(nanos))
+        for paid in books.entries
+        for row, nanos in zip(paid.rows, paid.nanos, strict=True)
     }
     found = {
         "events": {(_id(row), int(row["kind"])): values(row) for row in books.events},
@@ -117,11 +128,6 @@ def _id(row: Any) -> bytes:
 
 def values(row: Any) -> tuple[int, ...]:
     return tuple(int(row[name]) for name in EVENT if name != "kind")
-
-
-def turned(pair: tuple[str, str, str], reversal: int) -> tuple[Any, ...]:
-    debit, credit, currency = pair
-    return (credit, debit, currency) if reversal else pair
 
 
 def some(counts: Any) -> dict[Any, tuple[int, ...]]:

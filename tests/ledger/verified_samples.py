@@ -29,7 +29,7 @@ from adserver.ledger.writer import LedgerWriter
 
 
 def sound() -> list[Record]:
-    """A journal without fault: decisions, events of every verdict, feeds, a lowered budget."""
+    """A journal without fault: decisions, events of every verdict, feeds, a lowered budget, a share."""
     feed = placement(9, share_num=6, share_den=100, account_idle_ms=1000)
     records: list[Record] = [
         terms(1, (budget("line_item:1", 100 * PRICE), budget("campaign:10", 30 * PRICE, "day"))),
@@ -43,6 +43,7 @@ def sound() -> list[Record]:
         records.append(decided(mine, (1, 2), clicked=2))
         promised.append(mine)
     records.append(terms(1, (budget("line_item:1", 5 * PRICE),), at_ms=NOW_MS + 30_000, revision=2))
+    records.append(placement(revenue_share_ppm=700_001))
     for number, mine in enumerate(promised, 1):
         if number % 5 == 0:
             records.append(recorded(mine, status=Status.FILTERED, unbilled=Unbilled.FILTERED))
