@@ -49,20 +49,20 @@ def _traffic(found: Found) -> Iterator[str]:
 
 
 def _paced(found: Found) -> Iterator[str]:
-    even = [day for day in days(found) if day.item.pacing == "even"]
-    if not even:
+    paced = [day for day in days(found) if day.item.pacing != "asap"]
+    if not paced:
         return
-    near = sum(abs(day.ratio - 1) <= NEAR for day in even)
-    over = sum(day.ratio > 1 + NEAR for day in even)
+    near = sum(abs(day.ratio - 1) <= NEAR for day in paced)
+    over = sum(day.ratio > 1 + NEAR for day in paced)
     yield ""
-    yield "## Even pacing"
+    yield "## Pacing"
     yield ""
-    kept = f"{near:,} of {len(even):,} days of line items ended within {NEAR:.0%} of their plan"
+    kept = f"{near:,} of {len(paced):,} days of line items ended within {NEAR:.0%} of their plan"
     yield f"{kept}, {over:,} further above it. Those furthest from it:"
     yield ""
     yield "| line item | day | planned | done | ratio |"
     yield "|---|---|--:|--:|--:|"
-    for day in sorted(even, key=lambda one: (-abs(one.ratio - 1), one.item.full_id, one.day))[:_SHOWN]:
+    for day in sorted(paced, key=lambda one: (-abs(one.ratio - 1), one.item.full_id, one.day))[:_SHOWN]:
         planned, done = (_planned(day, amount) for amount in (day.planned, day.done))
         yield f"| {day.item.full_id} | {day.day} | {planned} | {done} | {day.ratio:.3f} |"
 
