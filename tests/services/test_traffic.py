@@ -307,3 +307,14 @@ def test_a_share_is_of_every_draw(tmp_path: Path) -> None:
     half = {"priority": "sponsorship", "goal": {"share": "0.50"}, "pacing": "asap", "budget": {}}
     with world(tmp_path, **half) as w:
         assert 440 <= served(w, MIDNIGHT_MS, 1000) <= 560
+
+
+@pytest.mark.parametrize(
+    ("goal", "most"), [({"impressions": 6}, 6), ({"viewable": 6}, 10), ({"clicks": 1}, 500)]
+)
+def test_a_goal_counts_what_is_likely_of_ads_in_flight(
+    tmp_path: Path, goal: dict[str, int], most: int
+) -> None:
+    with world(tmp_path, priority="standard", goal=goal, pacing="asap", budget={}) as w:
+        answers = [w.decide({"placements": [{"id": "top"}]}) for _ in range(most + 20)]
+        assert sum(len(answer["decisions"][0]["ads"]) for answer in answers) == most
