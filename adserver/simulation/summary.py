@@ -5,18 +5,20 @@ from collections.abc import Iterator
 from typing import Final
 
 from adserver.domain import money
+from adserver.simulation import referees
+from adserver.simulation.referees import NEAR
 from adserver.simulation.run import Found
 from adserver.simulation.tables import Day, days
 from adserver.simulation.traffic import hours
 
-NEAR: Final = 0.02
-"""A day that ends so near its plan has kept it."""
 _SHOWN: Final = 15
 
 
 def to_markdown(found: Found) -> str:
     """How fast it ran is not in it: the page is the same for the same configuration."""
-    return "\n".join([*_traffic(found), *_paced(found), *_feeds(found), *_laws(found)]) + "\n"
+    return (
+        "\n".join([*_traffic(found), *_referees(found), *_paced(found), *_feeds(found), *_laws(found)]) + "\n"
+    )
 
 
 def _traffic(found: Found) -> Iterator[str]:
@@ -46,6 +48,16 @@ def _traffic(found: Found) -> Iterator[str]:
     reasons = [(-count, name[8:]) for name, count in counts.items() if name.startswith("no_fill ")]
     told = ", ".join(f"{name} {-count:,}" for count, name in sorted(reasons))
     yield f"- Why placements stayed short: {told or 'none did'}."
+
+
+def _referees(found: Found) -> Iterator[str]:
+    yield ""
+    yield "## Referees"
+    yield ""
+    yield "| what | bound | here | verdict |"
+    yield "|---|---|---|---|"
+    for one in referees.verdicts(found):
+        yield f"| {one.what} | {one.bound} | {one.figure} | {one.told} |"
 
 
 def _paced(found: Found) -> Iterator[str]:
