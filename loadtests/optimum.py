@@ -218,7 +218,12 @@ def _guaranteed(found: Found, told: list[Slot]) -> list[str]:
         lines.append(f"| {item.full_id} | {goal.amount:,} | {mine:,} | {most:,} | {_percent(mine, most)} |")
     kept = sum(min(done[item.serial], item.goal.amount) for item in goals if item.goal is not None)
     lines.append(f"| all | | {kept:,} | {sum(best.values()):,} | {_percent(kept, sum(best.values()))} |")
-    return [*lines, ""]
+    return [
+        *lines,
+        "",
+        judged("Guaranteed goals of a maximum flow", kept / (sum(best.values()) or 1), 0.98),
+        "",
+    ]
 
 
 def _done(found: Found, item: LineItem) -> int:
@@ -246,7 +251,7 @@ def _earned(found: Found, billed: dict[int, int], best: Counter[int], slack: flo
     mine, most = sum(billed.values()), sum(best.values())
     eased = f" (guaranteed delivery eased by {slack:.0%})" if slack else ""
     lines.append(f"| all, {_percent(mine, most)}{eased} | | | {mine / 1e9:,.2f} | {most / 1e9:,.2f} |")
-    return [*lines, ""]
+    return [*lines, "", judged("Auction revenue of the optimum", mine / (most or 1), 0.97), ""]
 
 
 def _share(found: Found) -> list[str]:
@@ -260,8 +265,14 @@ def _unrendered(found: Found) -> list[str]:
     other = simulate(replace(found.config, readers=readers), _say)
     ads, most = (sum(hour["ads"] for hour in one.play.record.hours.values()) for one in (found, other))
     return [
-        f"Ads answered: {ads:,}; {most:,} if what is not rendered were given back: {_percent(ads, most)}."
+        f"Ads answered: {ads:,}; {most:,} if what is not rendered were given back.",
+        judged("Fill beside reservations that end unrendered", ads / (most or 1), 0.99),
     ]
+
+
+def judged(what: str, share: float, least: float) -> str:
+    """A verdict."""
+    return f"{what}: {share:.2%}, goal >= {least:.0%}: {'kept' if share >= least else 'NOT KEPT'}."
 
 
 def _percent(part: float, whole: float) -> str:

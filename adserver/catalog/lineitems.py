@@ -7,6 +7,7 @@ from adserver.catalog.clauses import Reference, read_targeting
 from adserver.catalog.fields import Fields
 from adserver.catalog.findings import choices, shown
 from adserver.catalog.links import check_domain, check_url, host_of
+from adserver.catalog.paces import read_pacing
 from adserver.catalog.terms import (
     FLUID,
     check_category,
@@ -48,6 +49,7 @@ def read_line_item(fields: Fields, campaign: str, zone: str) -> tuple[LineItem, 
     name = fields.slug("id", required="a line item has an id")
     targeting, references = read_targeting(fields, campaign.partition("/")[0])
     priority = fields.choice("priority", PRIORITIES, "standard", required=True)
+    pacing, hours = read_pacing(fields)
     line_item = LineItem(
         id=name,
         full_id=f"{campaign}/{name}",
@@ -64,7 +66,8 @@ def read_line_item(fields: Fields, campaign: str, zone: str) -> tuple[LineItem, 
         flight=read_flight(fields, zone),
         goal=_goal(fields, priority),
         budget=read_budget(fields),
-        pacing="even" if _chosen(fields, "pacing", ("even", "asap"), ("frontloaded",)) == "even" else "asap",
+        pacing=pacing,
+        hours=hours,
         frequency_caps=tuple(
             _cap(cap) for cap in fields.mappings("frequency_caps", most=limits.CAPS_PER_LINE_ITEM)
         ),
@@ -79,7 +82,7 @@ def read_line_item(fields: Fields, campaign: str, zone: str) -> tuple[LineItem, 
 def _chosen(fields: Fields, name: str, known: tuple[str, ...], reserved: tuple[str, ...]) -> str:
     """A choice some of whose values the contract reserves; the empty text if absent or wrong."""
     value = fields.take(name)
-    if value in reserved or (name == "pacing" and isinstance(value, list)):
+    if value in reserved:
         fields.add(name, f"{name} {shown(value)} is not built yet; it is {choices(known)}")
         return ""
     return fields.choice(name, known, "")

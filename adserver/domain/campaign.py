@@ -23,6 +23,7 @@ Model = Literal["cpm", "vcpm", "cpc"]
 Rotation = Literal["weighted", "even", "optimise"]
 Scope = Literal["line_item", "campaign", "advertiser", "creative"]
 CappedEvent = Literal["impression", "viewable", "click"]
+Pacing = Literal["even", "asap", "frontloaded", "hourly"]
 Status = Literal["draft", "active", "paused"]
 GoalKind = Literal["impressions", "viewable", "clicks", "conversions", "spend", "share"]
 
@@ -89,7 +90,8 @@ class Creative(Struct, frozen=True, omit_defaults=True):
 
 
 class LineItem(Struct, frozen=True, omit_defaults=True):
-    """What is sold. ``full_id`` is ``advertiser/campaign/line-item``."""
+    """What is sold. ``full_id`` is ``advertiser/campaign/line-item``. ``hours``: the weights of the 24 local
+    hours of ``hourly`` pacing."""
 
     id: str
     full_id: str
@@ -103,7 +105,8 @@ class LineItem(Struct, frozen=True, omit_defaults=True):
     flight: Flight = Flight()
     goal: Goal | None = None
     budget: Budget = Budget()
-    pacing: Literal["even", "asap"] = "asap"
+    pacing: Pacing = "asap"
+    hours: tuple[int, ...] = ()
     frequency_caps: tuple[FrequencyCap, ...] = ()
     rotation: Rotation = "weighted"
     serve_without_user: bool = False

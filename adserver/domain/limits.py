@@ -34,6 +34,8 @@ OUTSTANDING_PER_PERSON: Final = 1000
 LOOKED_AT_AGAIN: Final = 100
 """Line items without budget or ahead of their plan that are tried again at a time: one request may have to
 ask them all."""
+HOUR_WEIGHT_MAX: Final = 1000
+"""Of a curve of 24 hours."""
 PACED_MS: Final = 5000
 """A line item ahead of its plan is tried again after this, though its plan may not have caught up."""
 PEOPLE_KEPT: Final = 10_000

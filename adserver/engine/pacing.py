@@ -1,11 +1,13 @@
-"""Even pacing: how much of a plan should be done by now.
+"""Pacing: how much of a plan should be done by now.
 
-A plan is spread evenly over the days of a flight, and within a day by the traffic that is expected of it: at
-night, when few come, little is asked for, and a line item with room to choose does not take every visitor
-of the small hours only to keep up with a clock (Agarwal et al., Budget pacing for targeted online
-advertisements at LinkedIn, KDD 2014). The day is cut into steps. Let R be what is still expected behind a
-step, and c what came in it: the step is due the share c / (c + R) of whatever was left of the plan before
-it. So
+A plan is spread over the days of a flight, evenly or by a curve (``curves``), and within a day by the traffic
+that is expected of it: at night, when few come, little is asked for, and a line item with room to choose does
+not take every visitor of the small hours only to keep up with a clock (Agarwal et al., Budget pacing for
+targeted online advertisements at LinkedIn, KDD 2014). A plan may have any shape, as in Xu et al. (Smart
+pacing for effective online ad campaign optimization, KDD 2015); their throttling by bands of response is not
+taken, for who ranks first is the auction's to say. The day is cut into steps. Let R be what is still
+expected behind a step, and c what came in it, both times the curve's weight: the step is due the share
+c / (c + R) of whatever was left of the plan before it. So
 
 * if all comes as expected, what is due is the share of the day's traffic so far;
 * a step in which nobody came (an outage) is due nothing, and what it leaves is spread over all that is still
@@ -19,15 +21,27 @@ All whole numbers, of ``ONE``; no state, no clock: what came and what is expecte
 from collections.abc import Iterable
 from typing import Final
 
+from adserver.engine.curves import Curve
+
 ONE: Final = 1 << 40
 """All of a plan."""
 
 
-def plan_to_date(total: int, start_ms: int, end_ms: int, now_ms: int) -> int:
-    """What ``total``, spread evenly over [start, end), amounts to by now; 0 before, ``total`` after."""
+def plan_to_date(total: int, start_ms: int, end_ms: int, now_ms: int, curve: Curve | None = None) -> int:
+    """What ``total``, spread evenly or by a curve over [start, end), amounts to by now; 0 before, ``total``
+    after."""
     if now_ms >= end_ms or end_ms <= start_ms:
         return total
+    if curve is not None:
+        return _by_curve(total, curve, start_ms, end_ms, max(now_ms, start_ms))
     return total * max(0, now_ms - start_ms) // (end_ms - start_ms)
+
+
+def _by_curve(total: int, curve: Curve, start_ms: int, end_ms: int, now_ms: int) -> int:
+    """Nothing where the curve wants nothing."""
+    before = curve.until(start_ms)
+    whole = curve.until(end_ms) - before
+    return min(max(total * (curve.until(now_ms) - before) // whole, 0), total) if whole > 0 else 0
 
 
 def reached_ms(total: int, start_ms: int, end_ms: int, done: int) -> int:

@@ -5,8 +5,10 @@ from typing import NamedTuple, Protocol
 from adserver.domain import limits
 from adserver.domain.books import LineItemTotals
 from adserver.domain.decision import NoFill
-from adserver.engine import ranking
+from adserver.engine import curves, ranking
+from adserver.engine.curves import Curve
 from adserver.engine.pacing import due, plan_to_date, reached_ms
+from adserver.engine.rates import CLICKS, PER_MILLION, VIEWABLE
 from adserver.engine.rules import Drop
 from adserver.engine.snapshot import Entry
 from adserver.services.traffic import STEP_MS, Course
@@ -55,12 +57,14 @@ class Accounts(Protocol):
 
 
 class Traffic(Protocol):
-    def course(self, start_ms: int, end_ms: int, now_ms: int) -> Course | None:
+    def course(self, start_ms: int, end_ms: int, now_ms: int, curve: Curve | None) -> Course | None:
         """Where a plan over this time should stand by the traffic; None: by the clock."""
         ...
 
 
 _COUNTED = {"impressions": "impressions", "viewable": "viewable", "clicks": "clicks"}
+_LIKELY = {"impressions": PER_MILLION, "viewable": VIEWABLE.prior, "clicks": CLICKS.prior}
+"""Of ads in flight, what will count, per million."""
 _DAY_MS = 86_400_000
 
 
@@ -77,11 +81,8 @@ def drop(entry: Entry, accounts: Accounts, traffic: Traffic, now_ms: int) -> Dro
     left = standing.left_nanos() if standing is not None else 0
     if standing is None or (left is not None and left < hold):
         return Drop(NoFill.BUDGET_EXHAUSTED, "budget", hold, left)
-    if item.pacing == "even":
-        plan = to_date(entry, standing, traffic, now_ms)
-        if plan is not None and plan[0] > plan[1]:
-            return Drop(NoFill.PACED, "pacing", plan[1], plan[0])
-    return None
+    ahead = _ahead(entry, standing, traffic, now_ms)
+    return None if ahead is None else Drop(NoFill.PACED, "pacing", ahead[1], ahead[0])
 
 
 def is_free(entry: Entry, accounts: Accounts, traffic: Traffic, now_ms: int) -> bool:
@@ -89,36 +90,48 @@ def is_free(entry: Entry, accounts: Accounts, traffic: Traffic, now_ms: int) -> 
     item = entry.line_item
     if item.goal is not None and item.goal.kind != "share":
         return False
-    if item.pacing != "even":
+    if item.pacing == "asap":
         return True
     standing = accounts.standing(item.serial, now_ms)
-    plan = to_date(entry, standing, traffic, now_ms) if standing is not None else None
-    return plan is None or plan[0] <= plan[1]
+    return standing is None or _ahead(entry, standing, traffic, now_ms) is None
+
+
+def _ahead(entry: Entry, standing: Standing, traffic: Traffic, now_ms: int) -> tuple[int, int] | None:
+    """(done, planned to date) where that holds it back: more is done, or nothing is wanted at this hour."""
+    item = entry.line_item
+    if item.pacing == "asap":
+        return None
+    plan = to_date(entry, standing, traffic, now_ms)
+    if curves.is_closed(item, entry.campaign.timezone, now_ms):
+        return plan or (0, 0)
+    return plan if plan is not None and plan[0] > plan[1] else None
 
 
 def delivered(entry: Entry, standing: Standing) -> int:
     """What counts towards the goal, in its unit. Impressions and spend include what is in flight: a goal
-    is not overrun by what was already promised to be shown."""
+    is not overrun by what was already promised to be shown. Of views and clicks what is likely of it: who
+    held all of it as if it were seen would stand still, a few short of the goal."""
     goal = entry.line_item.goal
     if goal is None:
         return 0
     if goal.kind == "spend":
         return standing.spent_nanos()
     count = standing.totals.net(_COUNTED.get(goal.kind, "conversions"))
-    return count + standing.outstanding if goal.kind == "impressions" else count
+    return count + standing.outstanding * _LIKELY.get(goal.kind, 0) // PER_MILLION
 
 
 def to_date(entry: Entry, standing: Standing, traffic: Traffic, now_ms: int) -> tuple[int, int] | None:
     """(done, planned to date) in one unit: of the day's budget if there is one, else of the goal or the
-    lifetime budget, evenly over the days of the flight. Within a day it goes by the traffic, where that is
+    lifetime budget, over the days of the flight. Within a day it goes by the traffic, where that is
     known. None where nothing is planned. One unit ahead of the plan is in time: the first of the day may
     serve at once."""
     plan = _plan(entry, standing)
     if plan is None:
         return None
-    course = traffic.course(plan.start_ms, plan.end_ms, now_ms)
+    course = traffic.course(plan.start_ms, plan.end_ms, now_ms, plan.curve)
     if course is None:
-        return plan.done, plan.before + plan_to_date(plan.today, plan.start_ms, plan.end_ms, now_ms)
+        today = plan_to_date(plan.today, plan.start_ms, plan.end_ms, now_ms, plan.curve)
+        return plan.done, plan.before + today
     return plan.done, plan.before + due(plan.today, course.left)
 
 
@@ -130,8 +143,10 @@ def in_time_ms(entry: Entry, accounts: Accounts, traffic: Traffic, now_ms: int) 
     if plan is None:
         return now_ms
     latest_ms, done = now_ms + limits.PACED_MS, plan.done - plan.before
-    course = traffic.course(plan.start_ms, plan.end_ms, now_ms)
+    course = traffic.course(plan.start_ms, plan.end_ms, now_ms, plan.curve)
     if course is None:
+        if plan.curve is not None:
+            return latest_ms
         return min(reached_ms(plan.today, plan.start_ms, plan.end_ms, done), latest_ms)
     left = plan.today - due(plan.today, course.left)
     if left <= 0 or course.rate <= 0:
@@ -142,13 +157,14 @@ def in_time_ms(entry: Entry, accounts: Accounts, traffic: Traffic, now_ms: int) 
 
 class _Plan(NamedTuple):
     """``done`` so far, of which ``before`` was due before the day [start_ms, end_ms) and ``today`` is within
-    it: all in the plan's unit."""
+    it: all in the plan's unit. ``curve``: None where it is even."""
 
     done: int
     before: int
     today: int
     start_ms: int
     end_ms: int
+    curve: Curve | None
 
 
 def _plan(entry: Entry, standing: Standing) -> _Plan | None:
@@ -156,14 +172,18 @@ def _plan(entry: Entry, standing: Standing) -> _Plan | None:
     start_ms = max(standing.start_ms, flight.start_ms or standing.start_ms)
     end_ms = min(standing.end_ms, flight.end_ms or standing.end_ms)
     daily = item.budget.daily_nanos
+    zone = entry.campaign.timezone
     if daily is not None:
-        return _Plan(_likely(entry, standing, today=True), 0, daily, start_ms, end_ms)
+        curve = curves.of(item, zone, start_ms, end_ms)
+        return _Plan(_likely(entry, standing, today=True), 0, daily, start_ms, end_ms, curve)
     whole = _whole(entry, standing)
     if whole is None or flight.start_ms is None or flight.end_ms is None:
         return None
     done, total = whole
-    before, behind = (plan_to_date(total, flight.start_ms, flight.end_ms, at) for at in (start_ms, end_ms))
-    return _Plan(done, before, behind - before, start_ms, end_ms)
+    start, end = flight.start_ms, flight.end_ms
+    curve = curves.of(item, zone, start, end)
+    before, behind = (plan_to_date(total, start, end, at, curve) for at in (start_ms, end_ms))
+    return _Plan(done, before, behind - before, start_ms, end_ms, curve)
 
 
 def _whole(entry: Entry, standing: Standing) -> tuple[int, int] | None:

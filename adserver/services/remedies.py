@@ -94,7 +94,8 @@ def _goal(drop: Drop, entry: Entry, case: Case) -> Remedy | None:
 
 
 def _pacing(drop: Drop, entry: Entry, case: Case) -> Remedy:
-    told: dict[str, object] = {"change": "pacing", "from": entry.line_item.pacing, "to": "asap"}
+    item = entry.line_item
+    told: dict[str, object] = {"change": "pacing", "from": list(item.hours) or item.pacing, "to": "asap"}
     return Remedy(told, Change(with_item(entry, pacing="asap")))
 
 

@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from adserver.engine import pacing
+from adserver.engine.curves import Curve
 
 STEP_MS: Final = 900_000
 _DAY: Final = 96
@@ -29,7 +30,8 @@ _FEW: Final = 4
 """Where somebody is expected in less than a fourth of the steps, little is known, or little happens."""
 _FINISH: Final = 24
 """A plan ends a 24th of its time early, a day's at 23:00: what was out of reach until then, or held and not
-rendered, has the last hour to be made up for (the paper above paces a day over 22 hours)."""
+rendered, has the last hour to be made up for (the paper above paces a day over 22 hours). Hours of weight 0
+are not of its time."""
 _WINDOWS: Final = 1024
 
 
@@ -47,12 +49,13 @@ _OVER: Final = Course(0, 0, 0)
 
 class Window(Struct):
     """A stretch of time, as far as it does not change within a step: ``left`` before the step, expected
-    ``here`` in it and ``behind`` it, at ``level``."""
+    ``here`` in it and ``behind`` it; what comes counts ``weight``. ``end``: the step by which all is due."""
 
     left: int
     here: int
     behind: int
-    level: int
+    weight: int
+    end: int
 
 
 class Traffic:
@@ -61,7 +64,7 @@ class Traffic:
     def __init__(self) -> None:
         self._counts: dict[int, int] = {}
         self._step = 0
-        self._windows: dict[tuple[int, int], Window | None] = {}
+        self._windows: dict[tuple[int, int, Curve | None], Window | None] = {}
 
     def count(self, at_ms: int, placements: int) -> None:
         step = at_ms // STEP_MS
@@ -69,46 +72,49 @@ class Traffic:
             self._forget(step - _KEPT)
         self._counts[step] = self._counts.get(step, 0) + placements
 
-    def course(self, start_ms: int, end_ms: int, now_ms: int) -> Course | None:
+    def course(self, start_ms: int, end_ms: int, now_ms: int, curve: Curve | None = None) -> Course | None:
         """Of a plan over [start, end), a day or less; None outside of it, and while too little is known of
         such times."""
         if not start_ms <= now_ms < end_ms:
             return None
-        end_ms -= (end_ms - start_ms) // _FINISH
         step = now_ms // STEP_MS
         if step != self._step or len(self._windows) >= _WINDOWS:
             self._step = step
             self._windows.clear()
-        key = start_ms // STEP_MS, -(-end_ms // STEP_MS)
+        key = start_ms // STEP_MS, -(-end_ms // STEP_MS), curve
         if key not in self._windows:
             self._windows[key] = self._window(*key)
         window = self._windows[key]
         if window is None:
             return None
-        return self._now(window, now_ms) if now_ms < end_ms else _OVER
+        return self._now(window, now_ms) if step < window.end else _OVER
 
     def _now(self, window: Window, now_ms: int) -> Course:
         ahead_ms = STEP_MS - now_ms % STEP_MS
         rest = window.here * ahead_ms // STEP_MS + window.behind
-        came = self._counts.get(self._step, 0) * _LEVEL
+        came = self._counts.get(self._step, 0) * _LEVEL * window.weight
         return Course(pacing.left_behind(window.left, came, rest), rest, window.here)
 
-    def _window(self, start: int, end: int) -> Window | None:
+    def _window(self, start: int, end: int, curve: Curve | None) -> Window | None:
         """``start``, ``end``: steps."""
         if not self._counts or start - next(iter(self._counts)) < _DAY:
             return None
-        expected = {step: self._expected(step) for step in range(start, end)}
-        whole = sum(expected.values())
-        if sum(map(bool, expected.values())) * _FEW < end - start:
+        weights = _weights(start, end, curve)
+        expected = {step: self._expected(step) * weight for step, weight in weights.items()}
+        whole, known = sum(expected.values()), sum(map(bool, expected.values()))
+        if not known or known * _FEW < len(weights):
             return None
-        level, counts = self._level(), self._counts
+        level, counts, now = self._level(), self._counts, self._step
         # What came is weighed against what the level says of the rest.
-        past = range(start, min(self._step, end))
-        steps = ((counts.get(step, 0) * _LEVEL, expected[step] * level) for step in past)
-        left = pacing.left_after(steps, whole * level)
-        here = expected.get(self._step, 0) * level
-        behind = sum(expected[step] for step in range(self._step + 1, end)) * level
-        return Window(left, here, behind, level)
+        past = (
+            (counts.get(step, 0) * _LEVEL * weight, expected[step] * level)
+            for step, weight in weights.items()
+            if step < now
+        )
+        left = pacing.left_after(past, whole * level)
+        here = expected.get(now, 0) * level
+        behind = sum(amount for step, amount in expected.items() if step > now) * level
+        return Window(left, here, behind, weights.get(now, 0), max(weights) + 1)
 
     def _expected(self, step: int) -> int:
         counts = self._counts
@@ -141,3 +147,11 @@ class Traffic:
 def _before(step: int, period: int, times: int) -> Iterable[int]:
     """The same place in the periods before, the latest first."""
     return (step - period * number for number in range(1, times + 1))
+
+
+def _weights(start: int, end: int, curve: Curve | None) -> dict[int, int]:
+    """Of the steps of a plan's time in which anything is wanted, without those it ends early."""
+    steps = range(start, end)
+    weights = {step: curve.weight(step * STEP_MS) if curve is not None else 1 for step in steps}
+    wanted = [step for step in steps if weights[step] > 0]
+    return {step: weights[step] for step in wanted[: len(wanted) - len(wanted) // _FINISH]}

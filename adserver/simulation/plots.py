@@ -36,7 +36,7 @@ def _pacing(axes: Any, found: Found) -> None:
     """Spend against plan: the even line items furthest from theirs at any hour, as shares of the whole."""
     known: defaultdict[int, list[Standing]] = defaultdict(list)
     for standing in found.play.record.hourly:
-        if found.items[standing.line_item][1].pacing == "even":
+        if found.items[standing.line_item][1].pacing != "asap":
             known[standing.line_item].append(standing)
     largest = sorted(
         known,
@@ -50,9 +50,7 @@ def _pacing(axes: Any, found: Found) -> None:
             at, [100 * one.planned / _most(told) for one in told], color=line.get_color(), linestyle=":"
         )
     _shade(axes, found)
-    axes.set(
-        xlabel="hours", ylabel="% of the most planned", title="Done (line) against plan (dots), even pacing"
-    )
+    axes.set(xlabel="hours", ylabel="% of the most planned", title="Done (line) against plan (dots)")
     _legend(axes)
 
 

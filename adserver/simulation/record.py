@@ -24,10 +24,13 @@ BUCKET: Final = 50
 BUCKETS: Final = 8
 """The last one holds everything behind."""
 _LAST_MS: Final = 1
+SERVERS_OWN: Final = ("paced", "reservation_limit", "overloaded", "disk_full", "feed_cap")
+"""Reasons to leave a place empty that are no lack of demand."""
 
 
 class Standing(Struct, frozen=True):
-    """A line item at an instant, in the unit of its plan; billed and held in the budget that is planned."""
+    """A line item at an instant, in the unit of its plan; billed and held in the budget that is planned.
+    ``held_back``: it might have served, but for its plan, goal or budget."""
 
     at_ms: int
     line_item: int
@@ -35,15 +38,18 @@ class Standing(Struct, frozen=True):
     planned: int
     billed_nanos: int
     held_nanos: int
+    held_back: bool
 
 
 class Record:
-    """``hours``: hour's start -> what was counted; ``feeds``: (placement, bucket) -> counts; ``hourly`` and
-    ``daily``: how line items stood (daily: just before midnight in their campaign's time zone)."""
+    """``hours``: hour's start -> what was counted; ``feeds``: (placement, bucket) -> counts; ``lacking``: of
+    places in feeds that stayed empty, how many for want of ``demand``, how many by the ``server``; ``hourly``
+    and ``daily``: how line items stood (daily: just before midnight in their campaign's time zone)."""
 
     def __init__(self, config: Config, app: App, catalogue: Catalogue) -> None:
         self.hours: defaultdict[int, Counter[str]] = defaultdict(Counter)
         self.feeds: defaultdict[tuple[str, int], Counter[str]] = defaultdict(Counter)
+        self.lacking: Counter[str] = Counter()
         self.hourly: list[Standing] = []
         self.daily: list[Standing] = []
         self._config, self._app = config, app
@@ -83,7 +89,8 @@ class Record:
         if plan is None:
             return None
         own = standing.accounts[1 if item.budget.daily_nanos is not None else 0]
-        return Standing(now_ms, item.serial, *plan, own.billed_nanos, own.held_nanos)
+        held_back = plans.drop(entry, budgets, self._app.states.traffic, now_ms) is not None
+        return Standing(now_ms, item.serial, *plan, own.billed_nanos, own.held_nanos, held_back)
 
     # -- what happens ------------------------------------------------------------------------------
 
@@ -111,6 +118,7 @@ class Record:
         if slot["no_fill"] is not None:
             hour[f"no_fill {slot['no_fill']}"] += 1
         if "feed" in slot:
+            self.lacking["server" if slot["no_fill"] in SERVERS_OWN else "demand"] += slot["unfilled"]
             self._page(placement, slot["feed"], [ad["position"] for ad in ads])
 
     def _page(self, placement: str, feed: dict[str, Any], positions: list[int]) -> None:

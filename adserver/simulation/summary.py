@@ -5,18 +5,20 @@ from collections.abc import Iterator
 from typing import Final
 
 from adserver.domain import money
+from adserver.simulation import referees
+from adserver.simulation.referees import NEAR
 from adserver.simulation.run import Found
 from adserver.simulation.tables import Day, days
 from adserver.simulation.traffic import hours
 
-NEAR: Final = 0.02
-"""A day that ends so near its plan has kept it."""
 _SHOWN: Final = 15
 
 
 def to_markdown(found: Found) -> str:
     """How fast it ran is not in it: the page is the same for the same configuration."""
-    return "\n".join([*_traffic(found), *_paced(found), *_feeds(found), *_laws(found)]) + "\n"
+    return (
+        "\n".join([*_traffic(found), *_referees(found), *_paced(found), *_feeds(found), *_laws(found)]) + "\n"
+    )
 
 
 def _traffic(found: Found) -> Iterator[str]:
@@ -48,21 +50,31 @@ def _traffic(found: Found) -> Iterator[str]:
     yield f"- Why placements stayed short: {told or 'none did'}."
 
 
+def _referees(found: Found) -> Iterator[str]:
+    yield ""
+    yield "## Referees"
+    yield ""
+    yield "| what | bound | here | verdict |"
+    yield "|---|---|---|---|"
+    for one in referees.verdicts(found):
+        yield f"| {one.what} | {one.bound} | {one.figure} | {one.told} |"
+
+
 def _paced(found: Found) -> Iterator[str]:
-    even = [day for day in days(found) if day.item.pacing == "even"]
-    if not even:
+    paced = [day for day in days(found) if day.item.pacing != "asap"]
+    if not paced:
         return
-    near = sum(abs(day.ratio - 1) <= NEAR for day in even)
-    over = sum(day.ratio > 1 + NEAR for day in even)
+    near = sum(abs(day.ratio - 1) <= NEAR for day in paced)
+    over = sum(day.ratio > 1 + NEAR for day in paced)
     yield ""
-    yield "## Even pacing"
+    yield "## Pacing"
     yield ""
-    kept = f"{near:,} of {len(even):,} days of line items ended within {NEAR:.0%} of their plan"
+    kept = f"{near:,} of {len(paced):,} days of line items ended within {NEAR:.0%} of their plan"
     yield f"{kept}, {over:,} further above it. Those furthest from it:"
     yield ""
     yield "| line item | day | planned | done | ratio |"
     yield "|---|---|--:|--:|--:|"
-    for day in sorted(even, key=lambda one: (-abs(one.ratio - 1), one.item.full_id, one.day))[:_SHOWN]:
+    for day in sorted(paced, key=lambda one: (-abs(one.ratio - 1), one.item.full_id, one.day))[:_SHOWN]:
         planned, done = (_planned(day, amount) for amount in (day.planned, day.done))
         yield f"| {day.item.full_id} | {day.day} | {planned} | {done} | {day.ratio:.3f} |"
 

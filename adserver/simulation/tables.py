@@ -29,16 +29,26 @@ _UNITS: Final = (("d", 86_400_000), ("h", 3600_000), ("m", 60_000), ("s", 1000))
 
 class Day(Struct, frozen=True):
     """A line item at the end of a day of its campaign: of a daily budget that day, else all since its flight
-    began. ``unit``: a currency (nanos), or what is counted. ``done`` is what the ledger says."""
+    began. ``unit``: a currency (nanos), or what is counted. ``done`` is what the ledger says. ``number``: the
+    day, since 1970; it ended at ``until_ms``."""
 
     campaign: Campaign
     item: LineItem
-    day: str
+    number: int
+    until_ms: int
     unit: str
     planned: int
     done: int
     held: int
     today: LineItemTotals
+
+    @property
+    def day(self) -> str:
+        return (_EPOCH + timedelta(days=self.number)).isoformat()
+
+    @property
+    def is_daily(self) -> bool:
+        return self.item.budget.daily_nanos is not None
 
     @property
     def ratio(self) -> float:
@@ -64,13 +74,14 @@ def days(found: Found) -> list[Day]:
     told = []
     for standing in found.play.record.daily:
         campaign, item = found.items[standing.line_item]
-        number, start_ms, _ = localtime.day_span(campaign.timezone, standing.at_ms)
+        number, start_ms, end_ms = localtime.day_span(campaign.timezone, standing.at_ms)
         if start_ms >= found.config.start_ms:
-            told.append(_day(found, campaign, item, standing, number))
+            told.append(_day(found, campaign, item, standing, (number, end_ms)))
     return sorted(told, key=lambda day: (day.item.full_id, day.day))
 
 
-def _day(found: Found, campaign: Campaign, item: LineItem, standing: Standing, number: int) -> Day:
+def _day(found: Found, campaign: Campaign, item: LineItem, standing: Standing, when: tuple[int, int]) -> Day:
+    number, until_ms = when
     unit, today = unit_of(campaign, item), found.days.get((item.serial, number), LineItemTotals(item.serial))
     counted = unit if unit in _COUNTED else "billed_nanos"
     done = getattr(today, counted)
@@ -81,8 +92,7 @@ def _day(found: Found, campaign: Campaign, item: LineItem, standing: Standing, n
             if serial == item.serial and 0 <= day < number
         )
         done += sum(getattr(totals, counted) for totals in past)
-    name = (_EPOCH + timedelta(days=number)).isoformat()
-    return Day(campaign, item, name, unit, standing.planned, done, standing.held_nanos, today)
+    return Day(campaign, item, number, until_ms, unit, standing.planned, done, standing.held_nanos, today)
 
 
 def unit_of(campaign: Campaign, item: LineItem) -> str:

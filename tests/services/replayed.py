@@ -134,7 +134,7 @@ def line_item(chance: random.Random, owner: str, name: str) -> Ask:
         item["flight"] = {"start": "2026-05-30T00:00:00Z", "end": "2026-06-09T00:00:00Z"}
     elif chance.random() < 0.5:
         item["budget"] = {"daily": chance.choice(("0.50", "1.00", "3.00"))}
-    item["pacing"] = chance.choice(("even", "asap"))
+    item["pacing"] = chance.choice(("even", "asap", "frontloaded", [*range(24)]))
     return item
 
 

@@ -6,6 +6,7 @@ import pytest
 from world import World, campaign, publisher
 
 from adserver.domain.decision import NoFill
+from adserver.engine.curves import Curve, Hours, Ramp
 from adserver.engine.pacing import ONE
 from adserver.services import plans
 from adserver.services.traffic import STEP_MS, Course, Traffic
@@ -191,3 +192,129 @@ def test_clicks_that_may_come_do_not_stop_what_is_paced(tmp_path: Path) -> None:
         books = w.app.states.budgets.standing(1, noon_ms)
         assert books is not None and books.accounts[1].held_nanos > 50_000_000
         assert books.likely_nanos(True, 40_000) < 10_000_000
+
+
+# -- curves ----------------------------------------------------------------------------------------
+
+BUSINESS = tuple(int(8 <= hour < 18) for hour in range(24))
+
+
+def curved(traffic: Traffic, day: int, hour: float, curve: Curve) -> float:
+    start_ms = MIDNIGHT_MS + day * DAY_MS
+    found = traffic.course(start_ms, start_ms + DAY_MS, start_ms + int(hour * HOUR_MS), curve)
+    assert found is not None
+    return found.left / ONE
+
+
+def a_ramp(day: int) -> Ramp:
+    return Ramp(MIDNIGHT_MS + day * DAY_MS, MIDNIGHT_MS + (day + 1) * DAY_MS)
+
+
+def test_equal_weights_are_even() -> None:
+    traffic = filled(1, until_ms=17 * HOUR_MS)
+    for hour in (0, 3.1, 11.9, 12.2, 16.99):
+        seven = Hours((7,) * 24, "UTC")
+        assert curved(traffic, 1, hour, seven) == pytest.approx(left(traffic, 1, hour), abs=1e-6)
+
+
+def test_weights_multiply_the_traffic() -> None:
+    """Of hours 8 to 18, half are quiet; the last half hour of the ten is left to finish."""
+    traffic = filled(1, until_ms=18 * HOUR_MS)
+    business = Hours(BUSINESS, "UTC")
+    assert curved(filled(1, until_ms=8 * HOUR_MS), 1, 8, business) == 1
+    quiet, busy = 4 * NIGHT, (6 * 4 - 1) * NOON / 4
+    assert curved(filled(1, until_ms=12 * HOUR_MS), 1, 12, business) == pytest.approx(
+        busy / (quiet + busy), abs=1e-6
+    )
+    assert curved(traffic, 1, 17.75, business) == 0 == curved(traffic, 1, 20, business)
+    assert curved(traffic, 1, 12, a_ramp(1)) < left(traffic, 1, 12)
+
+
+@pytest.mark.parametrize("curve", [Hours(BUSINESS, "UTC"), Hours((*range(1, 25),), "UTC"), a_ramp(1)])
+def test_no_curve_makes_up_for_an_outage_in_a_burst(curve: Curve) -> None:
+    """Two hours in which nobody comes; behind them every quarter is due more by the same factor."""
+    as_planned, with_outage = (Traffic() for _ in range(2))
+    for at_ms in range(MIDNIGHT_MS, MIDNIGHT_MS + 2 * DAY_MS, STEP_MS):
+        as_planned.count(at_ms, NOON)
+        if not 10 * HOUR_MS <= at_ms - MIDNIGHT_MS - DAY_MS < 12 * HOUR_MS:
+            with_outage.count(at_ms, NOON)
+    assert curved(with_outage, 1, 10, curve) == curved(with_outage, 1, 11.9, curve)
+    quarters = [10 + quarter / 4 for quarter in range(8, 24)]
+    planned, caught_up = (
+        [curved(one, 1, hour, curve) - curved(one, 1, hour + 0.25, curve) for hour in quarters]
+        for one in (as_planned, with_outage)
+    )
+    assert sum(planned) > 0.15
+    # What is expected is judged by the level of the last hours, which is whole numbers.
+    factor = curved(with_outage, 1, 12, curve) / curved(as_planned, 1, 12, curve)
+    assert 1.1 < factor < 2
+    assert caught_up == pytest.approx([factor * one for one in planned], abs=0.01)
+
+
+def test_frontloaded_and_hourly_line_items(tmp_path: Path) -> None:
+    """A hundred impressions a day over two days alike, of 240 that come."""
+    for name, pacing in (("ramp", "frontloaded"), ("hours", [*BUSINESS])):
+        with world(tmp_path / name, pacing=pacing) as w:
+            served_by_hour = []
+            for hour in range(48):
+                w.tick()
+                served_by_hour.append(served(w, MIDNIGHT_MS + hour * HOUR_MS, 10, HOUR_MS // 10))
+        first, second = served_by_hour[:24], served_by_hour[24:]
+        if name == "ramp":
+            assert 58 <= sum(second[:12]) <= 70 and 95 <= sum(second) <= 100
+            assert 58 <= sum(first[:12]) <= 66
+        else:
+            outside = [count for hour, count in enumerate(served_by_hour) if not BUSINESS[hour % 24]]
+            assert sum(outside) == 0
+            assert 95 <= sum(first) <= 100 and 95 <= sum(second) <= 100
+
+
+def test_a_curve_of_hours_needs_no_plan_to_close(tmp_path: Path) -> None:
+    with world(tmp_path, pacing=[*BUSINESS], budget={}) as w:
+        assert served(w, MIDNIGHT_MS + 7 * HOUR_MS, 5) == 0
+        assert served(w, MIDNIGHT_MS + 8 * HOUR_MS, 5) == 5
+
+
+# -- goals -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("goal", "unit"),
+    [({"impressions": 40}, 1), ({"viewable": 40}, 1), ({"clicks": 40}, 1), ({"spend": "0.04"}, 1_000_000)],
+)
+def test_every_goal_is_paced_and_stops(tmp_path: Path, goal: dict[str, object], unit: int) -> None:
+    """A flight of two days, half of the goal on each; everything happens at once."""
+    name = next(iter(goal))
+    line = {"goal": goal, "budget": {}, "flight": {"start": "2026-06-01", "end": "2026-06-02"}}
+    with world(tmp_path, priority="standard", **line) as w:
+        done = []
+        for hour in range(0, 48, 6):
+            for minute in range(0, 360, 9):
+                w.clock.ms = MIDNIGHT_MS + hour * HOUR_MS + minute * 60_000
+                answer = w.decide({"placements": [{"id": "top"}], "id": f"r{w.clock.ms}"})
+                for ad in answer["decisions"][0]["ads"]:
+                    for url in ("impression_url", "viewable_url", "click_url"):
+                        w.event(ad[url])
+            totals = w.app.states.budgets.totals(1)
+            assert totals is not None
+            counted = totals[0].billed_nanos // unit if name == "spend" else totals[0].net(name)
+            done.append(counted)
+        assert done[-1] == 40
+        assert all(abs(count - 5 * place) <= 2 for place, count in enumerate(done[:-1], 1)), done
+
+
+def test_a_share_is_of_every_draw(tmp_path: Path) -> None:
+    half = {"priority": "sponsorship", "goal": {"share": "0.50"}, "pacing": "asap", "budget": {}}
+    with world(tmp_path, **half) as w:
+        assert 440 <= served(w, MIDNIGHT_MS, 1000) <= 560
+
+
+@pytest.mark.parametrize(
+    ("goal", "most"), [({"impressions": 6}, 6), ({"viewable": 6}, 10), ({"clicks": 1}, 500)]
+)
+def test_a_goal_counts_what_is_likely_of_ads_in_flight(
+    tmp_path: Path, goal: dict[str, int], most: int
+) -> None:
+    with world(tmp_path, priority="standard", goal=goal, pacing="asap", budget={}) as w:
+        answers = [w.decide({"placements": [{"id": "top"}]}) for _ in range(most + 20)]
+        assert sum(len(answer["decisions"][0]["ads"]) for answer in answers) == most
