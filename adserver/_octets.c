@@ -1,4 +1,5 @@
-/* The tokens of an ad's URLs in one call: masked, signed and spelled. The other function is in _plain.c.
+/* The tokens of an ad's URLs in one call: masked, signed and spelled. The other functions are in _open.c and
+ * _plain.c.
  *
  * Idea: BLAKE2b over what fits one block, keyed, is one compression behind the key's own, which is made once
  * for all (``prepared``). tokens.py says what a token is and has the same in Python, which serves where this is
@@ -11,17 +12,17 @@
 #include "_octets.h"
 
 /* Raised with every change of what the functions take or give: a build of another one is not used. */
-#define CONTRACT 2
+#define CONTRACT 3
 
 #define BLOCK 128
-#define STATE 64
-#define BODY 61    /* of a token, without version, kind and MAC */
-#define MAC 15     /* a MAC's bytes */
-#define PARTS 4    /* MACs of one hash */
+#define STATE OCTETS_STATE
+#define BODY OCTETS_BODY
+#define MAC OCTETS_MAC
+#define PARTS OCTETS_PARTS
 #define HASHES 2   /* so kinds are 1 to 8 */
 #define KINDS_MAX (PARTS * HASHES)
-#define RAW (2 + BODY + MAC)
-#define CHARS 104
+#define RAW OCTETS_RAW
+#define CHARS OCTETS_CHARS
 
 /* -- BLAKE2b --------------------------------------------------------------------------------------- */
 
@@ -79,8 +80,7 @@ static void compress(uint64_t state[8], const uint8_t block[BLOCK], uint64_t cou
         state[i] ^= v[i] ^ v[8 + i];
 }
 
-/* Of 1 to 128 bytes, from a prepared state. */
-static void hashed(uint8_t out[STATE], const uint8_t *prepared, const uint8_t *said, size_t size)
+void octets_hashed(uint8_t out[STATE], const uint8_t *prepared, const uint8_t *said, size_t size)
 {
     uint64_t state[8];
     uint8_t block[BLOCK] = {0};
@@ -180,7 +180,7 @@ static int pack(uint8_t body[BODY], const uint8_t *pad, PyObject *const *fields)
         memcpy(at, subject, 16);
     else
         memset(at, 0, 16);
-    hashed(mask, pad, event_id, 16);
+    octets_hashed(mask, pad, event_id, 16);
     for (size_t i = 0; i < 24; i++)
         body[BODY - 24 + i] ^= mask[i];
     return 0;
@@ -225,7 +225,7 @@ static PyObject *spell(PyObject *module, PyObject *const *given, Py_ssize_t coun
     }
     for (uint8_t i = 0; i < HASHES; i++) {
         said[1] = i;
-        hashed(signs[i], macs, said, sizeof said);
+        octets_hashed(signs[i], macs, said, sizeof said);
     }
     PyObject *made = PyBytes_FromStringAndSize(NULL, size);
     char *out = made ? PyBytes_AsString(made) : NULL;
@@ -245,6 +245,7 @@ static PyObject *spell(PyObject *module, PyObject *const *given, Py_ssize_t coun
 static PyMethodDef methods[] = {
     {"prepared", prepared, METH_VARARGS, NULL},
     {"spell", (PyCFunction)(void (*)(void))spell, METH_FASTCALL, NULL},
+    {"open", (PyCFunction)(void (*)(void))octets_open, METH_FASTCALL, NULL},
     {"is_plain", octets_is_plain, METH_O, NULL},
     {0},
 };

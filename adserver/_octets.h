@@ -13,6 +13,21 @@
 #error "hashes are little-endian"
 #endif
 
+/* Of a token (tokens.py), in bytes up to OCTETS_RAW. */
+#define OCTETS_BODY 61 /* without version, kind and MAC */
+#define OCTETS_MAC 15
+#define OCTETS_RAW (2 + OCTETS_BODY + OCTETS_MAC)
+#define OCTETS_CHARS 104
+#define OCTETS_VERSION 3
+#define OCTETS_KINDS 6
+#define OCTETS_PARTS 4 /* MACs of one hash */
+
+#define OCTETS_STATE 64 /* of BLAKE2b, and its longest hash */
+
+/* The hash of 1 to 128 bytes, from a prepared state. */
+void octets_hashed(uint8_t out[OCTETS_STATE], const uint8_t *prepared, const uint8_t *said, size_t size);
+
+PyObject *octets_open(PyObject *module, PyObject *const *given, Py_ssize_t count);
 PyObject *octets_is_plain(PyObject *module, PyObject *body);
 
 #endif

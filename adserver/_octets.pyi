@@ -13,6 +13,13 @@ def spell(
     """``tokens.Signer.spell``: each token behind its text of ``between``. ``macs`` and ``pad`` are prepared;
     ``first`` is a token's first byte; ``flags`` are its whole byte. ValueError, OverflowError."""
 
+def open(
+    text: str, kind: int, macs: tuple[bytes | None, ...], pad: bytes, /
+) -> tuple[int, bytes, int, int, int, int, int, int, int, int, bytes | None, str, int] | int:
+    """``tokens.Signer.open``: (kind, a ``Token``'s fields), or the number of what is wrong. ``kind`` 0: any;
+    ``macs``: prepared, for each of the 16 key ids, None where there is none; ``pad``: prepared. ValueError,
+    TypeError."""
+
 def is_plain(body: bytes, /) -> bool:
     """Whether this is for sure JSON, but for the UTF-8 within its texts, without a key twice in an object;
     False for much that is good, too."""

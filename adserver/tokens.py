@@ -58,6 +58,7 @@ _HEADS: Final = [
     [bytes((VERSION << 4 | key_id, n)) for n in range(len(EventKind) + 1)] for key_id in range(16)
 ]
 """[key id][kind, or the number of the hash]."""
+_WRONG: Final = ("not the spelling of a token", "not signed by this server", "a token for another purpose")
 
 
 class BadToken(ValueError):
@@ -113,6 +114,7 @@ class Signer:
         if compiled is not None:
             self._prepared = {n: compiled.prepared(key, _PARTS * MAC_BYTES) for n, key in keys.items()}
             self._prepared_pad = compiled.prepared(mask_key, _HIDDEN.size)
+            self._by_id = tuple(self._prepared.get(n) for n in range(16))
 
     def sign(self, token: Token, kinds: Sequence[EventKind], key_id: int | None = None) -> list[str]:
         """The token's text for each of ``kinds``, signed with ``key_id`` (default: the current key)."""
@@ -155,19 +157,27 @@ class Signer:
 
     def open(self, text: str, kind: EventKind | None = None) -> tuple[EventKind, Token]:
         """Check and read a token; ``kind``: the only purpose allowed here. Raises BadToken."""
+        if compiled is None:
+            return self._opened(text, kind)
+        found = compiled.open(text, kind or 0, self._by_id, self._prepared_pad)
+        if isinstance(found, int):
+            raise BadToken(_WRONG[found])
+        return _KINDS[found[0]], Token(*found[1:])
+
+    def _opened(self, text: str, kind: EventKind | None) -> tuple[EventKind, Token]:
         if not _SPELLING.match(text):
-            raise BadToken("not the spelling of a token")
+            raise BadToken(_WRONG[0])
         raw = urlsafe_b64decode(text)
         found, body = _KINDS.get(raw[1]), raw[2:-MAC_BYTES]
         keyed = self._macs.get(raw[0] & 15) if raw[0] >> 4 == _VERSIONS.get(len(body)) else None
         if found is None or keyed is None:
-            raise BadToken("not signed by this server")
+            raise BadToken(_WRONG[1])
         number, part = divmod(found - 1, _PARTS)
         macs = _digest(keyed, bytes((raw[0], number)) + body)
         if not compare_digest(raw[-MAC_BYTES:], macs[part * MAC_BYTES : (part + 1) * MAC_BYTES]):
-            raise BadToken("not signed by this server")
+            raise BadToken(_WRONG[1])
         if kind is not None and found is not kind:
-            raise BadToken("a token for another purpose")
+            raise BadToken(_WRONG[2])
         return found, self._unpack(body)
 
     def _pack(self, token: Token) -> bytes:

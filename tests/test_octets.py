@@ -1,6 +1,7 @@
 """What is compiled gives, byte for byte, what Python gives; and it never says of a body more than is true."""
 
 import json
+from base64 import urlsafe_b64encode
 from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Any
@@ -15,7 +16,8 @@ from adserver.api import bodies
 from adserver.domain.decision import EventKind
 from adserver.services.ask import DECODER
 from adserver.services.refusals import Refused
-from adserver.tokens import Signer, Token
+from adserver.tokens import BadToken, Signer, Token
+from tests.test_tokens import LETTERS, MASK, former
 
 octets = pytest.importorskip("adserver._octets", reason="built without a compiler")
 
@@ -85,6 +87,87 @@ def test_what_is_no_token_is_refused(change: dict[int, Any]) -> None:
         octets.spell(*[change.get(number, value) for number, value in enumerate(given)])
     with pytest.raises(TypeError):
         octets.spell(*given[:-1])
+
+
+def opened_by_both(signer: Signer, text: str, kind: EventKind | None) -> list[Any]:
+    """What is read, or what is wrong."""
+    told = list[Any]()
+    for using in (octets, None):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(tokens, "compiled", using)
+            try:
+                told.append(signer.open(text, kind))
+            except BadToken as error:
+                told.append(str(error))
+    return told
+
+
+@given(
+    TOKENS, st.sampled_from(EventKind), st.none() | st.sampled_from(EventKind), st.integers(0, 15), st.data()
+)
+def test_tokens_are_opened_as_python_opens_them(
+    token: Token, kind: EventKind, wanted: EventKind | None, key_id: int, data: st.DataObject
+) -> None:
+    """Also those that somebody changed, cut, or signed with another key, and those of version 2."""
+    keys = {3: b"c" * 32, key_id: b"k" * 32}
+    signer, other = Signer(keys, key_id, MASK), Signer({key_id: b"o" * 32}, key_id, MASK)
+    texts = [
+        *signer.sign(token, (kind,)),
+        *other.sign(token, (kind,)),
+        former(token, kind, b"k" * 32, key_id),
+    ]
+    text = data.draw(st.sampled_from(texts))
+    compiled, plain = opened_by_both(signer, text, wanted)
+    assert compiled == plain and (text == texts[1] or wanted not in (None, kind) or plain[0] is kind)
+    place = data.draw(st.integers(0, len(text) - 1))
+    letter = data.draw(st.sampled_from(LETTERS) | st.characters())
+    for changed in (
+        text[:place] + letter + text[place + 1 :],
+        text[:place],
+        text + letter,
+        text + letter * 4,
+    ):
+        compiled, plain = opened_by_both(signer, changed, wanted)
+        assert compiled == plain
+        assert isinstance(plain, str) or changed == text
+
+
+@given(
+    st.binary(min_size=78, max_size=78),
+    st.sampled_from((75, 78)),
+    st.integers(0, 15),
+    st.integers(0, 9),
+)
+def test_whatever_is_signed_is_opened_alike(raw: bytes, size: int, key_id: int, kind: int) -> None:
+    """Any body with a MAC of ours, also for a kind that is none: nothing in it is left to chance."""
+    version, country = (2, b"") if size == 75 else (3, b"AZ")
+    part, place = divmod(max(kind - 1, 0), 4)
+    body = raw[: size - 2 - 15 - 24 - len(country)] + country + raw[-24:]
+    key = b"k" * 32
+    said = bytes((version << 4 | key_id, part)) + body
+    mac = blake2b(said, digest_size=60, key=key).digest()[place * 15 :][:15]
+    text = urlsafe_b64encode(bytes((version << 4 | key_id, kind)) + body + mac).decode()
+    compiled, plain = opened_by_both(Signer({key_id: key}, key_id, MASK), text, None)
+    assert compiled == plain and (plain[0] == kind if 1 <= kind <= 6 else isinstance(plain, str))
+
+
+@pytest.mark.parametrize(
+    "change", [{0: b"text"}, {0: 1}, {1: "1"}, {2: [None] * 16}, {2: (None,) * 15}, {2: (b"m" * 63,) * 16},
+               {2: ("m" * 64,) * 16}, {3: b"p" * 63}, {3: "p" * 64}]
+)  # fmt: skip
+def test_what_cannot_be_opened_is_a_mistake(change: dict[int, Any]) -> None:
+    (text,) = Signer({1: b"k" * 32}, 1, MASK).sign(ONE, (EventKind.CLICK,))
+    given = [text, 0, (b"m" * 64,) * 16, b"p" * 64]
+    assert octets.open(*given) == 1
+    with pytest.raises((ValueError, TypeError)):
+        octets.open(*[change.get(number, value) for number, value in enumerate(given)])
+    with pytest.raises(TypeError):
+        octets.open(*given[:-1])
+
+
+def test_half_a_character_is_no_letter() -> None:
+    signer = Signer({1: b"k" * 32}, 1, MASK)
+    assert opened_by_both(signer, "\ud800" + "A" * 103, None) == ["not the spelling of a token"] * 2
 
 
 @pytest.mark.parametrize(("key", "size"), [(b"", 1), (b"k" * 65, 1), (b"k", 0), (b"k", 65)])

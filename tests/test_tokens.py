@@ -100,8 +100,8 @@ def test_noise_is_refused(text: str) -> None:
         SIGNER.open(text)
 
 
-def former(token: Token, kind: EventKind, key: bytes = KEYS[1]) -> str:
-    """What version 2 signed, by key number 1: written down once more, for URLs that are out."""
+def former(token: Token, kind: EventKind, key: bytes = KEYS[1], key_id: int = 1) -> str:
+    """What version 2 signed: written down once more, for URLs that are out."""
     flags = token.flags | token.model << 6 | (16 if token.subject is not None else 0)
     numbers = (token.line_item, token.creative, token.placement)
     said = b"".join(number.to_bytes(4, "big") for number in numbers)
@@ -110,8 +110,8 @@ def former(token: Token, kind: EventKind, key: bytes = KEYS[1]) -> str:
     hidden = token.price_nanos.to_bytes(8, "big") + (token.subject or bytes(16))
     body = token.event_id + said + bytes(a ^ b for a, b in zip(hidden, pad, strict=True))
     part, place = divmod(kind - 1, 4)
-    macs = blake2b(bytes((2 << 4 | 1, part)) + body, digest_size=60, key=key).digest()
-    return urlsafe_b64encode(bytes((2 << 4 | 1, kind)) + body + macs[place * 15 :][:15]).decode()
+    macs = blake2b(bytes((2 << 4 | key_id, part)) + body, digest_size=60, key=key).digest()
+    return urlsafe_b64encode(bytes((2 << 4 | key_id, kind)) + body + macs[place * 15 :][:15]).decode()
 
 
 @given(TOKENS, st.sampled_from(EventKind), st.sampled_from(EventKind))

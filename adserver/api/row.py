@@ -27,6 +27,10 @@ class Line(Protocol):
         ...
 
 
+Owed = tuple[Line, Turn, Reply]
+"""An answer, and whose it is."""
+
+
 class Row:
     """Of one server, on one loop."""
 
@@ -44,15 +48,22 @@ class Row:
         row, self._waiting = self._waiting[: limits.JUDGED_IN_A_ROW], self._waiting[limits.JUDGED_IN_A_ROW :]
         if self._waiting:
             loop.call_soon(self._judge, loop)
-        guard = self._guard
-        judged = [(line, turn, answered(turn, guard)) for line, turn in row if _matters(line, turn)]
-        for line, turn, (reply, durable) in judged:
+        guard, owed = self._guard, dict[asyncio.Future[None], list[Owed]]()
+        judged = [(line, turn, *answered(turn, guard)) for line, turn in row if _matters(line, turn)]
+        for line, turn, reply, durable in judged:
             if durable is None:
                 self._settle(line, turn, reply)
             else:
-                durable.add_done_callback(partial(self._settle, line, turn, reply))
+                owed.setdefault(durable, []).append((line, turn, reply))
+        # Nearly always all of a row wait for one sync; then one call tells them all.
+        for durable, together in owed.items():
+            durable.add_done_callback(partial(self._settle_all, together))
 
-    def _settle(self, line: Line, turn: Turn, reply: Reply, _: Any = None) -> None:
+    def _settle_all(self, owed: list[Owed], _: Any) -> None:
+        for line, turn, reply in owed:
+            self._settle(line, turn, reply)
+
+    def _settle(self, line: Line, turn: Turn, reply: Reply) -> None:
         try:
             line.settle(turn, reply)
         # What goes wrong on one connection is not the others' in this row.

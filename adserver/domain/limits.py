@@ -196,6 +196,8 @@ ANSWERS_PER_TURN: Final = 32
 """Of one connection's pipelined requests, in one turn of the loop."""
 JUDGED_IN_A_ROW: Final = 16
 """Decisions and events of all connections, before their answers are written."""
+SYNC_WAIT_MS: Final = 1
+"""How long a sync is put off at most, for others to share it."""
 PIPELINED: Final = 64
 """Requests that wait on one connection before no more of what it sent is parsed."""
 PARSED_AT_ONCE: Final = 16 * 1024

@@ -14,7 +14,6 @@ they refused. Allocation is tried again, at most once a second, whenever somebod
 
 import asyncio
 import os
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,6 +22,7 @@ from typing import Final
 from adserver.domain.books import JournalClosed, Position
 from adserver.domain.records import Mark, Personal, Record
 from adserver.ledger import disk, segments
+from adserver.ledger.commits import Batch, Commits
 from adserver.ledger.disk import Synced
 from adserver.ledger.reader import Cursor, segment_path
 from adserver.ledger.recovery import recover
@@ -31,6 +31,8 @@ from adserver.ledger.segments import HEADER_BYTES, SEGMENT_BYTES, SEGMENT_BYTES_
 RESERVE_BYTES: Final = 64 * 1024
 SEAL_BYTES: Final = 64
 """Kept at a segment's end for its seal (at most 40)."""
+CLEARED_BYTES: Final = 64 * 1024
+"""Zeros written ahead at once."""
 
 
 class Journal:
@@ -52,14 +54,14 @@ class Journal:
         self._segment_bytes = segment_bytes
         self._now_ms = now_ms
         self._reserve = min(RESERVE_BYTES, segment_bytes // 4)
-        self._closed = self._flushing = self._joined = False
+        self._closed = False
         self._torn = self._retry_ms = self._total = 0
         self._retired: list[int] = []
         self._directory_dirty = True
-        self._waiters: deque[tuple[int, asyncio.Future[None]]] = deque()
         self._unmarked: Synced | None = None
         self._lock = disk.lock(directory)
         self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="journal")
+        self._commits = Commits(self._batch, self._proved, self._threads)
         self._spare = disk.Spare(directory, segment_bytes, self._threads, now_ms)
         try:
             self.cut_bytes = self._open_last()
@@ -105,7 +107,7 @@ class Journal:
         size = os.fstat(fd).st_size
         self._number, self._fd, self._offset, self._seed = number, fd, offset, seed
         self._limit = size - SEAL_BYTES
-        self._half = size // 2
+        self._half, self._cleared = size // 2, offset
         self._base = Synced(number, offset, self._chain.digest(), self._total)
 
     # -- writing -----------------------------------------------------------------------------------
@@ -137,6 +139,8 @@ class Journal:
         if self._offset + len(frame) > self._limit:
             self._switch(len(frame))
             frame, covered = segments.encode_frame(record, personal, self._seed)
+        if self._offset + len(frame) > self._cleared:
+            self._clear()
         self._write(frame, covered)
         if self._offset > self._half and not self._spare.ready:
             self._spare.prepare()
@@ -155,6 +159,17 @@ class Journal:
         self._chain.update(covered)
         self._offset += written
         self._total += written
+
+    def _clear(self) -> None:
+        """Zeros over what comes next. Where a block was only allocated, the sync that first fills it changes
+        the file's map besides, for twice the time; so that is done for many at once."""
+        start = max(self._cleared, self._offset)
+        self._cleared = min(start + CLEARED_BYTES, self._limit)
+        try:
+            os.pwrite(self._fd, bytes(max(self._cleared - start, 0)), start)
+        except OSError:
+            # Only time is lost; what stands in the way of a record tells of itself when one is written.
+            pass
 
     def _failed(self, written: int, reason: str) -> JournalClosed:
         self._torn = max(self._torn, written, 1)
@@ -199,40 +214,19 @@ class Journal:
     def synced(self) -> asyncio.Future[None]:
         """The same as a future, for callers without a task; one for all who wait for the same sync, so not to
         be cancelled. Raises JournalClosed after ``close``."""
-        if self._joined and self._waiters:
-            future = self._waiters[-1][1]
-            self._waiters[-1] = self._total, future
-            return future
-        loop = asyncio.get_running_loop()
-        future = loop.create_future()
         if self._total <= self._synced.total:
+            future = asyncio.get_running_loop().create_future()
             future.set_result(None)
             return future
         if self._closed:
             raise JournalClosed("the journal is closed")
-        self._waiters.append((self._total, future))
-        self._joined = True
-        if not self._flushing:
-            # Not at once: whatever else this turn of the loop appends shall share the sync.
-            self._flushing = True
-            loop.call_soon(self._begin_flush, loop)
-        return future
+        return self._commits.join(self._total)
 
-    def _begin_flush(self, loop: asyncio.AbstractEventLoop) -> None:
-        if self._closed:
-            return
-        self._joined = False
-        goal, retired = self._goal(), self._take_retired()
-        flush = self._threads.submit(disk.flush, [*retired, self._fd], self._take_directory())
-        flush.add_done_callback(lambda _: _call(loop, self._end_flush, loop, goal, retired))
-
-    def _end_flush(self, loop: asyncio.AbstractEventLoop, goal: Synced, retired: list[int]) -> None:
-        self._proved(goal, retired)
-        if self._closed:
-            return
-        self._flushing = bool(self._waiters)
-        if self._flushing:
-            self._begin_flush(loop)
+    def _batch(self) -> Batch:
+        goal = self._goal()
+        retired, self._retired = self._retired, []
+        dirty, self._directory_dirty = self._directory_dirty, False
+        return Batch(goal, [*retired, self._fd], self._directory if dirty else None)
 
     def _goal(self) -> Synced:
         """Write the mark of the batch before, and tell what a sync that begins now will prove."""
@@ -247,30 +241,18 @@ class Journal:
                 pass
         return Synced(self._number, self._offset, self._chain.digest(), self._total)
 
-    def _take_retired(self) -> list[int]:
-        retired, self._retired = self._retired, []
-        return retired
-
-    def _take_directory(self) -> Path | None:
-        dirty, self._directory_dirty = self._directory_dirty, False
-        return self._directory if dirty else None
-
-    def _proved(self, goal: Synced, retired: list[int]) -> None:
-        for fd in retired:
+    def _proved(self, batch: Batch) -> None:
+        for fd in batch.files[:-1]:
             os.close(fd)
-        if goal.total > self._synced.total:
-            self._synced = self._unmarked = goal
-        waiters = self._waiters
-        while waiters and waiters[0][0] <= self._synced.total:
-            future = waiters.popleft()[1]
-            if not future.done():
-                future.set_result(None)
+        if batch.goal.total > self._synced.total:
+            self._synced = self._unmarked = batch.goal
+        self._commits.answer(self._synced.total)
 
     def sync(self) -> None:
         """Everything appended to the disk, waiting for it here: for start-up, close and tools."""
-        goal, retired = self._goal(), self._take_retired()
-        disk.flush([*retired, self._fd], self._take_directory())
-        self._proved(goal, retired)
+        batch = self._batch()
+        disk.flush(batch.files, batch.directory)
+        self._proved(batch)
 
     def close(self) -> None:
         """Everything to the disk, a last mark, and the lock is free. Waiters are answered."""
@@ -282,14 +264,7 @@ class Journal:
         if self._unmarked is not None:
             self.sync()
         self._closed = True
+        self._commits.close()
         self._spare.close()
         os.close(self._fd)
         os.close(self._lock)
-
-
-def _call(loop: asyncio.AbstractEventLoop, callback: Callable[..., None], *args: object) -> None:
-    try:
-        loop.call_soon_threadsafe(callback, *args)
-    except RuntimeError:
-        # The loop is closed: nobody waits any more, and ``close`` has synced what was left.
-        pass
