@@ -58,10 +58,11 @@ check: lint types ## Run the fast part: lint, types, tests not marked slow
 	@$(PYTEST) -m "not slow"
 
 # The properties of targeting and of the engine, each with as many examples as
-# the profile says (tests/conftest.py). Takes some ten minutes.
+# the profile says (tests/conftest.py), and a hundred thousand operations on the
+# books. Takes some twenty minutes.
 .PHONY: long
-long: setup-dev ## Ask the engine's properties 10 000 times each
-	@$(PYTEST) --hypothesis-profile long tests/engine tests/domain
+long: setup-dev ## Ask the engine's properties 10 000 times each, the books 100 000
+	@$(PYTEST) --hypothesis-profile long tests/engine tests/domain tests/properties/test_money_law.py
 
 .PHONY: loadtest
 loadtest: setup-dev ## Load a server and check the laws (SECONDS=30)

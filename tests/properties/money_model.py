@@ -1,0 +1,202 @@
+"""The plain model of money: what was promised and what came of it, as a list of ads; every number is a sum.
+
+Nothing is kept beside the ads and the limits, so nothing can disagree. Shares no code with the server.
+"""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final
+from zoneinfo import ZoneInfo
+
+LIFETIME: Final = -1
+GRACE_MS: Final = 30_000
+HOUR_MS: Final = 3_600_000
+LATER_MS: Final = {"impression": 0, "viewable": HOUR_MS, "click": 24 * HOUR_MS}
+"""How long each kind of event is accepted after the ad has expired."""
+PAYS: Final = {"cpm": "impression", "vcpm": "viewable", "cpc": "click"}
+
+Key = tuple[str, int]
+"""(account, day)."""
+
+
+@dataclass(frozen=True)
+class Sold:
+    """A line item: ``price_nanos`` of its billable event; ``asked_nanos`` is held until the price is known,
+    and ``hold_nanos`` from then on."""
+
+    name: str
+    model: str
+    price_nanos: int
+    asked_nanos: int
+    hold_nanos: int
+    currency: str
+    zone: str
+
+    @property
+    def accounts(self) -> tuple[str, str, str]:
+        advertiser, campaign, _ = self.name.split("/")
+        return f"line_item:{self.name}", f"campaign:{advertiser}/{campaign}", f"advertiser:{advertiser}"
+
+    def day(self, at_ms: int) -> int:
+        local = datetime.fromtimestamp(at_ms / 1000, ZoneInfo(self.zone))
+        return local.date().toordinal() - datetime(1970, 1, 1, tzinfo=UTC).date().toordinal()
+
+
+@dataclass
+class Ad:
+    """``came``: the verdict on each kind of event; ``taken_back``: kinds found invalid later."""
+
+    ident: str
+    sold: Sold
+    decided_ms: int
+    expires_ms: int
+    held_nanos: int
+    came: dict[str, str] = field(default_factory=dict)
+    filtered: set[str] = field(default_factory=set)
+    posted: set[str] = field(default_factory=set)
+    taken_back: set[str] = field(default_factory=set)
+    billed_nanos: int = 0
+    free_nanos: int = 0
+    released: bool = False
+
+    @property
+    def firm_nanos(self) -> int:
+        return self.held_nanos if self.sold.model == "cpm" else 0
+
+    @property
+    def net_nanos(self) -> int:
+        return 0 if PAYS[self.sold.model] in self.taken_back else self.billed_nanos
+
+    def is_in(self, key: Key) -> bool:
+        account, day = key
+        return account in self.sold.accounts and day in (LIFETIME, self.sold.day(self.decided_ms))
+
+
+class Model:
+    """``limits``: (account, period) -> nanos; ``promised``: what was billed and held as the limits changed
+    last, which a lowered limit lets stand."""
+
+    def __init__(self, now_ms: int) -> None:
+        self.now_ms = now_ms
+        self.ads: list[Ad] = []
+        self.limits: dict[tuple[str, str], int] = {}
+        self.promised: dict[Key, int] = {}
+
+    # -- sums --------------------------------------------------------------------------------------
+
+    def limit(self, key: Key) -> int | None:
+        return self.limits.get((key[0], "lifetime" if key[1] == LIFETIME else "daily"))
+
+    def billed(self, key: Key) -> int:
+        return sum(ad.net_nanos for ad in self.ads if ad.is_in(key))
+
+    def held(self, key: Key) -> int:
+        return sum(ad.held_nanos for ad in self.ads if ad.held_nanos and ad.is_in(key))
+
+    def firm(self, key: Key) -> int:
+        return sum(ad.firm_nanos for ad in self.ads if ad.firm_nanos and ad.is_in(key))
+
+    def touched(self) -> set[Key]:
+        """Every account of every day on which something was decided."""
+        days = {(ad.sold.accounts, ad.sold.day(ad.decided_ms)) for ad in self.ads}
+        return {(name, day) for names, own in days for name in names for day in (LIFETIME, own)}
+
+    def fits(self, sold: Sold, nanos: int, decided_ms: int, beside_firm: bool = False) -> bool:
+        """Whether there is room in every account of that day, beside all that is held or what firmly is."""
+        for name in sold.accounts:
+            for key in ((name, LIFETIME), (name, sold.day(decided_ms))):
+                limit = self.limit(key)
+                held = self.firm(key) if beside_firm else self.held(key)
+                if limit is not None and self.billed(key) + held + nanos > limit:
+                    return False
+        return True
+
+    # -- what happens ------------------------------------------------------------------------------
+
+    def wait(self, ms: int) -> None:
+        self.now_ms += ms
+        for ad in self.ads:
+            if ad.expires_ms + GRACE_MS < self.now_ms:
+                ad.held_nanos = 0
+
+    def change(self, account: str, period: str, nanos: int | None) -> None:
+        if nanos is None:
+            self.limits.pop((account, period), None)
+        else:
+            self.limits[account, period] = nanos
+        self.promised = {key: self.billed(key) + self.held(key) for key in self.touched()}
+
+    def expect(self, sold: Sold, count: int) -> int:
+        """How many of so many ads there is room for, all asked for at once."""
+        held = 0
+        for number in range(count):
+            if not self.fits(sold, held + sold.asked_nanos, self.now_ms):
+                return number
+            held += sold.asked_nanos
+        return count
+
+    def decide(self, ident: str, sold: Sold, expires_ms: int) -> Ad:
+        ad = Ad(ident, sold, self.now_ms, expires_ms, sold.hold_nanos)
+        self.ads.append(ad)
+        return ad
+
+    def is_live(self, ad: Ad, kind: str) -> bool:
+        """Whether the token is still accepted."""
+        return self.now_ms <= ad.expires_ms + LATER_MS[kind]
+
+    def event(self, ad: Ad, kind: str) -> str:
+        """The verdict on an event of a person's browser."""
+        if kind in ad.came:
+            return "duplicate"
+        if ad.released or not self.is_live(ad, kind):
+            ad.came[kind] = "expired"
+            # What was shown too late has an end: nothing of it is billed any more.
+            ad.released |= kind == "impression"
+            return "expired"
+        if PAYS[ad.sold.model] == kind:
+            self._bill(ad)
+        ad.came[kind] = "accepted"
+        return "accepted"
+
+    def _bill(self, ad: Ad) -> None:
+        price = ad.sold.price_nanos
+        if ad.firm_nanos >= price or self.fits(ad.sold, price, ad.decided_ms, beside_firm=True):
+            ad.billed_nanos = price
+        else:
+            ad.free_nanos = price
+        ad.held_nanos = 0
+
+    def release(self, ad: Ad) -> None:
+        if "impression" not in ad.came and self.now_ms <= ad.expires_ms:
+            ad.released, ad.held_nanos = True, 0
+
+    def post(self) -> None:
+        for ad in self.ads:
+            ad.posted = set(ad.came)
+
+    def reverse(self, ad: Ad) -> tuple[set[str], int]:
+        """(kinds taken back now, nanos): what was accepted, posted, and not taken back before."""
+        taken = {kind for kind in ad.posted if ad.came[kind] == "accepted"} - ad.taken_back
+        ad.taken_back |= taken
+        return taken, ad.billed_nanos if PAYS[ad.sold.model] in taken else 0
+
+    # -- what the ledger must hold --------------------------------------------------------------------
+
+    def events(self) -> set[tuple[str, str, str, int, int]]:
+        """(event id, kind, verdict, billed, free), filtered ones too."""
+        found = set()
+        for ad in self.ads:
+            for kind, status in ad.came.items():
+                pays = kind == PAYS[ad.sold.model]
+                billed, free = (ad.billed_nanos, ad.free_nanos) if pays else (0, 0)
+                found.add((ad.ident, kind, status, billed, free))
+            found |= {(ad.ident, kind, "filtered", 0, 0) for kind in ad.filtered}
+        return found
+
+    def owed(self) -> dict[tuple[str, str], int]:
+        """(advertiser, currency) -> nanos."""
+        owed: dict[tuple[str, str], int] = {}
+        for ad in self.ads:
+            key = ad.sold.name.split("/")[0], ad.sold.currency
+            owed[key] = owed.get(key, 0) + ad.net_nanos
+        return {key: nanos for key, nanos in owed.items() if nanos}

@@ -1,0 +1,374 @@
+"""Laws 3 and 4 over everything that money passes through: budgets, journal, posting, ledger, recovery.
+
+A whole server in this process (``world``) is asked for ads, told of events, has events taken back, its
+budgets changed, and is ended and opened again, in any order; beside it stands a list of ads
+(``money_model``). After every step its accounts are what the list adds up to, and no account is over what it
+may be; now and then all is posted, and the books are compared row by row, searched for floats, and audited
+from the journal.
+
+``make check`` does some thousand operations, the profile ``long`` a hundred thousand.
+"""
+
+import asyncio
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any, Final
+
+import msgspec
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from money_model import LIFETIME, Ad, Key, Model, Sold
+from world import BROWSER, World, campaign, publisher
+
+from adserver import recovery
+from adserver.domain import ids
+from adserver.domain.books import Position
+from adserver.domain.decision import EventKind
+from adserver.domain.records import Status
+from adserver.ledger.reader import Reader
+from adserver.ledger.verify import verify
+from adserver.services.calls import Call
+
+UNIT: Final = 10**9
+EUR, USD, TOKYO = "EUR", "USD", "Asia/Tokyo"
+SOLD: Final = {
+    "eur-cpm": Sold("acme/one/eur-cpm", "cpm", 4_205_700_001, 4_205_700_001, 4_205_700_001, EUR, "UTC"),
+    "eur-second": Sold("acme/two/eur-second", "cpm", UNIT, 3 * UNIT, UNIT, EUR, TOKYO),
+    "eur-click": Sold("acme/one/eur-click", "cpc", 4 * UNIT, UNIT // 5, UNIT // 5, EUR, "UTC"),
+    "eur-view": Sold("acme/two/eur-view", "vcpm", 3 * UNIT, 2_400_000_000, 2_400_000_000, EUR, TOKYO),
+    "usd-cpm": Sold("zest/far/usd-cpm", "cpm", 2 * UNIT, 2 * UNIT, 2 * UNIT, USD, "America/New_York"),
+}
+"""Line items by the placement that each of them is alone on."""
+AMOUNTS: Final = {"eur-cpm": "4205.700001", "eur-second": "3000", "eur-click": "4", "eur-view": "3000",
+                  "usd-cpm": "2000"}  # fmt: skip
+ACCOUNTS: Final = sorted({name for sold in SOLD.values() for name in sold.accounts})
+KINDS: Final = ("impression", "viewable", "click")
+DAY_MS: Final = 86_400_000
+
+
+def documents(limits: dict[tuple[str, str], int]) -> dict[str, Any]:
+    """Everything that is sold, under these limits."""
+
+    def budget(account: str) -> dict[str, Any]:
+        found = {period: limits.get((account, period)) for period in ("lifetime", "daily")}
+        texts = {period: f"{nanos // UNIT}.00" for period, nanos in found.items() if nanos is not None}
+        return {"budget": texts} if texts else {}
+
+    def item(name: str) -> dict[str, Any]:
+        sold = SOLD[name]
+        return {
+            "id": name,
+            "pricing": {"model": sold.model, "amount": AMOUNTS[name]},
+            "pacing": "asap",
+            "targeting": {"placements": {"any": [f"{sold.currency.lower()}/{name}"]}},
+            **budget(f"line_item:{sold.name}"),
+        }
+
+    def whole(full_id: str, *names: str) -> dict[str, Any]:
+        sold = SOLD[names[0]]
+        return campaign(
+            full_id, *(item(name) for name in names), currency=sold.currency, timezone=sold.zone,
+            repeat_in_request=True, **budget(f"campaign:{full_id}"),
+        )  # fmt: skip
+
+    owners = (("acme", EUR), ("zest", USD))
+    return {
+        "advertisers": [
+            {"advertiser": owner, "currency": currency, **budget(f"advertiser:{owner}")}
+            for owner, currency in owners
+        ],
+        "campaigns": [
+            whole("acme/one", "eur-cpm", "eur-click"),
+            whole("acme/two", "eur-second", "eur-view"),
+            whole("zest/far", "usd-cpm"),
+        ],
+    }
+
+
+def publishers() -> list[dict[str, Any]]:
+    places = {
+        currency: [{"id": name} for name, sold in SOLD.items() if sold.currency == currency]
+        for currency in (EUR, USD)
+    }
+    places[EUR][1] |= {"auction": "second_price", "floor": "1000.00"}
+    return [
+        publisher(currency.lower(), currency=currency, placements=placed)
+        for currency, placed in places.items()
+    ]
+
+
+class Money(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(mkdtemp(prefix="money-"))
+        self.loop = asyncio.new_event_loop()
+        self.world = World(self.folder, publishers=publishers(), **documents({}))
+        self.model = Model(self.world.clock.ms)
+        self.names: dict[str, str] = {}
+        self.urls: dict[str, dict[str, str]] = {}
+        self.older: Path | None = None
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "data"
+
+    def teardown(self) -> None:
+        try:
+            self.compare_everything()
+        finally:
+            self.world.app.close()
+            self.loop.close()
+            shutil.rmtree(self.folder)
+
+    # -- asking and telling --------------------------------------------------------------------------
+
+    @initialize(budgets=st.dictionaries(st.sampled_from(ACCOUNTS), st.integers(0, 20), max_size=4))
+    def begin(self, budgets: dict[str, int]) -> None:
+        for account, units in budgets.items():
+            self.model.change(account, "lifetime", units * UNIT)
+        self.put_live()
+
+    @rule(asked=st.lists(st.tuples(st.sampled_from(sorted(SOLD)), st.integers(1, 4)), min_size=1, max_size=4))
+    def decide(self, asked: list[tuple[str, int]]) -> None:
+        """As many are promised as there is room for, and no more."""
+        self.settle_clock()
+        for name, count in asked:
+            self.ask(name, count)
+
+    def ask(self, name: str, count: int) -> None:
+        sold = SOLD[name]
+        expected = self.model.expect(sold, count)
+        request = {"publisher": sold.currency.lower(), "placements": [{"id": name, "count": count}]}
+        ads = self.world.decide(request)["decisions"][0]["ads"]
+        assert len(ads) == expected
+        for told in ads:
+            expires_ms = self.world.clock.ms + 15 * 60_000
+            self.model.decide(told["event_id"], sold, expires_ms)
+            self.urls[told["event_id"]] = {kind: told[f"{kind}_url"] for kind in (*KINDS, "release")}
+
+    def an_ad(self, number: int) -> Ad:
+        """The latest more often."""
+        return self.model.ads[-1 - number % len(self.model.ads)]
+
+    @precondition(lambda self: self.model.ads)
+    @rule(
+        numbers=st.sets(st.integers(0, 12), min_size=1), kinds=st.permutations(KINDS), some=st.integers(1, 3)
+    )
+    def happen(self, numbers: set[int], kinds: list[str], some: int) -> None:
+        """Events of some ads, in any order."""
+        for number in sorted(numbers):
+            for kind in kinds[:some]:
+                self.tell(self.an_ad(number), kind)
+
+    @precondition(lambda self: self.model.ads)
+    @rule(number=st.integers(0, 100), kind=st.sampled_from(KINDS), times=st.integers(1, 2))
+    def happen_again(self, number: int, kind: str, times: int) -> None:
+        for _ in range(times):
+            self.tell(self.an_ad(number), kind)
+
+    def tell(self, ad: Ad, kind: str) -> None:
+        verdict = self.call(ad, kind, Call(user_agent=BROWSER))
+        before = ad.billed_nanos
+        assert verdict.status.name.lower() == self.model.event(ad, kind)
+        assert verdict.billed == (ad.billed_nanos > before)
+
+    @precondition(lambda self: self.model.ads)
+    @rule(number=st.integers(0, 12), kind=st.sampled_from(KINDS))
+    def be_crawled(self, number: int, kind: str) -> None:
+        ad = self.an_ad(number)
+        assert self.call(ad, kind, Call(user_agent="")).status is Status.FILTERED
+        if self.model.is_live(ad, kind):
+            ad.filtered.add(kind)
+
+    @precondition(lambda self: self.model.ads)
+    @rule(number=st.integers(0, 12))
+    def release(self, number: int) -> None:
+        ad = self.an_ad(number)
+        self.call(ad, "release", Call(user_agent=BROWSER))
+        self.model.release(ad)
+
+    def call(self, ad: Ad, kind: str, call: Call) -> Any:
+        token = self.urls[ad.ident][kind].rpartition("/")[2]
+        event = self.world.app.recorder.record(token, EventKind[kind.upper()], call)
+        return self.loop.run_until_complete(event)
+
+    @precondition(lambda self: self.model.ads)
+    @rule(numbers=st.lists(st.integers(0, 30), min_size=1, max_size=4))
+    def reverse(self, numbers: list[int]) -> None:
+        """Found invalid: once, and of what is posted."""
+        ads = list({ad.ident: ad for ad in map(self.an_ad, numbers)}.values())
+        found = self.loop.run_until_complete(
+            self.world.app.invalidation.reverse([ad.ident for ad in ads], "a farm")
+        )
+        for ad, told in zip(ads, found, strict=True):
+            assert (set(told.kinds), told.refunded_nanos) == self.model.reverse(ad)
+
+    # -- time, limits, and ends ----------------------------------------------------------------------
+
+    @rule(ms=st.sampled_from((1, 1000, 60_000, 15 * 60_000, 15 * 60_000 + 30_001, 3_600_000, 9 * 3_600_000)))
+    def wait(self, ms: int) -> None:
+        self.world.clock.ms += ms
+        self.model.wait(ms)
+
+    def settle_clock(self) -> None:
+        """What a duty does four times a second."""
+        app = self.world.app
+        app.states.hot.sweep(app.clock())
+        app.world.serving.live.look_again()
+
+    @rule(
+        account=st.sampled_from(ACCOUNTS),
+        period=st.sampled_from(("lifetime", "daily")),
+        units=st.one_of(st.none(), st.integers(0, 20)),
+    )
+    def edit(self, account: str, period: str, units: int | None) -> None:
+        self.settle_clock()
+        self.model.change(account, period, None if units is None else units * UNIT)
+        self.put_live()
+
+    def put_live(self) -> None:
+        self.world.put(**documents(self.model.limits))
+
+    @rule()
+    def post(self) -> None:
+        self.world.app.journal.sync()
+        self.world.app.post()
+        self.model.post()
+
+    @precondition(lambda self: self.older is None)
+    @rule()
+    def set_a_ledger_aside(self) -> None:
+        """As it is now, for a restart after a power cut that took its last transactions."""
+        self.older = self.folder / "older.sqlite"
+        there, copy = sqlite3.connect(self.data / "ledger.sqlite"), sqlite3.connect(self.older)
+        with closing(there), closing(copy):
+            there.backup(copy)
+
+    @rule(how=st.sampled_from(("checkpoint", "kill", "kill", "from the beginning", "an older ledger")))
+    def restart(self, how: str) -> None:
+        """The journal is read again; what was not posted is."""
+        app = self.world.app
+        app.states.hot.sweep(app.clock())
+        if how == "checkpoint":
+            recovery.save(self.data, app.states.hot, app.journal.position)
+        app.close()
+        if how == "from the beginning":
+            (self.data / recovery.FILE).unlink(missing_ok=True)
+        if how == "an older ledger" and self.older is not None:
+            for name in ("-wal", "-shm"):
+                (self.data / f"ledger.sqlite{name}").unlink(missing_ok=True)
+            self.older.replace(self.data / "ledger.sqlite")
+            self.older = None
+        self.world.app = self.world._open()
+        self.model.post()
+
+    # -- what must be true ---------------------------------------------------------------------------
+
+    @invariant()
+    def every_account_is_its_sum(self) -> None:
+        app = self.world.app
+        app.states.hot.sweep(app.clock())
+        for key in self.model.touched():
+            if LIFETIME < key[1] < self.model.now_ms // DAY_MS - 2:
+                continue
+            account = app.states.budgets.account(self.named(key[0]), None if key[1] < 0 else key[1])
+            found = account.billed_nanos, account.held_nanos, account.firm_nanos
+            assert found == (self.model.billed(key), self.model.held(key), self.model.firm(key)), key
+            self.no_more_than_allowed(key)
+
+    def no_more_than_allowed(self, key: Key) -> None:
+        """Law 3: also what is firmly promised fits; a lowered limit lets stand what was promised before."""
+        limit = self.model.limit(key)
+        if limit is not None:
+            allowed = max(limit, self.model.promised.get(key, 0))
+            assert self.model.billed(key) + self.model.firm(key) <= allowed, key
+
+    def named(self, account: str) -> str:
+        """``campaign:acme/one`` -> the serial's name."""
+        if account not in self.names:
+            for serial in range(1, len(SOLD) + 1):
+                terms = self.world.app.states.budgets.terms(serial)
+                if terms is not None:
+                    sold = SOLD[terms.full_id.rpartition("/")[2]]
+                    own = (
+                        f"line_item:{serial}",
+                        f"campaign:{terms.campaign}",
+                        f"advertiser:{terms.advertiser}",
+                    )
+                    self.names |= dict(zip(sold.accounts, own, strict=True))
+        return self.names[account]
+
+    @rule()
+    def compare_everything(self) -> None:
+        self.post()
+        with closing(sqlite3.connect(self.data / "ledger.sqlite")) as books:
+            self.each_event_once(books)
+            self.accounts_balance(books)
+            budgets = dict(_pairs(books, "SELECT account || ' ' || day, billed_nanos FROM budgets"))
+            for key in self.model.touched():
+                assert budgets.get(f"{self.named(key[0])} {key[1]}", 0) == self.model.billed(key)
+            self.no_floats(books)
+        assert verify(self.data, lambda line: None) == []
+
+    def each_event_once(self, books: sqlite3.Connection) -> None:
+        columns = "event_id, kind, status, billed_nanos, free_nanos"
+        rows = [
+            row for table in ("events", "filtered") for row in books.execute(f"SELECT {columns} FROM {table}")
+        ]
+        found = [
+            (ids.encode(row[0]), EventKind(row[1]).name.lower(), Status(row[2]).name.lower(), *row[3:])
+            for row in rows
+        ]
+        assert len(found) == len(set(found))
+        assert set(found) == self.model.events()
+
+    def accounts_balance(self, books: sqlite3.Connection) -> None:
+        """Nothing comes from nowhere, in any currency; each advertiser owes what the list says."""
+        balances = dict(_pairs(books, "SELECT account, balance_nanos FROM balances"))
+        for currency in (EUR, USD):
+            assert sum(nanos for name, nanos in balances.items() if name.endswith(currency)) == 0
+        owed = {name: nanos for name, nanos in balances.items() if name.startswith("advertiser") and nanos}
+        assert owed == {
+            f"{self.named(f'advertiser:{owner}')}:{currency}": nanos
+            for (owner, currency), nanos in self.model.owed().items()
+        }
+
+    def no_floats(self, books: sqlite3.Connection) -> None:
+        tables = [row[0] for row in books.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        for table in tables:
+            rows = books.execute(f"SELECT * FROM {table}").fetchall()
+            assert not any(isinstance(value, float) for row in rows for value in row), table
+        with closing(Reader(self.data / "journal")) as reader:
+            for _, record, _ in reader.read(Position()):
+                assert not floats(msgspec.to_builtins(record)), record
+        holds = msgspec.msgpack.decode(self.world.app.states.budgets.dump(), strict=False)
+        assert not floats({str(key): value for key, value in holds.items()})
+
+
+def _pairs(books: sqlite3.Connection, question: str) -> list[tuple[str, int]]:
+    return books.execute(question).fetchall()
+
+
+def floats(thing: Any) -> bool:
+    """Whether there is one anywhere in it."""
+    if isinstance(thing, dict):
+        return any(floats(value) for value in thing.values())
+    if isinstance(thing, list | tuple):
+        return any(floats(value) for value in thing)
+    return isinstance(thing, float)
+
+
+_LONG: Final = settings.default is not None and settings.default.max_examples >= 10_000
+
+TestMoney = Money.TestCase
+TestMoney.settings = settings(
+    max_examples=500 if _LONG else 20,
+    stateful_step_count=200 if _LONG else 60,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    phases=(Phase.reuse, Phase.generate, Phase.shrink),
+)
