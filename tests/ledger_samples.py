@@ -1,5 +1,6 @@
 """Records to build journals by hand."""
 
+from collections import Counter
 from contextlib import closing
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from adserver.domain.records import (
     Recorded,
     Reversed,
     Status,
+    Tallied,
     Unbilled,
 )
 from adserver.ledger import segments
@@ -61,6 +63,11 @@ def request(number: int, at_ms: int = NOW_MS) -> bytes:
     return ids.mint(at_ms, number, 0)
 
 
+def whence(request_id: bytes) -> tuple[str, int]:
+    """Country and device that it was asked from."""
+    return ("", "FR", "DE")[request_id[13] % 3], request_id[13] % 4
+
+
 def person(number: int = 1, session: int | None = None) -> Personal:
     name = number.to_bytes(16, "big")
     return Personal(bytes(7) + b"s", name, name if session is None else session.to_bytes(16, "big"))
@@ -88,7 +95,8 @@ def decided(
         for index, item in enumerate(line_items, 1)
     )
     slot = Slot(place, f"place-{place}", ads, expires_ms=ids.minted_ms(request_id) + EXPIRES_AFTER_MS)
-    return Decided(Decision(request_id, 1, 3, (slot,), mode))
+    country, device = whence(request_id)
+    return Decided(Decision(request_id, 1, 3, (slot,), mode, country=country, device=device))
 
 
 def page(
@@ -111,7 +119,8 @@ def page(
     )
     expires_ms = ids.minted_ms(request_id) + EXPIRES_AFTER_MS
     slot = Slot(place, f"place-{place}", shown, expires_ms=expires_ms, feed=feed)
-    return Decided(Decision(request_id, 1, 3, (slot,)))
+    country, device = whence(request_id)
+    return Decided(Decision(request_id, 1, 3, (slot,), country=country, device=device))
 
 
 def recorded(
@@ -135,14 +144,32 @@ def recorded(
     return Recorded(
         event_id(request_id, index), int(kind), int(status), at_ms + after_ms, line_item, 100 + line_item,
         place, billed, int(unbilled or Unbilled.NONE), at_ms // 86_400_000, "", free, test,
+        *whence(request_id),
     )  # fmt: skip
 
 
 def reversed_(event: Recorded, after_ms: int = 3_600_000) -> Reversed:
     return Reversed(
         event.event_id, event.kind, event.at_ms + after_ms, event.line_item, event.creative, event.placement,
-        event.day, event.billed_nanos, "a farm",
+        event.day, event.billed_nanos, "a farm", event.country, event.device,
     )  # fmt: skip
+
+
+def tallied(number: int, *records: Record, unanswered: int = 0) -> Tallied:
+    """Of these decisions, and for each of so many more that nobody answered."""
+    cells = Counter[tuple[int, int, str, int, str]]()
+    for record in records:
+        if isinstance(record, Decided) and record.decision.mode == 0:
+            decision = record.decision
+            for slot in decision.slots:
+                if slot.repeated is None:
+                    cell = decision.now_ms // 900_000, slot.placement, decision.country, decision.device
+                    cells[*cell, "requests"] += 1 + unanswered
+                    cells[*cell, "asked"] += len(slot.ads) + slot.unfilled + unanswered
+                    cells[*cell, "answered"] += len(slot.ads)
+    keys = sorted({cell[:4] for cell in cells})
+    counts = ((*key, *(cells[*key, name] for name in ("requests", "asked", "answered"))) for key in keys)
+    return Tallied(NOW_MS + 60_000 * number, number, tuple(counts))  # type: ignore[arg-type]
 
 
 def contents(

@@ -177,7 +177,17 @@ class Reversed(Struct, frozen=True, array_like=True, tag=7):
     device: int = 0
 
 
-Record = Decided | Recorded | Released | LineItemTerms | PlacementTerms | Mark | Reversed
+class Tallied(Struct, frozen=True, array_like=True, tag=12):
+    """How often placements were asked since the last of these, ``number`` counting them from 1. A cell:
+    (quarter of an hour of the decisions, placement, country, device, requests, ads asked for, ads answered).
+    Once per cell and number; what is answered are the ads of live decisions in the journal."""
+
+    at_ms: int
+    number: int
+    cells: tuple[tuple[int, int, str, int, int, int, int], ...]
+
+
+Record = Decided | Recorded | Released | LineItemTerms | PlacementTerms | Mark | Reversed | Tallied
 
 
 class Personal(Struct, frozen=True, array_like=True):

@@ -11,6 +11,7 @@ itself. Cost: some 3 µs a record, 90 bytes an ad decided, 130 an event.
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final
 
 from adserver.domain import ids
@@ -34,18 +35,19 @@ PROMISED: Final = (
     "expires",
     "model",
     "zone",
+    "whence",
 )
 """An ad as it was decided; ``number``: which record of the journal that was. ``model`` and ``zone`` are of
 that moment too: a line item may be sold otherwise by the time of the event."""
 EVENT: Final = (
     "kind", "status", "at_ms", "line_item", "creative", "placement", "day", "billed", "free", "unbilled",
-    "test",
+    "test", "whence",
 )  # fmt: skip
-"""In the order of the ledger's columns, but for the reason."""
+"""In the order of the ledger's columns, but for the reason; ``whence``: country and device as one number."""
 HEARD: Final = (*EVENT, "number", "terms", "pair")
 """``terms``: the version in force then; ``pair``: of accounts that the money moved between."""
 REVERSAL: Final = ("kind", "at_ms", "billed")
-TAKEN_BACK: Final = (*REVERSAL, "line_item", "creative", "placement", "day", "number")
+TAKEN_BACK: Final = (*REVERSAL, "line_item", "creative", "placement", "day", "number", "whence")
 
 Pair = tuple[str, str, str]
 """(debit, credit, currency)."""
@@ -100,12 +102,13 @@ class Heard:
 
     def _promise(self, record: Decided) -> None:
         decision, number = record.decision, self.number
-        test = int(decision.mode == TEST)
+        test, whence = int(decision.mode == TEST), whence_of(decision.country, decision.device)
         for slot in decision.slots:
             for ad in slot.ads if slot.repeated is None else ():
                 self.promises.add(
                     event_id(decision.request_id, ad.index), number, ad.line_item, ad.creative,
                     slot.placement, ad.price_nanos, test, slot.expires_ms, ad.model, self._zone(ad.line_item),
+                    whence,
                 )  # fmt: skip
 
     def _zone(self, line_item: int) -> int:
@@ -123,7 +126,8 @@ class Heard:
         version, billed = self._terms.get(event.line_item, NOBODY), event.billed_nanos
         self.events.add(
             event.event_id, event.kind, event.status, event.at_ms, event.line_item, event.creative,
-            event.placement, event.day, billed, event.free_nanos, event.unbilled, event.test, self.number,
+            event.placement, event.day, billed, event.free_nanos, event.unbilled, event.test,
+            whence_of(event.country, event.device), self.number,
             version, self._pair(version, event.placement) if billed else NOBODY,
         )  # fmt: skip
         if event.reason:
@@ -145,12 +149,17 @@ class Heard:
     def _reversal(self, found: Reversed) -> None:
         self.reversals.add(
             found.event_id, found.kind, found.at_ms, found.billed_nanos, found.line_item, found.creative,
-            found.placement, found.day, self.number,
+            found.placement, found.day, self.number, whence_of(found.country, found.device),
         )  # fmt: skip
         self.reasons.setdefault((found.event_id, found.kind, 0), found.reason)
 
 
 Tell = Callable[[str], None]
+
+
+@lru_cache(maxsize=10_000)
+def whence_of(country: str, device: int) -> int:
+    return int.from_bytes(country.encode(), "big") << 8 | device
 
 
 def levels(terms: LineItemTerms) -> tuple[str, str, str]:

@@ -18,6 +18,7 @@ from adserver.domain.decision import EventKind
 from adserver.domain.records import Status, Unbilled
 from adserver.ledger.audit_books import ALL_DAYS, NOBODY, PPM, Heard, Pair, Tell, model_of, name_of
 from adserver.ledger.audit_budgets import Spent, check_budgets
+from adserver.ledger.audit_rollups import Cells, told_whence
 from adserver.ledger.audit_rows import Array, Groups, each, ordered, places, repeats
 
 _BILLABLE: Final = {"cpm": EventKind.IMPRESSION, "vcpm": EventKind.VIEWABLE, "cpc": EventKind.CLICK}
@@ -25,6 +26,9 @@ _COLUMN: Final = {EventKind.IMPRESSION: 0, EventKind.VIEWABLE: 1, EventKind.CLIC
 _EPOCH_DAY: Final = datetime(1970, 1, 1, tzinfo=UTC).date().toordinal()
 _QUARTER_MS: Final = 900_000
 """Offsets of time zones change, and differ, by whole quarters of an hour."""
+
+_PUBLISHERS: Final = (0, 1)
+"""The parts of what was paid that are the publisher's: paid, taken back."""
 
 Mask = NDArray[np.bool_]
 
@@ -70,6 +74,7 @@ class Books:
         self.balances = self._balances()
         spent = Spent(billed, since, self.reversals, reversed_events)
         self.budgets = check_budgets(heard, spent, tell)
+        self.cells = self._cells(live, filtered, reversed_events)
 
     def _once(self, rows: Array, keys: tuple[str, ...], said: str) -> Array:
         """Ordered rows, each key once."""
@@ -145,6 +150,14 @@ class Books:
             found.append(Paid(part + reversal, rows[nanos != 0], nanos[nanos != 0], turned))
         return found
 
+    def _cells(self, live: Array, filtered: Array, reversed_events: Array) -> Cells:
+        cells = Cells()
+        cells.add(live, filtered, reversed_events)
+        for paid in self.entries:
+            if paid.part in _PUBLISHERS:
+                cells.earn(paid.rows, -paid.nanos if paid.part else paid.nanos)
+        return cells
+
     def _balances(self) -> dict[str, int]:
         balances: defaultdict[str, int] = defaultdict(int)
         for paid in self.entries:
@@ -163,7 +176,7 @@ def _billed(*judged: tuple[Array, Array]) -> tuple[Array, Array]:
     return rows, since
 
 
-_AGREED: Final = ("line_item", "creative", "placement", "day", "billed")
+_AGREED: Final = ("line_item", "creative", "placement", "day", "billed", "whence")
 
 
 def _text(ident: bytes) -> str:
@@ -191,7 +204,7 @@ def _day(timezone: str, at_ms: int) -> int:
 def _suspicious(rows: Array, promises: Array, days: Array) -> Mask:
     """Where any rule of ``_disagreements`` may fail."""
     wrong = rows["day"] != days
-    for name in ("line_item", "creative", "placement", "test"):
+    for name in ("line_item", "creative", "placement", "test", "whence"):
         wrong |= rows[name] != promises[name]
     accepted = rows["status"] == Status.ACCEPTED
     late = rows["at_ms"] > promises["expires"]
@@ -214,6 +227,9 @@ def _disagreements(row: Any, promise: Any, day: int, zones: list[str]) -> list[s
     promised = (decided["line_item"], decided["creative"], decided["placement"], bool(decided["test"]))
     if told != promised:
         wrong.append(f"(line item, creative, placement, test) is {told}, decided was {promised}")
+    if event["whence"] != decided["whence"]:
+        asked = told_whence(decided["whence"])
+        wrong.append(f"(country, device) is {told_whence(event['whence'])}, decided was {asked}")
     if event["day"] != day:
         wrong.append(f"day {event['day']}, its decision's was {day} in {zones[decided['zone']]}")
     billed, free, price, model = event["billed"], event["free"], decided["price"], model_of(decided["model"])

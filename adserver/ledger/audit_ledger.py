@@ -4,7 +4,8 @@ The ledger is read in one transaction, its large tables straight into rows of Nu
 have put there instead of what posting writes (texts, fractions, ids of another length) is told as such.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,7 +17,9 @@ from adserver.domain.books import Position
 from adserver.ledger import schema
 from adserver.ledger.audit_books import EVENT, REVERSAL, Pair, Tell, name_of
 from adserver.ledger.audit_judging import Books
+from adserver.ledger.audit_rollups import WHENCE
 from adserver.ledger.audit_rows import ID_BYTES, Array, Differing, dtype_of, ordered, read_rows
+from adserver.ledger.columns import has_column
 
 _ENTRY: Final = ("kind", "reversal", "pair", "nanos")
 Rows = Mapping[Any, Any]
@@ -44,30 +47,35 @@ class Unreadable(Exception):
     """A table holds what posting never writes."""
 
 
-def read_ledger(path: Path) -> Posted:
-    """Raises Unreadable."""
+@contextmanager
+def reading(path: Path) -> Iterator[Connection]:
+    """Whatever is read over it is of one moment."""
     engine = schema.read_database(path)
     try:
         with engine.connect() as connection:
-            # One statement opens the transaction; all that follow see the same moment.
             connection.exec_driver_sql("BEGIN")
-            row = connection.execute(select(schema.OFFSETS.c.segment, schema.OFFSETS.c.byte)).first()
-            entries, pairs = _entries(connection)
-            return Posted(
-                Position() if row is None else Position(row[0], row[1]),
-                _events(connection, schema.EVENTS),
-                _events(connection, schema.FILTERED),
-                _reversals(connection),
-                entries,
-                pairs,
-                _reasons(connection),
-                _totals(connection),
-                None if schema.lacks_shown(connection) else _rows(connection, schema.SHOWN, 3),
-                _rows(connection, schema.BALANCES, 1),
-                _rows(connection, schema.BUDGETS, 2),
-            )
+            yield connection
     finally:
         engine.dispose()
+
+
+def read_ledger(connection: Connection) -> Posted:
+    """Raises Unreadable."""
+    row = connection.execute(select(schema.OFFSETS.c.segment, schema.OFFSETS.c.byte)).first()
+    entries, pairs = _entries(connection)
+    return Posted(
+        Position() if row is None else Position(row[0], row[1]),
+        _events(connection, schema.EVENTS),
+        _events(connection, schema.FILTERED),
+        _reversals(connection),
+        entries,
+        pairs,
+        _reasons(connection),
+        _totals(connection),
+        None if schema.lacks_shown(connection) else _rows(connection, schema.SHOWN, 3),
+        _rows(connection, schema.BALANCES, 1),
+        _rows(connection, schema.BUDGETS, 2),
+    )
 
 
 _EVENT_COLUMNS: Final = (
@@ -78,7 +86,9 @@ _REVERSAL_COLUMNS: Final = ("kind", "at_ms", "amount_nanos")
 
 
 def _events(connection: Connection, table: Table) -> Array:
-    return _table(connection, table, _EVENT_COLUMNS, EVENT)
+    """Those of an earlier version tell neither country nor device."""
+    whence = WHENCE if has_column(connection, table.name, "country") else "0"
+    return _table(connection, table, (*_EVENT_COLUMNS, whence), EVENT)
 
 
 def _reversals(connection: Connection) -> Array:
@@ -96,7 +106,7 @@ def _table(connection: Connection, table: Table, columns: Sequence[str], names: 
 def _check(connection: Connection, table: Table, columns: Sequence[str]) -> None:
     """SQLite keeps whatever is put into a column; others only what its type allows."""
     wrong = f"length(event_id) <> {ID_BYTES} OR typeof(event_id) <> 'blob'"
-    wrong += "".join(f" OR typeof({name}) <> 'integer'" for name in columns)
+    wrong += "".join(f" OR typeof({column}) <> 'integer'" for column in columns)
     strange = connection.exec_driver_sql(f"SELECT count(*) FROM {table.name} WHERE {wrong}").scalar_one()
     if strange:
         raise Unreadable(f"{strange} rows of the ledger's {table.name} hold what no posting writes")

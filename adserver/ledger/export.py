@@ -15,6 +15,7 @@ from msgspec import Struct
 from adserver.domain import ids
 from adserver.domain.books import Position
 from adserver.domain.decision import EventKind
+from adserver.domain.provenance import DEVICES
 from adserver.domain.records import LineItemTerms, PlacementTerms, Recorded, Reversed, Status, Unbilled
 from adserver.ledger.reader import Reader
 
@@ -44,6 +45,8 @@ class EventRow(Struct, frozen=True):
     unbilled: str
     reason: str
     test: bool
+    country: str
+    device: str
 
 
 class Names:
@@ -93,6 +96,8 @@ class Names:
             unbilled=unbilled,
             reason=event.reason,
             test=test,
+            country=event.country,
+            device=DEVICES[event.device] if event.device < len(DEVICES) else "other",
         )
 
 

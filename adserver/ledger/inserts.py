@@ -12,6 +12,8 @@ from sqlalchemy import Connection, Dialect, TextClause, text
 
 from adserver.domain.books import Position
 from adserver.ledger.posting import Batch
+from adserver.ledger.rolled import ASKED, ROLLED, TALLIED
+from adserver.ledger.rollups import Rollups
 from adserver.ledger.schema import COUNTED, ENTRIES, EVENTS, FILTERED, REVERSALS, SHOWN_COUNTED
 
 
@@ -36,6 +38,13 @@ _ADD_REVERSAL: Final = text(_insert("reversals", REVERSALS.c.keys(), "DO NOTHING
 _ADD_ENTRY: Final = text(_insert("entries", ENTRIES.c.keys(), "DO NOTHING"))
 _ADD_TOTALS: Final = text(_adding("totals", "line_item, day", COUNTED))
 _ADD_SHOWN: Final = text(_adding("shown", "line_item, placement, creative", SHOWN_COUNTED))
+_ADD_ROLLUPS: Final = text(
+    _adding("rollups", "quarter, line_item, creative, placement, country, device", ROLLED)
+)
+_ADD_REQUESTS: Final = text(_adding("requests", "quarter, placement, country, device", ASKED))
+_ADD_PERSON: Final = text(_insert("people", ("event_id", "person"), "DO NOTHING"))
+_REMOVE_PERSON: Final = text("DELETE FROM people WHERE event_id = :event_id")
+_SET_MARK: Final = text(_upsert("marks", "name", ["number"]))
 _ADD_BALANCE: Final = text(_adding("balances", "account", ["balance_nanos"]))
 _SET_BUDGET: Final = text(_upsert("budgets", "account, day", ["limit_nanos", "billed_nanos"]))
 _SET_LINE_ITEM: Final = text(
@@ -67,7 +76,21 @@ def write(connection: Connection, batch: Batch) -> int:
     _many(connection, _ADD_BALANCE, batch.balances.items())
     budgets = ((row.account, row.day, row.limit_nanos, row.billed_nanos) for row in batch.budgets.values())
     _many(connection, _SET_BUDGET, budgets)
+    add_rollups(connection, batch.rollups)
     return new
+
+
+def add_rollups(connection: Connection, rollups: Rollups) -> None:
+    _many(connection, _ADD_ROLLUPS, ((*key, *counts) for key, counts in rollups.cells.items()))
+    _many(connection, _ADD_PERSON, rollups.seen.items())
+    _many(connection, _REMOVE_PERSON, ((event_id,) for event_id in rollups.unseen))
+    if rollups.requests:
+        _many(connection, _ADD_REQUESTS, ((*key, *counts) for key, counts in rollups.requests.items()))
+        set_mark(connection, TALLIED, rollups.tallied)
+
+
+def set_mark(connection: Connection, name: str, number: int) -> None:
+    _many(connection, _SET_MARK, [(name, number)])
 
 
 def move(connection: Connection, consumer: str, behind: Position) -> None:

@@ -66,7 +66,18 @@ class Ledger:
         """What would take back the accepted events with these ids, every kind of them, that are posted and
         not reversed yet; ``at_ms`` and ``reason`` are the caller's to give."""
         found: list[Reversed] = []
-        columns = ("event_id", "kind", "at_ms", "line_item", "creative", "placement", "day", "billed_nanos")
+        columns = (
+            "event_id",
+            "kind",
+            "at_ms",
+            "line_item",
+            "creative",
+            "placement",
+            "day",
+            "billed_nanos",
+            "country",
+            "device",
+        )
         with self._engine.connect() as connection:
             gone = set[tuple[bytes, int]]()
             for part in chunks(event_ids):
@@ -137,8 +148,10 @@ class Ledger:
 
 
 def _reversal(row: Sequence[Any]) -> Reversed:
-    event_id, kind, at_ms, line_item, creative, placement, day, billed_nanos = row
-    return Reversed(event_id, kind, at_ms, line_item, creative, placement, day, billed_nanos, "")
+    event_id, kind, at_ms, line_item, creative, placement, day, billed_nanos, country, device = row
+    return Reversed(
+        event_id, kind, at_ms, line_item, creative, placement, day, billed_nanos, "", country, device
+    )
 
 
 def chunks(things: Sequence[_Thing]) -> Iterator[Sequence[_Thing]]:

@@ -9,15 +9,17 @@ from msgspec import Struct
 from adserver.domain.books import Position
 from adserver.domain.records import Record
 from adserver.ledger.reader import Reader
+from adserver.ledger.rollups import seen_by
 from adserver.ledger.writer import LedgerWriter
 
 BATCH_RECORDS: Final = 10_000
 
 
 class _Batch(Struct, frozen=True):
-    """``read``: of how many records these are the ones that are posted."""
+    """``read``: of how many records these are the ones that are posted; ``people``: who saw which."""
 
     records: list[Record]
+    people: dict[bytes, int]
     behind: Position
     read: int
 
@@ -40,7 +42,7 @@ class Poster:
         self._batch = self._batch or self._next(max_records)
         if self._batch is None:
             return 0
-        self._ledger.post(self._batch.records, self._batch.behind)
+        self._ledger.post(self._batch.records, self._batch.behind, self._batch.people)
         read, self._batch = self._batch.read, None
         return read
 
@@ -53,7 +55,9 @@ class Poster:
         # Behind the last record may stand marks, which are posted by being passed.
         if self._reader.behind <= start:
             return None
-        return _Batch([record for record in found if record is not None], self._reader.behind, len(found))
+        booked = [both for both in found if both is not None]
+        people = dict(seen_by(booked))
+        return _Batch([record for record, _ in booked], people, self._reader.behind, len(found))
 
     def drain(self) -> int:
         """Post everything there is; how many records there were."""

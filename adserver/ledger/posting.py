@@ -21,6 +21,7 @@ from adserver.domain import ids, money
 from adserver.domain.decision import EventKind
 from adserver.domain.records import LineItemTerms, PlacementTerms, Recorded, Reversed, Status, Unbilled
 from adserver.ledger.guards import PERIODS, Guards, Limit, levels
+from adserver.ledger.rollups import Rollups
 from adserver.ledger.schema import COUNTED, LIFETIME, OPERATORS, REVERSAL, SHOWN_COUNTED
 
 Row = tuple[Any, ...]
@@ -98,7 +99,8 @@ class Batch:
     """What one transaction adds. ``billed``: the budget rows so far, loaded by the caller before; rows
     that are not there begin at 0. ``refusals``: events the journal billed and the ledger must not."""
 
-    def __init__(self, parties: Parties, billed: dict[tuple[str, int], int]) -> None:
+    def __init__(self, parties: Parties, billed: dict[tuple[str, int], int], rollups: Rollups) -> None:
+        self.rollups = rollups
         self.events: list[Row] = []
         self.filtered: list[Row] = []
         self.reversals: list[Row] = []
@@ -144,6 +146,7 @@ class Batch:
         self.events.append(_row(event, billed, free, unbilled))
         if event.test:
             return
+        self.rollups.see(event)
         if event.status == _IS_ACCEPTED:
             self._count(event, _COUNTERS.get(event.kind), billed, free)
             self._show(event)
@@ -160,8 +163,10 @@ class Batch:
                 row.billed_nanos -= amount
         for event_id, kind, part, debit, credit, currency, nanos in entries:
             self._enter(event_id, kind, part | REVERSAL, credit, debit, currency, nanos)
-        for day in (LIFETIME, found.day):
-            counts = self.totals[found.line_item, day]
+            if part != OPERATORS:
+                self.rollups.earn(found, -nanos)
+        self.rollups.unsee(found)
+        for counts in self._counts(found):
             counts[_INVALID[found.kind]] += 1
             counts[_REFUNDED] += amount
         self._show(found, -1)
@@ -237,6 +242,7 @@ class Batch:
         if earned:
             publisher = f"publisher:{payee.publisher}:{currency}"
             self._enter(event.event_id, event.kind, 0, sheet.debit, publisher, currency, earned)
+            self.rollups.earn(event, earned)
         if kept := amount - earned:
             operator = f"operator:{currency}"
             self._enter(event.event_id, event.kind, OPERATORS, sheet.debit, operator, currency, kept)
@@ -249,12 +255,16 @@ class Batch:
         self.entries.append((event_id, kind, part, debit, credit, currency, nanos))
 
     def _count(self, event: Recorded, counter: int | None, billed: int, free: int) -> None:
-        for day in (LIFETIME, event.day):
-            counts = self.totals[event.line_item, day]
+        for counts in self._counts(event):
             if counter is not None:
                 counts[counter] += 1
             counts[_BILLED] += billed
             counts[_FREE] += free
+
+    def _counts(self, event: Recorded | Reversed) -> tuple[list[int], list[int], list[int]]:
+        """All that its numbers are counted in; the last has more columns than the others, at its end."""
+        item, totals = event.line_item, self.totals
+        return totals[item, LIFETIME], totals[item, event.day], self.rollups.cell(event)
 
     def _show(self, event: Recorded | Reversed, count: int = 1) -> None:
         counter = _SHOWN.get(event.kind)
@@ -276,4 +286,5 @@ def _row(event: Recorded, billed: int, free: int, unbilled: int) -> Row:
     return (
         event.event_id, event.kind, event.status, event.at_ms, event.line_item, event.creative,
         event.placement, event.day, billed, free, unbilled, event.reason, int(event.test),
+        event.country, event.device,
     )  # fmt: skip

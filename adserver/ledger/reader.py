@@ -179,11 +179,13 @@ class Reader:
         for cursor, frame in self._frames(start, until):
             yield self.behind, cursor.decode(frame), _person(frame)
 
-    def booked(self, start: Position, until: Position | None = None) -> Iterator[Record | None]:
-        """The same records for posting, which wants events and terms only: None for every other, and nobody's
-        personal part. ``behind`` tells where they end."""
+    def booked(
+        self, start: Position, until: Position | None = None
+    ) -> Iterator[tuple[Record, Personal | None] | None]:
+        """The same records for posting, which wants none that decide or release: None for those. ``behind``
+        tells where they end."""
         for cursor, frame in self._frames(start, until):
-            yield None if frame.tag in _PASSED else cursor.decode(frame)
+            yield None if frame.tag in _PASSED else (cursor.decode(frame), _person(frame))
 
     def _frames(self, start: Position, until: Position | None) -> Iterator[tuple[Cursor, Frame]]:
         """Each but marks, ``_behind`` being its end."""

@@ -45,6 +45,7 @@ from sqlalchemy import (
 
 from adserver.domain.decision import EventKind
 from adserver.domain.records import Status
+from adserver.ledger.columns import add_columns
 
 LIFETIME: Final = -1
 """The ``day`` of a lifetime budget, and of the totals over all days."""
@@ -71,6 +72,8 @@ def _event_columns() -> list[Column[Any]]:
         Column("unbilled", SmallInteger, nullable=False),
         Column("reason", String, nullable=False),
         Column("test", SmallInteger, nullable=False),
+        Column("country", String(2), nullable=False),
+        Column("device", SmallInteger, nullable=False),
     ]
 
 
@@ -208,7 +211,7 @@ def open_database(path: Path) -> Engine:
     with engine.begin() as connection:
         lock_for_writing(connection)
         older = lacks_shown(connection)
-        _add_columns(connection)
+        add_columns(connection, _LATER_COLUMNS)
         METADATA.create_all(connection)
         if older:
             connection.execute(text(_COUNT_SHOWN), _KINDS)
@@ -245,17 +248,10 @@ def lacks_shown(connection: Connection) -> bool:
 _LATER_COLUMNS: Final = (
     *(("totals", name, "BIGINT NOT NULL DEFAULT 0") for name in COUNTED),
     ("placements", "share_ppm", "INTEGER NOT NULL DEFAULT 1000000"),
+    *((table, "country", "VARCHAR(2) NOT NULL DEFAULT ''") for table in ("events", "filtered")),
+    *((table, "device", "SMALLINT NOT NULL DEFAULT 0") for table in ("events", "filtered")),
 )
 """That a ledger of an earlier version may lack, with what was so then."""
-
-
-def _add_columns(connection: Connection) -> None:
-    inspector = inspect(connection)
-    for table, column, kind in _LATER_COLUMNS:
-        if inspector.has_table(table):
-            there = {found["name"] for found in inspector.get_columns(table)}
-            if column not in there:
-                connection.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
 
 
 _COUNT_SHOWN: Final = """

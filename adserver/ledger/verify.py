@@ -15,7 +15,8 @@ from adserver.ledger.audit_books import Heard
 from adserver.ledger.audit_caps import CapAudit
 from adserver.ledger.audit_feeds import FeedAudit
 from adserver.ledger.audit_judging import Books
-from adserver.ledger.audit_ledger import Unreadable, compare, read_ledger
+from adserver.ledger.audit_ledger import Unreadable, compare, read_ledger, reading
+from adserver.ledger.audit_reports import ReportAudit
 from adserver.ledger.ledger import LEDGER
 from adserver.ledger.reader import JOURNAL, Reader
 from adserver.ledger.segments import Damage
@@ -32,17 +33,18 @@ def verify(data_dir: Path, report: Callable[[str], None] = print) -> list[str]:
     if not (data_dir / LEDGER).exists():
         tell(f"there is no ledger: {data_dir / LEDGER}")
         return differences
-    try:
-        posted = read_ledger(data_dir / LEDGER)
-    except Unreadable as error:
-        tell(str(error))
-        return differences
-    heard, feeds, caps = Heard(), FeedAudit(tell), CapAudit(tell)
-    with _uncollected():
-        read, unposted, short = _walk(data_dir / JOURNAL, posted.position, heard, feeds, caps, tell)
+    heard, feeds, caps, reports = Heard(), FeedAudit(tell), CapAudit(tell), ReportAudit(tell)
+    with _uncollected(), reading(data_dir / LEDGER) as connection:
+        try:
+            posted = read_ledger(connection)
+        except Unreadable as error:
+            tell(str(error))
+            return differences
+        read, unposted, short = _walk(data_dir / JOURNAL, posted.position, heard, feeds, caps, reports, tell)
         books = Books(heard, tell)
         if not short:
             compare(posted, books, tell)
+            reports.compare(connection, books.cells)
     report(f"journal: {read} records whole and in the chain, {unposted} of them not posted yet")
     report(f"law 1: {feeds.ads} sponsored items on {feeds.pages} feed pages")
     report(f"law 2: {caps.exposures} exposures, {caps.late} impressions after their expiry")
@@ -50,6 +52,7 @@ def verify(data_dir: Path, report: Callable[[str], None] = print) -> list[str]:
     report(
         f"law 4: {len(posted.events)} events, {len(posted.filtered)} filtered, {len(posted.entries)} entries"
     )
+    report(f"reports: {reports.told}")
     report("no differences" if not differences else f"{len(differences)} differences")
     return differences
 
@@ -67,7 +70,7 @@ def _uncollected() -> Iterator[None]:
 
 
 def _walk(
-    journal: Path, position: Position, heard: Heard, feeds: FeedAudit, caps: CapAudit,
+    journal: Path, position: Position, heard: Heard, feeds: FeedAudit, caps: CapAudit, reports: ReportAudit,
     tell: Callable[[str], None],
 ) -> tuple[int, int, bool]:  # fmt: skip
     """Feed the audits; (records read, of them behind the ledger's position, whether it ends before that)."""
@@ -77,6 +80,7 @@ def _walk(
     try:
         for behind, record, personal in reader.read(Position()):
             read += 1
+            reports.take(record, personal, behind <= position)
             if behind <= position:
                 heard.take(record)
             else:

@@ -11,18 +11,20 @@ back and added up again without what is there. Cost: some 13 µs an event, half 
 """
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from sqlalchemy import Connection, Table, select, tuple_
 
 from adserver.domain.books import Position
-from adserver.domain.records import LineItemTerms, PlacementTerms, Record, Recorded, Reversed, Status
-from adserver.ledger import inserts, schema
+from adserver.domain.records import LineItemTerms, PlacementTerms, Record, Recorded, Reversed, Status, Tallied
+from adserver.ledger import inserts, older, schema
 from adserver.ledger.guards import Guards, Limit, levels
 from adserver.ledger.ledger import CONSUMER, Ledger, chunks, position_of
 from adserver.ledger.posting import Batch, Parties, Payee, Payer, Row, budget_keys, payer_of
+from adserver.ledger.rolled import TALLIED, mark
+from adserver.ledger.rollups import Rollups
 from adserver.ledger.schema import BUDGETS, ENTRIES, EVENTS, FILTERED, OPERATORS, REVERSALS
 
 _Key = tuple[bytes, int, bool]
@@ -32,6 +34,7 @@ _LOG: Final = logging.getLogger("adserver.ledger")
 _CACHED_BUDGETS: Final = 500_000
 _PARTS: Final = 2
 """Entries of an event at most."""
+_NOBODY: Final[Mapping[bytes, int]] = {}
 
 
 class _Repeated(Exception):
@@ -44,27 +47,31 @@ class LedgerWriter(Ledger):
 
     def __init__(self, path: Path) -> None:
         self._writing = schema.open_database(path)
+        older.bring_up(self._writing)
         super().__init__(path)
         self.refused = 0
         self._billed = dict[tuple[str, int], int]()
         self._parties: Parties | None = None
 
-    def post(self, records: Iterable[Record], behind: Position) -> int:
+    def post(self, records: Iterable[Record], behind: Position, people: Mapping[bytes, int] = _NOBODY) -> int:
         """Post records in journal order and move the position to ``behind``, in one transaction; how many
-        events were new. Does nothing where somebody has posted as far."""
+        events were new. ``people``: who saw the impressions, by event id. Does nothing where somebody has
+        posted as far."""
         records = list(records)
         try:
             try:
-                return self._post(records, behind, checked=False)
+                return self._post(records, behind, people, checked=False)
             except _Repeated:
                 self._forget()
-                return self._post(records, behind, checked=True)
+                return self._post(records, behind, people, checked=True)
         except BaseException:
             # What is in memory may be ahead of the database.
             self._forget()
             raise
 
-    def _post(self, records: Sequence[Record], behind: Position, checked: bool) -> int:
+    def _post(
+        self, records: Sequence[Record], behind: Position, people: Mapping[bytes, int], checked: bool
+    ) -> int:
         with self._writing.begin() as connection:
             schema.lock_for_writing(connection)
             posted = position_of(connection)
@@ -73,7 +80,8 @@ class LedgerWriter(Ledger):
                 self._position = posted
             if behind <= posted:
                 return 0
-            batch = self._collect(connection, records, checked)
+            rollups = Rollups(mark(connection, TALLIED), people)
+            batch = self._collect(connection, records, rollups, checked)
             if inserts.write(connection, batch) < len(batch.events) + len(batch.filtered):
                 raise _Repeated
             inserts.move(connection, CONSUMER, behind)
@@ -81,14 +89,16 @@ class LedgerWriter(Ledger):
         self._remember(batch)
         return len(batch.events) + len(batch.filtered)
 
-    def _collect(self, connection: Connection, records: Sequence[Record], checked: bool) -> Batch:
+    def _collect(
+        self, connection: Connection, records: Sequence[Record], rollups: Rollups, checked: bool
+    ) -> Batch:
         parties = self._parties = self._parties or _parties(connection)
         events = [record for record in records if isinstance(record, Recorded)]
         reversals = _Reversals(connection, [record for record in records if isinstance(record, Reversed)])
         terms = [record for record in records if isinstance(record, LineItemTerms)]
         seen = _present(connection, events) if checked else set[_Key]()
         self._load_budgets(connection, parties, [*events, *reversals.records], terms)
-        batch = Batch(parties, self._billed)
+        batch = Batch(parties, self._billed, rollups)
         for record in records:
             if isinstance(record, Recorded):
                 key = (record.event_id, record.kind, record.status == Status.FILTERED)
@@ -103,6 +113,8 @@ class LedgerWriter(Ledger):
                 batch.terms(record)
             elif isinstance(record, PlacementTerms):
                 batch.placement(record)
+            elif isinstance(record, Tallied):
+                rollups.tally(record)
         return batch
 
     def _load_budgets(

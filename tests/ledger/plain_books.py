@@ -31,6 +31,8 @@ _COLUMN: Final = {EventKind.IMPRESSION: 0, EventKind.VIEWABLE: 1, EventKind.CLIC
 
 Key = tuple[bytes, int]
 Row = tuple[object, ...]
+Cell = tuple[int, int, int, int, tuple[str, int]]
+"""(quarter of an hour of the decision, line item, creative, placement, (country, device))."""
 
 
 class Promise(Struct, frozen=True):
@@ -46,6 +48,7 @@ class Promise(Struct, frozen=True):
     expires_ms: int
     model: str
     timezone: str
+    whence: tuple[str, int]
 
 
 class Books:
@@ -54,6 +57,7 @@ class Books:
     ``totals``: (line item, day) -> [impressions, viewable, clicks, conversions, filtered, expired, billed,
     free, the first four again of what was found invalid, refunded]. ``entries``: (event id, kind, 1 for a
     reversal) -> entry. ``shown``: (line item, placement, creative) -> [impressions, viewable, clicks].
+    ``rollups``: cell -> the numbers of ``totals``, and what the publisher earned.
     ``balances``: account -> debits minus credits. ``budgets``: (account, day) -> billed and not refunded.
     """
 
@@ -66,6 +70,8 @@ class Books:
         self.entries: dict[tuple[bytes, int, int], tuple[str, str, str, int]] = {}
         self.totals: defaultdict[tuple[int, int], list[int]] = defaultdict(lambda: [0] * 13)
         self.shown: defaultdict[tuple[int, int, int], list[int]] = defaultdict(lambda: [0] * 3)
+        self.rollups: defaultdict[Cell, list[int]] = defaultdict(lambda: [0] * 14)
+        self._cells: dict[Key, Cell] = {}
         self.balances: defaultdict[str, int] = defaultdict(int)
         self.budgets: defaultdict[tuple[str, int], int] = defaultdict(int)
         self.promises: dict[bytes, Promise] = {}
@@ -108,7 +114,7 @@ class Books:
                 self.promises[ident] = Promise(
                     self._number, ad.line_item, ad.creative, slot.placement, ad.price_nanos,
                     decision.mode == TEST, slot.expires_ms, MODELS[ad.model],
-                    "UTC" if terms is None else terms.timezone,
+                    "UTC" if terms is None else terms.timezone, (decision.country, decision.device),
                 )  # fmt: skip
 
     def _event(self, event: Recorded) -> None:
@@ -120,6 +126,8 @@ class Books:
         rows[key] = (
             event.status, event.at_ms, event.line_item, event.creative, event.placement, event.day,
             event.billed_nanos, event.free_nanos, event.unbilled, event.reason, int(event.test),
+            (ord(event.country[0]) * 256 + ord(event.country[1]) if event.country else 0) * 256
+            + event.device,
         )  # fmt: skip
         promise = self.promises.get(event.event_id)
         terms = self._terms.get(event.line_item)
@@ -153,6 +161,14 @@ class Books:
                 counts[6] += event.billed_nanos
                 counts[7] += event.free_nanos
 
+        cell = self.rollups[_cell(event)]
+        self._cells[event.event_id, event.kind] = _cell(event)
+        if column is not None:
+            cell[column] += 1
+        if event.status == Status.ACCEPTED:
+            cell[6] += event.billed_nanos
+            cell[7] += event.free_nanos
+
     def _bill(self, event: Recorded, promise: Promise, terms: LineItemTerms) -> None:
         key = event.event_id, event.kind
         if event.event_id in self._billed:
@@ -172,6 +188,7 @@ class Books:
         earned = event.billed_nanos * share // 1_000_000
         credit, kept = f"publisher:{publisher}:{terms.currency}", f"operator:{terms.currency}"
         self._enter((*key, 0), debit, credit, terms.currency, earned)
+        self.rollups[_cell(event)][13] += earned
         self._enter((*key, 2), debit, kept, terms.currency, event.billed_nanos - earned)
 
     def _enter(self, key: tuple[bytes, int, int], debit: str, credit: str, currency: str, nanos: int) -> None:
@@ -185,17 +202,23 @@ class Books:
         """The event must be in the journal, accepted, as it says, and not be reversed yet."""
         key = found.event_id, found.kind
         event, column = self.counted.get(key), _COLUMN.get(EventKind(found.kind))
-        told = (found.line_item, found.creative, found.placement, found.day, found.billed_nanos)
+        told = (
+            found.line_item, found.creative, found.placement, found.day, found.billed_nanos,
+            int.from_bytes(found.country.encode(), "big") * 256 + found.device,
+        )  # fmt: skip
         if event is None or column is None or event[0] != Status.ACCEPTED or event[10]:
             self._tell(f"{_name(key)}: reversed, though it was never counted")
             return
         if key in self.reversals:
             self._tell(f"{_name(key)}: reversed twice")
             return
-        if told != event[2:7]:
-            self._tell(f"{_name(key)}: reversed as {told}, recorded was {event[2:7]}")
+        if told != (*event[2:7], event[11]):
+            self._tell(f"{_name(key)}: reversed as {told}, recorded was {(*event[2:7], event[11])}")
         self.reversals[key] = found.at_ms, found.billed_nanos, found.reason
         self.shown[found.line_item, found.placement, found.creative][column] -= 1
+        cell = self.rollups[self._cells[key]]
+        cell[8 + column] += 1
+        cell[12] += found.billed_nanos
         for day in (ALL_DAYS, found.day):
             counts = self.totals[found.line_item, day]
             counts[8 + column] += 1
@@ -209,6 +232,8 @@ class Books:
             billed = self.entries.get((found.event_id, found.kind, part))
             if billed is not None:
                 debit, credit, currency, nanos = billed
+                if part == 0:
+                    self.rollups[self._cells[found.event_id, found.kind]][13] -= nanos
                 self._enter((found.event_id, found.kind, part + 1), credit, debit, currency, nanos)
         for account in _levels(self._payers[found.event_id, found.kind]):
             for day in (ALL_DAYS, found.day):
@@ -233,6 +258,10 @@ def _disagreements(event: Recorded, promise: Promise) -> list[str]:
     decided = (promise.line_item, promise.creative, promise.placement, promise.test)
     if told != decided:
         wrong.append(f"(line item, creative, placement, test) is {told}, decided was {decided}")
+    if (event.country, event.device) != promise.whence:
+        told_whence = (event.country or "''", event.device)
+        decided_whence = (promise.whence[0] or "''", promise.whence[1])
+        wrong.append(f"(country, device) is {told_whence}, decided was {decided_whence}")
     day = _day(promise.timezone, ids.minted_ms(event.event_id))
     if event.day != day:
         wrong.append(f"day {event.day}, its decision's was {day} in {promise.timezone}")
@@ -250,6 +279,11 @@ def _disagreements(event: Recorded, promise: Promise) -> list[str]:
     elif event.free_nanos:
         wrong.append(f"{event.free_nanos} nanos free, though billed or not billable")
     return wrong
+
+
+def _cell(event: Recorded) -> Cell:
+    quarter = ids.minted_ms(event.event_id) // (15 * 60 * 1000)
+    return quarter, event.line_item, event.creative, event.placement, (event.country, event.device)
 
 
 @cache

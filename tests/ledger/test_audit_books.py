@@ -24,6 +24,7 @@ from adserver.domain.records import (
 )
 from adserver.ledger.audit_books import EVENT, Heard
 from adserver.ledger.audit_judging import Books
+from adserver.ledger.audit_rollups import told_whence
 from adserver.ledger.audit_rows import Differing, Groups, Rows, ordered
 
 _SMALL = {
@@ -38,6 +39,8 @@ _SMALL = {
     "day": (DAY, DAY + 1),
     "free_nanos": (0, PRICE),
     "test": (False, True),
+    "country": ("", "FR", "US"),
+    "device": (0, 1, 2),
 }
 
 
@@ -94,6 +97,7 @@ def by_columns(records: list[Record]) -> tuple[set[str], dict[str, Any]]:
         "entries": entries,
         "totals": some(books.totals),
         "shown": some(books.shown),
+        "rollups": rolled(books),
         "balances": {name: nanos for name, nanos in books.balances.items() if nanos},
         "budgets": {key: nanos for key, nanos in books.budgets.items() if nanos},
     }
@@ -116,10 +120,20 @@ def by_rows(records: list[Record]) -> tuple[set[str], dict[str, Any]]:
         "entries": books.entries,
         "totals": some(books.totals),
         "shown": some(books.shown),
+        "rollups": some(books.rollups),
         "balances": {name: nanos for name, nanos in books.balances.items() if nanos},
         "budgets": {key: nanos for key, nanos in books.budgets.items() if nanos},
     }
     return set(told), found
+
+
+def rolled(books: Books) -> dict[Any, tuple[int, ...]]:
+    rows = [row for _, _, part in books.cells.parts() for row in part.tolist()]
+    cells = {(*row[:4], told_whence(row[4])): tuple(row[5:]) for row in rows if any(row[5:])}
+    return {
+        (*key, ("" if country == "''" else country, device)): row
+        for (*key, (country, device)), row in cells.items()
+    }
 
 
 def _id(row: Any) -> bytes:

@@ -55,7 +55,8 @@ def test_a_row_names_everything(tmp_path: Path) -> None:
         "day": date.fromordinal(date(1970, 1, 1).toordinal() + DAY),
         "advertiser": "acme", "campaign": "summer", "line_item": "item-1", "creative": 101,
         "publisher": "lumen", "placement": "place-7", "currency": "EUR", "billed_nanos": PRICE,
-        "free_nanos": 0, "unbilled": "", "reason": "", "test": False,
+        "free_nanos": 0, "unbilled": "", "reason": "", "test": False, "country": "FR",
+        "device": "mobile",
     }  # fmt: skip
     changed = {name: back[name] for name in back if back[name] != there[name]}
     assert changed == {

@@ -36,6 +36,7 @@ def test_a_sound_journal_and_its_ledger(tmp_path: Path) -> None:
         "law 2: 50 exposures, 3 impressions after their expiry",
         "law 3: 8 budget accounts",
         "law 4: 41 events, 4 filtered, 68 entries",
+        "reports: 20 rollups, 14 of requests, 14 impressions by people",
         "no differences",
     ]
 
@@ -83,7 +84,7 @@ def test_a_journal_that_was_lost(tmp_path: Path) -> None:
 
 EXTRA = """INSERT INTO events
 SELECT x'00112233445566778899aabbccddeeff', kind, status, at_ms, line_item, creative, placement, day,
-    billed_nanos, free_nanos, unbilled, reason, test FROM events LIMIT 1"""
+    billed_nanos, free_nanos, unbilled, reason, test, country, device FROM events LIMIT 1"""
 SHIFT = "UPDATE balances SET balance_nanos = balance_nanos {} 5 WHERE account LIKE '{}%'"
 
 TAMPERED = {
@@ -125,6 +126,23 @@ TAMPERED = {
         "nanos billed of 1 in the ledger",
     ),
     "a filtered event gone": (["DELETE FROM filtered"], "filtered event"),
+    "an event from elsewhere": (["UPDATE events SET country = 'US' WHERE country = 'FR'"], "event "),
+    "an event from nowhere": (["UPDATE filtered SET country = 'x' WHERE country = 'FR'"], "filtered event "),
+    "a changed rollup": (
+        ["UPDATE rollups SET clicks = clicks + 1 WHERE clicks > 0 AND device = 2 AND country = ''"],
+        "placement, whence 2000000, 2, 102, 7, '', 2: the ledger says",
+    ),
+    "a rollup gone": (["DELETE FROM rollups WHERE country = 'FR'"], "missing in the ledger"),
+    "a rollup of another hour": (["UPDATE rollups SET quarter = quarter + 4"], "the journal knows nothing"),
+    "half a nano": (["UPDATE rollups SET earned_nanos = earned_nanos + 0.5"], ".5"),
+    "a changed request": (
+        ["UPDATE requests SET asked = asked + 1"],
+        "requests of quarter, placement 2000000",
+    ),
+    "a request gone": (["DELETE FROM requests WHERE placement = 9"], "requests of quarter, placement"),
+    "somebody else": (["UPDATE people SET person = person + 1"], "whom the journal does not know"),
+    "nobody": (["DELETE FROM people"], "nobody in the ledger saw it"),
+    "no person": (["UPDATE people SET person = 'anna'"], "what no posting writes"),
 }
 
 

@@ -16,11 +16,12 @@ from ledger_samples import (
     recorded,
     request,
     reversed_,
+    tallied,
     terms,
 )
 
 from adserver.domain.decision import EventKind, Origin
-from adserver.domain.records import Decided, Record, Recorded, Released, Status, Unbilled
+from adserver.domain.records import Decided, Personal, Record, Recorded, Released, Status, Unbilled
 from adserver.ledger.journal import Journal
 from adserver.ledger.poster import Poster
 from adserver.ledger.reader import Reader
@@ -69,15 +70,24 @@ def sound() -> list[Record]:
     again = msgspec.structs.replace(slot, repeated=Origin(first.decision.request_id, 0, 0))
     decision = msgspec.structs.replace(first.decision, request_id=request(802), slots=(again,))
     records += [first, msgspec.structs.replace(first, decision=decision)]
-    records.append(page(request(803), 1, 21, 21, ((33, 1),), place=9))
-    return records
+    records.append(tallied(1, *records, unanswered=3))
+    last = page(request(803), 1, 21, 21, ((33, 1),), place=9)
+    return [*records, last, tallied(2, last)]
+
+
+def person_of(record: Record) -> Personal | None:
+    """Some of the readers are somebody else, one in four nobody."""
+    if isinstance(record, Decided):
+        return person()
+    number = record.event_id[13] % 4 if isinstance(record, Recorded) else 0
+    return person(number << 64) if number else None
 
 
 def keep(directory: Path, records: Iterable[Record]) -> Path:
     """Journal and post them."""
     journal = Journal(directory / "journal", 16 * 1024)
     for record in records:
-        journal.append(record, person() if isinstance(record, Decided) else None)
+        journal.append(record, person_of(record))
     journal.close()
     ledger = LedgerWriter(directory / "ledger.sqlite")
     with closing(Reader(directory / "journal")) as reader:

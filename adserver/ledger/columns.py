@@ -1,0 +1,17 @@
+"""Columns that a ledger of an earlier version lacks."""
+
+from collections.abc import Iterable
+
+from sqlalchemy import Connection, inspect
+
+
+def has_column(connection: Connection, table: str, column: str) -> bool:
+    return column in {found["name"] for found in inspect(connection).get_columns(table)}
+
+
+def add_columns(connection: Connection, columns: Iterable[tuple[str, str, str]]) -> None:
+    """(table, column, what it is in SQL, with what was so before it was there)."""
+    inspector = inspect(connection)
+    for table, column, kind in columns:
+        if inspector.has_table(table) and not has_column(connection, table, column):
+            connection.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")

@@ -1,0 +1,89 @@
+"""The tables that reports are made from (``rollups`` says how), posted in one transaction with the ledger.
+
+* ``rollups``: what events add up to in each cell. All of it follows from ``events`` and ``entries``.
+* ``requests``: how often a placement was asked, for how many ads, and how many were answered. Asking is no
+  event: it has no line item and no money.
+* ``people``: who saw each accepted impression that was not found invalid (64 bits of the pseudonym; of the
+  session's where there is no consent). Personal, so old rows are removed; nobody else is named in the ledger.
+  Some 30 bytes an impression.
+* ``marks``: numbers by name: ``PEOPLE_SINCE``, from which decision on (in ms) ``people`` is whole;
+  ``TALLIED``, the number of the last tally in ``requests``.
+"""
+
+from typing import Final
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    String,
+    Table,
+    inspect,
+    select,
+)
+
+from adserver.ledger.schema import COUNTED
+
+TABLES: Final = MetaData()
+"""Apart from the ledger's own, which are there in every version."""
+
+ROLLED: Final = (*COUNTED, "earned_nanos")
+"""The numbers of a cell; ``earned_nanos``: the publisher's, less what was refunded of it."""
+ASKED: Final = ("requests", "asked", "answered")
+PEOPLE_SINCE: Final = "people_since_ms"
+TALLIED: Final = "tallied"
+
+ROLLUPS: Final = Table(
+    "rollups",
+    TABLES,
+    Column("quarter", Integer, primary_key=True),
+    Column("line_item", Integer, primary_key=True),
+    Column("creative", Integer, primary_key=True),
+    Column("placement", Integer, primary_key=True),
+    Column("country", String(2), primary_key=True),
+    Column("device", SmallInteger, primary_key=True),
+    *(Column(name, BigInteger, nullable=False) for name in ROLLED),
+    sqlite_with_rowid=False,
+)
+
+REQUESTS: Final = Table(
+    "requests",
+    TABLES,
+    Column("quarter", Integer, primary_key=True),
+    Column("placement", Integer, primary_key=True),
+    Column("country", String(2), primary_key=True),
+    Column("device", SmallInteger, primary_key=True),
+    *(Column(name, BigInteger, nullable=False) for name in ASKED),
+    sqlite_with_rowid=False,
+)
+
+PEOPLE: Final = Table(
+    "people",
+    TABLES,
+    Column("event_id", LargeBinary(16), primary_key=True),
+    Column("person", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+MARKS: Final = Table(
+    "marks",
+    TABLES,
+    Column("name", String, primary_key=True),
+    Column("number", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+
+def is_rolled(connection: Connection) -> bool:
+    """Whether this is not a ledger of before there were rollups."""
+    return inspect(connection).has_table(ROLLUPS.name)
+
+
+def mark(connection: Connection, name: str) -> int:
+    """0 where nothing was marked."""
+    found = connection.execute(select(MARKS.c.number).where(MARKS.c.name == name)).scalar()
+    return 0 if found is None else int(found)

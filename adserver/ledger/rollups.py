@@ -1,0 +1,93 @@
+"""What reports are made from: what events add up to by quarter of an hour, and who saw them.
+
+A cell is a quarter of an hour (UTC) of the *decision*, a line item, a version of a creative, a placement, a
+country and a device. Every hour and day of every time zone is a sum of cells, since zones differ by whole
+quarters. A batch adds its cells up in memory and adds each to the ledger's once, in the transaction of its
+events; so reports, totals and entries cannot disagree. Cost: some 4 µs an event, 3 µs a cell.
+
+People are kept apart, an impression each, and by event id, which begins with the decision's time: so reach is
+exact over any time and group, an invalid impression's person is gone with it, and old ones are removed from
+one end.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
+
+from adserver.domain.decision import EventKind
+from adserver.domain.records import Personal, Record, Recorded, Reversed, Status, Tallied
+from adserver.ledger.rolled import ROLLED
+
+QUARTER_MS: Final = 900_000
+
+Cell = tuple[int, int, int, int, str, int]
+"""(quarter since the epoch, line item, creative, placement, country, device)."""
+Asked = tuple[int, int, str, int]
+"""(quarter, placement, country, device)."""
+
+_EARNED: Final = ROLLED.index("earned_nanos")
+_IMPRESSION: Final = int(EventKind.IMPRESSION)
+_IS_ACCEPTED: Final = int(Status.ACCEPTED)
+
+
+def seen_by(records: Iterable[tuple[Record, Personal | None]]) -> Iterator[tuple[bytes, int]]:
+    """(event id, person) of impressions whose person is known: 64 bits of the pseudonym, as a signed
+    number."""
+    for record, personal in records:
+        if personal is None or personal.subject is None:
+            continue
+        if isinstance(record, Recorded) and record.kind == _IMPRESSION and record.status == _IS_ACCEPTED:
+            yield record.event_id, int.from_bytes(personal.subject[:8], "big", signed=True)
+
+
+class Rollups:
+    """What one batch adds. ``seen``: event id -> person; ``unseen``: ids of impressions taken back;
+    ``tallied``: the number of the last tally so far, in the ledger or here."""
+
+    def __init__(self, tallied: int, people: Mapping[bytes, int]) -> None:
+        self.cells: defaultdict[Cell, list[int]] = defaultdict(lambda: [0] * len(ROLLED))
+        self.requests: defaultdict[Asked, list[int]] = defaultdict(lambda: [0, 0, 0])
+        self.seen: dict[bytes, int] = {}
+        self.unseen: list[bytes] = []
+        self.tallied = tallied
+        self._people = people
+        self._event: Recorded | Reversed | None = None
+        self._cell: list[int] = []
+
+    def cell(self, event: Recorded | Reversed) -> list[int]:
+        """The numbers of ``ROLLED`` that it moves; the same is often asked twice in a row."""
+        if event is not self._event:
+            self._event, self._cell = event, self._find(event)
+        return self._cell
+
+    def _find(self, event: Recorded | Reversed) -> list[int]:
+        quarter = int.from_bytes(event.event_id[:6], "big") // QUARTER_MS
+        return self.cells[
+            quarter, event.line_item, event.creative, event.placement, event.country, event.device
+        ]
+
+    def earn(self, event: Recorded | Reversed, nanos: int) -> None:
+        """The publisher's; negative where it is taken back."""
+        self.cell(event)[_EARNED] += nanos
+
+    def see(self, event: Recorded) -> None:
+        """An event that is in no book yet, and no test."""
+        if event.kind == _IMPRESSION and event.status == _IS_ACCEPTED:
+            person = self._people.get(event.event_id)
+            if person is not None:
+                self.seen[event.event_id] = person
+
+    def unsee(self, found: Reversed) -> None:
+        if found.kind == _IMPRESSION:
+            self.seen.pop(found.event_id, None)
+            self.unseen.append(found.event_id)
+
+    def tally(self, record: Tallied) -> None:
+        """Once, however often it is posted: they are numbered in order."""
+        if record.number <= self.tallied:
+            return
+        self.tallied = record.number
+        for quarter, placement, country, device, *counts in record.cells:
+            known = self.requests[quarter, placement, country, device]
+            for place, count in enumerate(counts):
+                known[place] += count
