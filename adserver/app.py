@@ -118,7 +118,14 @@ class App:
         journal = Promises(self.journal, states.budgets, states.exposures, hot.terms, hot.identities)
         self.promises = journal
         self.kept = Kept(
-            states.exposures, states.feeds, states.budgets, journal, self.receipts, repeats, states.traffic
+            states.exposures,
+            states.feeds,
+            states.budgets,
+            journal,
+            self.receipts,
+            repeats,
+            states.traffic,
+            hot.tally,
         )
         geography = MaxMindFile(settings.geoip) if settings.geoip is not None else None
         normaliser = Normaliser(self.names, geography, self._chance)

@@ -18,6 +18,7 @@ from adserver.services.upkeep import (
     MARK_S,
     POST_S,
     SWEEP_S,
+    TELL_S,
     Upkeep,
 )
 
@@ -45,6 +46,7 @@ class Duties:
         """On the running loop."""
         every = self._upkeep.every
         every(DURABLE_S, "durable", self._durable)
+        every(TELL_S, "tell of requests", self._tell)
         every(POST_S, "ask for posting", self._ask)
         every(0, "post", self._hear)
         every(LEARN_S, "learn rates", self._learn)
@@ -66,6 +68,7 @@ class Duties:
         """Stop, post what is left, and leave a checkpoint. Neither is needed to start again."""
         app = self._app
         await app.builder.end()
+        await self._tell()
         await app.journal.durable()
         try:
             await app.clerk.finish(app.journal.synced_position)
@@ -82,6 +85,7 @@ class Duties:
 
     async def turn(self) -> None:
         """Everything of it once, posting here: for whoever lets time pass himself."""
+        await self._tell()
         await self._durable()
         self._app.post()
         await self._learn()
@@ -91,6 +95,9 @@ class Duties:
         journal = self._app.journal
         if journal.position != journal.synced_position:
             await journal.durable()
+
+    async def _tell(self) -> None:
+        self._app.states.hot.tally.tell(self._app.promises, self._app.clock())
 
     async def _ask(self) -> None:
         self._app.clerk.ask(self._app.journal.synced_position)

@@ -99,6 +99,11 @@ CLICK_EXTRA_MS: Final = 24 * 3600_000
 GRACE_MS: Final = 30_000
 """A hold outlives its token by this much: the bound on clock skew between servers."""
 
+# -- reports ----------------------------------------------------------------------------------------
+TALLIED_CELLS: Final = 100_000
+"""Of requests, counted and not told to the journal yet; others are not counted until these are told."""
+TALLIED_CELLS_A_RECORD: Final = 10_000
+
 # -- management ----------------------------------------------------------------------------------
 MANAGEMENT_BYTES: Final = 16 * 1024 * 1024
 DOCUMENT_DEPTH: Final = 32

@@ -50,7 +50,9 @@ _SET_BUDGET: Final = text(_upsert("budgets", "account, day", ["limit_nanos", "bi
 _SET_LINE_ITEM: Final = text(
     _upsert("line_items", "serial", ["full_id", "campaign", "advertiser", "currency", "revision", "at_ms"])
 )
-_SET_PLACEMENT: Final = text(_upsert("placements", "serial", ["full_id", "publisher", "share_ppm"]))
+_SET_PLACEMENT: Final = text(
+    _upsert("placements", "serial", ["full_id", "publisher", "share_ppm", "currency"])
+)
 _SET_OFFSET: Final = text(_upsert("offsets", "consumer", ["segment", "byte"]))
 _ADD_LIMIT: Final = text(
     "INSERT INTO budget_limits (account, period, at_ms, limit_nanos) "
@@ -65,7 +67,9 @@ def write(connection: Connection, batch: Batch) -> int:
         for t in batch.line_items.values()
     )
     _many(connection, _SET_LINE_ITEM, line_items)
-    placements = ((t.serial, t.full_id, t.publisher, t.revenue_share_ppm) for t in batch.placements.values())
+    placements = (
+        (t.serial, t.full_id, t.publisher, t.revenue_share_ppm, t.currency) for t in batch.placements.values()
+    )
     _many(connection, _SET_PLACEMENT, placements)
     _many(connection, _ADD_LIMIT, ((x.account, x.period, x.at_ms, x.limit_nanos) for x in batch.limits))
     new = _many(connection, _ADD_EVENT, batch.events) + _many(connection, _ADD_FILTERED, batch.filtered)

@@ -180,6 +180,7 @@ PLACEMENTS: Final = Table(
     Column("full_id", String, nullable=False),
     Column("publisher", Integer, nullable=False),
     Column("share_ppm", Integer, nullable=False),
+    Column("currency", String(3), nullable=False),
 )
 
 BUDGET_LIMITS: Final = Table(
@@ -248,6 +249,7 @@ def lacks_shown(connection: Connection) -> bool:
 _LATER_COLUMNS: Final = (
     *(("totals", name, "BIGINT NOT NULL DEFAULT 0") for name in COUNTED),
     ("placements", "share_ppm", "INTEGER NOT NULL DEFAULT 1000000"),
+    ("placements", "currency", "VARCHAR(3) NOT NULL DEFAULT ''"),
     *((table, "country", "VARCHAR(2) NOT NULL DEFAULT ''") for table in ("events", "filtered")),
     *((table, "device", "SMALLINT NOT NULL DEFAULT 0") for table in ("events", "filtered")),
 )

@@ -26,12 +26,14 @@ from adserver.domain.records import (
     Recorded,
     Released,
     Status,
+    Tallied,
     Unbilled,
 )
 from adserver.engine.live import follow
 from adserver.services.delivered import Delivered
 from adserver.services.render import origin_of
 from adserver.services.repeats import Repeat, Repeats
+from adserver.services.tally import Tally
 
 CHECKPOINT_VERSION: Final = 3
 _LONGEST_TOKEN_MS: Final = limits.RENDER_WITHIN_MS_MAX + limits.CLICK_EXTRA_MS
@@ -119,6 +121,7 @@ class Checkpoint(Struct, array_like=True):
     left_out: dict[int, NoFill] = {}
     delivered: Delivered | None = None
     traffic: bytes = b""
+    tally: bytes = b""
 
 
 class HotState:
@@ -139,6 +142,7 @@ class HotState:
         self.filtered = filtered
         self.released = released
         self.traffic = traffic
+        self.tally = Tally()
         self.terms: dict[int, LineItemTerms] = {}
         self.identities: dict[int, int] = {}
         self.left_out: dict[int, NoFill] = {}
@@ -156,6 +160,8 @@ class HotState:
             self._recorded(record, who)
         elif isinstance(record, Released):
             self._released(record)
+        elif isinstance(record, Tallied):
+            self.tally.told(record)
         elif isinstance(record, LineItemTerms):
             self.terms.pop(record.serial, None)
             self.terms[record.serial] = record
@@ -180,6 +186,7 @@ class HotState:
         decision = record.decision
         self.latest_ms = decision.now_ms
         self.hint(record)
+        self.tally.count(decision)
         if decision.mode == 0:
             self.traffic.count(decision.now_ms, len(decision.slots))
         self.exposures.sweep(decision.now_ms)
@@ -246,6 +253,7 @@ class HotState:
                 self.budgets.dump(), self.feeds.dump(), self.seen.dump(), self.filtered.dump(),
                 self.released.dump(),
                 self.repeats.dump(), self.identities, self.left_out, delivered, self.traffic.dump(),
+                self.tally.dump(),
             )
         )  # fmt: skip
 
@@ -265,6 +273,7 @@ class HotState:
         )  # fmt: skip
         for part, content in parts:
             part.load(content)
+        self.tally.load(checkpoint.tally)
         self.budgets.load_holds(checkpoint.holds)
         for key, repeat in checkpoint.repeats:
             self.repeats.keep(key, repeat)

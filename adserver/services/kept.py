@@ -14,6 +14,7 @@ from adserver.services import plans
 from adserver.services.ports import Journal
 from adserver.services.receipts import Receipts
 from adserver.services.repeats import Repeats
+from adserver.services.tally import Tally
 
 
 class State(Protocol):
@@ -62,3 +63,4 @@ class Kept(Struct, frozen=True):
     receipts: Receipts
     repeats: Repeats
     traffic: Traffic
+    tally: Tally

@@ -18,7 +18,16 @@ from typing import Protocol
 import msgspec
 
 from adserver.domain.books import JournalClosed
-from adserver.domain.records import Decided, LineItemTerms, Personal, PlacementTerms, Record, Recorded, Status
+from adserver.domain.records import (
+    Decided,
+    LineItemTerms,
+    Personal,
+    PlacementTerms,
+    Record,
+    Recorded,
+    Status,
+    Tallied,
+)
 from adserver.engine.snapshot import Snapshot
 from adserver.services.ports import Journal
 from adserver.services.terms import InForce, placement_terms
@@ -77,6 +86,10 @@ class Promises:
         """Raises JournalClosed; the record is not in the journal then."""
         if isinstance(record, Decided):
             self._promise(record)
+        elif isinstance(record, Tallied):
+            for _, placement, *_ in record.cells:
+                if placement not in self._placed:
+                    self._placement(placement, record.at_ms)
         elif (
             isinstance(record, Recorded)
             and record.line_item not in self._standing

@@ -67,7 +67,9 @@ class Decisions:
             if repeat is not None:
                 return Outcome(repeat.decision, request, serving, repeat.subject)
         if self._overloaded(ask.tmax_ms):
-            return Outcome(_overloaded(request, serving), request, serving, request.subject)
+            overloaded = _overloaded(request, serving)
+            kept.tally.count(overloaded)
+            return Outcome(overloaded, request, serving, request.subject)
         if look is not None:
             look(Rehearse(request, serving, kept))
         return self._decided(request, serving)
@@ -82,9 +84,11 @@ class Decisions:
             # House ads without a price or a cap, and organic pages: nothing of it needs to be kept.
             deciding.undo()
             self._remember(deciding, decision, journalled=False)
+            kept.tally.count(decision, journalled=False)
         elif not self._keep(deciding, decision):
             deciding.undo()
             decision = _without_ads(decision)
+            kept.tally.count(decision)
         slates = tuple(deciding.slates)
         # The slates ask the deciding back. A circle would be left to the collector, which comes when nothing
         # of it is in the processor's caches any more: a fifth of a decision's time.
@@ -110,6 +114,7 @@ class Decisions:
                 journalled = False
             else:
                 self._count(decision)
+        self._kept.tally.count(decision)
         self._remember(deciding, decision, journalled)
         return True
 
@@ -126,9 +131,15 @@ class Decisions:
 
 
 def _overloaded(request: Request, serving: Serving) -> Decision:
-    slots = tuple(Slot(0, ask.id, (), ask.count, NoFill.OVERLOADED) for ask in request.placements)
-    publisher = serving.snapshot.publishers[request.publisher].serial
-    return Decision(request.request_id, serving.snapshot.revision, publisher, slots, MODES[request.mode])
+    snapshot, slots = serving.snapshot, list[Slot]()
+    for ask in request.placements:
+        view = snapshot.view(request.publisher, ask.id)
+        serial = 0 if view is None else view.placement.serial
+        slots.append(Slot(serial, ask.id, (), ask.count, NoFill.OVERLOADED))
+    return Decision(
+        request.request_id, snapshot.revision, snapshot.publishers[request.publisher].serial, tuple(slots),
+        MODES[request.mode], country=request.country, device=request.device,
+    )  # fmt: skip
 
 
 def _without_ads(decision: Decision) -> Decision:

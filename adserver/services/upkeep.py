@@ -16,6 +16,8 @@ DURABLE_S: Final = 0.1
 """A power cut may take this much of exposures and feed pages (DESIGN, "Laws")."""
 POST_S: Final = 0.5
 """Rare, for a batch of many events costs half as much an event as one of few."""
+TELL_S: Final = 5.0
+"""A kill may take the unanswered requests of this much (``tally``)."""
 MARK_S: Final = 1.0
 LEARN_S: Final = 60.0
 SWEEP_S: Final = 0.25
