@@ -13,6 +13,7 @@ from verified_samples import differences
 from adserver.domain.books import Position
 from adserver.domain.records import Decided, Record
 from adserver.ledger import journals
+from adserver.ledger.audit_walk import Walk, together
 from adserver.ledger.guards import WINDOW_MS, Guards
 from adserver.ledger.journal import Journal
 from adserver.ledger.poster import Poster
@@ -128,6 +129,15 @@ def test_the_guard_of_a_limit_told_late() -> None:
         guards.learn(terms(1, (budget("campaign:10", limit),), at_ms=at_ms, revision=revision))
     found = [guards.guard("campaign:10", "lifetime", at) for at in (3000, WINDOW_MS, WINDOW_MS + 3001)]
     assert found == [100, 100, 50]
+
+
+def test_records_come_in_the_order_of_time(tmp_path: Path) -> None:
+    """And in each journal's own, also where its clock went back."""
+    keep(tmp_path, [*sold(1, 5), *sold(4)], sold(2, 3))
+    walks = [Walk("journal", journals.folder_of(tmp_path, number), Position(), print) for number in range(2)]
+    found = [read.record for read in together(walks)]
+    order = [r.decision.now_ms - NOW_MS for r in found if isinstance(r, Decided)]
+    assert order == [1000, 2000, 3000, 5000, 4000]
 
 
 def test_positions_are_each_journals_own(tmp_path: Path) -> None:
