@@ -71,6 +71,7 @@ class Heard:
         self.zones: list[str] = ["UTC"]
         self.limits: dict[tuple[str, str], list[tuple[int, int | None]]] = {}
         self.reasons: dict[tuple[bytes, int, int], str] = {}
+        self._revisions: dict[str, int] = {}
         self._terms: dict[int, int] = {}
         self._payees: dict[int, tuple[int, int]] = {}
         self._pair_of: dict[tuple[Pair, int], int] = {}
@@ -95,10 +96,20 @@ class Heard:
         self.versions.append(terms)
         named = {(budget.account, budget.period): budget.limit_nanos for budget in terms.budgets}
         for account in levels(terms):
+            stale = terms.revision < self._revisions.get(account, 0)
+            self._revisions[account] = max(terms.revision, self._revisions.get(account, 0))
             for period in ("lifetime", "day"):
                 history, limit = self.limits.setdefault((account, period), []), named.get((account, period))
-                if not history or history[-1][1] != limit:
-                    history.append((self.number, limit))
+                self._limit(history, limit, stale)
+
+    def _limit(self, history: list[tuple[int, int | None]], limit: int | None, stale: bool) -> None:
+        """``stale``: told by one of several processes that had not heard of a change yet. What it promised by
+        a higher limit stands, and then the newest is in force again."""
+        now = history[-1][1] if history else None
+        if not stale and (not history or now != limit):
+            history.append((self.number, limit))
+        elif stale and now is not None and (limit is None or limit > now):
+            history += [(self.number, limit), (self.number, now)]
 
     def _promise(self, record: Decided) -> None:
         decision, number = record.decision, self.number

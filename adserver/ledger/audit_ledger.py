@@ -20,6 +20,7 @@ from adserver.ledger.audit_judging import Books
 from adserver.ledger.audit_rollups import WHENCE
 from adserver.ledger.audit_rows import ID_BYTES, Array, Differing, dtype_of, ordered, read_rows
 from adserver.ledger.columns import has_column
+from adserver.ledger.ledger import positions_of
 
 _ENTRY: Final = ("kind", "reversal", "pair", "nanos")
 Rows = Mapping[Any, Any]
@@ -27,9 +28,10 @@ Rows = Mapping[Any, Any]
 
 class Posted(Struct, frozen=True):
     """The ledger's rows: large tables ordered by id and kind, small ones by key. In ``entries``, ``pair``
-    numbers ``pairs``; ``reasons``: as in ``audit_books.Heard``."""
+    numbers ``pairs``; ``reasons``: as in ``audit_books.Heard``; ``positions``: how far each journal
+    was posted, by consumer."""
 
-    position: Position
+    positions: dict[str, Position]
     events: Array
     filtered: Array
     reversals: Array
@@ -61,10 +63,9 @@ def reading(path: Path) -> Iterator[Connection]:
 
 def read_ledger(connection: Connection) -> Posted:
     """Raises Unreadable."""
-    row = connection.execute(select(schema.OFFSETS.c.segment, schema.OFFSETS.c.byte)).first()
     entries, pairs = _entries(connection)
     return Posted(
-        Position() if row is None else Position(row[0], row[1]),
+        positions_of(connection),
         _events(connection, schema.EVENTS),
         _events(connection, schema.FILTERED),
         _reversals(connection),

@@ -41,11 +41,11 @@ class Guards:
 
     def __init__(self) -> None:
         self._history: dict[tuple[str, str], list[Limit]] = {}
-        self._known: set[str] = set()
+        self._known: dict[str, int] = {}
 
-    def know(self, account: str) -> None:
-        """The account existed, with a limit or without."""
-        self._known.add(account)
+    def know(self, account: str, revision: int) -> None:
+        """The account existed, with a limit or without, in the catalogue of this revision."""
+        self._known[account] = max(revision, self._known.get(account, 0))
 
     def restore(self, limit: Limit) -> None:
         self._history.setdefault((limit.account, limit.period), []).append(limit)
@@ -56,12 +56,25 @@ class Guards:
         named = {(budget.account, budget.period): budget.limit_nanos for budget in terms.budgets}
         new: list[Limit] = []
         for account in levels(terms.serial, terms.campaign, terms.advertiser):
+            stale = terms.revision < self._known.get(account, 0)
+            tell = self._late if stale else self._change
             for period in PERIODS:
-                new += self._change(account, period, terms.at_ms, named.get((account, period)))
-            self._known.add(account)
+                new += tell(account, period, terms.at_ms, named.get((account, period)))
+            self.know(account, terms.revision)
         for limit in new:
             self.restore(limit)
         return new
+
+    def _late(self, account: str, period: str, at_ms: int, limit_nanos: int | None) -> Iterator[Limit]:
+        """Told by a process that had not heard of a change yet, of several that serve: what it promised by a
+        higher limit stands, and the newest is in force again."""
+        history = self._history.get((account, period))
+        now = history[-1] if history else None
+        if now is None or now.limit_nanos is None:
+            return
+        if limit_nanos is None or limit_nanos > now.limit_nanos:
+            yield Limit(account, period, at_ms, limit_nanos)
+            yield Limit(account, period, max(at_ms, now.at_ms), now.limit_nanos)
 
     def _change(self, account: str, period: str, at_ms: int, limit_nanos: int | None) -> Iterator[Limit]:
         history = self._history.get((account, period))

@@ -35,12 +35,17 @@ IN_LIST: Final = 500
 
 class Ledger:
     """Posted events in the SQLite file at ``path``. ``position``: how far into the journal everything is
-    known to be posted; whoever hears of more says so (``moved``)."""
+    known to be posted; whoever hears of more says so (``moved``). ``consumer``: which journal that is, where
+    there are several (``journals``)."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, consumer: str = CONSUMER) -> None:
         self._engine = schema.read_database(path)
+        self._consumer = consumer
         with self._engine.connect() as connection:
-            self._position = position_of(connection)
+            self._position = self._position_in(connection)
+
+    def _position_in(self, connection: Connection) -> Position:
+        return positions_of(connection).get(self._consumer, Position())
 
     @property
     def position(self) -> Position:
@@ -106,7 +111,7 @@ class Ledger:
             # One statement opens the transaction; all that follow see the same moment.
             connection.exec_driver_sql("BEGIN")
             rows = connection.execute(select(SHOWN)).all()
-            return position_of(connection), [Shown(*row) for row in rows]
+            return self._position_in(connection), [Shown(*row) for row in rows]
 
     def billed_by_day(self, since_day: int) -> Iterator[tuple[int, int, int]]:
         """(line item, day, billed nanos) of the days from ``since_day`` on; days are the campaign's."""
@@ -160,7 +165,7 @@ def chunks(things: Sequence[_Thing]) -> Iterator[Sequence[_Thing]]:
         yield things[start : start + IN_LIST]
 
 
-def position_of(connection: Connection) -> Position:
-    found = select(OFFSETS.c.segment, OFFSETS.c.byte).where(OFFSETS.c.consumer == CONSUMER)
-    row = connection.execute(found).first()
-    return Position() if row is None else Position(row[0], row[1])
+def positions_of(connection: Connection) -> dict[str, Position]:
+    """How far each journal is posted, by consumer."""
+    rows = connection.execute(select(OFFSETS.c.consumer, OFFSETS.c.segment, OFFSETS.c.byte))
+    return {consumer: Position(segment, offset) for consumer, segment, offset in rows}

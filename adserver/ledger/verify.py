@@ -1,8 +1,8 @@
 """``adserver verify``: the journal against itself, the ledger, and the laws. Also beside a running server.
 
-The ledger is read first, in one transaction; then the journal, whose beginning up to the ledger's position
-must explain every row: nothing missing, nothing extra, nothing different. What is written behind it is
-not posted yet and audited for the chain and laws 1 and 2 only.
+The ledger is read first, in one transaction; then the journal (all there are: ``journals``), whose beginning
+up to the ledger's position must explain every row: nothing missing, nothing extra, nothing different. What is
+written behind it is not posted yet and audited for the chain and laws 1 and 2 only.
 """
 
 import gc
@@ -11,15 +11,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from adserver.domain.books import Position
+from adserver.ledger import journals
 from adserver.ledger.audit_books import Heard
 from adserver.ledger.audit_caps import CapAudit
 from adserver.ledger.audit_feeds import FeedAudit
 from adserver.ledger.audit_judging import Books
-from adserver.ledger.audit_ledger import Unreadable, compare, read_ledger, reading
+from adserver.ledger.audit_ledger import Posted, Unreadable, compare, read_ledger, reading
 from adserver.ledger.audit_reports import ReportAudit
+from adserver.ledger.audit_walk import Walk, together
 from adserver.ledger.ledger import LEDGER
-from adserver.ledger.reader import JOURNAL, Reader
-from adserver.ledger.segments import Damage
 
 
 def verify(data_dir: Path, report: Callable[[str], None] = print) -> list[str]:
@@ -40,12 +40,20 @@ def verify(data_dir: Path, report: Callable[[str], None] = print) -> list[str]:
         except Unreadable as error:
             tell(str(error))
             return differences
-        read, unposted, short = _walk(data_dir / JOURNAL, posted.position, heard, feeds, caps, reports, tell)
+        walks = [_walk(data_dir, number, posted, tell) for number in journals.numbers_in(data_dir)]
+        for record, personal, is_posted in together(walks):
+            reports.take(record, personal, is_posted)
+            if is_posted:
+                heard.take(record)
+            feeds.take(record)
+            caps.take(record, personal)
         books = Books(heard, tell)
-        if not short:
+        if not any(walk.short for walk in walks):
             compare(posted, books, tell)
             reports.compare(connection, books.cells)
-    report(f"journal: {read} records whole and in the chain, {unposted} of them not posted yet")
+    read, unposted = sum(walk.read for walk in walks), sum(walk.unposted for walk in walks)
+    told = "journal" if len(walks) == 1 else f"{len(walks)} journals"
+    report(f"{told}: {read} records whole and in the chain, {unposted} of them not posted yet")
     report(f"law 1: {feeds.ads} sponsored items on {feeds.pages} feed pages")
     report(f"law 2: {caps.exposures} exposures, {caps.late} impressions after their expiry")
     report(f"law 3: {len(posted.budgets)} budget accounts")
@@ -69,30 +77,7 @@ def _uncollected() -> Iterator[None]:
             gc.enable()
 
 
-def _walk(
-    journal: Path, position: Position, heard: Heard, feeds: FeedAudit, caps: CapAudit, reports: ReportAudit,
-    tell: Callable[[str], None],
-) -> tuple[int, int, bool]:  # fmt: skip
-    """Feed the audits; (records read, of them behind the ledger's position, whether it ends before that)."""
-    read = unposted = 0
-    behind = Position()
-    reader = Reader(journal)
-    try:
-        for behind, record, personal in reader.read(Position()):
-            read += 1
-            reports.take(record, personal, behind <= position)
-            if behind <= position:
-                heard.take(record)
-            else:
-                unposted += 1
-            feeds.take(record)
-            caps.take(record, personal)
-    except Damage as damage:
-        tell(f"journal damaged: {damage}")
-        return read, unposted, behind < position
-    finally:
-        reader.close()
-    if position > Position() and reader.behind < position:
-        tell(f"the journal ends at {reader.behind}, the ledger was posted up to {position}")
-        return read, unposted, True
-    return read, unposted, False
+def _walk(data_dir: Path, number: int, posted: Posted, tell: Callable[[str], None]) -> Walk:
+    position = posted.positions.get(journals.consumer_of(number), Position())
+    name = f"journal {number}" if number else "journal"
+    return Walk(name, journals.folder_of(data_dir, number), position, tell)

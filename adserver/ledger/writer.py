@@ -3,7 +3,8 @@
 A batch of records and the journal position behind it go into one transaction; so posting may be repeated,
 from any older position and in any batches, and leaves the same books. The transaction takes the write lock
 before it looks, and forgets what it knew if somebody else posted meanwhile: so any number of posters, one of
-them killed at any instant, post everything once. There is one nearly always (``adserver.posting``).
+them killed at any instant, post everything once. There is one nearly always (``adserver.posting``), or one
+for each of several journals: what another of them posts is what *somebody else posted*.
 
 Almost never is an event in the books already, so it is not asked: a batch is added up as if none were, and
 where the database then knew one (``ON CONFLICT DO NOTHING`` inserts fewer rows than were given), it is rolled
@@ -21,7 +22,7 @@ from adserver.domain.books import Position
 from adserver.domain.records import LineItemTerms, PlacementTerms, Record, Recorded, Reversed, Status, Tallied
 from adserver.ledger import inserts, older, schema
 from adserver.ledger.guards import Guards, Limit, levels
-from adserver.ledger.ledger import CONSUMER, Ledger, chunks, position_of
+from adserver.ledger.ledger import CONSUMER, Ledger, chunks, positions_of
 from adserver.ledger.posting import Batch, Parties, Payee, Payer, Row, budget_keys, payer_of
 from adserver.ledger.rolled import TALLIED, mark
 from adserver.ledger.rollups import Rollups
@@ -45,11 +46,12 @@ class LedgerWriter(Ledger):
     """A ledger that posts; used by one thread at a time. ``refused``: events the journal billed and a budget
     (or missing terms) forbade here, since this writer began; each is logged as an error."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, consumer: str = CONSUMER) -> None:
         self._writing = schema.open_database(path)
         older.bring_up(self._writing)
-        super().__init__(path)
+        super().__init__(path, consumer)
         self.refused = 0
+        self._known = dict[str, Position]()
         self._billed = dict[tuple[str, int], int]()
         self._parties: Parties | None = None
 
@@ -74,18 +76,19 @@ class LedgerWriter(Ledger):
     ) -> int:
         with self._writing.begin() as connection:
             schema.lock_for_writing(connection)
-            posted = position_of(connection)
-            if posted != self._position:
+            known = positions_of(connection)
+            if known != self._known:
                 self._forget()
-                self._position = posted
-            if behind <= posted:
+                self._known = known
+            self._position = known.get(self._consumer, Position())
+            if behind <= self._position:
                 return 0
             rollups = Rollups(mark(connection, TALLIED), people)
             batch = self._collect(connection, records, rollups, checked)
             if inserts.write(connection, batch) < len(batch.events) + len(batch.filtered):
                 raise _Repeated
-            inserts.move(connection, CONSUMER, behind)
-        self._position = behind
+            inserts.move(connection, self._consumer, behind)
+        self._position = self._known[self._consumer] = behind
         self._remember(batch)
         return len(batch.events) + len(batch.filtered)
 
@@ -193,7 +196,7 @@ def _parties(connection: Connection) -> Parties:
     for serial, campaign, advertiser, currency, *since in connection.execute(found):
         parties.payers[serial] = Payer(campaign, advertiser, currency, (since[0], since[1]))
         for account in levels(serial, campaign, advertiser):
-            parties.guards.know(account)
+            parties.guards.know(account, since[0])
     owners = select(placements.serial, placements.publisher, placements.share_ppm)
     for serial, publisher, share_ppm in connection.execute(owners):
         parties.payees[serial] = Payee(publisher, share_ppm)

@@ -80,6 +80,7 @@ class Books:
         self._terms: dict[int, LineItemTerms] = {}
         self._payees: dict[int, tuple[int, int]] = {}
         self._limits: defaultdict[tuple[str, str], list[tuple[int, int | None]]] = defaultdict(list)
+        self._revisions: defaultdict[str, int] = defaultdict(int)
         self._billed: set[bytes] = set()
 
     def take(self, record: Record) -> None:
@@ -96,9 +97,16 @@ class Books:
             named = {(budget.account, budget.period): budget.limit_nanos for budget in record.budgets}
             for account in _levels(record):
                 for period in ("lifetime", "day"):
-                    self._limits[account, period].append((self._number, named.get((account, period))))
+                    self._told(account, period, record.revision, named.get((account, period)))
+                self._revisions[account] = max(self._revisions[account], record.revision)
         elif isinstance(record, PlacementTerms):
             self._payees[record.serial] = record.publisher, record.revenue_share_ppm
+
+    def _told(self, account: str, period: str, revision: int, limit: int | None) -> None:
+        """Of an older catalogue than somebody told of before: it was in force, and is not any more."""
+        history = self._limits[account, period]
+        newest = [history[-1][1]] if revision < self._revisions[account] and history else []
+        history += [(self._number, told) for told in (limit, *newest)]
 
     def _promise(self, record: Decided) -> None:
         decision = record.decision

@@ -1,0 +1,31 @@
+"""Where the journals of a data folder lie: one for each serving process, numbered from 0.
+
+An embedded server has number 0 and is alone. Whoever else serves from the same ledger has a journal of its
+own, its own place in the books (a *consumer*), and its own leases on the budgets (``leases``). An event is
+recorded in the journal in which its ad was decided: there its reservation stands, and there it is known
+whether it came before.
+"""
+
+from pathlib import Path
+from typing import Final
+
+from adserver.ledger.ledger import CONSUMER
+from adserver.ledger.reader import JOURNAL
+
+_MORE: Final = "journals"
+
+
+def folder_of(data: Path, number: int) -> Path:
+    """Of the process with this number."""
+    return data / _MORE / str(number) if number else data / JOURNAL
+
+
+def consumer_of(number: int) -> str:
+    """The name under which the ledger keeps how far this journal is posted."""
+    return f"{CONSUMER}:{number}" if number else CONSUMER
+
+
+def numbers_in(data: Path) -> list[int]:
+    """The journals there are, the embedded server's too where there is none yet."""
+    more = (data / _MORE).glob("[1-9]*")
+    return [0, *sorted(int(path.name) for path in more if path.name.isdecimal() and path.is_dir())]
