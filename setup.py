@@ -15,9 +15,10 @@ setup(
         ),
         Extension(
             "adserver._octets",
-            ["adserver/_octets.c", "adserver/_open.c", "adserver/_plain.c"],
+            ["adserver/_octets.c", "adserver/_open.c", "adserver/_plain.c", "adserver/_bare.c"],
             depends=["adserver/_octets.h"],
-            # Without a compiler tokens are spelled and opened, and bodies looked through, in Python.
+            # Without a compiler tokens are spelled and opened, and bodies looked through, in Python, and
+            # every request goes through the parser.
             optional=True,
             py_limited_api=True,
         ),

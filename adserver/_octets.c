@@ -1,5 +1,5 @@
-/* The tokens of an ad's URLs in one call: masked, signed and spelled. The other functions are in _open.c and
- * _plain.c.
+/* The tokens of an ad's URLs in one call: masked, signed and spelled. The other functions are in _open.c,
+ * _plain.c and _bare.c.
  *
  * Idea: BLAKE2b over what fits one block, keyed, is one compression behind the key's own, which is made once
  * for all (``prepared``). tokens.py says what a token is and has the same in Python, which serves where this is
@@ -12,7 +12,7 @@
 #include "_octets.h"
 
 /* Raised with every change of what the functions take or give: a build of another one is not used. */
-#define CONTRACT 3
+#define CONTRACT 4
 
 #define BLOCK 128
 #define STATE OCTETS_STATE
@@ -246,6 +246,7 @@ static PyMethodDef methods[] = {
     {"prepared", prepared, METH_VARARGS, NULL},
     {"spell", (PyCFunction)(void (*)(void))spell, METH_FASTCALL, NULL},
     {"open", (PyCFunction)(void (*)(void))octets_open, METH_FASTCALL, NULL},
+    {"bare", octets_bare, METH_O, NULL},
     {"is_plain", octets_is_plain, METH_O, NULL},
     {0},
 };

@@ -28,6 +28,7 @@
 void octets_hashed(uint8_t out[OCTETS_STATE], const uint8_t *prepared, const uint8_t *said, size_t size);
 
 PyObject *octets_open(PyObject *module, PyObject *const *given, Py_ssize_t count);
+PyObject *octets_bare(PyObject *module, PyObject *received);
 PyObject *octets_is_plain(PyObject *module, PyObject *body);
 
 #endif

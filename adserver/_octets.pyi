@@ -20,6 +20,10 @@ def open(
     ``macs``: prepared, for each of the 16 key ids, None where there is none; ``pad``: prepared. ValueError,
     TypeError."""
 
+def bare(received: bytes, /) -> tuple[str, list[tuple[bytes, bytes]], dict[bytes, bytes]] | None:
+    """Of one whole GET request without a query and a body: path, headers by lower-case name, and the first of
+    each name. None for whatever is not that for sure; it is then the parser's."""
+
 def is_plain(body: bytes, /) -> bool:
     """Whether this is for sure JSON, but for the UTF-8 within its texts, without a key twice in an object;
     False for much that is good, too."""

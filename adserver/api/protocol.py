@@ -1,21 +1,18 @@
 """HTTP/1.1 on one connection: the hot paths answered by plain functions, everything else by ASGI.
 
-A framework's task, scope and events cost more than a decision does, so what is hot is answered by plain
-functions, in a row with what else came in that turn of the loop (``row``); all other requests go to ASGI as
-always. Both stand in one queue, in the order in which they were asked (pipelining). The invariants:
+What is hot is answered by plain functions, in a row with what else came in that turn of the loop (``row``);
+all other requests go to ASGI as always. Both stand in one queue, as they were asked. The invariants:
 
 * only the first of the queue is decided: answers leave in order, and nothing is decided whose answer may
   never leave, because one before it ends the connection;
 * nothing is decided while the transport is paused: for a client that does not read nobody works;
 * an event's answer keeps its place until the event is durable;
-* whatever ends the connection, shutdown included, waits until nothing is owed, unless an answer says
-  ``connection: close``.
+* what ends the connection waits until nothing is owed, unless an answer says ``connection: close``.
 
 An end in the middle of a request lingers: our side is closed, and what still comes is thrown away for a
 while. A socket closed over unread bytes is reset, and the reset may overtake the answer.
 
-Cost against ASGI: docs/PERFORMANCE.md. Source: uvicorn's own class, which this one extends, and whose request
-cycle serves what goes to ASGI.
+Cost: docs/PERFORMANCE.md. Source: uvicorn's own class, whose request cycle serves what goes to ASGI.
 """
 
 import asyncio
@@ -35,13 +32,11 @@ from adserver.api.messages import Head, Reply, problem
 from adserver.api.outlet import cycle_of
 from adserver.api.reading import IDLE, Reading, Service
 from adserver.api.row import Row
-from adserver.api.turn import Turn, answered, needs_no_body
-from adserver.api.wire import CONTINUE, Dated, rendered
+from adserver.api.turn import Turn, answered, bare, needs_no_body
+from adserver.api.wire import CONTINUE, Dated, sent
 from adserver.domain import limits
 
-_NOBODY = Head("", "", b"", (), "")
-_REFUSED = "(http)"
-"""The route of what never became a request, in logs and metrics."""
+_REFUSED = "(http)"  # the route of what never became a request, in logs and metrics
 
 
 def protocol(
@@ -78,6 +73,18 @@ class HttpProtocol(Reading):
         return len(self._owed)
 
     # -- into the queue --------------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        """What comes plain and whole while nothing is owed needs no parser."""
+        turn = None
+        if self.phase == IDLE and not (self._owed or self.held or self.sealed or self.deaf):
+            turn = bare(data, self.service.routes, self.client[0] if self.client else "")
+        if turn is None:
+            super().data_received(data)
+            return
+        self._owed.append(turn)
+        self.rest()
+        self.go_on()
 
     def take(self) -> None:
         """A head is complete: a place in the queue. Raises Refusal."""
@@ -116,7 +123,7 @@ class HttpProtocol(Reading):
                 if not self._owed:
                     self.end()
                 return
-            turn = Turn(_NOBODY, None, False, False)
+            turn = Turn(Head("", "", b"", (), ""), None, False, False)
             self._owed.append(turn)
         elif turn.running and turn.cycle is not None:
             turn.running, turn.cycle.disconnected = False, True
@@ -205,9 +212,8 @@ class HttpProtocol(Reading):
         if route.later is None:
             self.service.row.join(self, turn, self.loop)
             return
-        task = self.loop.create_task(self._wait(turn))
+        self.tasks.add(task := self.loop.create_task(self._wait(turn)))
         task.add_done_callback(self.tasks.discard)
-        self.tasks.add(task)
 
     def settle(self, turn: Turn, reply: Reply) -> None:
         """What was waited for is done. Whoever asked may be gone."""
@@ -235,11 +241,7 @@ class HttpProtocol(Reading):
         last = not turn.keep_alive or (self.sealed and not self._owed)
         bodiless = turn.head.method == "HEAD"
         dated = self._dated.lines(self.server_state.default_headers)
-        try:
-            octets, last = rendered(reply, turn.request_id, dated, bodiless, last)
-        except ValueError as error:
-            self.service.application.guard.failed("an answer could not be sent", error)
-            octets, last = rendered(problem(500), turn.request_id, dated, bodiless, True)
+        octets, last = sent(reply, turn.request_id, dated, bodiless, last, self.service.application.guard)
         self.transport.write(octets)
         if last:
             self.end()

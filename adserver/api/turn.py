@@ -1,49 +1,45 @@
 """A request's place in the queue of its connection."""
 
+from msgspec import Struct
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from adserver.api.hot import HotRoute
+from adserver.api.hot import HotRoute, HotRoutes
 from adserver.api.intake import too_large
 from adserver.api.messages import Head, Reply, declared_length, not_allowed
 from adserver.api.pages import Guard
+from adserver.octets import compiled
 from adserver.services.ports import Durable
 
 
-class Turn:
+class Turn(Struct, eq=False):
     """A request whose answer is owed. ``ready``: it can be decided, its body is there or not needed;
     ``running``: it is being decided; ``paid``: it was answered. ``cycle``: of what goes to ASGI; ``reply``:
     the answer, where it is known beforehand (a refusal)."""
 
-    __slots__ = (
-        "_parts", "_size", "body", "cycle", "expects", "head", "keep_alive", "paid", "ready", "reply",
-        "request_id", "route", "running", "too_large",
-    )  # fmt: skip
-
-    def __init__(self, head: Head, route: HotRoute | None, keep_alive: bool, expects: bool) -> None:
-        self.head = head
-        self.route = route
-        self.keep_alive = keep_alive
-        self.expects = expects
-        self.cycle: RequestResponseCycle | None = None
-        self.body = b""
-        self.too_large = False
-        self._parts: list[bytes] = []
-        self._size = 0
-        self.ready = False
-        self.running = False
-        self.paid = False
-        self.reply: Reply | None = None
-        self.request_id = ""
+    head: Head
+    route: HotRoute | None
+    keep_alive: bool
+    expects: bool
+    cycle: RequestResponseCycle | None = None
+    body: bytes = b""
+    too_large: bool = False
+    ready: bool = False
+    running: bool = False
+    paid: bool = False
+    reply: Reply | None = None
+    request_id: str = ""
+    parts: list[bytes] = []
+    size: int = 0
 
     def keep(self, part: bytes) -> bool:
         """A part of the body, for a hot path; True if that makes it known that the whole is too large."""
         if self.ready or self.route is None:
             return False
-        self._size += len(part)
-        self._parts.append(part)
-        if self._size <= self.route.limit:
+        self.size += len(part)
+        self.parts.append(part)
+        if self.size <= self.route.limit:
             return False
-        self._parts.clear()
+        self.parts.clear()
         self.ready = self.too_large = True
         return True
 
@@ -51,9 +47,26 @@ class Turn:
         """The body is; True if that makes it ready."""
         if self.ready:
             return False
-        self.body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+        self.body = self.parts[0] if len(self.parts) == 1 else b"".join(self.parts)
         self.ready = True
         return True
+
+
+def bare(received: bytes, routes: HotRoutes | None, peer: str) -> Turn | None:
+    """The request that came, where it is whole and plain and its hot path needs no body: then it needs no
+    parser. None: it is the parser's."""
+    if compiled is None or routes is None:
+        return None
+    found = compiled.bare(received)
+    if found is None:
+        return None
+    path, headers, first = found
+    route = routes.find(path)
+    if route is None:
+        return None
+    turn = Turn(Head("GET", path, b"", headers, peer, first), route, True, False)
+    turn.ready = needs_no_body(turn)
+    return turn if turn.ready else None
 
 
 def needs_no_body(turn: Turn) -> bool:

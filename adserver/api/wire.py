@@ -7,7 +7,8 @@ from msgspec import Struct
 from uvicorn.protocols.http.httptools_impl import HEADER_RE, HEADER_VALUE_RE, STATUS_LINE
 
 from adserver.api.envelope import measured, stamped
-from adserver.api.messages import Headers, Reply
+from adserver.api.messages import Headers, Reply, problem
+from adserver.api.pages import Guard
 
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _CLOSE: Final = b"connection: close\r\n"
@@ -66,6 +67,17 @@ def rendered(reply: Reply, request_id: str, dated: bytes, bodiless: bool, last: 
         )
     )
     return octets, last or template.closes
+
+
+def sent(
+    reply: Reply, request_id: str, dated: bytes, bodiless: bool, last: bool, guard: Guard
+) -> tuple[bytes, bool]:
+    """The same; where it cannot be sent, that something went wrong, and the end of the connection."""
+    try:
+        return rendered(reply, request_id, dated, bodiless, last)
+    except ValueError as error:
+        guard.failed("an answer could not be sent", error)
+        return rendered(problem(500), request_id, dated, bodiless, True)
 
 
 class Dated:

@@ -30,6 +30,10 @@ class Calendar:
         else:
             ids.append(ident)
 
+    def __iter__(self) -> Iterator[tuple[int, bytes]]:
+        """(when, id) of all, in no order."""
+        return ((at_ms, ident) for at_ms, ids in self._ids.items() for ident in ids)
+
     def over(self, now_ms: int) -> Iterator[tuple[int, bytes]]:
         """(when, id) of those due before ``now_ms``, the earliest first, each taken out as it is given; what
         is put meanwhile is due too if it is."""

@@ -89,6 +89,13 @@ class Bound(Struct):
                 least = left
         return least
 
+    def fits(self, amount_nanos: int) -> bool:
+        """Whether every account has room for a hold of this amount."""
+        for account in self.limited:
+            if account.billed_nanos + account.held_nanos + amount_nanos > (account.limit_nanos or 0):
+                return False
+        return True
+
 
 class Accounts:
     """All accounts by name and day, and the budgets that limit them as they were last told."""
@@ -154,10 +161,11 @@ class Accounts:
             del self._accounts[key]
 
 
-def add(accounts: Iterable[Account], held_nanos: int, firm: bool) -> None:
-    """Hold so much more (or less) in each."""
+def add(accounts: Iterable[Account], held_nanos: int, firm: bool, billed_nanos: int = 0) -> None:
+    """Hold so much more (or less) in each, and bill so much more."""
     for account in accounts:
         account.held_nanos += held_nanos
+        account.billed_nanos += billed_nanos
         if not firm:
             account.hoped_nanos += held_nanos
 

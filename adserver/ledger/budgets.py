@@ -168,7 +168,7 @@ class Budgets:
     def room(self, line_item: int, amount_nanos: int, now_ms: int) -> bool:
         """Whether a hold of this amount fits into every account of the line item."""
         bound = self.standing(line_item, now_ms)
-        return bound is not None and _fits(bound, amount_nanos)
+        return bound is not None and bound.fits(amount_nanos)
 
     def reserve(
         self, event_id: bytes, line_item: int, amount_nanos: int, now_ms: int, expires_ms: int,
@@ -176,7 +176,7 @@ class Budgets:
     ) -> bool:  # fmt: skip
         """Hold the amount in every account of the line item, or in none. ``firm``: it is the whole price."""
         bound = self.standing(line_item, now_ms)
-        if bound is None or not _fits(bound, amount_nanos):
+        if bound is None or not bound.fits(amount_nanos):
             return False
         self._hold(event_id, bound, amount_nanos, expires_ms, firm)
         return True
@@ -248,6 +248,18 @@ class Budgets:
             account.billed_nanos += price_nanos
         bound.totals.billed_nanos += price_nanos
 
+    def post(self, event_id: bytes, line_item: int, price_nanos: int, decided_ms: int) -> None:
+        """A billable event came: ``void`` its hold and ``bill`` its price, 0 where it is billed nothing."""
+        bound, hold = self.standing(line_item, decided_ms), self._holds.get(event_id)
+        if bound is None or hold is None or hold.accounts is not bound.keys:
+            self.void(event_id)
+            self.bill(line_item, price_nanos, decided_ms)
+            return
+        del self._holds[event_id]
+        bound.outstanding -= not hold.rendered
+        add(bound.accounts, -hold.amount_nanos, hold.firm, price_nanos)
+        bound.totals.billed_nanos += price_nanos
+
     def refund(self, found: Reversed, counted: str) -> None:
         """An event that was found invalid: its money is free again, in every account there still is of its
         day, and it no longer counts towards the goal. ``counted``: ``impressions``, ``viewable``, ..."""
@@ -286,10 +298,3 @@ class Budgets:
         for hold in self._holds.values():
             self._bound[hold.line_item].outstanding += not hold.rendered
             self._accounts.change(hold.accounts, hold.amount_nanos, hold.firm)
-
-
-def _fits(bound: Bound, amount_nanos: int) -> bool:
-    for account in bound.limited:
-        if account.billed_nanos + account.held_nanos + amount_nanos > (account.limit_nanos or 0):
-            return False
-    return True

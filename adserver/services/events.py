@@ -55,7 +55,7 @@ class Exposed(Protocol):
 
 class Spending(Protocol):
     def affords(self, event_id: bytes, line_item: int, price_nanos: int, decided_ms: int) -> bool: ...
-    def bill(self, line_item: int, price_nanos: int, decided_ms: int) -> None: ...
+    def post(self, event_id: bytes, line_item: int, price_nanos: int, decided_ms: int) -> None: ...
     def void(self, event_id: bytes) -> bool: ...
     def rendered(self, event_id: bytes) -> None: ...
     def totals(self, line_item: int) -> tuple[LineItemTotals, int] | None: ...
@@ -187,9 +187,7 @@ class EventRecorder:
         self._seen.add(key, until_ms + _SEEN_EXTRA_MS)
         self._confirm(token, kind, now_ms)
         if billable and reason is not Unbilled.TEST:
-            self._budgets.void(token.event_id)
-            if billed:
-                self._budgets.bill(token.line_item, billed, decided_ms)
+            self._budgets.post(token.event_id, token.line_item, billed, decided_ms)
         elif kind is EventKind.IMPRESSION:
             self._budgets.rendered(token.event_id)
         self._count(token, _COUNTED.get(kind), free)
@@ -238,7 +236,6 @@ class EventRecorder:
         event = CAPPED_EVENT.get(kind)
         if event is None:
             return
-        self._exposures.sweep(now_ms)  # what ran out is told by the clock, not by who swept in between
         if kind is EventKind.IMPRESSION:
             # A known exposure is moved from where it was counted.
             counts = () if token.event_id in self._exposures else self._moved_by(token, event)

@@ -165,9 +165,9 @@ class Exposures:
             self.count(subject, None, counts, at_ms)
             return
         if exposure.outstanding:
-            self._settle(exposure)
-            exposure.outstanding = False
-        self.count(exposure.subject, exposure.session, exposure.counts, at_ms)
+            self._change_outstanding(exposure.subject, -1)
+        self.count(exposure.subject, exposure.session, exposure.counts, at_ms, exposure.outstanding)
+        exposure.outstanding = False
         if exposure.kept_ms <= exposure.expires_ms:
             del self._exposures[event_id]
 
@@ -184,18 +184,23 @@ class Exposures:
         return exposure.session if exposure else None
 
     def count(
-        self, subject: bytes | None, session: bytes | None, counts: Sequence[Counted], at_ms: int
-    ) -> None:
-        """Count a confirmed event (an impression, a viewable impression, a click) at ``at_ms``."""
+        self, subject: bytes | None, session: bytes | None, counts: Sequence[Counted], at_ms: int,
+        ended: bool = False,
+    ) -> None:  # fmt: skip
+        """Count an event at ``at_ms``; ``ended``: the impression for which an exposure was outstanding."""
         for counted in counts:
             counter = self._counter(session if counted.session else subject, counted)
-            if counter is not None:
+            if counter is None:
+                continue
+            if ended and counter[0] > 0:
+                counter[0] -= 1
+            if len(counter) > 1:
                 # By the longest window the name ever had, as in ``forget``: one that shrank may grow again.
                 over = len(counter) - 1 - _since(counter, at_ms - self._keeps[counted.counter])
                 del counter[1 : 1 + max(over, len(counter) - limits.CAP_LIMIT_MAX)]
                 if len(counter) > 1 and at_ms < counter[-1]:
                     at_ms = counter[-1]
-                counter.append(at_ms)
+            counter.append(at_ms)
 
     def sweep(self, now_ms: int) -> None:
         """End the exposures whose time is over."""

@@ -4,9 +4,11 @@ An entry stays until its token can no longer be accepted and the ledger has post
 ledger's primary key answers for good (``services.events``). About 120 bytes an entry.
 """
 
-import heapq
+from itertools import islice
 
 import msgspec
+
+from adserver.domain.calendar import Calendar
 
 
 class Seen:
@@ -14,7 +16,7 @@ class Seen:
 
     def __init__(self) -> None:
         self._keys: set[bytes] = set()
-        self._ends: list[tuple[int, bytes]] = []
+        self._ends = Calendar()
 
     def __contains__(self, key: bytes) -> bool:
         return key in self._keys
@@ -25,19 +27,18 @@ class Seen:
     def add(self, key: bytes, until_ms: int) -> None:
         if key not in self._keys:
             self._keys.add(key)
-            heapq.heappush(self._ends, (until_ms, key))
+            self._ends.put(until_ms, key)
 
     def sweep(self, now_ms: int, most: int = 10_000) -> None:
         """Forget those whose time is over; not to be called while the ledger is behind."""
-        while self._ends and self._ends[0][0] < now_ms and most:
-            self._keys.discard(heapq.heappop(self._ends)[1])
-            most -= 1
+        for _, key in islice(self._ends.over(now_ms), most):
+            self._keys.discard(key)
 
     def dump(self) -> bytes:
         """Everything, for a checkpoint."""
-        return msgspec.msgpack.encode(self._ends)
+        return msgspec.msgpack.encode(list(self._ends))
 
     def load(self, dumped: bytes) -> None:
-        self._ends = msgspec.msgpack.decode(dumped, type=list[tuple[int, bytes]])
-        heapq.heapify(self._ends)
-        self._keys = {key for _, key in self._ends}
+        ends = msgspec.msgpack.decode(dumped, type=list[tuple[int, bytes]])
+        self._ends = Calendar(ends)
+        self._keys = {key for _, key in ends}

@@ -140,9 +140,8 @@ class Law3(RuleBasedStateMachine):
 
     def settle(self, ident: bytes, affords: bool) -> None:
         held = self.held.pop(ident)
-        self.budgets.void(ident)
+        self.budgets.post(ident, held.serial, held.price if affords else 0, held.at_ms)
         if affords:
-            self.budgets.bill(held.serial, held.price, held.at_ms)
             self.billed.append(held)
         else:
             self.free_nanos += held.price
