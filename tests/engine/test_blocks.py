@@ -12,6 +12,7 @@ from adserver.domain.targeting import Targeting
 from adserver.engine.blocks import campaigns_of, opened
 from adserver.engine.compile import Assembler, Compiler, Stored
 from adserver.engine.image import ImageError, Sections
+from adserver.engine.places import Store
 from adserver.engine.rows import block
 from adserver.engine.snapshot import Snapshot
 from adserver.engine.values import Values
@@ -76,7 +77,10 @@ def test_blocks_in_files_are_the_same_snapshot() -> None:
     image = bytes(Assembler().assemble(made, given, stored))
 
     def opened_with(files: dict[str, bytes], checked: bool = False) -> Snapshot:
-        return Snapshot.open(image, checked, lambda name: memoryview(files[name]))
+        stores = {
+            name: Store(number, memoryview(file)) for number, (name, file) in enumerate(files.items(), 1)
+        }
+        return Snapshot.open(image, checked, stores.__getitem__)
 
     found = opened_with(files)
     assert found.stores == ("1.blocks", "2.blocks")
@@ -107,8 +111,8 @@ def test_a_block_of_another_advertiser_of_the_same_size_is_refused() -> None:
     one, other = (catalogue([campaign(1, line_item(serial), advertiser="acme")]) for serial in (1, 2))
     made = [block(Values(), given.advertisers[0], given.campaigns) for given in (one, other)]
     image = bytes(Assembler().assemble(made[:1], one, Stored(("1.blocks",), np.array([[0, 0]]))))
-    mine, theirs = (memoryview(bytes(given.sections.whole)) for given in made)
-    assert len(mine) == len(theirs)
+    mine, theirs = (Store(1, memoryview(bytes(given.sections.whole))) for given in made)
+    assert len(mine.given) == len(theirs.given)
     Snapshot.open(image, False, lambda name: mine)
     with pytest.raises(ImageError, match="a block of the image is another"):
         Snapshot.open(image, False, lambda name: theirs)
