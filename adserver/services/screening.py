@@ -75,7 +75,10 @@ class Screen:
         self._seen = seen
         self._ledger = ledger
         self._addresses = addresses
-        self._tempos = tempos
+        # By number: enums are slow to hash.
+        self._tempos: list[Tempos | None] = [None] * (max(EventKind) + 1)
+        for kind, of_kind in tempos.items():
+            self._tempos[kind] = of_kind
         self._shown_at = shown_at
         self._fastest_click_ms = fastest_click_ms
         self.marked = marked
@@ -88,9 +91,11 @@ class Screen:
             found = self._of_click(token, call, now_ms)
         if found is not None or token.flags & FLAG_TEST:
             return found
-        tempos = self._tempos.get(kind)
-        found = None if tempos is None else self._of_tempo(tempos, token, call, now_ms, counts)
-        if found is None and counts and kind is EventKind.IMPRESSION and not call.batched:
+        tempos = self._tempos[kind]
+        if tempos is not None:
+            found = self._of_tempo(tempos, token, call, now_ms, counts)
+        notes = kind is EventKind.IMPRESSION and self._fastest_click_ms and not call.batched
+        if notes and counts and found is None:
             self._shown_at.put(token.event_id, now_ms, now_ms)
         return found
 

@@ -30,7 +30,7 @@ class Fading(Generic[Key]):
         self._young: dict[Key, int] = {}
         self._old: dict[Key, int] = {}
         self._gone: dict[Key, int] = {}
-        self._turned_ms = 0
+        self._turn_ms = 0
 
     def __len__(self) -> int:
         return len(self._young) + len(self._old) + len(self._gone)
@@ -40,36 +40,40 @@ class Fading(Generic[Key]):
         return self._old.get(key) if found is None else found
 
     def put(self, key: Key, value: int, now_ms: int) -> None:
-        if now_ms - self._turned_ms > self._life_ms or len(self._young) >= self._most:
-            self._gone, self._old, self._young = self._old, self._young, {}
-            self._turned_ms = now_ms
-        if self._gone:
-            self._shed()
+        if self._gone or now_ms > self._turn_ms or len(self._young) >= self._most:
+            self._turn(now_ms)
         self._young[key] = value
 
-    def _shed(self) -> None:
+    def _turn(self, now_ms: int) -> None:
+        """Make room, if it is time or a table is full."""
+        if now_ms > self._turn_ms or len(self._young) >= self._most:
+            self._gone, self._old, self._young = self._old, self._young, {}
+            self._turn_ms = now_ms + self._life_ms
         for _ in range(min(_SHED, len(self._gone))):
             self._gone.popitem()
 
 
-class Tempo(Generic[Key]):
-    """``per_minute``: the limit, at least 1; ``most``: keys in a table."""
+class Tempo(Fading[Key]):
+    """``per_minute``: the limit, at least 1; ``most``: keys in a table. Kept: when a level will be empty."""
 
     def __init__(self, per_minute: int, most: int) -> None:
+        super().__init__(2 * _MINUTE, most)
         self._limit = per_minute
         self._full = _MINUTE * per_minute
-        self._empty_at = Fading[Key](2 * _MINUTE, most)
-
-    def __len__(self) -> int:
-        return len(self._empty_at)
 
     def exceeds(self, key: Key, now_ms: int, counts: bool) -> bool:
         """Whether this event is too fast. ``counts``: it is a new one, else it is asked how it stands."""
-        now = now_ms * self._limit
-        empty_at = self._empty_at.get(key)
-        if empty_at is None or empty_at < now:
-            empty_at = now
-        if counts:
-            empty_at += _MINUTE
-            self._empty_at.put(key, min(empty_at, now + self._full + _MINUTE), now_ms)
-        return empty_at - now > self._full
+        now, full = now_ms * self._limit, self._full
+        empty_at = self._young.get(key)
+        if empty_at is None:
+            empty_at = self._old.get(key, 0)
+        level = empty_at - now if empty_at > now else 0
+        if not counts:
+            return level > full
+        if level > full:
+            level = full
+        # As ``put`` does: a call costs as much as all else here.
+        if self._gone or now_ms > self._turn_ms or len(self._young) >= self._most:
+            self._turn(now_ms)
+        self._young[key] = now + level + _MINUTE
+        return level + _MINUTE > full
