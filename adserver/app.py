@@ -4,7 +4,8 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from adserver import recovery
+from adserver import recovery, screens
+from adserver.addresses import Addresses
 from adserver.api import asgi, openrtb
 from adserver.api.ports import Services
 from adserver.building.builder import Builder, NotBuilt
@@ -128,7 +129,8 @@ class App:
             hot.tally,
         )
         geography = MaxMindFile(settings.geoip) if settings.geoip is not None else None
-        normaliser = Normaliser(self.names, geography, self._chance)
+        self.addresses = Addresses(settings.data_centres)
+        normaliser = Normaliser(self.names, geography, self._chance, self.addresses.hosted)
         self.decisions = Decisions(
             self.world, self.kept, normaliser, clock, lambda: self.signer.current, salts,
             self.lag.overloaded,
@@ -138,8 +140,9 @@ class App:
         self.writer = Writer(self.signer, public_url(settings), self.sold)
         self.server = AdServer(self.decisions, self.writer, self._served)
         self.recorder = EventRecorder(
-            self.world, self.signer, states.exposures, states.budgets, self.promises, self.ledger,
-            states.seen, states.filtered, states.released, self.sold, clock, salts, self.samples.event,
+            self.world, self.signer, screens.screen(self), states.exposures, states.budgets, self.promises,
+            self.ledger, states.seen, states.filtered, states.released, self.sold, clock, salts,
+            self.samples.event,
         )  # fmt: skip
         self.diagnosis = Diagnosis(self.world, self.kept, self.samples)
         self.delivery = Delivery(self.world, states.budgets, states.traffic, clock)
@@ -205,6 +208,7 @@ class App:
             lambda: float(self.journal.open),
             lambda: float(self.refused),
             lambda: self.lag.lag_s,
+            lambda: float(self.addresses.listed),
         )
 
     def _served(self, outcome: Outcome) -> None:

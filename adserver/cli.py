@@ -32,6 +32,7 @@ app = typer.Typer(
 keys = typer.Typer(help="Access keys of the management API.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(keys, name="keys")
 
+_RATE: Final = "Impressions/clicks a minute above which they are filtered, 0 for no limit, "
 Config = Annotated[str | None, typer.Option(help="A TOML file of settings.")]
 Data = Annotated[str | None, typer.Option(help="The folder of catalog, journal and secrets (default: data).")]
 
@@ -112,6 +113,19 @@ def serve(
     keep_alive_seconds: Annotated[
         str | None, typer.Option(help="How long an idle connection is kept, 1 to 3600 (default: 75).")
     ] = None,
+    data_centres: Annotated[
+        str | None, typer.Option(help="A file of networks whose traffic is filtered, one a line.")
+    ] = None,
+    rate_per_user: Annotated[str | None, typer.Option(help=f"{_RATE}of a user (default: 240/24).")] = None,
+    rate_per_address: Annotated[
+        str | None, typer.Option(help=f"{_RATE}of an address (default: 2400/240).")
+    ] = None,
+    rate_per_placement: Annotated[
+        str | None, typer.Option(help=f"{_RATE}of a placement (default: 0/6000).")
+    ] = None,
+    fastest_click_ms: Annotated[
+        str | None, typer.Option(help="A click sooner after its impression is filtered (default: 100).")
+    ] = None,
     config: Config = None,
     workers: Annotated[str | None, typer.Option(hidden=True)] = None,
     redis: Annotated[str | None, typer.Option(hidden=True)] = None,
@@ -123,6 +137,8 @@ def serve(
         campaigns=campaigns, data=data, host=host, port=port, public_url=public_url,
         trusted_proxies=trusted_proxies or None, log_level=log_level, geoip=geoip,
         segment_bytes=segment_bytes, keep_alive_seconds=keep_alive_seconds, config=config,
+        data_centres=data_centres, rate_per_user=rate_per_user, rate_per_address=rate_per_address,
+        rate_per_placement=rate_per_placement, fastest_click_ms=fastest_click_ms,
         workers=workers, redis=redis, database=database,
     )  # fmt: skip
     if settings.campaigns is not None:

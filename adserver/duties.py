@@ -7,6 +7,7 @@ import subprocess
 from typing import TYPE_CHECKING, Final
 
 from adserver import recovery
+from adserver.addresses import BadList
 from adserver.building.builder import Builder
 from adserver.domain.books import Position
 from adserver.posting.clerk import NotPosted
@@ -15,6 +16,7 @@ from adserver.services.upkeep import (
     DURABLE_S,
     FORGET_S,
     LEARN_S,
+    LOOK_S,
     MARK_S,
     POST_S,
     SWEEP_S,
@@ -54,6 +56,7 @@ class Duties:
         every(SWEEP_S, "sweep", self._sweep)
         every(CHECKPOINT_S, "checkpoint", self._renew_checkpoint)
         every(FORGET_S, "forget the catalogue's history", self._forget)
+        every(LOOK_S, "look at the list of data centres", self._look)
         every(0, "measure the loop's lag", self._app.lag.watch)
 
     def follow(self, builder: Builder) -> None:
@@ -145,6 +148,17 @@ class Duties:
             gc.collect()
         app.world.serving.live.look_again()
         app.publishing.settle()
+
+    async def _look(self) -> None:
+        app = self._app
+        if not app.addresses.look():
+            return
+        try:
+            await asyncio.to_thread(app.addresses.reload)
+            app.log.info("the list of data centres was read again", networks=app.addresses.listed)
+        except BadList as error:
+            app.metrics.list_failed()
+            app.log.warning("data centres are told by the last good list", reason=str(error))
 
     async def _renew_checkpoint(self) -> None:
         """In a child, whenever another segment was sealed; one child at a time."""

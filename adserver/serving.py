@@ -10,6 +10,7 @@ import uvicorn
 from maxminddb import InvalidDatabaseError
 from sqlalchemy.exc import DBAPIError
 
+from adserver.addresses import BadList
 from adserver.api.deadlines import Deadlines
 from adserver.api.protocol import protocol
 from adserver.app import App
@@ -23,6 +24,7 @@ from adserver.telemetry import logs
 
 _MENDABLE: Final = (
     JournalBusy, Damage, BadSecrets, Unusable, Invalid, Conflict, OSError, InvalidDatabaseError,
+    BadList,
 )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 PREFIX: Final = "ADSERVER_"
+Rate = tuple[int, int]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 
@@ -24,7 +25,12 @@ class Settings(Struct, frozen=True):
     made of host and port; ``trusted_proxies``: networks whose ``x-forwarded-for`` counts; ``geoip``: a
     MaxMind file; ``segment_bytes``: the size of a journal segment; ``keep_alive_seconds``: how long a
     connection may be idle between requests. Behind a proxy it must be longer than the proxy keeps its
-    own, which otherwise sends a request into a connection that is just being closed."""
+    own, which otherwise sends a request into a connection that is just being closed.
+
+    Invalid traffic: ``data_centres``, a file of networks, one a line; ``rate_per_user``, ``rate_per_address``
+    and ``rate_per_placement``: impressions and clicks a minute above which they are filtered, 0: no limit;
+    ``fastest_click_ms``: a click sooner after its impression is no person's. Where the defaults are from:
+    docs/ARCHITECTURE.md, "Invalid traffic"."""
 
     campaigns: Path | None = None
     data: Path = Path("data")
@@ -36,6 +42,11 @@ class Settings(Struct, frozen=True):
     geoip: Path | None = None
     segment_bytes: int = 64 * 1024 * 1024
     keep_alive_seconds: int = 75
+    data_centres: Path | None = None
+    rate_per_user: Rate = (240, 24)
+    rate_per_address: Rate = (2400, 240)
+    rate_per_placement: Rate = (0, 6000)
+    fastest_click_ms: int = 100
 
 
 class BadSettings(Exception):
@@ -175,6 +186,17 @@ def _networks(value: object) -> tuple[str, ...]:
     return tuple(texts)
 
 
+def _rate(value: object) -> Rate:
+    """Impressions and clicks a minute."""
+    text = str(value)
+    found = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text, re.ASCII)
+    if found is None:
+        raise ValueError(
+            f"is {value!r}; it is impressions and clicks a minute such as 240/24, 0 for no limit"
+        )
+    return int(found[1]), int(found[2])
+
+
 def _log_level(value: object) -> LogLevel:
     text = _text(value).lower()
     if text not in ("debug", "info", "warning", "error"):
@@ -193,6 +215,11 @@ _READERS: Final[dict[str, Callable[[object], object]]] = {
     "geoip": _path,
     "segment_bytes": lambda value: _whole(value, 64 * 1024, 4 * 1024**3),
     "keep_alive_seconds": lambda value: _whole(value, 1, 3600),
+    "data_centres": _path,
+    "rate_per_user": _rate,
+    "rate_per_address": _rate,
+    "rate_per_placement": _rate,
+    "fastest_click_ms": lambda value: _whole(value, 0, 10_000),
 }
 
 _RESERVED: Final[dict[str, tuple[str, ...]]] = {"workers": ("1",), "redis": (), "database": ()}

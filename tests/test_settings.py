@@ -19,6 +19,7 @@ def test_defaults() -> None:
     assert Settings().data == Path("data")
     assert Settings().segment_bytes == 64 * 1024 * 1024
     assert Settings().keep_alive_seconds * 1000 == limits.KEEP_ALIVE_MS
+    assert load({"fastest_click_ms": str(limits.FASTEST_CLICK_MS_MAX)}, {}).fastest_click_ms == 10_000
 
 
 def test_the_later_source_wins(tmp_path: Path) -> None:
@@ -43,6 +44,11 @@ def test_every_setting_from_the_environment() -> None:
         "ADSERVER_GEOIP": "places.mmdb",
         "ADSERVER_SEGMENT_BYTES": "1048576",
         "ADSERVER_KEEP_ALIVE_SECONDS": "620",
+        "ADSERVER_DATA_CENTRES": "centres.txt",
+        "ADSERVER_RATE_PER_USER": "100/10",
+        "ADSERVER_RATE_PER_ADDRESS": "0/0",
+        "ADSERVER_RATE_PER_PLACEMENT": "999999999/7",
+        "ADSERVER_FASTEST_CLICK_MS": "0",
     }
     assert load({}, environ) == Settings(
         campaigns=Path("campaigns"),
@@ -55,6 +61,11 @@ def test_every_setting_from_the_environment() -> None:
         geoip=Path("places.mmdb"),
         segment_bytes=1048576,
         keep_alive_seconds=620,
+        data_centres=Path("centres.txt"),
+        rate_per_user=(100, 10),
+        rate_per_address=(0, 0),
+        rate_per_placement=(999_999_999, 7),
+        fastest_click_ms=0,
     )
 
 
@@ -81,6 +92,13 @@ def test_every_setting_from_the_environment() -> None:
         ("keep_alive_seconds", "0", "from 1 to 3600"),
         ("keep_alive_seconds", "3601", "from 1 to 3600"),
         ("keep_alive_seconds", "1m", "a whole number from 1 to 3600"),
+        ("rate_per_user", "240", "impressions and clicks a minute such as 240/24"),
+        ("rate_per_user", "-1/24", "impressions and clicks a minute"),
+        ("rate_per_address", "1000000000/1", "impressions and clicks a minute"),
+        ("rate_per_placement", ["1", "2"], "impressions and clicks a minute"),
+        ("rate_per_placement", "1/2\n", "impressions and clicks a minute"),
+        ("fastest_click_ms", "10001", "from 0 to 10000"),
+        ("fastest_click_ms", "1.5", "a whole number"),
         ("workers", "2", "not built yet"),
         ("redis", "redis://127.0.0.1", "not built yet"),
         ("database", "postgresql://127.0.0.1", "not built yet"),

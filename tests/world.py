@@ -18,6 +18,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import msgspec
+
 from adserver import recovery
 from adserver.api import bodies
 from adserver.app import App
@@ -63,7 +65,10 @@ class World:
     """Keywords are documents as in campaign files, terse ones filled up. ``chance`` is the seed of decisions
     that name none; it counts up."""
 
-    segment_bytes = 1 << 20
+    settings = Settings(
+        segment_bytes=1 << 20, public_url="https://ads.example", rate_per_user=(0, 0), fastest_click_ms=0
+    )
+    """Time stands still here: nobody is too fast, unless a test says so."""
 
     def __init__(self, folder: Path, now_ms: int = NOON_MS, **documents: Iterable[Document]) -> None:
         self.folder = folder
@@ -84,9 +89,7 @@ class World:
         self.app.close()
 
     def _open(self) -> App:
-        settings = Settings(
-            data=self.folder / "data", segment_bytes=self.segment_bytes, public_url="https://ads.example"
-        )
+        settings = msgspec.structs.replace(self.settings, data=self.folder / "data")
         app = App(settings, clock=self.clock, chance=self._draw)
         app.build()
         return app

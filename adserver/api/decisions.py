@@ -57,10 +57,11 @@ class Decisions:
         speaks = holder.role == "operator" or (
             holder.role == "publisher" and ask.publisher in (None, holder.owner)
         )
+        told = speaks and ask.device.ip is not None
         if speaks:
-            ip = ip if ask.device.ip is None else valid(ask.device.ip)
+            ip = valid(ask.device.ip) if told else ip
             user_agent = (ask.device.user_agent or user_agent)[: limits.HEADER_CHARS]
-        return Asker(ip, user_agent, language, holder.role, holder.owner, holder.read_prices)
+        return Asker(ip, user_agent, language, holder.role, holder.owner, holder.read_prices, told)
 
     def _shared_with(self, origin: bytes, publisher: str | None) -> tuple[tuple[bytes, bytes], ...]:
         """A publisher that lists its origins is asked from pages of these alone. Raises Refused (403)."""

@@ -124,7 +124,7 @@ class Events:
         that were counted are duplicates. Raises Refused."""
         check_media_type(head)
         asked = bodies.decode(_BATCHES, body)
-        call = self._call(head)
+        call = self._call(head, batched=True)
         told = [self._judged(event.token, EventKind[event.type.upper()], call) for event in asked.events]
         return await _results(told)
 
@@ -169,7 +169,7 @@ class Events:
                 raise
             return _UNRECORDED, None
 
-    def _call(self, head: Head, strict: bool = True) -> Call:
+    def _call(self, head: Head, strict: bool = True, batched: bool = False) -> Call:
         """``strict``: a key that is not good is refused. Not so on a tracking URL: whoever clicks cannot
         mend the header that something on the way added."""
         # Most calls carry nothing but an agent: one look at all names tells.
@@ -180,6 +180,7 @@ class Events:
             method=head.method,
             prefetch=not _PURPOSES.isdisjoint(names) and _prefetched(head),
             publisher_key=self._publisher(head, strict) if b"authorization" in names else None,
+            batched=batched,
         )
 
     def _publisher(self, head: Head, strict: bool) -> str | None:

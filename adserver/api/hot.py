@@ -9,6 +9,7 @@ from adserver.api.events import KINDS
 from adserver.api.messages import Head, Reply
 from adserver.domain import limits
 from adserver.domain.decision import EventKind
+from adserver.domain.invalid import Invalid
 from adserver.services.ports import Durable
 
 Now = Callable[[Head, bytes], Reply]
@@ -21,6 +22,10 @@ Later = Callable[[Head, bytes], Awaitable[Reply]]
 """Waits as it likes, in a task of its own."""
 
 TRACKING_METHODS: Final = ("GET", "HEAD", "POST")
+_TOLD: Final = (
+    "`x-adserver-event` says how it was taken. Invalid traffic is `filtered`, and recorded once with its "
+    f"reason: {', '.join(Invalid)}"
+)
 
 
 class HotRoute(Struct, frozen=True):
@@ -66,9 +71,13 @@ class HotRoutes:
 
 def _tracking(letter: str, kind: EventKind, tracked: Soon) -> HotRoute:
     if kind is EventKind.CLICK:
-        answers: dict[int, str] = {302: "to the landing page", 410: "the creative was withdrawn"}
+        answers: dict[int, str] = {302: f"to the landing page; {_TOLD}", 410: "the creative was withdrawn"}
     else:
-        answers = {200: "a transparent pixel", 204: "for POST", 503: "no room to record it, try again"}
+        answers = {
+            200: f"a transparent pixel; {_TOLD}",
+            204: "for POST",
+            503: "no room to record it, try again",
+        }
     answers[404] = "not a URL of this server, or for another purpose"
     summary = f"{kind.name.capitalize()}: counted; HEAD counts nothing"
     path = f"/{letter}/{{token}}"

@@ -166,8 +166,8 @@ def _asker(ask: Ask, holder: Holder | None) -> Asker:
     """An exchange speaks for the end user, always; what it is itself says nothing about them."""
     ip, agent = valid(ask.device.ip), ask.device.user_agent or ""
     if holder is None:
-        return Asker(ip, agent)
-    return Asker(ip, agent, "", holder.role, holder.owner, holder.read_prices)
+        return Asker(ip, agent, ip_told=True)
+    return Asker(ip, agent, "", holder.role, holder.owner, holder.read_prices, ip_told=True)
 
 
 def _may_ask(publisher: Publisher, holder: Holder | None) -> bool:

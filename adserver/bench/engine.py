@@ -76,7 +76,9 @@ class Unwritten:
 def requests(snapshot: Snapshot, number: int, seed: int = SEED + 1) -> list[Request]:
     """As the wire's requests come out of normalisation. The seed is not the catalogue's."""
     shape = Shape(seed)
-    normaliser = Normaliser(Pseudonyms(secrets.token_bytes(32)), None, partial(shape.chance.getrandbits, 64))
+    normaliser = Normaliser(
+        Pseudonyms(secrets.token_bytes(32)), None, partial(shape.chance.getrandbits, 64), lambda ip: False
+    )
     asker, terms = Asker(), Terms()
     asks = (msgspec.convert(shape.request(), Ask) for _ in range(number))
     return [normaliser.request(ask, asker, terms, snapshot, NOON_MS) for ask in asks]

@@ -75,6 +75,11 @@ DIAGNOSED_CHANGES: Final = 24
 EVENTS_PER_BATCH: Final = 100
 EVENTS_PER_INVALIDATION: Final = 1000
 REASON_CHARS: Final = 200
+TEMPOS_KEPT: Final = 131_072
+"""Users, addresses or placements in a table of how fast events come: some 15 MiB."""
+SHOWN_KEPT: Final = 131_072
+"""Ads shown a moment ago, by which it is told whether a click is too fast."""
+FASTEST_CLICK_MS_MAX: Final = 10_000
 TOKENS_PER_RELEASE: Final = 1000
 RELEASE_BYTES: Final = 128 * 1024
 RECEIPTS_BYTES: Final = 4 * 1024 * 1024

@@ -134,7 +134,8 @@ DECODER: Final = msgspec.json.Decoder(Ask)
 
 class Asker(Struct, frozen=True):
     """Who asks: the peer's address and agent as the server saw them, the role and owner of its key.
-    ``read_prices``: whether the key lets it see what ads cost."""
+    ``read_prices``: whether the key lets it see what ads cost; ``ip_told``: the address is the end user's, as
+    who may speak for them told it."""
 
     ip: str = ""
     user_agent: str = ""
@@ -142,3 +143,4 @@ class Asker(Struct, frozen=True):
     role: str | None = None
     owner: str | None = None
     read_prices: bool = False
+    ip_told: bool = False

@@ -16,15 +16,16 @@ from adserver.domain.books import JournalClosed, LineItemTotals
 from adserver.domain.campaign import MODELS
 from adserver.domain.caps import Counted
 from adserver.domain.decision import EventKind
+from adserver.domain.invalid import Invalid
 from adserver.domain.records import LineItemTerms, Personal, Recorded, Released, Status, Unbilled
 from adserver.domain.verdicts import Verdict
-from adserver.services import agents
 from adserver.services.calls import Call
 from adserver.services.hot import CAPPED_EVENT, counts_of
 from adserver.services.macros import MacroValues, expand
 from adserver.services.ports import Durable, Journal, Ledger
 from adserver.services.refusals import Refused
 from adserver.services.render import FindSold, gdpr_text
+from adserver.services.screening import Screen
 from adserver.services.slate import exposure_counts
 from adserver.services.world import World
 from adserver.tokens import FLAG_TEST, BadToken, Signer, Token
@@ -68,17 +69,19 @@ class Memory(Protocol):
 
 
 class EventRecorder:
-    """The use case. ``seen``: recorded events, ``filtered``: filtered ones already journalled,
+    """The use case. ``screen`` tells invalid traffic, ``seen``: recorded events, ``filtered``: filtered ones
+    already journalled,
     ``released``: event ids that were released or shown too late, of which nothing is billed any more;
     ``sold`` finds a creative version of any time; ``happened`` is told of accepted events."""
 
     def __init__(
-        self, world: World, signer: Signer, exposures: Exposed, budgets: Spending, journal: Journal,
-        ledger: Ledger, seen: Memory, filtered: Memory, released: Memory, sold: FindSold, clock: Clock,
-        chance: Callable[[], bytes], happened: Callable[[bytes, EventKind], None],
+        self, world: World, signer: Signer, screen: Screen, exposures: Exposed, budgets: Spending,
+        journal: Journal, ledger: Ledger, seen: Memory, filtered: Memory, released: Memory, sold: FindSold,
+        clock: Clock, chance: Callable[[], bytes], happened: Callable[[bytes, EventKind], None],
     ) -> None:  # fmt: skip
         self._world = world
         self._signer = signer
+        self._screen = screen
         self._exposures = exposures
         self._budgets = budgets
         self._journal = journal
@@ -118,8 +121,8 @@ class EventRecorder:
         """For HEAD: where it would lead; counts nothing and uses nothing up."""
         _, token = self._signer.open(token_text, kind)
         location = self._location(token) if kind is EventKind.CLICK else None
-        status = Status.FILTERED if self._is_filtered(token, call) else Status.UNRECORDED
-        return Verdict(status, False, location)
+        found = self._screen.judge(token, kind, call, self._clock(), counts=False)
+        return Verdict(Status.UNRECORDED if found is None else Status.FILTERED, False, location)
 
     def _release(self, token_text: str) -> tuple[Verdict, Durable]:
         """Free what an ad holds; the same answer however often. Raises BadToken, Refused (503)."""
@@ -145,9 +148,11 @@ class EventRecorder:
         self._exposures.sweep(now_ms)  # what is over is told by the clock, not by when a tick ran (law 5)
         key = token.event_id + _KIND_BYTES[kind]
         until_ms = token.accepted_until_ms(kind)
-        if self._is_filtered(token, call):
-            return self._filter(token, kind, key, now_ms, until_ms), False
-        if key in self._seen:
+        seen = key in self._seen
+        found = self._screen.judge(token, kind, call, now_ms, counts=not seen)
+        if found is not None:
+            return self._filter(token, kind, key, now_ms, until_ms, found), False
+        if seen:
             return Status.DUPLICATE, False
         late = now_ms > until_ms
         if late and self._ledger.status(token.event_id, kind) not in (None, Status.FILTERED):
@@ -156,13 +161,16 @@ class EventRecorder:
             return self._expire(token, kind, key, now_ms, until_ms), False
         return self._accept(token, kind, key, now_ms, until_ms)
 
-    def _filter(self, token: Token, kind: EventKind, key: bytes, now_ms: int, until_ms: int) -> Status:
+    def _filter(
+        self, token: Token, kind: EventKind, key: bytes, now_ms: int, until_ms: int, found: Invalid
+    ) -> Status:
         """Journalled once per (event id, kind), and not again: a crawler must not fill the disk. Without a
         live token it is not journalled at all, since nobody could remember that it was."""
         if key not in self._filtered and now_ms <= until_ms:
-            self._append(token, kind, Status.FILTERED, now_ms, 0, Unbilled.FILTERED, 0)
+            self._append(token, kind, Status.FILTERED, now_ms, 0, Unbilled.FILTERED, 0, found)
             self._filtered.add(key, until_ms + _SEEN_EXTRA_MS)
             self._count(token, "filtered")
+        self._screen.marked(found)
         return Status.FILTERED
 
     def _expire(self, token: Token, kind: EventKind, key: bytes, now_ms: int, until_ms: int) -> Status:
@@ -206,7 +214,7 @@ class EventRecorder:
 
     def _append(
         self, token: Token, kind: EventKind, status: Status, now_ms: int, billed: int, reason: Unbilled,
-        free: int,
+        free: int, found: str = "",
     ) -> None:  # fmt: skip
         test = bool(token.flags & FLAG_TEST)
         self._journal.append(
@@ -221,6 +229,7 @@ class EventRecorder:
                 billed_nanos=billed,
                 unbilled=Unbilled.TEST if test else reason,
                 day=token.day,
+                reason=found,
                 free_nanos=free,
                 test=test,
                 country=token.country,
@@ -263,19 +272,6 @@ class EventRecorder:
 
     def _is_rendered(self, token: Token) -> bool:
         return token.event_id + _KIND_BYTES[EventKind.IMPRESSION] in self._seen
-
-    def _is_filtered(self, token: Token, call: Call) -> bool:
-        """General invalid traffic: no agent, a known crawler, no browser, a prefetch (API, section 2)."""
-        if call.prefetch or not call.user_agent or agents.is_crawler(call.user_agent):
-            return True
-        return not call.user_agent.startswith("Mozilla/") and not self._vouched(token, call)
-
-    def _vouched(self, token: Token, call: Call) -> bool:
-        """An app's or a server's own client has no browser's name, nor has one with the publisher's key."""
-        view = self._world.snapshot.placements_by_serial.get(token.placement)
-        if view is None:
-            return False
-        return view.publisher.kind in ("app", "server") or call.publisher_key == view.publisher.id
 
     def _location(self, token: Token) -> str:
         """Where a click leads: the landing page as it was decided."""

@@ -26,14 +26,16 @@ class Geography(Protocol):
 
 
 class Normaliser:
-    """``chance`` gives 64 random bits."""
+    """``chance`` gives 64 random bits; ``hosted``: whether an address is a data centre's."""
 
     def __init__(
-        self, pseudonyms: Pseudonyms, geography: Geography | None, chance: Callable[[], int]
-    ) -> None:
+        self, pseudonyms: Pseudonyms, geography: Geography | None, chance: Callable[[], int],
+        hosted: Callable[[str], bool],
+    ) -> None:  # fmt: skip
         self._names = pseudonyms
         self._geography = geography
         self._chance = chance
+        self._hosted = hosted
 
     def request(self, ask: Ask, asker: Asker, terms: Terms, snapshot: Snapshot, now_ms: int) -> Request:
         """Raises Refused for what cannot be asked."""
@@ -57,7 +59,7 @@ class Normaliser:
             session=session,
             personalised=allowed,
             minor=consent.is_minor(ask, terms),
-            invalid_traffic=_is_bot(asker),
+            invalid_traffic=self._is_bot(asker, publisher),
             secure=terms.secure,
             blocks=_blocks(ask),
             repeat_key=self._names.repeat(publisher.id, ask.id, mode) if ask.id else None,
@@ -130,6 +132,14 @@ class Normaliser:
             return None, (".feed", "a feed needs a session, or a user with consent")
         account = self._names.feed(placement.publisher, placement.id, feed.id, *who)
         return FeedAsk(feed.id, feed.page, feed.organic_count, account, feed.receipt), None
+
+    def _is_bot(self, asker: Asker, publisher: Publisher) -> bool:
+        """A declared crawler, or a reader in a data centre. HTTP libraries are no crawlers, and the address
+        of a publisher's server says nothing about the reader: it asks by its own name, from where it is."""
+        if asker.user_agent and agents.is_crawler(asker.user_agent):
+            return True
+        readers = asker.ip_told or (publisher.kind == "web" and asker.role in (None, "advertiser"))
+        return readers and self._hosted(asker.ip)
 
     # -- facts -------------------------------------------------------------------------------------
 
@@ -210,12 +220,6 @@ def _account_of(policy: FeedPolicy, person: bytes | None, session: bytes | None)
     if policy.account == "user" and person is not None:
         return (b"user", person)
     return tuple(name for name in (session, person) if name is not None)
-
-
-def _is_bot(asker: Asker) -> bool:
-    """A declared crawler. HTTP libraries are none: a publisher's server asks with the name of its own,
-    which says nothing about the reader."""
-    return bool(asker.user_agent) and agents.is_crawler(asker.user_agent)
 
 
 def _blocks(ask: Ask) -> Blocks:

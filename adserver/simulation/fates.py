@@ -12,6 +12,8 @@ from adserver.simulation.traffic import Visit
 
 _SALT: Final = 7
 _CLICK_MS: Final = 5000
+_FASTEST_MS: Final = 250
+"""Nobody clicks sooner: what does is filtered as no person."""
 
 
 class Fate(Struct, frozen=True):
@@ -41,5 +43,5 @@ class Fates:
             viewable=own.random() < readers.viewable,
             clicks=own.random(),
             after_ms=1 + int(own.expovariate(1) * readers.after_ms),
-            clicked_ms=1 + int(own.expovariate(1) * _CLICK_MS),
+            clicked_ms=_FASTEST_MS + int(own.expovariate(1) * _CLICK_MS),
         )

@@ -19,6 +19,7 @@ from prometheus_client import (
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_1_0_0
 
 from adserver.domain.decision import EventKind, NoFill
+from adserver.domain.invalid import Invalid
 from adserver.domain.records import Status
 from adserver.telemetry.tallies import Tallies, Times
 
@@ -57,6 +58,10 @@ class Metrics:
         self._feed_items = _tallies("feed_items", "Items of feed pages answered.", registry, "kind", items)
         verdicts = [(kind, status) for kind in _KIND.values() for status in _STATUS.values()]
         self._events = _tallies("events", "Calls on tracking URLs.", registry, "kind verdict", verdicts)
+        found = [(str(reason),) for reason in Invalid]
+        self._filtered = _tallies(
+            "filtered_events", "Calls marked as invalid traffic, by reason.", registry, "reason", found
+        )
         kinds = [(kind,) for kind in _KIND.values()]
         self._billed = _tallies("billed_events", "Events that were billed.", registry, "kind", kinds)
         self._refused = _counter("refused_requests", "Answers of 400 and above.", registry, "route", "status")
@@ -64,6 +69,9 @@ class Metrics:
             "snapshot_build_failures", "Snapshots that could not be built.", registry
         )
 
+        self._list_failed = _counter(
+            "data_centre_list_failures", "Times that the file could not be used; the last good is.", registry
+        )
         self._posting_failed = _counter(
             "posting_failures",
             "Times that posting stopped: it waits for room, or its process died.",
@@ -92,12 +100,18 @@ class Metrics:
         if billed:
             self._billed[name,] += 1
 
+    def filtered(self, reason: Invalid) -> None:
+        self._filtered[reason,] += 1
+
     def refused(self, route: str, status: int) -> None:
         """``route``: a path template of ours."""
         self._refused.labels(route, str(status)).inc()
 
     def build_failed(self) -> None:
         self._builds_failed.inc()
+
+    def list_failed(self) -> None:
+        self._list_failed.inc()
 
     def posting_failed(self) -> None:
         self._posting_failed.inc()
@@ -110,12 +124,14 @@ class Metrics:
         journal_open: Callable[[], float],
         ledger_refused: Callable[[], float],
         loop_lag_seconds: Callable[[], float],
+        data_centre_networks: Callable[[], float],
     ) -> None:
         """Gauges that are read when somebody asks. Call once."""
         _gauge("journal_lag_bytes", "Journalled, not yet posted.", self.registry, journal_lag_bytes)
         _gauge("journal_open", "1 while the journal has room.", self.registry, journal_open)
         _gauge("ledger_refused", "Billed by the journal, refused by a budget: must be 0.", self.registry,
                ledger_refused)  # fmt: skip
+        _gauge("data_centre_networks", "Listed, in use.", self.registry, data_centre_networks)
         _gauge("loop_lag_seconds", "How late the event loop is.", self.registry, loop_lag_seconds)
         _gauge("snapshot_revision", "Revision of the live snapshot.", self.registry, snapshot_revision)
         _gauge("snapshot_age_seconds", "Since it went live.", self.registry, snapshot_age_seconds)

@@ -63,7 +63,13 @@ class Village:
         self.clock = Clock()
         self.restarted_ms = 0
         self.loop = asyncio.new_event_loop()
-        self.settings = Settings(data=folder / "data", segment_bytes=256 * 1024, campaigns=written)
+        self.settings = Settings(
+            data=folder / "data",
+            segment_bytes=256 * 1024,
+            campaigns=written,
+            rate_per_user=(0, 0),
+            fastest_click_ms=0,
+        )
         self.app = self.open()
         # The files are in the catalog now; reading them again at each start costs more than all else.
         self.settings = msgspec.structs.replace(self.settings, campaigns=None)

@@ -49,7 +49,7 @@ class Ad:
         self.filtered: set[str] = set()
 
     def verdict(self, kind: str, call: str, now_ms: int) -> str:
-        if call not in ("browser", "vouched"):
+        if call not in ("browser", "vouched") or (kind == "click" and "impression" not in self.recorded):
             return "filtered"
         if kind in self.recorded:
             return "duplicate"
@@ -193,6 +193,7 @@ def test_head_leads_where_the_click_would_and_uses_nothing_up(tmp_path: Path) ->
     with World(tmp_path / "world") as world:
         ad = one_ad(world)
         token = ad["click_url"].rpartition("/")[2]
+        world.event(ad["impression_url"])
         peeked = world.app.recorder.peek(token, EventKind.CLICK, Call(user_agent=BROWSER, method="HEAD"))
         assert peeked.location == "https://acme.example/" and not peeked.billed
         assert world.event(ad["click_url"]).status is Status.ACCEPTED

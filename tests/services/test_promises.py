@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from world import World, campaign, publisher
 
+from adserver.domain.records import Status
 from adserver.ledger.journal import Journal
 from adserver.ledger.verify import verify
 
@@ -32,6 +33,13 @@ def ads(world: World, number: int = 1) -> list[dict[str, Any]]:
     """As many of ``number`` requests as got one."""
     answers = [world.decide(TOP)["decisions"][0]["ads"] for _ in range(number)]
     return [ad for answer in answers for ad in answer]
+
+
+def shown(world: World, number: int = 1) -> list[dict[str, Any]]:
+    """The same, their impressions told: what is clicked was shown before."""
+    found = ads(world, number)
+    assert all(world.event(ad["impression_url"]).status is Status.ACCEPTED for ad in found)
+    return found
 
 
 def billed(world: World, found: list[dict[str, Any]], event: str = "impression_url") -> int:
@@ -68,7 +76,7 @@ def test_a_budget_lowered_and_raised_again_while_its_sibling_sold(tmp_path: Path
 @pytest.mark.parametrize("restart", [False, True])
 def test_a_raised_budget_pays_a_click_before_anything_is_sold_under_it(tmp_path: Path, restart: bool) -> None:
     with opened(tmp_path, only("a", "1.00", CLICKS)) as world:
-        first, second, third = ads(world, 3)
+        first, second, third = shown(world, 3)
         assert billed(world, [first, second], "click_url") == 1
         world.put(campaigns=[only("b", "2.00", CLICKS)])
         if restart:
@@ -80,7 +88,7 @@ def test_a_raised_budget_pays_a_click_before_anything_is_sold_under_it(tmp_path:
 @pytest.mark.parametrize("restart", [False, True])
 def test_a_lowered_budget_stops_clicks_of_who_was_not_asked_since(tmp_path: Path, restart: bool) -> None:
     with opened(tmp_path, only("a", "9.00", CLICKS)) as world:
-        found = ads(world, 4)
+        found = shown(world, 4)
         assert billed(world, found[:2], "click_url") == 2
         world.put(campaigns=[only("b", "2.50", CLICKS)])
         if restart:
@@ -99,7 +107,7 @@ def test_what_is_archived_takes_its_last_budget_along(
     own = {"id": "a", "pricing": CLICKS, "budget": {"lifetime": "9.00"}}
     others = [{"id": name, "pricing": CLICKS} for name in rest]
     with opened(tmp_path, campaign("acme/spring", own, budget={"lifetime": "9.00"})) as world:
-        found = ads(world, 4)
+        found = shown(world, 4)
         assert billed(world, found[:2], "click_url") == 2
         low = {**own, "budget": {"lifetime": "2.50"}}
         world.put(campaigns=[campaign("acme/spring", low, *others)])
@@ -117,7 +125,7 @@ def test_what_found_no_room_at_the_swap_is_journalled_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with opened(tmp_path, only("a", "9.00", CLICKS)) as world:
-        found = ads(world, 4)
+        found = shown(world, 4)
         assert billed(world, found[:2], "click_url") == 2
         with monkeypatch.context() as patch:
             patch.setattr(Journal, "open", property(lambda journal: False))
@@ -132,7 +140,7 @@ def test_what_found_no_room_at_the_swap_is_journalled_later(
 def test_a_campaign_lowered_after_its_line_item_had_left(tmp_path: Path) -> None:
     items = [{"id": name, "pricing": CLICKS} for name in "ab"]
     with opened(tmp_path, campaign("acme/spring", items[0], budget={"lifetime": "9.00"})) as world:
-        found = ads(world, 4)
+        found = shown(world, 4)
         assert billed(world, found[:2], "click_url") == 2
         world.put(campaigns=[campaign("acme/spring", items[1], budget={"lifetime": "9.00"})])
         world.put(campaigns=[campaign("acme/spring", items[1], budget={"lifetime": "2.00"})])
@@ -145,7 +153,7 @@ def test_a_changed_cap_counts_the_click_that_comes_before_the_next_sale(tmp_path
     """What lived and what is read back agree, though nothing was sold under the new cap."""
     once = [{"limit": 1, "per": "1d", "event": "click"}]
     with opened(tmp_path, campaign("acme/spring", {"id": "a"})) as world:
-        (found,) = ads(world)
+        (found,) = shown(world)
         world.put(campaigns=[campaign("acme/spring", {"id": "a", "frequency_caps": once})])
         world.event(found["click_url"])
         assert ads(world) == []
@@ -193,7 +201,7 @@ def test_a_click_on_a_replaced_version_counts_for_its_creative(tmp_path: Path, c
         return campaign("acme/spring", {"id": "a", "frequency_caps": once, "creatives": [shown]})
 
     with opened(tmp_path, leading("one")) as world:
-        first, second = ads(world, 2)
+        first, second = shown(world, 2)
         world.put(campaigns=[leading("two")])
         (third,) = ads(world)
         assert third["creative"] == first["creative"]

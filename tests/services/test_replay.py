@@ -55,7 +55,7 @@ def test_what_was_taken_back_has_room_in_budgets_and_goals_of_a_replay(tmp_path:
 
 
 class SmallSegments(World):
-    segment_bytes = 16 * 1024
+    settings = msgspec.structs.replace(World.settings, segment_bytes=16 * 1024)
 
 
 # -- whatever happens ------------------------------------------------------------------------------

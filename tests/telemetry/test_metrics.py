@@ -3,6 +3,7 @@
 from prometheus_client.parser import text_string_to_metric_families
 
 from adserver.domain.decision import EventKind, NoFill
+from adserver.domain.invalid import Invalid
 from adserver.domain.records import Status
 from adserver.telemetry.metrics import Metrics
 
@@ -37,8 +38,10 @@ def test_counts() -> None:
     metrics.event(EventKind.CLICK, Status.DUPLICATE, False)
     metrics.refused("/v1/decisions", 400)
     metrics.build_failed()
+    metrics.filtered(Invalid.FAST_CLICK)
+    metrics.list_failed()
     metrics.posting_failed()
-    metrics.watch(lambda: 7, lambda: 42, lambda: 1.5, lambda: 1, lambda: 0, lambda: 0.001)
+    metrics.watch(lambda: 7, lambda: 42, lambda: 1.5, lambda: 1, lambda: 0, lambda: 0.001, lambda: 9)
     found = samples(metrics)
     for name, labels, value in (
         ("adserver_decision_seconds_count", (), 1),
@@ -53,6 +56,10 @@ def test_counts() -> None:
         ("adserver_refused_requests_total", (("route", "/v1/decisions"), ("status", "400")), 1),
         ("adserver_snapshot_build_failures_total", (), 1),
         ("adserver_posting_failures_total", (), 1),
+        ("adserver_filtered_events_total", (("reason", "fast_click"),), 1),
+        ("adserver_filtered_events_total", (("reason", "crawler"),), 0),
+        ("adserver_data_centre_list_failures_total", (), 1),
+        ("adserver_data_centre_networks", (), 9),
         ("adserver_journal_lag_bytes", (), 7),
         ("adserver_journal_open", (), 1),
         ("adserver_snapshot_revision", (), 42),

@@ -1,0 +1,157 @@
+"""Invalid traffic as it comes: marked with a reason, never dropped, kept out of money, caps and learning.
+
+What the Media Rating Council calls general invalid traffic: prefetches, declared robots, agents that are no
+browser's, data centres, activity that no person keeps up. What cannot be judged is let through: an address
+says nothing of people where a publisher's server or an app's tells the events, a machine's test has no
+tempo, and an impression told in a batch was shown some time before. Whoever is found out later is taken back
+(``invalidating``).
+
+Which impressions there were is in the journal, so that rule holds over restarts; tempo and the times of the
+latest impressions begin anew with each process.
+"""
+
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from msgspec import Struct
+
+from adserver.domain.decision import EventKind
+from adserver.domain.invalid import Invalid
+from adserver.domain.records import Status
+from adserver.services import agents
+from adserver.services.calls import Call
+from adserver.services.ports import Ledger
+from adserver.services.world import World
+from adserver.tokens import FLAG_TEST, Token
+
+_IMPRESSION: Final = bytes((EventKind.IMPRESSION,))
+_NOT_SHOWN: Final = (None, Status.FILTERED)
+
+
+class Recorded(Protocol):
+    def __contains__(self, key: bytes, /) -> bool: ...
+
+
+class Addresses(Protocol):
+    def hosted(self, ip: str) -> bool:
+        """Whether it is a data centre's."""
+        ...
+
+    def name(self, ip: str) -> int | None:
+        """Under which its events are counted, None where they are not."""
+        ...
+
+
+class Tempo(Protocol):
+    def exceeds(self, key: bytes | int, now_ms: int, counts: bool) -> bool:
+        """Whether this event comes too fast; ``counts``: it is a new one."""
+        ...
+
+
+class Times(Protocol):
+    def get(self, key: bytes) -> int | None: ...
+    def put(self, key: bytes, value: int, now_ms: int) -> None: ...
+
+
+class Tempos(Struct, frozen=True):
+    """Of one kind of event; None: without a limit."""
+
+    user: Tempo | None = None
+    address: Tempo | None = None
+    placement: Tempo | None = None
+
+
+class Screen:
+    """``seen``: events recorded and not yet forgotten, by event id and kind; ``shown_at``: when the latest
+    ads were shown; ``fastest_click_ms``: 0: no click is too fast; ``marked`` is told of each filtered
+    call."""
+
+    def __init__(
+        self, world: World, seen: Recorded, ledger: Ledger, addresses: Addresses,
+        tempos: dict[EventKind, Tempos], shown_at: Times, fastest_click_ms: int,
+        marked: Callable[[Invalid], None],
+    ) -> None:  # fmt: skip
+        self._world = world
+        self._seen = seen
+        self._ledger = ledger
+        self._addresses = addresses
+        # By number: enums are slow to hash.
+        self._tempos: list[Tempos | None] = [None] * (max(EventKind) + 1)
+        for kind, of_kind in tempos.items():
+            self._tempos[kind] = of_kind
+        self._shown_at = shown_at
+        self._fastest_click_ms = fastest_click_ms
+        self.marked = marked
+
+    def judge(self, token: Token, kind: EventKind, call: Call, now_ms: int, counts: bool) -> Invalid | None:
+        """Why an event is filtered, None: it is not. ``counts``: it was not recorded before, so it is
+        traffic; else nothing moves."""
+        found = self._of_caller(token, call)
+        if found is None and kind is EventKind.CLICK:
+            found = self._of_click(token, call, now_ms)
+        if found is not None or token.flags & FLAG_TEST:
+            return found
+        tempos = self._tempos[kind]
+        if tempos is not None:
+            found = self._of_tempo(tempos, token, call, now_ms, counts)
+        notes = kind is EventKind.IMPRESSION and self._fastest_click_ms and not call.batched
+        if notes and counts and found is None:
+            self._shown_at.put(token.event_id, now_ms, now_ms)
+        return found
+
+    def _of_caller(self, token: Token, call: Call) -> Invalid | None:
+        """API, section 2, and data centres."""
+        agent = call.user_agent
+        if call.prefetch:
+            return Invalid.PREFETCH
+        if not agent:
+            return Invalid.NO_AGENT
+        if agents.is_crawler(agent):
+            return Invalid.CRAWLER
+        browser = agent.startswith("Mozilla/")
+        if browser and not self._addresses.hosted(call.ip):
+            return None
+        if self._vouched(token, call):
+            return None
+        return Invalid.DATA_CENTRE if browser else Invalid.NO_BROWSER
+
+    def _of_click(self, token: Token, call: Call, now_ms: int) -> Invalid | None:
+        if not self._is_shown(token, now_ms):
+            return Invalid.NO_IMPRESSION
+        shown_ms = self._shown_at.get(token.event_id)
+        if shown_ms is None or now_ms - shown_ms >= self._fastest_click_ms or token.flags & FLAG_TEST:
+            return None
+        return None if self._vouched(token, call) else Invalid.FAST_CLICK
+
+    def _is_shown(self, token: Token, now_ms: int) -> bool:
+        """Shown too late counts: the click will be expired. Impressions are forgotten before clicks are over,
+        and then the ledger has them."""
+        if token.event_id + _IMPRESSION in self._seen:
+            return True
+        if now_ms <= token.accepted_until_ms(EventKind.IMPRESSION):
+            return False
+        return self._ledger.status(token.event_id, EventKind.IMPRESSION) not in _NOT_SHOWN
+
+    def _of_tempo(
+        self, tempos: Tempos, token: Token, call: Call, now_ms: int, counts: bool
+    ) -> Invalid | None:
+        """All are counted, whichever is exceeded."""
+        found: Invalid | None = None
+        placement, address, user = tempos.placement, tempos.address, tempos.user
+        if placement is not None and placement.exceeds(token.placement, now_ms, counts):
+            found = Invalid.PLACEMENT_RATE
+        if address is not None and not self._vouched(token, call):
+            name = self._addresses.name(call.ip)
+            if name is not None and address.exceeds(name, now_ms, counts):
+                found = Invalid.ADDRESS_RATE
+        if user is not None and token.subject is not None and user.exceeds(token.subject, now_ms, counts):
+            found = Invalid.USER_RATE
+        return found
+
+    def _vouched(self, token: Token, call: Call) -> bool:
+        """An app's or a server's own client has no browser's name and may tell for many, and so may whoever
+        has the publisher's key."""
+        view = self._world.serving.view(token.placement)
+        if view is None:
+            return False
+        return view.publisher.kind in ("app", "server") or call.publisher_key == view.publisher.id
