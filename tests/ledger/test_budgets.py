@@ -101,3 +101,34 @@ def test_a_budget_given_later_finds_what_was_spent_before(period: str) -> None:
     budgets.follow(Catalogue([1], {("line_item:1", period): 35}))
     assert budgets.room(1, 5, 5)
     assert not budgets.room(1, 6, 5)
+
+
+@pytest.mark.parametrize("firm", [True, False])
+@pytest.mark.parametrize("rendered", [True, False])
+@pytest.mark.parametrize("price", [7, 0])
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("now_ms", [DAY_MS - 1, DAY_MS])
+def test_a_posted_event_is_a_hold_voided_and_a_price_billed(
+    firm: bool, rendered: bool, price: int, known: bool, now_ms: int
+) -> None:
+    """Also when budgets have since been asked about another day."""
+
+    def posted(at_once: bool) -> object:
+        budgets, at_ms, ident = one(lifetime=100, day=60), DAY_MS - 1, b"1" * 16
+        if known:
+            assert budgets.reserve(ident, 1, 7, at_ms, at_ms + RENDER_MS, firm)
+        assert budgets.reserve(b"2" * 16, 1, 3, at_ms, at_ms + RENDER_MS, not firm)
+        if rendered:
+            budgets.rendered(ident)
+        budgets.remaining_nanos(1, now_ms)
+        if at_once:
+            budgets.post(ident, 1, price, at_ms)
+        else:
+            budgets.void(ident)
+            budgets.bill(1, price, at_ms)
+        accounts = [
+            budgets.account(name, day) for name in ("line_item:1", "campaign:1") for day in (0, 1, None)
+        ]
+        return accounts, budgets.totals(1), budgets.delivered(), budgets.dump()
+
+    assert posted(True) == posted(False)
