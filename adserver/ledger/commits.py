@@ -3,14 +3,16 @@
 A sync costs the server some 50 µs of its processor and the disk a few times that, however many wait for it.
 So it does not begin with the first who waits: as long as each turn of the loop brings more of them, and
 they are fewer than a row of events and wait less than ``limits.SYNC_WAIT_MS``, it is put off by another
-turn. Who is alone waits for two empty turns, a few µs. All who wait for one sync share one future.
+turn. Who is alone waits for two empty turns, a few µs. All who wait for one sync share one future. Syncs run
+in a thread of their own: a pool's futures and locks cost more than the sync's own processor time.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
 from typing import Final
 
 from msgspec import Struct
@@ -31,15 +33,13 @@ class Batch(Struct, frozen=True):
 
 
 class Commits:
-    """Of one journal, on one event loop. ``begin`` makes the batch of a sync, ``proved`` is told of its end;
-    ``threads`` run it."""
+    """Of one journal, on one event loop. ``begin`` makes the batch of a sync, ``proved`` hears of its end."""
 
-    def __init__(
-        self, begin: Callable[[], Batch], proved: Callable[[Batch], None], threads: ThreadPoolExecutor
-    ) -> None:
+    def __init__(self, begin: Callable[[], Batch], proved: Callable[[Batch], None]) -> None:
         self._begin = begin
         self._proved = proved
-        self._threads = threads
+        self._wanted: SimpleQueue[tuple[asyncio.AbstractEventLoop, Batch] | None] = SimpleQueue()
+        self._thread: Thread | None = None
         self._waiters: deque[tuple[int, asyncio.Future[None]]] = deque()
         self._flushing = self._closed = False
         self._joined = self._looked = 0
@@ -75,9 +75,20 @@ class Commits:
         if self._closed:
             return
         self._joined = 0
-        batch = self._begin()
-        flush = self._threads.submit(disk.flush, batch.files, batch.directory)
-        flush.add_done_callback(lambda _: _call(loop, self._flushed, loop, batch))
+        if self._thread is None:
+            self._thread = Thread(target=self._run, name="journal sync", daemon=True)
+            self._thread.start()
+        self._wanted.put((loop, self._begin()))
+
+    def _run(self) -> None:
+        while wanted := self._wanted.get():
+            loop, batch = wanted
+            disk.flush(batch.files, batch.directory)
+            try:
+                loop.call_soon_threadsafe(self._flushed, loop, batch)
+            except RuntimeError:
+                # The loop is closed: nobody waits any more; who closes the journal syncs what was left.
+                pass
 
     def _flushed(self, loop: asyncio.AbstractEventLoop, batch: Batch) -> None:
         self._proved(batch)
@@ -94,13 +105,8 @@ class Commits:
                 future.set_result(None)
 
     def close(self) -> None:
-        """No other sync begins."""
+        """The sync that runs is waited for, and no other begins."""
         self._closed = True
-
-
-def _call(loop: asyncio.AbstractEventLoop, callback: Callable[..., None], *args: object) -> None:
-    try:
-        loop.call_soon_threadsafe(callback, *args)
-    except RuntimeError:
-        # The loop is closed: nobody waits any more, and whoever closes the journal syncs what was left.
-        pass
+        if self._thread is not None:
+            self._wanted.put(None)
+            self._thread.join()

@@ -60,8 +60,8 @@ class Journal:
         self._directory_dirty = True
         self._unmarked: Synced | None = None
         self._lock = disk.lock(directory)
-        self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="journal")
-        self._commits = Commits(self._batch, self._proved, self._threads)
+        self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
+        self._commits = Commits(self._batch, self._proved)
         self._spare = disk.Spare(directory, segment_bytes, self._threads, now_ms)
         try:
             self.cut_bytes = self._open_last()
@@ -258,13 +258,13 @@ class Journal:
         """Everything to the disk, a last mark, and the lock is free. Waiters are answered."""
         if self._closed:
             return
+        self._commits.close()
         self._threads.shutdown(wait=True)
         if self._total > self._synced.total:
             self.sync()
         if self._unmarked is not None:
             self.sync()
         self._closed = True
-        self._commits.close()
         self._spare.close()
         os.close(self._fd)
         os.close(self._lock)
