@@ -15,10 +15,9 @@ setup(
         ),
         Extension(
             "adserver._octets",
-            ["adserver/_octets.c", "adserver/_open.c", "adserver/_plain.c", "adserver/_bare.c"],
+            [f"adserver/{name}.c" for name in ("_octets", "_open", "_plain", "_bare", "_frame")],
             depends=["adserver/_octets.h"],
-            # Without a compiler tokens are spelled and opened, and bodies looked through, in Python, and
-            # every request goes through the parser.
+            # Without a compiler tokens, frames and bodies are for Python, and every request for the parser.
             optional=True,
             py_limited_api=True,
         ),

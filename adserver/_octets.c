@@ -1,5 +1,5 @@
 /* The tokens of an ad's URLs in one call: masked, signed and spelled. The other functions are in _open.c,
- * _plain.c and _bare.c.
+ * _plain.c, _bare.c and _frame.c.
  *
  * Idea: BLAKE2b over what fits one block, keyed, is one compression behind the key's own, which is made once
  * for all (``prepared``). tokens.py says what a token is and has the same in Python, which serves where this is
@@ -12,7 +12,7 @@
 #include "_octets.h"
 
 /* Raised with every change of what the functions take or give: a build of another one is not used. */
-#define CONTRACT 4
+#define CONTRACT 5
 
 #define BLOCK 128
 #define STATE OCTETS_STATE
@@ -88,6 +88,20 @@ void octets_hashed(uint8_t out[STATE], const uint8_t *prepared, const uint8_t *s
     memcpy(block, said, size);
     compress(state, block, BLOCK + size, 1);
     memcpy(out, state, STATE);
+}
+
+void octets_digest(uint8_t *out, size_t length, const uint8_t *said, size_t size)
+{
+    uint64_t state[8];
+    uint8_t block[BLOCK] = {0};
+    uint64_t count = 0;
+    memcpy(state, start, STATE);
+    state[0] ^= 0x01010000 ^ (uint64_t)length;
+    for (; size > BLOCK; size -= BLOCK, said += BLOCK)
+        compress(state, said, count += BLOCK, 0);
+    memcpy(block, said, size);
+    compress(state, block, count + size, 1);
+    memcpy(out, state, length);
 }
 
 static PyObject *prepared(PyObject *module, PyObject *arguments)
@@ -247,12 +261,14 @@ static PyMethodDef methods[] = {
     {"spell", (PyCFunction)(void (*)(void))spell, METH_FASTCALL, NULL},
     {"open", (PyCFunction)(void (*)(void))octets_open, METH_FASTCALL, NULL},
     {"bare", octets_bare, METH_O, NULL},
+    {"frame", (PyCFunction)(void (*)(void))octets_frame, METH_FASTCALL, NULL},
     {"is_plain", octets_is_plain, METH_O, NULL},
     {0},
 };
 
 static int add_constants(PyObject *module)
 {
+    octets_prepare_frames();
     return PyModule_AddIntConstant(module, "CONTRACT", CONTRACT);
 }
 

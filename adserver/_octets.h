@@ -27,6 +27,13 @@
 /* The hash of 1 to 128 bytes, from a prepared state. */
 void octets_hashed(uint8_t out[OCTETS_STATE], const uint8_t *prepared, const uint8_t *said, size_t size);
 
+/* The hash, of so many bytes, of anything, without a key. */
+void octets_digest(uint8_t *out, size_t length, const uint8_t *said, size_t size);
+
+/* Once, before the first frame. */
+void octets_prepare_frames(void);
+
+PyObject *octets_frame(PyObject *module, PyObject *const *given, Py_ssize_t count);
 PyObject *octets_open(PyObject *module, PyObject *const *given, Py_ssize_t count);
 PyObject *octets_bare(PyObject *module, PyObject *received);
 PyObject *octets_is_plain(PyObject *module, PyObject *body);

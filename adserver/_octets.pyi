@@ -24,6 +24,10 @@ def bare(received: bytes, /) -> tuple[str, list[tuple[bytes, bytes]], dict[bytes
     """Of one whole GET request without a query and a body: path, headers by lower-case name, and the first of
     each name. None for whatever is not that for sure; it is then the parser's."""
 
+def frame(record: bytes, secret: bytes, seed: int, /) -> tuple[bytes, bytes]:
+    """``ledger.segments.encode_frame``, from encoded parts; ``secret`` empty: there is no personal part.
+    ValueError for parts too long."""
+
 def is_plain(body: bytes, /) -> bool:
     """Whether this is for sure JSON, but for the UTF-8 within its texts, without a key twice in an object;
     False for much that is good, too."""

@@ -42,6 +42,7 @@ TOOLS = {
     "services": {"tokens", "clock"},
     "api": {"tokens", "octets", "clock", "settings"},
     "catalog": set[str](),
+    "ledger": {"octets"},
 }
 
 PURE = {"domain", "engine"}

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from adserver import tokens
 from adserver.api import bodies
 from adserver.domain.decision import EventKind
+from adserver.ledger import segments
 from adserver.services.ask import DECODER
 from adserver.services.refusals import Refused
 from adserver.tokens import BadToken, Signer, Token
@@ -168,6 +169,28 @@ def test_what_cannot_be_opened_is_a_mistake(change: dict[int, Any]) -> None:
 def test_half_a_character_is_no_letter() -> None:
     signer = Signer({1: b"k" * 32}, 1, MASK)
     assert opened_by_both(signer, "\ud800" + "A" * 103, None) == ["not the spelling of a token"] * 2
+
+
+SIZES = st.sampled_from((0, 1, 127, 128, 129, 256, 4095)) | st.integers(0, 4095)
+
+
+@given(
+    st.binary(max_size=300),
+    SIZES.flatmap(lambda n: st.binary(min_size=n, max_size=n)),
+    st.integers(0, 2**32 - 1),
+)
+@example(b"r" * 70_000, b"s" * 4095, 2**32 - 1)
+def test_frames_are_made_as_python_makes_them(record: bytes, secret: bytes, seed: int) -> None:
+    assert octets.frame(record, secret, seed) == segments.framed(record, secret, seed)
+
+
+@pytest.mark.parametrize(
+    "given", [("text", b"", 0), (b"", "text", 0), (b"", b"", "1"), (b"", b"", -1), (b"", b"", 2**32),
+              (b"", b""), (b"", bytes(4096), 0), (bytes(0x100000), b"", 0), (bytes(0xFFFF8), b"s", 0)]
+)  # fmt: skip
+def test_what_is_no_frame_is_refused(given: tuple[Any, ...]) -> None:
+    with pytest.raises((ValueError, TypeError, OverflowError)):
+        octets.frame(*given)
 
 
 @pytest.mark.parametrize(("key", "size"), [(b"", 1), (b"k" * 65, 1), (b"k", 0), (b"k", 65)])

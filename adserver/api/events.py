@@ -173,7 +173,7 @@ class Events:
         """``strict``: a key that is not good is refused. Not so on a tracking URL: whoever clicks cannot
         mend the header that something on the way added."""
         # Most calls carry nothing but an agent: one look at all names tells.
-        names = {name for name, _ in head.headers}
+        names = head.by_name()
         return Call(
             user_agent=head.text(b"user-agent"),
             ip=self._peers.address(head),

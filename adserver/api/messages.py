@@ -50,11 +50,14 @@ class Head(Struct):
     first: dict[bytes, bytes] | None = None
     """By name, made when first asked for."""
 
-    def header(self, name: bytes) -> bytes | None:
-        """The first header of this (lower-case) name."""
+    def by_name(self) -> dict[bytes, bytes]:
+        """The first header of each (lower-case) name."""
         if self.first is None:
             self.first = dict(reversed(self.headers))
-        return self.first.get(name)
+        return self.first
+
+    def header(self, name: bytes) -> bytes | None:
+        return self.by_name().get(name)
 
     def text(self, name: bytes) -> str:
         """The beginning of the same as text, "" if absent; Latin-1 never fails. Bounded, because agents

@@ -28,6 +28,7 @@ import msgspec
 from msgspec import Struct
 
 from adserver.domain.records import ENCODER, RECORDS, Mark, Personal, Record
+from adserver.octets import compiled
 
 MAGIC: Final = b"ADSJ"
 VERSION: Final = 1
@@ -100,21 +101,22 @@ def chain_of(header: Header) -> blake2b:
 
 def encode_frame(record: Record, personal: Personal | None, seed: int) -> tuple[bytes, bytes]:
     """The frame's bytes and what of them the chain covers. Raises ValueError for a record too long."""
-    chained = ENCODER.encode(record)
-    if personal is None:
-        covered = _WORD.pack(len(chained)) + chained
-        frame = _WORD.pack(crc32(covered, seed)) + covered
-    else:
-        secret = ENCODER.encode(personal)
-        chained = blake2b(secret, digest_size=DIGEST_BYTES).digest() + chained
-        if len(secret) > SECRET_BYTES_MAX:
-            raise ValueError(f"a personal part of {len(secret)} bytes; a frame takes {SECRET_BYTES_MAX}")
-        lengths = _WORD.pack(len(chained) | _secret_bits(len(secret)))
-        covered = lengths + chained
-        frame = b"".join((_WORD.pack(crc32(covered, seed)), lengths, secret, chained))
-    if len(frame) > FRAME_BYTES_MAX:
-        raise ValueError(f"a record of {len(frame)} bytes; the journal takes {FRAME_BYTES_MAX}")
-    return frame, covered
+    encoded, secret = ENCODER.encode(record), b"" if personal is None else ENCODER.encode(personal)
+    if len(secret) > SECRET_BYTES_MAX:
+        raise ValueError(f"a personal part of {len(secret)} bytes; a frame takes {SECRET_BYTES_MAX}")
+    size = FRAME_HEAD_BYTES + len(secret) + (DIGEST_BYTES if secret else 0) + len(encoded)
+    if size > FRAME_BYTES_MAX:
+        raise ValueError(f"a record of {size} bytes; the journal takes {FRAME_BYTES_MAX}")
+    return framed(encoded, secret, seed) if compiled is None else compiled.frame(encoded, secret, seed)
+
+
+def framed(encoded: bytes, secret: bytes, seed: int) -> tuple[bytes, bytes]:
+    """The same from encoded parts; ``secret`` empty: there is no personal part."""
+    digest = blake2b(secret, digest_size=DIGEST_BYTES).digest() if secret else b""
+    chained = digest + encoded
+    lengths = _WORD.pack(len(chained) | _secret_bits(len(secret)))
+    covered = lengths + chained
+    return b"".join((_WORD.pack(crc32(covered, seed)), lengths, secret, chained)), covered
 
 
 def _secret_bits(size: int) -> int:
