@@ -33,6 +33,7 @@ from adserver.services.invalidating import Invalidation
 from adserver.services.kept import Kept
 from adserver.services.manage import Manage
 from adserver.services.normalise import Normaliser
+from adserver.services.planning import Planning
 from adserver.services.promises import Promises
 from adserver.services.pseudonyms import Pseudonyms
 from adserver.services.publishing import Publishing
@@ -42,6 +43,7 @@ from adserver.services.render import Renderer
 from adserver.services.samples import Samples
 from adserver.services.serve import Decisions, Outcome
 from adserver.services.sold import SoldFinder
+from adserver.services.supply import Supply
 from adserver.services.upkeep import LoopLag
 from adserver.services.withdrawing import Withdrawal
 from adserver.services.world import World
@@ -119,15 +121,9 @@ class App:
         journal = Promises(self.journal, states.budgets, states.exposures, hot.terms, hot.identities)
         self.promises = journal
         self.kept = Kept(
-            states.exposures,
-            states.feeds,
-            states.budgets,
-            journal,
-            self.receipts,
-            repeats,
-            states.traffic,
-            hot.tally,
-        )
+            states.exposures, states.feeds, states.budgets, journal, self.receipts, repeats, states.traffic,
+            hot.tally, hot.allotment,
+        )  # fmt: skip
         geography = MaxMindFile(settings.geoip) if settings.geoip is not None else None
         self.addresses = Addresses(settings.data_centres)
         normaliser = Normaliser(self.names, geography, self._chance, self.addresses.hosted)
@@ -135,9 +131,9 @@ class App:
             self.world, self.kept, normaliser, clock, lambda: self.signer.current, salts,
             self.lag.overloaded,
         )  # fmt: skip
-        self.samples = Samples(clock)
-        self.renderer = Renderer(self.signer, public_url(settings), self.sold)
-        self.writer = Writer(self.signer, public_url(settings), self.sold)
+        self.samples, self.supply = Samples(clock), Supply(clock)
+        self.renderer = Renderer(self.signer, settings.base_url, self.sold)
+        self.writer = Writer(self.signer, settings.base_url, self.sold)
         self.server = AdServer(self.decisions, self.writer, self._served)
         self.recorder = EventRecorder(
             self.world, self.signer, screens.screen(self), states.exposures, states.budgets, self.promises,
@@ -147,6 +143,10 @@ class App:
         self.diagnosis = Diagnosis(self.world, self.kept, self.samples)
         self.delivery = Delivery(self.world, states.budgets, states.traffic, clock)
         self.learning = Learning(self.ledger, self.world)
+        self.planning = Planning(
+            self.world, self.supply, states.budgets, states.traffic, self.journal, hot.allotment,
+            self.samples.rendered, clock,
+        )  # fmt: skip
         self.invalidation = Invalidation(
             self.journal, self.ledger, states.budgets, clock, lambda: self.journal.position
         )
@@ -173,7 +173,7 @@ class App:
                 ),
                 lambda: self.world.snapshot,
                 self._find_key,
-                public_url(self.settings),
+                self.settings.base_url,
                 self.metrics.decided,
             ),
             diagnosis=self.diagnosis,
@@ -213,6 +213,7 @@ class App:
 
     def _served(self, outcome: Outcome) -> None:
         self.samples.take(outcome)
+        self.supply.take(outcome)
         metrics = self.metrics
         metrics.decision(outcome.request.mode)
         for slot in outcome.decision.slots:
@@ -288,16 +289,8 @@ class App:
             self.close()
             await send({"type": "lifespan.startup.failed", "message": "there is nothing to serve"})
             return
-        self.log.info("serving", url=public_url(self.settings), revision=self.world.snapshot.revision)
+        self.log.info("serving", url=self.settings.base_url, revision=self.world.snapshot.revision)
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await self.stop()
         await send({"type": "lifespan.shutdown.complete"})
-
-
-def public_url(settings: Settings) -> str:
-    """What URLs are built from: never the Host header."""
-    if settings.public_url:
-        return settings.public_url.rstrip("/")
-    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
-    return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"

@@ -18,6 +18,7 @@ from adserver.services.upkeep import (
     LEARN_S,
     LOOK_S,
     MARK_S,
+    PLAN_S,
     POST_S,
     SWEEP_S,
     TELL_S,
@@ -52,6 +53,7 @@ class Duties:
         every(POST_S, "ask for posting", self._ask)
         every(0, "post", self._hear)
         every(LEARN_S, "learn rates", self._learn)
+        every(PLAN_S, "plan allocation", self._plan)
         every(MARK_S, "mark billed campaigns", self._mark_billed)
         every(SWEEP_S, "sweep", self._sweep)
         every(CHECKPOINT_S, "checkpoint", self._renew_checkpoint)
@@ -92,6 +94,7 @@ class Duties:
         await self._durable()
         self._app.post()
         await self._learn()
+        await self._plan()
         await self._sweep()
 
     async def _durable(self) -> None:
@@ -132,6 +135,9 @@ class Duties:
 
     async def _learn(self) -> None:
         await self._app.learning.follow()
+
+    async def _plan(self) -> None:
+        await self._app.planning.renew()
 
     async def _forget(self) -> None:
         await asyncio.to_thread(self._app.store.forget, self._app.clock())

@@ -48,6 +48,14 @@ class Settings(Struct, frozen=True):
     rate_per_placement: Rate = (0, 6000)
     fastest_click_ms: int = 100
 
+    @property
+    def base_url(self) -> str:
+        """What URLs are built from, without a slash at its end: never the Host header."""
+        if self.public_url:
+            return self.public_url.rstrip("/")
+        host = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+
 
 class BadSettings(Exception):
     """One line for each setting that is wrong."""

@@ -61,6 +61,12 @@ EXPLAINED_BEST: Final = 25
 REHEARSED_ADS: Final = 10
 """Ads decided again for one explanation's counterfactuals: each rehearsal decides all the request's ads."""
 
+SUPPLY_PER_HOUR: Final = 256
+"""Decisions of each hour that tell what guaranteed line items may have."""
+SUPPLY_LEAST: Final = 200
+"""So many are needed before anything is planned by them."""
+ALLOTTED: Final = 10_000
+"""Guaranteed line items of one plan."""
 SAMPLES_PER_HOUR: Final = 256
 """Decisions kept of each hour for diagnosis: some hundred bytes each."""
 SAMPLED_DROPS: Final = 1000

@@ -187,7 +187,16 @@ class Tallied(Struct, frozen=True, array_like=True, tag=12):
     cells: tuple[tuple[int, int, str, int, int, int, int], ...]
 
 
-Record = Decided | Recorded | Released | LineItemTerms | PlacementTerms | Mark | Reversed | Tallied
+class Planned(Struct, frozen=True, array_like=True, tag=14):
+    """The allocation plan in force from here on: (line item, weight) of those whose weight moved, in
+    thousandths; 0: it has none any more (``services.planning``). It moves no money and promises nothing: an
+    input of decisions, like their hints."""
+
+    at_ms: int
+    weights: tuple[tuple[int, int], ...]
+
+
+Record = Decided | Recorded | Released | LineItemTerms | PlacementTerms | Mark | Reversed | Tallied | Planned
 
 
 class Personal(Struct, frozen=True, array_like=True):

@@ -61,3 +61,8 @@ def hold_nanos(model: str, amount_micros: int) -> int:
     price = price_nanos(model, amount_micros)
     rate = HOLD_VIEWABLE_PER_MILLION if model == "vcpm" else HOLD_CLICKS_PER_MILLION
     return -(-price * rate // PER_MILLION)
+
+
+def likely_nanos(model: str, amount_micros: int) -> int:
+    """Of that, what is likely to be billed."""
+    return hold_nanos(model, amount_micros) * LIKELY_PER_MILLION[model] // PER_MILLION

@@ -4,12 +4,15 @@ It knows nothing of the placements, which ask it: so a decision is let go at onc
 more, without the collector, which finds what goes in a circle.
 """
 
+from collections.abc import Mapping
+
 from adserver.domain.decision import NoFill, event_id
 from adserver.domain.request import Request
 from adserver.engine.live import Live
 from adserver.engine.rules import Drop
 from adserver.engine.snapshot import Entry
 from adserver.services import plans
+from adserver.services.allotment import UNIT
 from adserver.services.kept import Holds, Traffic
 
 
@@ -17,23 +20,39 @@ class Claims:
     """Of one request. ``paid``: the journal has room; ``live``: where the next requests are spared the look
     at what is used up (None: nowhere)."""
 
-    __slots__ = ("_holds", "_paid", "_recorded", "_request", "_test", "_told", "_traffic", "ads", "live")
+    __slots__ = (
+        "_allotment",
+        "_holds",
+        "_paid",
+        "_recorded",
+        "_request",
+        "_test",
+        "_told",
+        "_traffic",
+        "ads",
+        "live",
+    )
 
     def __init__(
-        self, request: Request, holds: Holds, traffic: Traffic, paid: bool, live: Live | None
-    ) -> None:
+        self, request: Request, holds: Holds, traffic: Traffic, allotment: Mapping[int, int],
+        paid: bool, live: Live | None,
+    ) -> None:  # fmt: skip
         self.live = live
         self.ads = 0
         self._request = request
         self._holds = holds
         self._traffic = traffic
+        self._allotment = allotment
         self._paid = paid
         self._test = request.mode == "test"
         self._recorded = paid and not request.invalid_traffic
         self._told = self._test or not self._recorded
 
     def need(self, entry: Entry, now_ms: int) -> float:
-        """How urgently it wants delivery."""
+        """How urgently it wants delivery: by the allocation plan, or by itself where that has nothing."""
+        weight = self._allotment.get(entry.line_item.serial)
+        if weight is not None:
+            return weight / UNIT
         return plans.need(entry, self._holds, now_ms)
 
     def drop(self, entry: Entry) -> Drop | None:

@@ -56,7 +56,7 @@ class Deciding:
         self.touched = False
         self.moved = 0
         self.company = Company()
-        self.claims = Claims(request, kept.holds, kept.traffic, self.paid, serving.live)
+        self.claims = Claims(request, kept.holds, kept.traffic, kept.allotment, self.paid, serving.live)
         self.slates: list[PlacementSlate | None] = []
         self.slots: list[Slot | None] = []
         self.pages: list[Page | None] = []

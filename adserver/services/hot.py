@@ -6,8 +6,7 @@ state. A checkpoint (the state at a position) spares reading from the beginning;
 missing or unreadable one costs time, nothing else.
 """
 
-from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
@@ -16,12 +15,13 @@ from adserver.domain import ids, limits
 from adserver.domain.books import Position
 from adserver.domain.campaign import MODELS
 from adserver.domain.caps import IMPRESSION, Counted
-from adserver.domain.decision import Ad, Decision, EventKind, NoFill, Origin, Slot, event_id
+from adserver.domain.decision import Ad, Decision, EventKind, NoFill, Slot, event_id
 from adserver.domain.records import (
     CapTerms,
     Decided,
     LineItemTerms,
     Personal,
+    Planned,
     Record,
     Recorded,
     Released,
@@ -30,7 +30,9 @@ from adserver.domain.records import (
     Unbilled,
 )
 from adserver.engine.live import follow
+from adserver.services.allotment import follow as follow_plan
 from adserver.services.delivered import Delivered
+from adserver.services.parts import Counting, Exposed, Held, Memory, Paged
 from adserver.services.render import origin_of
 from adserver.services.repeats import Repeat, Repeats
 from adserver.services.tally import Tally
@@ -45,65 +47,6 @@ CAPPED_EVENT: Final = {
 """What frequency caps look at."""
 _CPM: Final = MODELS.index("cpm")
 _NOBODY: Final = Personal(b"")
-
-
-class Exposed(Protocol):
-    def expose(
-        self, event_id: bytes, subject: bytes | None, session: bytes | None, counts: tuple[Counted, ...],
-        expires_ms: int, kept_ms: int,
-    ) -> None: ...  # fmt: skip
-    def confirm(
-        self, event_id: bytes, subject: bytes | None, counts: tuple[Counted, ...], at_ms: int
-    ) -> None: ...
-    def count(
-        self, subject: bytes | None, session: bytes | None, counts: tuple[Counted, ...], at_ms: int
-    ) -> None: ...
-    def session_of(self, event_id: bytes) -> bytes | None: ...
-    def promise(self, terms: LineItemTerms) -> None: ...
-    def release(self, event_id: bytes) -> bool: ...
-    def sweep(self, now_ms: int) -> None: ...
-    def forget(self, now_ms: int) -> None: ...
-    def dump(self) -> bytes: ...
-    def load(self, dumped: bytes) -> None: ...
-
-
-class Held(Protocol):
-    def know(self, terms: list[LineItemTerms]) -> None: ...
-    def restore(
-        self,
-        event_id: bytes,
-        line_item: int,
-        amount_nanos: int,
-        now_ms: int,
-        expires_ms: int,
-        firm: bool = True,
-    ) -> None: ...
-    def void(self, event_id: bytes) -> bool: ...
-    def rendered(self, event_id: bytes) -> None: ...
-    def sweep(self, now_ms: int) -> None: ...
-    def dump(self) -> bytes: ...
-    def load_holds(self, dumped: bytes) -> None: ...
-
-
-class Paged(Protocol):
-    def restore(self, decided: Decided, origin_of: Callable[[Decision], Origin]) -> None: ...
-    def sweep(self, now_ms: int) -> int: ...
-    def dump(self) -> bytes: ...
-    def load(self, dumped: bytes) -> None: ...
-
-
-class Memory(Protocol):
-    def __contains__(self, key: bytes) -> bool: ...
-    def add(self, key: bytes, until_ms: int) -> None: ...
-    def sweep(self, now_ms: int) -> None: ...
-    def dump(self) -> bytes: ...
-    def load(self, dumped: bytes) -> None: ...
-
-
-class Counting(Protocol):
-    def count(self, at_ms: int, placements: int) -> None: ...
-    def dump(self) -> bytes: ...
-    def load(self, dumped: bytes) -> None: ...
 
 
 class Checkpoint(Struct, array_like=True):
@@ -122,13 +65,14 @@ class Checkpoint(Struct, array_like=True):
     delivered: Delivered | None = None
     traffic: bytes = b""
     tally: bytes = b""
+    allotment: dict[int, int] = {}
 
 
 class HotState:
     """Everything that decisions and events change in memory. ``terms``: those in the journal, in the order
     they were last told (``promises`` keeps them); ``identities``: of versions of creatives,
     also of those that were replaced since; ``left_out``: positions (of its snapshot) that the last decision
-    left out beforehand; ``delivered``: what the checkpoint told of it, if it did."""
+    left out beforehand; ``allotment``: the plan in force; ``delivered``: what a checkpoint told of it."""
 
     def __init__(
         self, exposures: Exposed, budgets: Held, feeds: Paged, repeats: Repeats,
@@ -146,6 +90,7 @@ class HotState:
         self.terms: dict[int, LineItemTerms] = {}
         self.identities: dict[int, int] = {}
         self.left_out: dict[int, NoFill] = {}
+        self.allotment: dict[int, int] = {}
         self.delivered: Delivered | None = None
         self.latest_ms = 0
 
@@ -162,6 +107,8 @@ class HotState:
             self._released(record)
         elif isinstance(record, Tallied):
             self.tally.told(record)
+        elif isinstance(record, Planned):
+            follow_plan(self.allotment, record)
         elif isinstance(record, LineItemTerms):
             self.terms.pop(record.serial, None)
             self.terms[record.serial] = record
@@ -254,6 +201,7 @@ class HotState:
                 self.released.dump(),
                 self.repeats.dump(), self.identities, self.left_out, delivered, self.traffic.dump(),
                 self.tally.dump(),
+                self.allotment,
             )
         )  # fmt: skip
 
@@ -265,6 +213,7 @@ class HotState:
         self.terms = {terms.serial: terms for terms in checkpoint.terms}
         self.identities = checkpoint.identities
         self.left_out, self.delivered = checkpoint.left_out, checkpoint.delivered
+        self.allotment = checkpoint.allotment
         self.budgets.know(checkpoint.terms)
         parts: tuple[tuple[Any, bytes], ...] = (
             (self.exposures, checkpoint.exposures), (self.feeds, checkpoint.feeds),

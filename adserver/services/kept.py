@@ -54,7 +54,8 @@ class Traffic(plans.Traffic, Protocol):
 
 
 class Kept(Struct, frozen=True):
-    """What a decision was kept in."""
+    """What a decision was kept in. ``allotment``: the plan by which guaranteed line items are drawn
+    (``planning``)."""
 
     state: State
     feeds: Feeds
@@ -64,3 +65,4 @@ class Kept(Struct, frozen=True):
     repeats: Repeats
     traffic: Traffic
     tally: Tally
+    allotment: Mapping[int, int] = {}

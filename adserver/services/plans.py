@@ -201,24 +201,36 @@ def _likely(entry: Entry, standing: Standing, today: bool) -> int:
 
 
 def need(entry: Entry, accounts: Accounts, now_ms: int) -> float:
-    """Impressions per day still wanted: what weighs the draw of guaranteed line items (need against
-    schedule). Without a goal or budget: 1, all alike."""
+    """Impressions per day still wanted, by the clock: what weighs the draw of guaranteed line items that the
+    allocation plan has no weight for. Without a goal or budget: 1, all alike."""
+    daily = daily_need(entry, accounts, now_ms, max(ends_ms(entry, now_ms) - now_ms, 60_000) / _DAY_MS)
+    return 1.0 if daily is None else daily
+
+
+def ends_ms(entry: Entry, now_ms: int) -> int:
+    """When what it still wants should be done."""
+    return entry.line_item.flight.end_ms or now_ms + 30 * _DAY_MS
+
+
+def daily_need(entry: Entry, accounts: Accounts, now_ms: int, days: float) -> float | None:
+    """Impressions a day still wanted, where its flight has so many ``days`` to go; None without a goal or
+    budget. Of views and clicks, so many impressions as they are likely to take."""
     item = entry.line_item
     goal, lifetime, daily = item.goal, item.budget.lifetime_nanos, item.budget.daily_nanos
     if goal is None and lifetime is None and daily is None:
-        return 1.0
+        return None
     standing = accounts.standing(item.serial, now_ms)
     if standing is None:
         return 0.0
-    left_ms = max((item.flight.end_ms or now_ms + 30 * _DAY_MS) - now_ms, 60_000)
+    wants = list[float]()
     if goal is not None and goal.kind in _COUNTED:
-        wanted = goal.amount - delivered(entry, standing)
-        return max(wanted, 0) * _DAY_MS / left_ms
-    price = ranking.hold_nanos(item.pricing.model, item.pricing.amount_micros)
+        wanted = (goal.amount - delivered(entry, standing)) * PER_MILLION / _LIKELY[goal.kind]
+        wants.append(wanted / days)
     if goal is not None and goal.kind == "spend":
         lifetime = goal.amount if lifetime is None else min(lifetime, goal.amount)
+    price = ranking.likely_nanos(item.pricing.model, item.pricing.amount_micros)
     if price and lifetime is not None:
-        return max(lifetime - standing.spent_nanos(), 0) / price * _DAY_MS / left_ms
+        wants.append((lifetime - standing.spent_nanos()) / price / days)
     if price and daily is not None:
-        return daily / price
-    return 1.0
+        wants.append(daily / price)
+    return max(min(wants), 0.0) if wants else None

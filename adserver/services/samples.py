@@ -25,6 +25,7 @@ from adserver.services.world import Serving
 
 SEEDS: Final = 1 << 64
 HOUR_MS: Final = 3600_000
+_LEAST_RENDERED: Final = 0.1
 _SOMEBODY: Final = b"somebody"
 _RENDERED: Final = {EventKind.IMPRESSION: 1, EventKind.VIEWABLE: 2}
 
@@ -102,6 +103,13 @@ class Samples:
         """Those of the last ``number`` hours, the one that is running included."""
         last = self._clock() // HOUR_MS
         return [self._hours[at] for at in range(last - number, last + 1) if at in self._hours]
+
+    def rendered(self) -> float:
+        """The share of sampled ads of the last day that came to be shown; 1 where few are known."""
+        won = [shown for hour in self.hours(24) for shown in hour.won.values()]
+        if len(won) < limits.SUPPLY_LEAST:
+            return 1.0
+        return max(sum(shown & 1 for shown in won) / len(won), _LEAST_RENDERED)
 
     def _keep(self, outcome: Outcome) -> None:
         request = outcome.request

@@ -19,6 +19,7 @@ from adserver.engine.curves import Curve
 
 STEP_MS: Final = 900_000
 _DAY: Final = 96
+_DAY_MS: Final = _DAY * STEP_MS
 _WEEK: Final = 7 * _DAY
 _WEEKS: Final = 4
 _KEPT: Final = (_WEEKS + 1) * _WEEK
@@ -88,6 +89,17 @@ class Traffic:
         if window is None:
             return None
         return self._now(window, now_ms) if step < window.end else _OVER
+
+    def days(self, now_ms: int, end_ms: int) -> float:
+        """How much traffic is still to come before ``end_ms``, in days: the last of them by what is expected
+        of it, or by the clock where nothing is."""
+        rest_ms = end_ms - now_ms
+        if rest_ms >= _DAY_MS:
+            return rest_ms / _DAY_MS
+        now, end = now_ms // STEP_MS, end_ms // STEP_MS
+        expected = [self._expected(step) for step in range(now, now + _DAY)]
+        whole = sum(expected)
+        return sum(expected[: max(end - now, 0)]) / whole if whole else max(rest_ms, 0) / _DAY_MS
 
     def _now(self, window: Window, now_ms: int) -> Course:
         ahead_ms = STEP_MS - now_ms % STEP_MS

@@ -20,6 +20,7 @@ TELL_S: Final = 5.0
 """A kill may take the unanswered requests of this much (``tally``)."""
 MARK_S: Final = 1.0
 LEARN_S: Final = 60.0
+PLAN_S: Final = 60.0
 SWEEP_S: Final = 0.25
 CHECKPOINT_S: Final = 5.0
 FORGET_S: Final = 5.0

@@ -1,17 +1,19 @@
 """The referees: right on what can be worked out by hand, and never below what the server reached."""
 
 from collections import Counter
+from itertools import count
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 pytest.importorskip("scipy", reason="the referees need scipy")
 
-from adserver.domain.campaign import Budget, Campaign, FrequencyCap, Goal, LineItem, Pricing
+from adserver.domain.campaign import Budget, Campaign, Flight, FrequencyCap, Goal, LineItem, Pricing
 from adserver.domain.targeting import Targeting
 from adserver.simulation.config import read_config
 from adserver.simulation.run import Found, simulate
-from loadtests.optimum import best_revenue, feasible
+from loadtests.optimum import as_planned, at_once, best_revenue, feasible
 from loadtests.supply import Slot, slots
 
 SMALL = read_config(Path(__file__).parents[1] / "simulation" / "small.yaml")
@@ -26,27 +28,59 @@ def item(serial: int, goal: int, cap: int = 0) -> LineItem:
     )  # fmt: skip
 
 
-def slot(hour: int, who: str, *eligible: int, count: int = 1) -> Slot:
-    return Slot(SMALL.start_ms + hour * 3600_000, who, eligible, count)
+def flow(items: list[LineItem], told: list[Slot]) -> dict[int, int]:
+    return feasible(SMALL, at_once(SMALL, items), items, told)
+
+
+PAGES = count(1)
+
+
+def slot(hour: int, who: str, *eligible: int) -> Slot:
+    """In a request of its own."""
+    return Slot(SMALL.start_ms + hour * 3600_000, who, eligible, 1, next(PAGES))
+
+
+def each(number: int, hour: int, who: str, *eligible: int) -> list[Slot]:
+    return [slot(hour, who, *eligible) for _ in range(number)]
 
 
 def test_a_narrow_line_item_gets_what_only_it_can_take() -> None:
     """Taking the first that comes would give the wide one everything."""
-    told = [slot(0, "u", 1, 2, count=10), slot(1, "u", 2, count=10)]
-    assert feasible(SMALL, [item(1, 10), item(2, 10)], told) == {1: 10, 2: 10}
-    assert sum(feasible(SMALL, [item(1, 10), item(2, 20)], told).values()) == 20
+    told = [*each(10, 0, "u", 1, 2), *each(10, 1, "u", 2)]
+    assert flow([item(1, 10), item(2, 10)], told) == {1: 10, 2: 10}
+    assert sum(flow([item(1, 10), item(2, 20)], told).values()) == 20
 
 
 def test_nobody_gets_more_than_the_goal_or_the_supply() -> None:
-    told = [slot(0, "u", 1, count=5)]
-    assert feasible(SMALL, [item(1, 3)], told) == {1: 3}
-    assert feasible(SMALL, [item(1, 9)], told) == {1: 5}
-    assert feasible(SMALL, [item(1, 9), item(2, 9)], told) == {1: 5, 2: 0}
+    told = [*each(5, 0, "u", 1)]
+    assert flow([item(1, 3)], told) == {1: 3}
+    assert flow([item(1, 9)], told) == {1: 5}
+    assert flow([item(1, 9), item(2, 9)], told) == {1: 5, 2: 0}
 
 
 def test_a_cap_binds_each_person_and_window() -> None:
-    told = [slot(0, "u", 1, count=5), slot(5, "u", 1, count=5), slot(26, "u", 1, count=5), slot(0, "v", 1)]
-    assert feasible(SMALL, [item(1, 100, cap=2)], told) == {1: 2 + 2 + 1}
+    told = [*each(5, 0, "u", 1), *each(5, 5, "u", 1), *each(5, 26, "u", 1), slot(0, "v", 1)]
+    assert flow([item(1, 100, cap=2)], told) == {1: 2 + 2 + 1}
+
+
+def test_nobody_stands_twice_in_a_request() -> None:
+    """A page with two places, and a request for two placements of which one may be somebody else's."""
+    page = Slot(SMALL.start_ms, "u", (1,), 2, next(PAGES))
+    assert flow([item(1, 10)], [page]) == {1: 1}
+    number = next(PAGES)
+    both = [Slot(SMALL.start_ms, "u", mine, 1, number) for mine in ((1, 2), (1,))]
+    assert flow([item(1, 10)], both) == {1: 1}
+    assert flow([item(1, 10), item(2, 10)], both) == {1: 1, 2: 1}
+
+
+def test_a_plan_keeps_the_traffic_of_the_first_day_from_the_second() -> None:
+    """Two days, ten of twenty a day; the second day brings eight, the first more than anybody may use."""
+    paced = replace(item(1, 20), pacing="even", flight=Flight(SMALL.start_ms, SMALL.start_ms + 2 * DAY_MS))
+    told = [*each(30, 1, "u", 1), *each(8, 25, "u", 1)]
+    assert flow([paced], told) == {1: 20}
+    assert feasible(SMALL, as_planned(SMALL, [paced]), [paced], told) == {1: 18}
+    told = [*each(8, 1, "u", 1), *each(30, 25, "u", 1)]
+    assert feasible(SMALL, as_planned(SMALL, [paced]), [paced], told) == {1: 20}, "later is allowed"
 
 
 def test_revenue_is_what_can_be_worked_out() -> None:
@@ -65,7 +99,7 @@ def test_revenue_is_what_can_be_worked_out() -> None:
     campaign = Campaign("b", "a", 1, "EUR", "UTC", (dear, cheap))
     items = {1: (campaign, dear), 2: (campaign, cheap)}
     found = Found(SMALL, None, items, {}, (), (), 0.0)  # type: ignore[arg-type]
-    told = [slot(0, "u", 1, 2, count=2), slot(1, "v", 1)]
+    told = [*each(2, 0, "u", 1, 2), slot(1, "v", 1)]
     assert best_revenue(found, told) == {1: 5_000_000, 2: 2_000_000}
 
 
@@ -76,7 +110,7 @@ def test_no_server_beats_the_referees() -> None:
     rendered = sum(hour["impression"] for hour in found.play.record.hours.values())
     assert rendered <= sum(one.count for one in told) * 1.02
     goals = [one for _, one in found.items.values() if one.goal is not None]
-    best, done = feasible(SMALL, goals, told), Counter[int]()
+    best, done = flow(goals, told), Counter[int]()
     for (serial, day), totals in found.days.items():
         if day == -1:
             done[serial] = totals.impressions

@@ -1,0 +1,84 @@
+"""Keep the allocation plan up to date (``engine.allocation``): beside serving, from a sample of what was
+asked for and what guaranteed line items still want.
+
+A decision draws by the plan in force, so it is journalled before any decision under it, as a record of the
+weights that moved; replay and restarts read it there and compute nothing again (law 5). A line item without a
+weight (it is new, or matched no sampled request) is drawn by its own need, on the same scale.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Final, Protocol
+
+from adserver.clock import Clock
+from adserver.domain import limits
+from adserver.domain.books import JournalClosed
+from adserver.domain.records import Planned
+from adserver.engine.allocation import Wanted, weights
+from adserver.services import plans
+from adserver.services.allotment import Allotment, follow, moved
+from adserver.services.ports import Journal
+from adserver.services.supply import DAY_MS, Supply
+from adserver.services.world import World
+
+_TURN: Final = 100
+"""Line items looked at in one turn of the loop."""
+
+
+class Traffic(Protocol):
+    def days(self, now_ms: int, end_ms: int) -> float:
+        """How much traffic is still to come, in days."""
+        ...
+
+
+class Planning:
+    """The use case. ``allotment``: kept up to date; decisions look into it. ``rendered``: the share of ads
+    answered that is shown: so many more have to be answered."""
+
+    def __init__(
+        self, world: World, supply: Supply, accounts: plans.Accounts, traffic: Traffic, journal: Journal,
+        allotment: Allotment, rendered: Callable[[], float], clock: Clock,
+    ) -> None:  # fmt: skip
+        self._world = world
+        self._supply = supply
+        self._accounts = accounts
+        self._traffic = traffic
+        self._journal = journal
+        self._allotment = allotment
+        self._rendered = rendered
+        self._clock = clock
+
+    async def renew(self) -> bool:
+        """Plan anew; whether anything moved."""
+        kinds = self._supply.kinds()
+        if not kinds:
+            return False
+        wanted = await self._wanted({serial for _, mine in kinds for serial in mine})
+        found = await asyncio.to_thread(weights, kinds, wanted)
+        planned = Planned(self._clock(), tuple(moved(self._allotment, found)))
+        if not planned.weights:
+            return False
+        try:
+            self._journal.append(planned)
+        except JournalClosed:
+            return False
+        follow(self._allotment, planned)
+        return True
+
+    async def _wanted(self, serials: Iterable[int]) -> dict[int, Wanted]:
+        """Of those that are limited by a goal or budget, and in service."""
+        found, days, now_ms = dict[int, Wanted](), dict[int, float](), self._clock()
+        rendered = self._rendered()
+        for number, serial in enumerate(sorted(serials)[: limits.ALLOTTED]):
+            if number % _TURN == _TURN - 1:
+                await asyncio.sleep(0)
+            entry = self._world.snapshot.by_serial.get(serial)
+            if entry is None:
+                continue
+            end_ms = plans.ends_ms(entry, now_ms)
+            if end_ms not in days:
+                days[end_ms] = max(self._traffic.days(now_ms, end_ms), 60_000 / DAY_MS)
+            daily = plans.daily_need(entry, self._accounts, now_ms, days[end_ms])
+            if daily is not None and daily > 0:
+                found[serial] = Wanted(entry.tier, daily / rendered)
+        return found
