@@ -178,4 +178,5 @@ def test_lives_of_tokens() -> None:
     assert lives == {
         EventKind.IMPRESSION: 0, EventKind.VIEWABLE: hour, EventKind.CLICK: 24 * hour,
         EventKind.RELEASE: 24 * hour, EventKind.HIDE: 24 * hour, EventKind.REPORT: 24 * hour,
+        EventKind.CONVERSION: 24 * hour,
     }  # fmt: skip
