@@ -169,6 +169,10 @@ class Accounts:
             if not self._accounts[key].held_nanos and not self.knows((key,)):
                 del self._accounts[key]
 
+    def can_pay(self, bound: Bound, price_nanos: int) -> bool:
+        """Whether all of a line item's have room; not where nobody knows any more what a day was billed."""
+        return self.knows(bound.keys) and all(account.can_pay(price_nanos) for account in bound.limited)
+
     def knows(self, keys: Iterable[Key]) -> bool:
         """Whether it is still known what these were billed."""
         for name, day in keys:

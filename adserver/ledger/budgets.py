@@ -232,15 +232,12 @@ class Budgets:
     def affords(self, event_id: bytes, line_item: int, price_nanos: int, decided_ms: int) -> bool:
         """Whether an event can be billed. One that reserved its whole price always, even if the budget was
         lowered since. A click or viewable impression where every account of the day of its *decision* has
-        room beside what is firmly promised: expectations give way to what really happened. Never of a day
-        that was forgotten: nobody knows what it was billed."""
+        room beside what is firmly promised: expectations give way to what really happened."""
         hold = self._holds.get(event_id)
         if hold is not None and hold.firm and price_nanos <= hold.amount_nanos:
             return True
         bound = self.standing(line_item, decided_ms)
-        if bound is None or not self._accounts.knows(bound.keys):
-            return False
-        return all(account.can_pay(price_nanos) for account in bound.limited)
+        return bound is not None and self._accounts.can_pay(bound, price_nanos)
 
     def bill(self, line_item: int, price_nanos: int, decided_ms: int) -> None:
         """Add to every account what was billed (decided above, or read back from the journal)."""

@@ -6,8 +6,7 @@ state. A checkpoint (the state at a position) spares reading from the beginning;
 missing or unreadable one costs time, nothing else.
 """
 
-from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
@@ -16,7 +15,8 @@ from adserver.domain import ids, limits
 from adserver.domain.books import Position
 from adserver.domain.campaign import MODELS
 from adserver.domain.caps import IMPRESSION, Counted
-from adserver.domain.decision import Ad, Decision, EventKind, NoFill, Origin, Slot, event_id
+from adserver.domain.conversions import Converted
+from adserver.domain.decision import Ad, Decision, EventKind, NoFill, Slot, event_id
 from adserver.domain.records import (
     CapTerms,
     Decided,
@@ -25,12 +25,14 @@ from adserver.domain.records import (
     Record,
     Recorded,
     Released,
+    Reversed,
     Status,
     Tallied,
     Unbilled,
 )
 from adserver.engine.live import follow
 from adserver.services.delivered import Delivered
+from adserver.services.parts import Counting, Exposed, Held, Memory, Paged, Touching
 from adserver.services.render import origin_of
 from adserver.services.repeats import Repeat, Repeats
 from adserver.services.tally import Tally
@@ -45,65 +47,6 @@ CAPPED_EVENT: Final = {
 """What frequency caps look at."""
 _CPM: Final = MODELS.index("cpm")
 _NOBODY: Final = Personal(b"")
-
-
-class Exposed(Protocol):
-    def expose(
-        self, event_id: bytes, subject: bytes | None, session: bytes | None, counts: tuple[Counted, ...],
-        expires_ms: int, kept_ms: int,
-    ) -> None: ...  # fmt: skip
-    def confirm(
-        self, event_id: bytes, subject: bytes | None, counts: tuple[Counted, ...], at_ms: int
-    ) -> None: ...
-    def count(
-        self, subject: bytes | None, session: bytes | None, counts: tuple[Counted, ...], at_ms: int
-    ) -> None: ...
-    def session_of(self, event_id: bytes) -> bytes | None: ...
-    def promise(self, terms: LineItemTerms) -> None: ...
-    def release(self, event_id: bytes) -> bool: ...
-    def sweep(self, now_ms: int) -> None: ...
-    def forget(self, now_ms: int) -> None: ...
-    def dump(self) -> bytes: ...
-    def load(self, dumped: bytes) -> None: ...
-
-
-class Held(Protocol):
-    def know(self, terms: list[LineItemTerms]) -> None: ...
-    def restore(
-        self,
-        event_id: bytes,
-        line_item: int,
-        amount_nanos: int,
-        now_ms: int,
-        expires_ms: int,
-        firm: bool = True,
-    ) -> None: ...
-    def void(self, event_id: bytes) -> bool: ...
-    def rendered(self, event_id: bytes) -> None: ...
-    def sweep(self, now_ms: int) -> None: ...
-    def dump(self) -> bytes: ...
-    def load_holds(self, dumped: bytes) -> None: ...
-
-
-class Paged(Protocol):
-    def restore(self, decided: Decided, origin_of: Callable[[Decision], Origin]) -> None: ...
-    def sweep(self, now_ms: int) -> int: ...
-    def dump(self) -> bytes: ...
-    def load(self, dumped: bytes) -> None: ...
-
-
-class Memory(Protocol):
-    def __contains__(self, key: bytes) -> bool: ...
-    def add(self, key: bytes, until_ms: int) -> None: ...
-    def sweep(self, now_ms: int) -> None: ...
-    def dump(self) -> bytes: ...
-    def load(self, dumped: bytes) -> None: ...
-
-
-class Counting(Protocol):
-    def count(self, at_ms: int, placements: int) -> None: ...
-    def dump(self) -> bytes: ...
-    def load(self, dumped: bytes) -> None: ...
 
 
 class Checkpoint(Struct, array_like=True):
@@ -122,6 +65,7 @@ class Checkpoint(Struct, array_like=True):
     delivered: Delivered | None = None
     traffic: bytes = b""
     tally: bytes = b""
+    touches: bytes = b""
 
 
 class HotState:
@@ -132,7 +76,7 @@ class HotState:
 
     def __init__(
         self, exposures: Exposed, budgets: Held, feeds: Paged, repeats: Repeats,
-        seen: Memory, filtered: Memory, released: Memory, traffic: Counting,
+        seen: Memory, filtered: Memory, released: Memory, traffic: Counting, touches: Touching,
     ) -> None:  # fmt: skip
         self.exposures = exposures
         self.budgets = budgets
@@ -143,6 +87,7 @@ class HotState:
         self.released = released
         self.traffic = traffic
         self.tally = Tally()
+        self.touches = touches
         self.terms: dict[int, LineItemTerms] = {}
         self.identities: dict[int, int] = {}
         self.left_out: dict[int, NoFill] = {}
@@ -162,12 +107,20 @@ class HotState:
             self._released(record)
         elif isinstance(record, Tallied):
             self.tally.told(record)
+        elif isinstance(record, Converted):
+            self._converted(record)
+        elif isinstance(record, Reversed):
+            self.touches.taken_back(record)
         elif isinstance(record, LineItemTerms):
             self.terms.pop(record.serial, None)
             self.terms[record.serial] = record
             self.identities.update(record.creatives)
             self.budgets.know([record])
             self.exposures.promise(record)
+
+    def touched(self, event: Recorded, subject: bytes | None) -> None:
+        """An event that conversions may be owed to, just journalled."""
+        self.touches.recorded(event, subject, self.terms.get(event.line_item))
 
     def hint(self, record: Decided) -> None:
         """What the decision left out beforehand."""
@@ -181,6 +134,7 @@ class HotState:
         self.feeds.sweep(now_ms)
         self.filtered.sweep(now_ms)
         self.released.sweep(now_ms)
+        self.touches.sweep(now_ms)
 
     def _decided(self, record: Decided, who: Personal) -> None:
         decision = record.decision
@@ -219,6 +173,7 @@ class HotState:
             self.filtered.add(key, until_ms)
             return
         self.seen.add(key, until_ms)
+        self.touched(record, who.subject)
         self.exposures.sweep(record.at_ms)
         terms = self.terms.get(record.line_item)
         event = CAPPED_EVENT.get(kind)
@@ -239,6 +194,12 @@ class HotState:
         elif record.status == Status.ACCEPTED and kind is EventKind.IMPRESSION:
             self.budgets.rendered(record.event_id)
 
+    def _converted(self, record: Converted) -> None:
+        self.seen.add(record.key + bytes((EventKind.CONVERSION,)), record.at_ms + 600_000)
+        self.touches.converted(record)
+        if record.touch is not None and record.unbilled != Unbilled.NOT_BILLABLE:
+            self.budgets.void(record.touch)
+
     def _released(self, record: Released) -> None:
         self.released.add(record.event_id, ids.minted_ms(record.event_id) + _LONGEST_TOKEN_MS + 600_000)
         self.exposures.release(record.event_id)
@@ -254,6 +215,7 @@ class HotState:
                 self.released.dump(),
                 self.repeats.dump(), self.identities, self.left_out, delivered, self.traffic.dump(),
                 self.tally.dump(),
+                self.touches.dump(),
             )
         )  # fmt: skip
 
@@ -270,6 +232,7 @@ class HotState:
             (self.exposures, checkpoint.exposures), (self.feeds, checkpoint.feeds),
             (self.seen, checkpoint.seen), (self.filtered, checkpoint.filtered),
             (self.released, checkpoint.released), (self.traffic, checkpoint.traffic),
+            (self.touches, checkpoint.touches),
         )  # fmt: skip
         for part, content in parts:
             part.load(content)
