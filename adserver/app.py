@@ -26,6 +26,7 @@ from adserver.ledger.writer import LedgerWriter
 from adserver.posting.clerk import Clerk
 from adserver.salts import Chance, Salts, seed
 from adserver.services.answer import AdServer
+from adserver.services.converting import Conversions
 from adserver.services.delivery import Delivery
 from adserver.services.diagnosis import Diagnosis
 from adserver.services.events import EventRecorder
@@ -52,6 +53,7 @@ from adserver.settings import Settings
 from adserver.telemetry import logs
 from adserver.telemetry.metrics import Metrics
 from adserver.tokens import Signer
+from adserver.watching import watch
 
 
 class App:
@@ -109,7 +111,7 @@ class App:
             self.log.failure("the checkpoint is of no use; the whole journal was read", trouble)
         self.states = states
         today = self.clock() // DAY_MS
-        states.budgets.load(self.ledger.totals(), self.ledger.billed_accounts(today - DAYS_KEPT))
+        recovery.take_books(states, self.ledger, today - DAYS_KEPT)
         states.hot.sweep(self.clock())
 
     # -- composing ---------------------------------------------------------------------------------
@@ -138,7 +140,7 @@ class App:
         self.recorder = EventRecorder(
             self.world, self.signer, screens.screen(self), states.exposures, states.budgets, self.promises,
             self.ledger, states.seen, states.filtered, states.released, self.sold, clock, salts,
-            self.samples.event,
+            self.samples.event, hot.touched,
         )  # fmt: skip
         self.diagnosis = Diagnosis(self.world, self.kept, self.samples)
         self.delivery = Delivery(self.world, states.budgets, states.traffic, clock)
@@ -148,12 +150,15 @@ class App:
             self.samples.rendered, clock,
         )  # fmt: skip
         self.invalidation = Invalidation(
-            self.journal, self.ledger, states.budgets, clock, lambda: self.journal.position
+            self.journal, self.ledger, states.budgets, states.touches, clock, lambda: self.journal.position
+        )
+        self.conversions = Conversions(
+            self.world, self.names, states.touches, states.budgets, journal, self.ledger, states.seen, clock
         )
         self.publishing = Publishing(self.world, self.promises, clock, self._build_failed)
         self.manage = Manage(self.store, documents.parse_json, self.delivery, self.builder.look)
         self.asgi = asgi.build(self._services(extra), settings.trusted_proxies)
-        self._watch()
+        watch(self)
 
     def _services(self, extra: tuple[Any, ...]) -> Services:
         return Services(
@@ -178,6 +183,7 @@ class App:
             ),
             diagnosis=self.diagnosis,
             invalidation=self.invalidation,
+            conversions=self.conversions,
             extra=(*openrtb.routes(), *extra),
         )
 
@@ -194,22 +200,6 @@ class App:
 
     def _find_key(self, text: str) -> Key | None:
         return self.keys.find(text, self.clock())
-
-    def _watch(self) -> None:
-        def lag_bytes() -> float:
-            written, posted = self.journal.position, self.ledger.position
-            behind = (written.segment - posted.segment) * self.settings.segment_bytes
-            return float(behind + written.offset - posted.offset)
-
-        self.metrics.watch(
-            lag_bytes,
-            lambda: float(self.world.snapshot.revision),
-            lambda: (self.clock() - self.publishing.live_since_ms) / 1000,
-            lambda: float(self.journal.open),
-            lambda: float(self.refused),
-            lambda: self.lag.lag_s,
-            lambda: float(self.addresses.listed),
-        )
 
     def _served(self, outcome: Outcome) -> None:
         self.samples.take(outcome)

@@ -22,7 +22,9 @@ from adserver.checkpoints import Checkpoint
 from adserver.domain.books import Position
 from adserver.domain.records import Decided, Recorded
 from adserver.engine import localtime
+from adserver.ledger.accounts import LASTING_DAYS, levels
 from adserver.ledger.budgets import Budgets
+from adserver.ledger.ledger import Ledger
 from adserver.ledger.reader import Reader, segment_path
 from adserver.services.delivered import Recount
 from adserver.services.hot import HotState
@@ -31,6 +33,7 @@ from adserver.services.traffic import Traffic
 from adserver.state.feeds import FeedAccounts
 from adserver.state.memory import MemoryState
 from adserver.state.seen import Seen
+from adserver.state.touches import Touches
 
 FILE = "checkpoint.msgpack"
 
@@ -46,15 +49,16 @@ class States(Struct, frozen=True):
     filtered: Seen
     released: Seen
     traffic: Traffic
+    touches: Touches
     hot: HotState
 
 
 def fresh() -> States:
     """Nothing happened yet."""
     exposures, budgets, feeds, repeats = MemoryState(), Budgets(localtime.day_span), FeedAccounts(), Repeats()
-    seen, filtered, released, traffic = Seen(), Seen(), Seen(), Traffic()
-    hot = HotState(exposures, budgets, feeds, repeats, seen, filtered, released, traffic)
-    return States(exposures, budgets, feeds, repeats, seen, filtered, released, traffic, hot)
+    seen, filtered, released, traffic, touches = Seen(), Seen(), Seen(), Traffic(), Touches()
+    hot = HotState(exposures, budgets, feeds, repeats, seen, filtered, released, traffic, touches)
+    return States(exposures, budgets, feeds, repeats, seen, filtered, released, traffic, touches, hot)
 
 
 class Reread(NamedTuple):
@@ -88,6 +92,15 @@ def _from_checkpoint(path: Path, written: Position) -> tuple[States, Position, E
     if position > written:
         return fresh(), Position(), ValueError("the checkpoint is of a longer journal")
     return states, position, None
+
+
+def take_books(states: States, ledger: Ledger, since_day: int) -> None:
+    """What was delivered and billed: of days, those from ``since_day`` on, and of line items sold per
+    conversion more."""
+    lasting = {name for terms in states.hot.terms.values() if terms.model == "cpa" for name in levels(terms)}
+    older = ledger.billed_days(list(lasting), since_day - LASTING_DAYS, since_day)
+    states.budgets.load(ledger.totals(), [*ledger.billed_accounts(since_day), *older])
+    states.budgets.forget_days(since_day)
 
 
 def save(data: Path, hot: HotState, position: Position) -> None:

@@ -50,7 +50,8 @@ _SPELLING: Final = re.compile(r"[A-Za-z0-9_-]{100}(?:[A-Za-z0-9_-]{4})?\Z", re.A
 _NOBODY: Final = bytes(16)
 _NOWHERE: Final = bytes(2)
 _COUNTRY: Final = re.compile(r"(?:[A-Z]{2})?\Z", re.ASCII)
-_KINDS: Final = {int(kind): kind for kind in EventKind}
+_KINDS: Final = {int(kind): kind for kind in EventKind if kind is not EventKind.CONVERSION}
+"""What tokens are for: conversions are told with a key."""
 _PARTS: Final = 4
 """Kinds whose MACs one hash gives (BLAKE2b has 64 bytes at most)."""
 _HASHES: Final = -(-len(EventKind) // _PARTS)

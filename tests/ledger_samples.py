@@ -9,6 +9,7 @@ import msgspec
 from adserver.domain import ids
 from adserver.domain.books import Position
 from adserver.domain.campaign import MODELS
+from adserver.domain.conversions import Converted
 from adserver.domain.decision import Ad, Decision, EventKind, FeedPage, Slot, event_id
 from adserver.domain.records import (
     BudgetTerms,
@@ -80,8 +81,11 @@ def decided(
     mode: int = 0,
     price: int = PRICE,
     clicked: int = 0,
+    converted: int = 0,
 ) -> Decided:
-    """``clicked``: the line item that is sold per click, the others per impression."""
+    """``clicked``: the line item that is sold per click, ``converted``: per conversion; the others per
+    impression."""
+    models = {clicked: "cpc", converted: "cpa"}
     ads = tuple(
         Ad(
             index,
@@ -90,7 +94,7 @@ def decided(
             price,
             price,
             price,
-            model=MODELS.index("cpc" if item == clicked else "cpm"),
+            model=MODELS.index(models.get(item, "cpm")),
         )
         for index, item in enumerate(line_items, 1)
     )
@@ -145,6 +149,28 @@ def recorded(
         event_id(request_id, index), int(kind), int(status), at_ms + after_ms, line_item, 100 + line_item,
         place, billed, int(unbilled or Unbilled.NONE), at_ms // 86_400_000, "", free, test,
         *whence(request_id),
+    )  # fmt: skip
+
+
+def converted(
+    number: int,
+    touch: Recorded | None = None,
+    billed: int = 0,
+    unbilled: Unbilled = Unbilled.NONE,
+    after_ms: int = 60_000,
+    advertiser: int = 20,
+) -> Converted:
+    """One that happened so long after its touch (or ``NOW_MS``), told a minute later; ``number`` makes its
+    key."""
+    key, happened_ms = number.to_bytes(8, "big") * 2, (touch.at_ms if touch else NOW_MS) + after_ms
+    told = Converted(key, advertiser, happened_ms + 60_000, happened_ms, "purchase", 59_000_000, "EUR")
+    if touch is None:
+        return told
+    return msgspec.structs.replace(
+        told, touch=touch.event_id, touched=touch.kind, line_item=touch.line_item, creative=touch.creative,
+        placement=touch.placement, day=touch.day, billed_nanos=billed, unbilled=unbilled,
+        free_nanos=PRICE if unbilled is Unbilled.OVER_BUDGET else 0,
+        country=touch.country, device=touch.device,
     )  # fmt: skip
 
 

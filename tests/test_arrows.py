@@ -64,6 +64,7 @@ TYING = {
     "screens",
     "replaying",
     "duties",
+    "watching",
     "serving",
     "__main__",
     "__init__",

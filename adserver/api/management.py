@@ -49,7 +49,6 @@ UNBUILT: Final = (
     Unbuilt("/v1/forecast", "forecasting"),
     Unbuilt("/v1/previews", "previews"),
     Unbuilt("/v1/signals", "signals"),
-    Unbuilt("/v1/conversions", "conversions"),
     Unbuilt("/openrtb2/auction", "OpenRTB"),
 )
 """Paths of the contract whose issues are yet to come."""

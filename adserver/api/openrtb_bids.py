@@ -13,7 +13,7 @@ from adserver.api.openrtb_imps import Banner, Size, Video
 from adserver.api.openrtb_mapping import Place
 from adserver.api.openrtb_native import NativeAsk, native
 from adserver.domain import deals, ids, money
-from adserver.domain.campaign import Creative, LineItem, Pricing
+from adserver.domain.campaign import PER_EVENT, Creative, LineItem, Pricing
 from adserver.domain.deals import Deal
 from adserver.domain.decision import Ad
 from adserver.domain.request import Accepts
@@ -126,7 +126,9 @@ def bid_of(place: Place, shown: Shown, worth: Worth, won_url: str) -> Bid | None
 def _price_micros(shown: Shown, worth: Worth) -> int:
     """Per thousand impressions: what they are expected to earn at the price the ad was decided at."""
     model, nanos = shown.sold.line_item.pricing.model, shown.ad.price_nanos
-    return worth(shown.ad, ranking.ecpm_micros(Pricing(model, nanos // 1000 if model == "cpc" else nanos)))
+    return worth(
+        shown.ad, ranking.ecpm_micros(Pricing(model, nanos // 1000 if model in PER_EVENT else nanos))
+    )
 
 
 def _markup(place: Place, shown: Shown, urls: Urls) -> Markup | None:

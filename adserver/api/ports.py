@@ -12,6 +12,7 @@ from adserver.domain.records import Status
 from adserver.domain.verdicts import Verdict
 from adserver.services.ask import Ask, Asker, Terms
 from adserver.services.calls import Call
+from adserver.services.converting import Conversions
 from adserver.services.diagnosis import Diagnosis
 from adserver.services.invalidating import Invalidation
 from adserver.services.manage import Manage
@@ -72,6 +73,7 @@ class Metrics(Protocol):
     def refused(self, route: str, status: int) -> None: ...
     def event(self, kind: EventKind, status: Status, billed: bool) -> None: ...
     def decided(self, seconds: float) -> None: ...
+    def converted(self, status: str, count: int) -> None: ...
     def exposition(self) -> tuple[bytes, bytes]:
         """(media type, body) of ``/metrics``."""
         ...
@@ -108,5 +110,6 @@ class Services(Struct, frozen=True):
     auction: Auction | None = None
     diagnosis: Diagnosis | None = None
     invalidation: Invalidation | None = None
+    conversions: Conversions | None = None
     extra: tuple[BaseRoute, ...] = ()
     """Further routes of Starlette's, such as the demo's page."""

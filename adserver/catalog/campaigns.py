@@ -7,7 +7,7 @@ from adserver.catalog.fields import Fields
 from adserver.catalog.lineitems import read_line_item, unique
 from adserver.catalog.links import check_domain
 from adserver.catalog.terms import check_currency, check_label, read_budget
-from adserver.catalog.times import check_zone
+from adserver.catalog.times import check_zone, read_attribution
 from adserver.domain import limits
 from adserver.domain.campaign import STATUSES, Advertiser, Campaign, LineItem, Status
 
@@ -49,6 +49,7 @@ def read_campaign(fields: Fields) -> tuple[Campaign, list[Reference]]:
         exclude_labels=fields.values("exclude_labels", check_label, most=limits.LABELS_PER_OBJECT),
         budget=read_budget(fields),
         repeat_in_request=fields.flag("repeat_in_request", False),
+        attribution=read_attribution(fields),
     )
     fields.done()
     return campaign, references

@@ -93,7 +93,7 @@ def _pricing(fields: Fields) -> Pricing:
     if inner is None:
         return Pricing("cpm", 0)
     model = inner.take("model")
-    if model in ("cpa", "flat"):
+    if model == "flat":
         inner.add("model", f"{shown(model)} is not built yet; it is {choices(MODELS)}")
     else:
         model = inner.choice("model", MODELS, "cpm", required=True)
@@ -112,13 +112,9 @@ def _goal(fields: Fields, priority: str) -> Goal | None:
         inner.add("", f"names {len(given)} goals; it names one: {choices(_GOALS)}")
         return None
     kind = given[0]
-    if kind == "conversions":
-        inner.add(kind, "a goal of conversions is not built yet; use impressions, viewable, clicks or spend")
-        return None
     if kind == "share" and priority != "sponsorship":
-        inner.add(
-            kind, "a share is a goal of priority sponsorship; use impressions, viewable, clicks or spend"
-        )
+        told = "use impressions, viewable, clicks, conversions or spend"
+        inner.add(kind, f"a share is a goal of priority sponsorship; {told}")
     return _goal_amount(inner, kind)
 
 

@@ -9,14 +9,14 @@ midnight. Start inclusive, end exclusive.
 
 import re
 from datetime import UTC, date, datetime, time, timedelta
-from functools import cache
+from functools import cache, partial
 from typing import Final
 from zoneinfo import ZoneInfo, available_timezones
 
 from adserver.catalog.fields import Fields, as_text
 from adserver.catalog.findings import choices, shown, suggestion
 from adserver.domain import limits
-from adserver.domain.campaign import Flight
+from adserver.domain.campaign import Attribution, Flight
 
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _UNITS: Final = {"s": 1000, "m": 60_000, "h": 3600_000, "d": 86_400_000}
@@ -166,3 +166,23 @@ def check_cap_window(text: str) -> int:
     if per > limits.CAP_PER_MS_MAX:
         raise ValueError(f"{shown(text)} is too long; a cap counts over at most 90d")
     return per
+
+
+def read_attribution(fields: Fields) -> Attribution:
+    """The field ``attribution``: how long a click and a view may be what a conversion is owed to."""
+    inner = fields.mapping("attribution")
+    if inner is None:
+        return Attribution()
+    found = Attribution(
+        inner.convert("click", limits.CLICK_WINDOW_MS, partial(_window, limits.CLICK_WINDOW_MS_MAX)),
+        inner.convert("view", limits.VIEW_WINDOW_MS, partial(_window, limits.VIEW_WINDOW_MS_MAX)),
+    )
+    inner.done()
+    return found
+
+
+def _window(most_ms: int, text: str) -> int:
+    window_ms = 0 if text == "0s" else duration_ms(text)
+    if window_ms > most_ms:
+        raise ValueError(f"{shown(text)} is too long; at most {most_ms // _UNITS['d']}d, and 0s for never")
+    return window_ms

@@ -61,3 +61,4 @@ class Shown(Struct, frozen=True, array_like=True):
     impressions: int = 0
     viewable: int = 0
     clicks: int = 0
+    conversions: int = 0

@@ -9,17 +9,20 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
+from adserver.domain import limits
 from adserver.domain.targeting import Targeting
 
 ROTATIONS: Final = ("weighted", "even", "optimise")
 PRIORITIES: Final = ("sponsorship", "standard", "auction", "house")
-MODELS: Final = ("cpm", "vcpm", "cpc")
+MODELS: Final = ("cpm", "vcpm", "cpc", "cpa")
+PER_EVENT: Final = ("cpc", "cpa")
+"""Sold by the event; the others by the thousand."""
 SCOPES: Final = ("line_item", "campaign", "advertiser", "creative")
 STATUSES: Final = ("draft", "active", "paused")
 FORMATS: Final = ("image", "native", "html", "video", "carousel", "canvas", "story", "message", "text")
 
 Priority = Literal["sponsorship", "standard", "auction", "house"]
-Model = Literal["cpm", "vcpm", "cpc"]
+Model = Literal["cpm", "vcpm", "cpc", "cpa"]
 Rotation = Literal["weighted", "even", "optimise"]
 Scope = Literal["line_item", "campaign", "advertiser", "creative"]
 CappedEvent = Literal["impression", "viewable", "click"]
@@ -29,7 +32,7 @@ GoalKind = Literal["impressions", "viewable", "clicks", "conversions", "spend", 
 
 
 class Pricing(Struct, frozen=True, omit_defaults=True):
-    """``amount_micros`` is per 1000 for cpm and vcpm, per click for cpc."""
+    """``amount_micros`` is per 1000 for cpm and vcpm, per click for cpc, per conversion for cpa."""
 
     model: Model
     amount_micros: int
@@ -113,6 +116,13 @@ class LineItem(Struct, frozen=True, omit_defaults=True):
     suitable_for_minors: bool = True
 
 
+class Attribution(Struct, frozen=True, omit_defaults=True):
+    """For how long a click and an impression (a *view*) may be what a conversion is owed to; 0: never."""
+
+    click_ms: int = limits.CLICK_WINDOW_MS
+    view_ms: int = limits.VIEW_WINDOW_MS
+
+
 class Campaign(Struct, frozen=True, omit_defaults=True):
     id: str
     advertiser: str
@@ -125,6 +135,7 @@ class Campaign(Struct, frozen=True, omit_defaults=True):
     exclude_labels: tuple[str, ...] = ()
     budget: Budget = Budget()
     repeat_in_request: bool = False
+    attribution: Attribution = Attribution()
 
 
 class Advertiser(Struct, frozen=True, omit_defaults=True):

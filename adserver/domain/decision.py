@@ -37,11 +37,13 @@ class EventKind(IntEnum):
     RELEASE = 4
     HIDE = 5
     REPORT = 6
+    CONVERSION = 7
+    """Told by advertisers, never by a tracking URL."""
 
 
 class Ad(Struct, frozen=True, array_like=True):
     """One winner. ``index`` numbers the ads of a request from 1; ``price_nanos`` is what the billable
-    event costs (per impression, viewable impression or click); ``hold_nanos`` what was reserved for it;
+    event (``counted.BILLED``) costs; ``hold_nanos`` what was reserved for it;
     ``rate_micros`` what the line item asked, in its pricing model's unit; ``model`` numbers the model
     (``campaign.MODELS``): both as they were decided. ``position`` is the feed's, else -1."""
 

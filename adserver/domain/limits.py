@@ -115,6 +115,24 @@ TALLIED_CELLS: Final = 100_000
 """Of requests, counted and not told to the journal yet; others are not counted until these are told."""
 TALLIED_CELLS_A_RECORD: Final = 10_000
 
+# -- conversions ---------------------------------------------------------------------------------
+CONVERSIONS_PER_BATCH: Final = 1000
+CONVERSION_ID_CHARS: Final = 128
+CONVERSION_TYPE_CHARS: Final = 64
+CLICK_WINDOW_MS: Final = 30 * 86_400_000
+VIEW_WINDOW_MS: Final = 86_400_000
+"""Defaults of a campaign's ``attribution``."""
+CLICK_WINDOW_MS_MAX: Final = 90 * 86_400_000
+VIEW_WINDOW_MS_MAX: Final = 30 * 86_400_000
+CONVERSION_LATE_MS: Final = 7 * 86_400_000
+"""How long after it happened a conversion may be told; clicks and views are kept that much longer."""
+TOUCHES_KEPT: Final = 500_000
+"""Of each of views, clicks and people who clicked; some 200 bytes each. Beyond it the oldest go first."""
+TOUCHES_PER_PERSON: Final = 100
+"""Clicks of a day, views of an hour; beyond it the older go first."""
+USER_SPACES: Final = 100
+"""That an e-mail without a user space is looked for in."""
+
 # -- management ----------------------------------------------------------------------------------
 MANAGEMENT_BYTES: Final = 16 * 1024 * 1024
 DOCUMENT_DEPTH: Final = 32

@@ -11,7 +11,9 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
+from adserver.domain import limits
 from adserver.domain.caps import IMPRESSION
+from adserver.domain.conversions import Converted
 from adserver.domain.decision import Decision
 
 
@@ -38,6 +40,8 @@ class Unbilled(IntEnum):
     """The price is zero (house ads)."""
     NOT_BILLABLE = 6
     """The kind of event that this pricing model does not bill."""
+    REPEATED = 7
+    """A further conversion of an ad that was billed for one."""
 
 
 class Decided(Struct, frozen=True, array_like=True, tag=1):
@@ -55,7 +59,8 @@ class Recorded(Struct, frozen=True, array_like=True, tag=2):
     ``billed_nanos`` is final: posting never changes it. ``unbilled`` is an ``Unbilled``.
     ``free_nanos`` is what an accepted billable event would have cost where a budget had no room for it.
     ``day`` is the decision's day in the campaign's time zone, days since 1970-01-01. ``country`` and
-    ``device``: where and on what the decision was asked for (``domain.provenance``)."""
+    ``device``: where and on what the decision was asked for (``domain.provenance``). ``conversion_nanos``:
+    what a conversion of this ad costs, where that is how it was sold."""
 
     event_id: bytes
     kind: int
@@ -72,6 +77,7 @@ class Recorded(Struct, frozen=True, array_like=True, tag=2):
     test: bool = False
     country: str = ""
     device: int = 0
+    conversion_nanos: int = 0
 
 
 class Released(Struct, frozen=True, array_like=True, tag=3):
@@ -125,6 +131,9 @@ class LineItemTerms(Struct, frozen=True, array_like=True, tag=4):
     budgets: tuple[BudgetTerms, ...] = ()
     creatives: tuple[tuple[int, int], ...] = ()
     """(serial of the version, serial of the creative): exposures count under ``creative:<the latter>``."""
+    click_window_ms: int = limits.CLICK_WINDOW_MS
+    view_window_ms: int = limits.VIEW_WINDOW_MS
+    """For how long conversions are owed to an event of now."""
 
 
 class PlacementTerms(Struct, frozen=True, array_like=True, tag=5):
@@ -196,7 +205,18 @@ class Planned(Struct, frozen=True, array_like=True, tag=14):
     weights: tuple[tuple[int, int], ...]
 
 
-Record = Decided | Recorded | Released | LineItemTerms | PlacementTerms | Mark | Reversed | Tallied | Planned
+Record = (
+    Decided
+    | Recorded
+    | Released
+    | LineItemTerms
+    | PlacementTerms
+    | Mark
+    | Reversed
+    | Converted
+    | Tallied
+    | Planned
+)
 
 
 class Personal(Struct, frozen=True, array_like=True):

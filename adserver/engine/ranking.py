@@ -6,18 +6,26 @@ was learned since is ``worth``'s.
 
 from typing import Final
 
-from adserver.domain.campaign import PRIORITIES, LineItem, Pricing
-from adserver.engine.rates import CLICKS, PER_MILLION, VIEWABLE
+from adserver.domain.campaign import PER_EVENT, PRIORITIES, LineItem, Pricing
+from adserver.engine.rates import CLICKS, CONVERSIONS, PER_MILLION, VIEWABLE
 
 HOLD_VIEWABLE_PER_MILLION: Final = 800_000
 HOLD_CLICKS_PER_MILLION: Final = 50_000
+HOLD_CONVERSIONS_PER_MILLION: Final = 2_500
 """Upper rates for holds: what an exposure in flight may come to cost (DESIGN, "Money")."""
 LIKELY_PER_MILLION: Final = {
     "cpm": PER_MILLION,
     "vcpm": VIEWABLE.prior * PER_MILLION // HOLD_VIEWABLE_PER_MILLION,
     "cpc": CLICKS.prior * PER_MILLION // HOLD_CLICKS_PER_MILLION,
+    "cpa": CONVERSIONS.prior * PER_MILLION // HOLD_CONVERSIONS_PER_MILLION,
 }
 """Of a hold, what is likely to be billed."""
+_HELD: Final = {
+    "vcpm": HOLD_VIEWABLE_PER_MILLION,
+    "cpc": HOLD_CLICKS_PER_MILLION,
+    "cpa": HOLD_CONVERSIONS_PER_MILLION,
+}
+_PRIORS: Final = {"vcpm": VIEWABLE.prior, "cpc": CLICKS.prior, "cpa": CONVERSIONS.prior}
 
 AUCTION: Final = PRIORITIES.index("auction")
 
@@ -35,9 +43,8 @@ def ecpm_micros(pricing: Pricing) -> int:
     """The prior score: what a thousand impressions are expected to earn while nothing is known."""
     if pricing.model == "cpm":
         return pricing.amount_micros
-    if pricing.model == "vcpm":
-        return pricing.amount_micros * VIEWABLE.prior // PER_MILLION
-    return pricing.amount_micros * 1000 * CLICKS.prior // PER_MILLION
+    thousand = price_nanos(pricing.model, pricing.amount_micros)
+    return thousand * _PRIORS[pricing.model] // PER_MILLION
 
 
 def clearing_micros(pricing: Pricing, score: int, floor: int, next_score: int) -> int:
@@ -50,17 +57,15 @@ def clearing_micros(pricing: Pricing, score: int, floor: int, next_score: int) -
 
 
 def price_nanos(model: str, amount_micros: int) -> int:
-    """Nanos per billable event: p micros per thousand are p nanos each; per click, 1000 times that."""
-    return amount_micros * 1000 if model == "cpc" else amount_micros
+    """Nanos per billable event: p micros per thousand are p nanos each; per event, 1000 times that."""
+    return amount_micros * 1000 if model in PER_EVENT else amount_micros
 
 
 def hold_nanos(model: str, amount_micros: int) -> int:
     """What an exposure reserves: a CPM impression its price, the others an upper expectation of it."""
     if model == "cpm":
         return amount_micros
-    price = price_nanos(model, amount_micros)
-    rate = HOLD_VIEWABLE_PER_MILLION if model == "vcpm" else HOLD_CLICKS_PER_MILLION
-    return -(-price * rate // PER_MILLION)
+    return -(-price_nanos(model, amount_micros) * _HELD[model] // PER_MILLION)
 
 
 def likely_nanos(model: str, amount_micros: int) -> int:

@@ -1,5 +1,5 @@
-"""Rates learned from what was delivered: how often an impression of a line item is clicked, or seen, at a
-placement.
+"""Rates learned from what was delivered: how often an impression of a line item is clicked, seen, or followed
+by a conversion, at a placement.
 
 Few impressions tell little, so every rate is shrunk towards the one above it: a placement's towards the
 prior, a line item's *lift* (its events over those its placements would have given anybody) towards 1, and
@@ -44,6 +44,7 @@ class Kind(Struct, frozen=True):
 
 CLICKS: Final = Kind(prior=2_000, events=20, most=50_000)
 VIEWABLE: Final = Kind(prior=600_000, events=60, most=PER_MILLION)
+CONVERSIONS: Final = Kind(prior=100, events=20, most=50_000)
 
 
 class Learned(Struct, frozen=True):
@@ -78,19 +79,25 @@ class Rates(Struct, frozen=True):
     clicks: Learned = Learned(CLICKS)
     viewable: Learned = Learned(VIEWABLE)
     creatives: dict[int, tuple[int, int]] = {}
+    conversions: Learned = Learned(CONVERSIONS)
 
 
 def learn(number: int, rows: Iterable[Shown]) -> Rates:
     """Pure: the same counts in any order give the same rates."""
     clicks: _Cells = {}
     viewable: _Cells = {}
+    conversions: _Cells = {}
     creatives: dict[int, tuple[int, int]] = {}
     for row in rows:
         key = row.line_item, row.placement
         _add(clicks, key, row.impressions, row.clicks)
         _add(viewable, key, row.impressions, row.viewable)
+        _add(conversions, key, row.impressions, row.conversions)
         _add(creatives, row.creative, row.impressions, row.clicks)
-    return Rates(number, _learned(CLICKS, clicks), _learned(VIEWABLE, viewable), creatives)
+    return Rates(
+        number, _learned(CLICKS, clicks), _learned(VIEWABLE, viewable), creatives,
+        _learned(CONVERSIONS, conversions),
+    )  # fmt: skip
 
 
 def _add(counts: dict[_Key, tuple[int, int]], key: _Key, impressions: int, events: int) -> None:

@@ -40,6 +40,7 @@ class Worth:
         self._rates: dict[int, Learned] = {
             MODELS.index("vcpm"): rates.viewable,
             MODELS.index("cpc"): rates.clicks,
+            MODELS.index("cpa"): rates.conversions,
         }
         models = (np.asarray(entries.flags) >> MODEL_SHIFT).astype(np.uint8)
         self.learned = rates.number > 0 and bool(np.any(models != _CPM))

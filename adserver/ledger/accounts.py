@@ -5,11 +5,14 @@ from typing import Final
 
 from msgspec import Struct
 
+from adserver.domain import limits
 from adserver.domain.books import LineItemTotals
 from adserver.domain.records import BudgetTerms, LineItemTerms
 
 LIFETIME: Final = -1
 """The day of an account that knows no days."""
+LASTING_DAYS: Final = (limits.CLICK_WINDOW_MS_MAX + limits.CONVERSION_LATE_MS) // 86_400_000
+"""For so much longer than a click's a day of what is sold per conversion can be billed."""
 
 Key = tuple[str, int]
 """(name, day)."""
@@ -98,9 +101,12 @@ class Bound(Struct):
 
 
 class Accounts:
-    """All accounts by name and day, and the budgets that limit them as they were last told."""
+    """All accounts by name and day, and the budgets that limit them as they were last told. ``lasting``: of
+    line items sold per conversion, whose days may be billed for as long as anything is owed to an ad."""
 
     def __init__(self) -> None:
+        self.lasting: set[str] = set()
+        self._kept_day = 0
         self._accounts: dict[Key, Account] = {}
         self._budgets: dict[str, tuple[BudgetTerms, ...]] = {}
 
@@ -108,6 +114,8 @@ class Accounts:
         """These terms speak for all accounts of their line item: a budget they do not name is no more."""
         for name in levels(terms):
             self._budgets[name] = tuple([budget for budget in terms.budgets if budget.account == name])
+        if terms.model == "cpa":
+            self.lasting.update(levels(terms))
 
     def told(self, name: str, budgets: tuple[BudgetTerms, ...]) -> None:
         self._budgets[name] = budgets
@@ -155,10 +163,22 @@ class Accounts:
 
     def forget_days(self, before_day: int) -> None:
         """Drop day accounts nobody can bill any more (a day's last token is long dead)."""
-        for key in [
-            k for k, a in self._accounts.items() if LIFETIME < k[1] < before_day and not a.held_nanos
-        ]:
-            del self._accounts[key]
+        self._kept_day = before_day
+        old = [key for key in self._accounts if LIFETIME < key[1] < before_day]
+        for key in old:
+            if not self._accounts[key].held_nanos and not self.knows((key,)):
+                del self._accounts[key]
+
+    def can_pay(self, bound: Bound, price_nanos: int) -> bool:
+        """Whether all of a line item's have room; not where nobody knows any more what a day was billed."""
+        return self.knows(bound.keys) and all(account.can_pay(price_nanos) for account in bound.limited)
+
+    def knows(self, keys: Iterable[Key]) -> bool:
+        """Whether it is still known what these were billed."""
+        for name, day in keys:
+            if LIFETIME < day < self._kept_day - (LASTING_DAYS if name in self.lasting else 0):
+                return False
+        return True
 
 
 def add(accounts: Iterable[Account], held_nanos: int, firm: bool, billed_nanos: int = 0) -> None:

@@ -16,8 +16,17 @@ from typing import Final
 
 from adserver.domain import ids
 from adserver.domain.campaign import MODELS
+from adserver.domain.conversions import Converted
 from adserver.domain.decision import EventKind, event_id
-from adserver.domain.records import Decided, LineItemTerms, PlacementTerms, Record, Recorded, Reversed
+from adserver.domain.records import (
+    Decided,
+    LineItemTerms,
+    PlacementTerms,
+    Record,
+    Recorded,
+    Reversed,
+    Status,
+)
 from adserver.ledger.audit_rows import Rows
 
 TEST: Final = 1
@@ -58,13 +67,17 @@ class Heard:
     """What the journal said so far, as rows. ``versions``: of terms, by number; ``pairs``: of accounts, and
     ``shares`` what of a bill between them is the publisher's, in parts per million; ``zones``: of time, by
     number; ``limits``: (account, period) -> [(record, limit)]; ``reasons``: (event id, kind, status) -> the
-    reason, of events that have one, and under status 0 of reversals."""
+    reason, of events that have one, and under status 0 of reversals. ``conversions``: (record, what it says);
+    ``owed``: those owed to an ad as events, and ``ads``: to which."""
 
     def __init__(self) -> None:
         self.number = 0
         self.promises = Rows(PROMISED)
         self.events = Rows(HEARD)
         self.reversals = Rows(TAKEN_BACK)
+        self.conversions: list[tuple[int, Converted]] = []
+        self.owed = Rows(HEARD)
+        self.ads: dict[bytes, bytes] = {}
         self.versions: list[LineItemTerms] = []
         self.pairs: list[Pair] = []
         self.shares: list[int] = []
@@ -72,6 +85,7 @@ class Heard:
         self.limits: dict[tuple[str, str], list[tuple[int, int | None]]] = {}
         self.reasons: dict[tuple[bytes, int, int], str] = {}
         self._revisions: dict[str, int] = {}
+        self._keys: set[bytes] = set()
         self._terms: dict[int, int] = {}
         self._payees: dict[int, tuple[int, int]] = {}
         self._pair_of: dict[tuple[Pair, int], int] = {}
@@ -86,6 +100,8 @@ class Heard:
             self._promise(record)
         elif isinstance(record, Reversed):
             self._reversal(record)
+        elif isinstance(record, Converted):
+            self._convert(record)
         elif isinstance(record, LineItemTerms):
             self._learn(record)
         elif isinstance(record, PlacementTerms):
@@ -143,6 +159,22 @@ class Heard:
         )  # fmt: skip
         if event.reason:
             self.reasons[event.event_id, event.kind, event.status] = event.reason
+
+    def _convert(self, told: Converted) -> None:
+        self.conversions.append((self.number, told))
+        known = told.key in self._keys
+        self._keys.add(told.key)
+        if told.touch is None or known:
+            return
+        version, billed = self._terms.get(told.line_item, NOBODY), told.billed_nanos
+        ident = told.touch[:6] + told.key[:10]
+        self.ads[ident] = told.touch
+        self.owed.add(
+            ident, EventKind.CONVERSION, Status.ACCEPTED, told.at_ms, told.line_item, told.creative,
+            told.placement, told.day, billed, told.free_nanos, told.unbilled, 0,
+            whence_of(told.country, told.device), self.number, version,
+            self._pair(version, told.placement) if billed else NOBODY,
+        )  # fmt: skip
 
     def _pair(self, version: int, placement: int) -> int:
         if version == NOBODY:

@@ -16,13 +16,19 @@ from numpy.typing import NDArray
 from adserver.domain import ids
 from adserver.domain.decision import EventKind
 from adserver.domain.records import Status, Unbilled
-from adserver.ledger.audit_books import ALL_DAYS, NOBODY, PPM, Heard, Pair, Tell, model_of, name_of
+from adserver.ledger.audit_books import NOBODY, PPM, Heard, Pair, Tell, model_of, name_of
 from adserver.ledger.audit_budgets import Spent, check_budgets
+from adserver.ledger.audit_conversions import ads_of, check_conversions
+from adserver.ledger.audit_counts import COLUMN, shown_of, totals_of
 from adserver.ledger.audit_rollups import Cells, told_whence
 from adserver.ledger.audit_rows import Array, Groups, each, ordered, places, repeats
 
-_BILLABLE: Final = {"cpm": EventKind.IMPRESSION, "vcpm": EventKind.VIEWABLE, "cpc": EventKind.CLICK}
-_COLUMN: Final = {EventKind.IMPRESSION: 0, EventKind.VIEWABLE: 1, EventKind.CLICK: 2}
+_BILLABLE: Final = {
+    "cpm": EventKind.IMPRESSION,
+    "vcpm": EventKind.VIEWABLE,
+    "cpc": EventKind.CLICK,
+    "cpa": EventKind.CONVERSION,
+}
 _EPOCH_DAY: Final = datetime(1970, 1, 1, tzinfo=UTC).date().toordinal()
 _QUARTER_MS: Final = 900_000
 """Offsets of time zones change, and differ, by whole quarters of an hour."""
@@ -47,8 +53,8 @@ class Books:
     """What the ledger must hold. ``events``, ``filtered``, ``reversals``: rows by id and kind. ``totals``:
     (line item, day) -> [impressions, viewable, clicks, conversions, filtered, expired, billed, free, the
     first four again of what was found invalid, refunded]. ``shown``: (line item, placement, creative) ->
-    [impressions, viewable, clicks]. ``balances``: account -> debits minus credits. ``budgets``: (account,
-    day) -> billed and not refunded."""
+    [impressions, viewable, clicks, conversions]. ``balances``: account -> debits minus credits. ``budgets``:
+    (account, day) -> billed and not refunded. ``conversions``: (key, kind) -> what was told."""
 
     def __init__(self, heard: Heard, tell: Tell) -> None:
         self._tell = tell
@@ -60,17 +66,23 @@ class Books:
         self.filtered = self._recorded(events[is_filtered])
         self.events = self._recorded(events[~is_filtered])
         live, since = self._judged(self.events, heard.zones)
+        owed = self._recorded(heard.owed.array())
+        if len(owed):
+            sold = self._judged(owed, heard.zones, ads_of(owed, heard))
+            self.events = ordered(np.concatenate((self.events, owed)), "kind")
+            live, since = (np.concatenate(both) for both in zip((live, since), sold, strict=True))
         filtered, filtered_since = self._judged(self.filtered, heard.zones)
         self.reversals, reversed_events = self._reversed(heard.reversals.array(), live)
         # What was filtered is never billed; where the journal says so it is told, and followed.
         billed, since = _billed((live, since), (filtered, filtered_since))
+        self.conversions = check_conversions(heard, live, self.reversals, tell)
         self.entries = (
             *self._paid(billed, 0),
             *self._paid(reversed_events[reversed_events["billed"] != 0], 1),
         )
         self._billed_once(billed)
-        self.totals = _totals(live, filtered, self.reversals)
-        self.shown = _shown(live, self.reversals)
+        self.totals = totals_of(live, filtered, self.reversals)
+        self.shown = shown_of(live, self.reversals)
         self.balances = self._balances()
         spent = Spent(billed, since, self.reversals, reversed_events)
         self.budgets = check_budgets(heard, spent, tell)
@@ -87,9 +99,11 @@ class Books:
     def _recorded(self, rows: Array) -> Array:
         return self._once(ordered(rows, "kind", "number"), ("kind",), "recorded twice in the journal")
 
-    def _judged(self, rows: Array, zones: list[str]) -> tuple[Array, Array]:
-        """The events that agree with a decision enough to be counted, and the records that decided them."""
-        at, known = places(self._promises, rows)
+    def _judged(self, rows: Array, zones: list[str], ads: Array | None = None) -> tuple[Array, Array]:
+        """The events that agree with a decision enough to be counted, and the records that decided them.
+        ``ads``: the same rows under the ids that were decided."""
+        ads = rows if ads is None else ads
+        at, known = places(self._promises, ads)
         promises = self._promises[at] if len(self._promises) else np.zeros(len(rows), self._promises.dtype)
         known &= promises["number"] < rows["number"]
         with_terms = rows["terms"] != NOBODY
@@ -100,7 +114,7 @@ class Books:
             self._tell(f"{name_of(row['id'], int(row['kind']))}: {missing} in the journal")
         sound = known & with_terms
         rows, promises = rows[sound], promises[sound]
-        days = _days(rows, promises["zone"], zones)
+        days = _days(ads[sound], promises["zone"], zones)
         for number in np.flatnonzero(_suspicious(rows, promises, days)):
             row, promise = rows[number], promises[number]
             for wrong in _disagreements(row, promise, int(days[number]), zones):
@@ -125,7 +139,7 @@ class Books:
             found[wanted] = known
         events = live[at] if len(live) else np.zeros(len(rows), live.dtype)
         counted = found & (events["status"] == Status.ACCEPTED) & (events["test"] == 0)
-        counted &= np.isin(rows["kind"], list(_COLUMN)) & (events["number"] < rows["number"])
+        counted &= np.isin(rows["kind"], list(COLUMN)) & (events["number"] < rows["number"])
         for row in each(rows, ~counted):
             self._tell(f"{name_of(row['id'], int(row['kind']))}: reversed, though it was never counted")
         rows, events = rows[counted], events[counted]
@@ -215,6 +229,9 @@ def _suspicious(rows: Array, promises: Array, days: Array) -> Mask:
     wrong |= (rows["billed"] != 0) & ~billable
     owed = billable & (promises["price"] != 0) & (rows["billed"] == 0)
     over = (rows["unbilled"] == Unbilled.OVER_BUDGET) & (rows["free"] == promises["price"])
+    over |= (
+        (rows["unbilled"] == Unbilled.REPEATED) & (rows["kind"] == EventKind.CONVERSION) & (rows["free"] == 0)
+    )
     wrong |= (owed & ~over) | (~owed & (rows["free"] != 0))
     return np.asarray(wrong, np.bool_)
 
@@ -242,7 +259,8 @@ def _disagreements(row: Any, promise: Any, day: int, zones: list[str]) -> list[s
     if billed and not billable:
         wrong.append(f"billed {billed} nanos, which it must not be under {model}")
     if billable and price and not billed:
-        if event["unbilled"] != Unbilled.OVER_BUDGET or free != price:
+        again = event["unbilled"] == Unbilled.REPEATED and event["kind"] == EventKind.CONVERSION
+        if (again and free) or (not again and (event["unbilled"] != Unbilled.OVER_BUDGET or free != price)):
             wrong.append(f"not billed, with reason {event['unbilled']} and {free} nanos free")
     elif free:
         wrong.append(f"{free} nanos free, though billed or not billable")
@@ -251,39 +269,3 @@ def _disagreements(row: Any, promise: Any, day: int, zones: list[str]) -> list[s
 
 def _named(row: Any) -> dict[str, int]:
     return {name: int(row[name]) for name in row.dtype.names if name != "id"}
-
-
-def _totals(live: Array, filtered: Array, reversals: Array) -> dict[tuple[int, int], tuple[int, ...]]:
-    """Per line item and day, and over all days; test events count nowhere."""
-    totals: defaultdict[tuple[int, int], list[int]] = defaultdict(lambda: [0] * 13)
-    live, filtered = live[live["test"] == 0], filtered[filtered["test"] == 0]
-    accepted = live["status"] == Status.ACCEPTED
-    ones = {column: live["kind"] == kind for kind, column in _COLUMN.items()}
-    sums: list[tuple[Array, int, Array | int, Mask | None]] = [
-        *((live, column, 1, accepted & mask) for column, mask in ones.items()),
-        (live, 5, 1, ~accepted),
-        (live, 6, live["billed"], accepted),
-        (live, 7, live["free"], accepted),
-        (filtered, 4, 1, None),
-        *((reversals, 8 + column, 1, reversals["kind"] == kind) for kind, column in _COLUMN.items()),
-        (reversals, 12, reversals["billed"], None),
-    ]
-    groups = {id(rows): Groups(rows["line_item"], rows["day"]) for rows in (live, filtered, reversals)}
-    for rows, column, values, where in sums:
-        group = groups[id(rows)]
-        for (line_item, day), total in zip(group.keys, group.sums(values, where), strict=True):
-            for period in (ALL_DAYS, day):
-                totals[line_item, period][column] += total
-    return {key: tuple(counts) for key, counts in totals.items()}
-
-
-def _shown(live: Array, reversals: Array) -> dict[tuple[int, int, int], tuple[int, ...]]:
-    shown: defaultdict[tuple[int, int, int], list[int]] = defaultdict(lambda: [0] * 3)
-    accepted = live[(live["test"] == 0) & (live["status"] == Status.ACCEPTED)]
-    for rows, sign in ((accepted, 1), (reversals, -1)):
-        for kind, column in _COLUMN.items():
-            mine = rows[rows["kind"] == kind]
-            groups = Groups(mine["line_item"], mine["placement"], mine["creative"])
-            for key, count in zip(groups.keys, groups.sums(1), strict=True):
-                shown[key][column] += sign * count
-    return {key: tuple(counts) for key, counts in shown.items()}

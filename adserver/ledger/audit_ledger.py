@@ -14,12 +14,14 @@ from msgspec import Struct
 from sqlalchemy import Connection, Table, select
 
 from adserver.domain.books import Position
+from adserver.domain.decision import EventKind
 from adserver.ledger import schema
 from adserver.ledger.audit_books import EVENT, REVERSAL, Pair, Tell, name_of
 from adserver.ledger.audit_judging import Books
 from adserver.ledger.audit_rollups import WHENCE
 from adserver.ledger.audit_rows import ID_BYTES, Array, Differing, dtype_of, ordered, read_rows
 from adserver.ledger.columns import has_column
+from adserver.ledger.conversions import CONVERSIONS
 from adserver.ledger.ledger import positions_of
 
 _ENTRY: Final = ("kind", "reversal", "pair", "nanos")
@@ -35,6 +37,7 @@ class Posted(Struct, frozen=True):
     events: Array
     filtered: Array
     reversals: Array
+    conversions: dict[Any, Any]
     entries: Array
     pairs: list[Pair]
     reasons: dict[tuple[bytes, int, int], str]
@@ -69,11 +72,12 @@ def read_ledger(connection: Connection) -> Posted:
         _events(connection, schema.EVENTS),
         _events(connection, schema.FILTERED),
         _reversals(connection),
+        _conversions(connection),
         entries,
         pairs,
         _reasons(connection),
-        _totals(connection),
-        None if schema.lacks_shown(connection) else _rows(connection, schema.SHOWN, 3),
+        _counts(connection, "totals", 2, schema.COUNTED),
+        None if schema.lacks_shown(connection) else _counts(connection, "shown", 3, schema.SHOWN_COUNTED),
         _rows(connection, schema.BALANCES, 1),
         _rows(connection, schema.BUDGETS, 2),
     )
@@ -152,11 +156,19 @@ def _rows(connection: Connection, table: Table, keys: int) -> dict[Any, Any]:
     return {tuple(row[:keys]): tuple(row[keys:]) for row in connection.execute(select(table))}
 
 
-def _totals(connection: Connection) -> dict[Any, Any]:
+def _counts(connection: Connection, name: str, keys: int, columns: Sequence[str]) -> dict[Any, Any]:
     """Those of an earlier version lack the last columns: nothing was counted in them."""
-    wide = len(schema.COUNTED)
-    rows = connection.exec_driver_sql("SELECT * FROM totals")
-    return {(row[0], row[1]): (*row[2:], *(0,) * (2 + wide - len(row))) for row in rows}
+    wide = keys + len(columns)
+    rows = connection.exec_driver_sql(f"SELECT * FROM {name}")
+    return {tuple(row[:keys]): (*row[keys:], *(0,) * (wide - len(row))) for row in rows}
+
+
+def _conversions(connection: Connection) -> dict[Any, Any]:
+    """By (key, kind), as what the audit names."""
+    if not schema.has(connection, CONVERSIONS):
+        return {}
+    rows = connection.execute(select(CONVERSIONS))
+    return {(row[0], int(EventKind.CONVERSION)): tuple(row[1:]) for row in rows}
 
 
 # -- comparing ---------------------------------------------------------------------------------------
@@ -167,6 +179,7 @@ def compare(posted: Posted, books: Books, tell: Tell) -> None:
     _match_rows("event", posted.events, books.events, ("kind",), EVENT, tell)
     _match_rows("filtered event", posted.filtered, books.filtered, ("kind",), EVENT, tell)
     _match_rows("reversal", posted.reversals, books.reversals, ("kind",), REVERSAL, tell)
+    _match("conversion", posted.conversions, books.conversions, tell)
     _match("reason of", posted.reasons, books.reasons, tell)
     _match_entries(posted, books, tell)
     _match("totals of line item, day", posted.totals, books.totals, tell)

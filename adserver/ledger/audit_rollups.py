@@ -27,7 +27,7 @@ WHENCE: Final = (
     "THEN unicode(country) * 256 + unicode(substr(country, 2)) ELSE -1 END) * 256 + device"
 )
 """``audit_books.whence_of`` in SQL; negative for what is no country."""
-_KINDS: Final = {EventKind.IMPRESSION: 0, EventKind.VIEWABLE: 1, EventKind.CLICK: 2}
+_KINDS: Final = {EventKind.IMPRESSION: 0, EventKind.VIEWABLE: 1, EventKind.CLICK: 2, EventKind.CONVERSION: 3}
 _FILTERED, _EXPIRED, _BILLED, _FREE, _INVALID, _REFUNDED, _EARNED = 4, 5, 6, 7, 8, 12, 13
 _MOVE: Final = np.dtype([*((name, "<u4") for name in KEYS), ("column", "u1"), ("amount", "<i8")])
 _QUARTER_MS: Final = 900_000

@@ -237,7 +237,7 @@ class Budgets:
         if hold is not None and hold.firm and price_nanos <= hold.amount_nanos:
             return True
         bound = self.standing(line_item, decided_ms)
-        return bound is not None and all(account.can_pay(price_nanos) for account in bound.limited)
+        return bound is not None and self._accounts.can_pay(bound, price_nanos)
 
     def bill(self, line_item: int, price_nanos: int, decided_ms: int) -> None:
         """Add to every account what was billed (decided above, or read back from the journal)."""

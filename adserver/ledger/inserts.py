@@ -11,6 +11,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Dialect, TextClause, text
 
 from adserver.domain.books import Position
+from adserver.ledger.conversions import CONVERSIONS
 from adserver.ledger.posting import Batch
 from adserver.ledger.rolled import ASKED, ROLLED, TALLIED
 from adserver.ledger.rollups import Rollups
@@ -35,6 +36,7 @@ def _adding(table: str, keys: str, columns: Sequence[str]) -> str:
 _ADD_EVENT: Final = text(_insert("events", EVENTS.c.keys(), "DO NOTHING"))
 _ADD_FILTERED: Final = text(_insert("filtered", FILTERED.c.keys(), "DO NOTHING"))
 _ADD_REVERSAL: Final = text(_insert("reversals", REVERSALS.c.keys(), "DO NOTHING"))
+_ADD_CONVERSION: Final = text(_insert("conversions", CONVERSIONS.c.keys(), "DO NOTHING"))
 _ADD_ENTRY: Final = text(_insert("entries", ENTRIES.c.keys(), "DO NOTHING"))
 _ADD_TOTALS: Final = text(_adding("totals", "line_item, day", COUNTED))
 _ADD_SHOWN: Final = text(_adding("shown", "line_item, placement, creative", SHOWN_COUNTED))
@@ -61,7 +63,7 @@ _ADD_LIMIT: Final = text(
 
 
 def write(connection: Connection, batch: Batch) -> int:
-    """Add a batch; how many events of it, filtered ones too, were not there yet."""
+    """Add a batch; how many events and conversions of it, filtered ones too, were not there yet."""
     line_items = (
         (t.serial, t.full_id, t.campaign, t.advertiser, t.currency, t.revision, t.at_ms)
         for t in batch.line_items.values()
@@ -73,6 +75,7 @@ def write(connection: Connection, batch: Batch) -> int:
     _many(connection, _SET_PLACEMENT, placements)
     _many(connection, _ADD_LIMIT, ((x.account, x.period, x.at_ms, x.limit_nanos) for x in batch.limits))
     new = _many(connection, _ADD_EVENT, batch.events) + _many(connection, _ADD_FILTERED, batch.filtered)
+    new += _many(connection, _ADD_CONVERSION, batch.conversions)
     _many(connection, _ADD_REVERSAL, batch.reversals)
     _many(connection, _ADD_ENTRY, batch.entries)
     _many(connection, _ADD_TOTALS, ((*key, *counts) for key, counts in batch.totals.items()))

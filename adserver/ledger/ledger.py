@@ -12,6 +12,7 @@ from sqlalchemy import Connection, select
 from adserver.domain.books import LineItemTotals, Position, Shown
 from adserver.domain.records import Reversed, Status
 from adserver.ledger import schema
+from adserver.ledger.conversions import owed_to, posted
 from adserver.ledger.posting import REVERSIBLE
 from adserver.ledger.schema import (
     BUDGETS,
@@ -97,6 +98,16 @@ class Ledger:
                 found += [_reversal(row) for row in rows if (row[0], row[1]) not in gone]
         return [event for event in found if event.kind in REVERSIBLE]
 
+    def conversions(self, keys: Sequence[bytes]) -> set[bytes]:
+        """Those of them that are posted."""
+        with self._engine.connect() as connection:
+            return {key for part in chunks(keys) for key in posted(connection, part)}
+
+    def conversions_of(self, event_ids: Sequence[bytes]) -> list[bytes]:
+        """The event ids of those that are owed to these ads."""
+        with self._engine.connect() as connection:
+            return [one for part in chunks(event_ids) for one in owed_to(connection, part)]
+
     def totals(self) -> Iterator[LineItemTotals]:
         """Every line item's numbers over all days."""
         columns = [TOTALS.c.line_item, *(TOTALS.c[name] for name in COUNTED)]
@@ -131,6 +142,19 @@ class Ledger:
         with self._engine.connect() as connection:
             rows = connection.execute(found).all()
         return ((row[0], row[1], row[2]) for row in rows)
+
+    def billed_days(
+        self, accounts: Sequence[str], since_day: int, until_day: int
+    ) -> list[tuple[str, int, int]]:
+        """The same of these accounts for the days from ``since_day`` on and before ``until_day``."""
+        columns = select(BUDGETS.c.account, BUDGETS.c.day, BUDGETS.c.billed_nanos)
+        days = (BUDGETS.c.day >= max(since_day, 0)) & (BUDGETS.c.day < until_day)
+        with self._engine.connect() as connection:
+            return [
+                (row[0], row[1], row[2])
+                for part in chunks(accounts)
+                for row in connection.execute(columns.where(BUDGETS.c.account.in_(part), days))
+            ]
 
     def has_earned(self, publisher: int) -> bool:
         """Whether anything was ever credited to the publisher with this serial."""

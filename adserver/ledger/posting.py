@@ -1,10 +1,10 @@
 """From a batch of records to what the ledger has to add: pure bookkeeping, no SQL.
 
-Only ``Recorded`` and ``Reversed`` move anything. Accepted: counted, and where it was billed, an entry for
-the publisher's part and one for the operator's (none for nothing), and six budget rows (three levels, day
-and lifetime). Expired and filtered: counted. Test events: stored,
-nothing else. Reversed: its entries once more the other way round, the budgets have room again, and the
-counts of what is invalid grow; what was shown is unlearned.
+Only ``Recorded``, ``Converted`` and ``Reversed`` move anything. Accepted: counted, and where it was billed,
+an entry for the publisher's part and one for the operator's (none for nothing), and six budget rows (three
+levels, day and lifetime). Expired and filtered: counted. Test events: stored, nothing else. Converted:
+stored, and where it is owed to an ad, an accepted event. Reversed: its entries once more the other way
+round, the budgets have room again, and the counts of what is invalid grow; what was shown is unlearned.
 Terms tell who pays, who is paid, and the budgets.
 
 What an event moves is looked up once a batch for each line item and day (``Sheet``); so an event costs some
@@ -17,25 +17,18 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from adserver.domain import ids, money
-from adserver.domain.decision import EventKind
+from adserver.domain import counted, ids, money
+from adserver.domain.conversions import Converted
 from adserver.domain.records import LineItemTerms, PlacementTerms, Recorded, Reversed, Status, Unbilled
+from adserver.ledger.conversions import row_of
 from adserver.ledger.guards import PERIODS, Guards, Limit, levels
 from adserver.ledger.rollups import Rollups
 from adserver.ledger.schema import COUNTED, LIFETIME, OPERATORS, REVERSAL, SHOWN_COUNTED
 
 Row = tuple[Any, ...]
 
-_COUNTERS: Final = {
-    int(EventKind.IMPRESSION): COUNTED.index("impressions"),
-    int(EventKind.VIEWABLE): COUNTED.index("viewable"),
-    int(EventKind.CLICK): COUNTED.index("clicks"),
-}
-_SHOWN: Final = {
-    kind: SHOWN_COUNTED.index(COUNTED[column])
-    for kind, column in _COUNTERS.items()
-    if COUNTED[column] in SHOWN_COUNTED
-}
+_COUNTERS: Final = {int(kind): COUNTED.index(name) for kind, name in counted.COUNTED.items()}
+_SHOWN: Final = {int(kind): SHOWN_COUNTED.index(name) for kind, name in counted.COUNTED.items()}
 _INVALID: Final = {kind: COUNTED.index(f"invalid_{COUNTED[column]}") for kind, column in _COUNTERS.items()}
 REVERSIBLE: Final = frozenset(_INVALID)
 """The kinds of events that can be found invalid later: those that are counted."""
@@ -104,6 +97,7 @@ class Batch:
         self.events: list[Row] = []
         self.filtered: list[Row] = []
         self.reversals: list[Row] = []
+        self.conversions: list[Row] = []
         self.entries: list[Row] = []
         self.limits: list[Limit] = []
         self.line_items: dict[int, LineItemTerms] = {}
@@ -118,6 +112,11 @@ class Batch:
         self._sheets: dict[tuple[int, int], Sheet] = {}
         self._parties = parties
         self._billed = billed
+
+    @property
+    def rows(self) -> int:
+        """Of events and conversions, each of which is to be new."""
+        return len(self.events) + len(self.filtered) + len(self.conversions)
 
     def terms(self, terms: LineItemTerms) -> None:
         """Take over terms, unless they are older than what is known (records posted again)."""
@@ -152,6 +151,14 @@ class Batch:
             self._show(event)
         else:
             self._count(event, _EXPIRED, 0, 0)
+
+    def convert(self, found: Converted) -> Recorded | None:
+        """Add a conversion that is not in the books yet; the event it is, where it is owed to an ad."""
+        self.conversions.append(row_of(found))
+        event = counted.event_of(found)
+        if event is not None:
+            self.event(event)
+        return event
 
     def reverse(self, found: Reversed, entries: Iterable[Row]) -> None:
         """Take back an event that is in the books and was not reversed before. ``entries``: its own."""

@@ -3,6 +3,7 @@
 * ``events``: each accepted or expired event once, by (event id, kind), as the journal recorded it.
 * ``filtered``: events that did not use their id up; an accepted one may follow under the same id.
 * ``reversals``: events of these that were found invalid later, each once.
+* ``conversions``: what advertisers told of (``ledger.conversions``).
 * ``entries``: double entry, append-only. Each says: ``debit`` owes, ``credit`` is owed, ``amount_nanos``.
   Accounts are named ``advertiser:<serial>:<currency>``, ``publisher:<serial>:<currency>`` and
   ``operator:<currency>``. ``reversal``: 0 for the publisher's part of an event, ``OPERATORS`` for what the
@@ -33,7 +34,6 @@ from sqlalchemy import (
     Engine,
     Integer,
     LargeBinary,
-    MetaData,
     SmallInteger,
     String,
     Table,
@@ -46,6 +46,8 @@ from sqlalchemy import (
 from adserver.domain.decision import EventKind
 from adserver.domain.records import Status
 from adserver.ledger.columns import add_columns
+from adserver.ledger.conversions import CONVERSIONS
+from adserver.ledger.metadata import METADATA
 
 LIFETIME: Final = -1
 """The ``day`` of a lifetime budget, and of the totals over all days."""
@@ -53,8 +55,6 @@ LIFETIME: Final = -1
 REVERSAL: Final = 1
 OPERATORS: Final = 2
 """Of ``entries.reversal``, to be added up."""
-
-METADATA: Final = MetaData()
 
 
 def _event_columns() -> list[Column[Any]]:
@@ -148,7 +148,7 @@ TOTALS: Final = Table(
     sqlite_with_rowid=False,
 )
 
-SHOWN_COUNTED: Final = ("impressions", "viewable", "clicks")
+SHOWN_COUNTED: Final = ("impressions", "viewable", "clicks", "conversions")
 """As in ``books.Shown``."""
 
 SHOWN: Final = Table(
@@ -201,7 +201,7 @@ OFFSETS: Final = Table(
     Column("byte", BigInteger, nullable=False),
 )
 
-APPEND_ONLY: Final = (EVENTS, FILTERED, REVERSALS, ENTRIES)
+APPEND_ONLY: Final = (EVENTS, FILTERED, REVERSALS, CONVERSIONS, ENTRIES)
 
 
 def open_database(path: Path) -> Engine:
@@ -248,6 +248,7 @@ def lacks_shown(connection: Connection) -> bool:
 
 _LATER_COLUMNS: Final = (
     *(("totals", name, "BIGINT NOT NULL DEFAULT 0") for name in COUNTED),
+    *(("shown", name, "BIGINT NOT NULL DEFAULT 0") for name in SHOWN_COUNTED),
     ("placements", "share_ppm", "INTEGER NOT NULL DEFAULT 1000000"),
     ("placements", "currency", "VARCHAR(3) NOT NULL DEFAULT ''"),
     *((table, "country", "VARCHAR(2) NOT NULL DEFAULT ''") for table in ("events", "filtered")),
@@ -257,11 +258,11 @@ _LATER_COLUMNS: Final = (
 
 
 _COUNT_SHOWN: Final = """
-INSERT INTO shown (line_item, placement, creative, impressions, viewable, clicks)
+INSERT INTO shown (line_item, placement, creative, impressions, viewable, clicks, conversions)
 SELECT line_item, placement, creative,
-       sum(kind = :impression), sum(kind = :viewable), sum(kind = :click)
+       sum(kind = :impression), sum(kind = :viewable), sum(kind = :click), sum(kind = :conversion)
 FROM events
-WHERE status = :accepted AND test = 0 AND kind IN (:impression, :viewable, :click)
+WHERE status = :accepted AND test = 0 AND kind IN (:impression, :viewable, :click, :conversion)
   AND (event_id, kind) NOT IN (SELECT event_id, kind FROM reversals)
 GROUP BY line_item, placement, creative
 """
@@ -269,6 +270,7 @@ _KINDS: Final = {
     "impression": int(EventKind.IMPRESSION),
     "viewable": int(EventKind.VIEWABLE),
     "click": int(EventKind.CLICK),
+    "conversion": int(EventKind.CONVERSION),
     "accepted": int(Status.ACCEPTED),
 }
 

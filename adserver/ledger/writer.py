@@ -19,8 +19,12 @@ from typing import Final
 from sqlalchemy import Connection, Table, select, tuple_
 
 from adserver.domain.books import Position
+from adserver.domain.conversions import Converted
+from adserver.domain.counted import event_of
+from adserver.domain.decision import EventKind
 from adserver.domain.records import LineItemTerms, PlacementTerms, Record, Recorded, Reversed, Status, Tallied
 from adserver.ledger import inserts, older, schema
+from adserver.ledger.conversions import posted
 from adserver.ledger.guards import Guards, Limit, levels
 from adserver.ledger.ledger import CONSUMER, Ledger, chunks, positions_of
 from adserver.ledger.posting import Batch, Parties, Payee, Payer, Row, budget_keys, payer_of
@@ -85,7 +89,7 @@ class LedgerWriter(Ledger):
                 return 0
             rollups = Rollups(mark(connection, TALLIED), people)
             batch = self._collect(connection, records, rollups, checked)
-            if inserts.write(connection, batch) < len(batch.events) + len(batch.filtered):
+            if inserts.write(connection, batch) < batch.rows:
                 raise _Repeated
             inserts.move(connection, self._consumer, behind)
         self._position = self._known[self._consumer] = behind
@@ -96,10 +100,11 @@ class LedgerWriter(Ledger):
         self, connection: Connection, records: Sequence[Record], rollups: Rollups, checked: bool
     ) -> Batch:
         parties = self._parties = self._parties or _parties(connection)
-        events = [record for record in records if isinstance(record, Recorded)]
+        events = [event for record in records if (event := event_of(record)) is not None]
+        conversions = [record for record in records if isinstance(record, Converted)]
         reversals = _Reversals(connection, [record for record in records if isinstance(record, Reversed)])
         terms = [record for record in records if isinstance(record, LineItemTerms)]
-        seen = _present(connection, events) if checked else set[_Key]()
+        seen = _present(connection, events, conversions) if checked else set[_Key]()
         self._load_budgets(connection, parties, [*events, *reversals.records], terms)
         batch = Batch(parties, self._billed, rollups)
         for record in records:
@@ -109,6 +114,13 @@ class LedgerWriter(Ledger):
                     seen.add(key)
                     batch.event(record)
                     reversals.recorded(record, batch.entries)
+            elif isinstance(record, Converted):
+                key = (record.key, EventKind.CONVERSION, False)
+                if key not in seen:
+                    seen.add(key)
+                    event = batch.convert(record)
+                    if event is not None:
+                        reversals.recorded(event, batch.entries)
             elif isinstance(record, Reversed):
                 if reversals.stand(record):
                     batch.reverse(record, reversals.entries_of(record))
@@ -207,9 +219,13 @@ def _parties(connection: Connection) -> Parties:
     return parties
 
 
-def _present(connection: Connection, events: Sequence[Recorded]) -> set[_Key]:
+def _present(
+    connection: Connection, events: Sequence[Recorded], conversions: Sequence[Converted]
+) -> set[_Key]:
     """Those already in the books."""
     present = set[_Key]()
+    for part in chunks([conversion.key for conversion in conversions]):
+        present.update((key, EventKind.CONVERSION, False) for key in posted(connection, part))
     for filtered, table in ((False, EVENTS), (True, FILTERED)):
         wanted = [event.event_id for event in events if (event.status == Status.FILTERED) == filtered]
         present.update((event_id, kind, filtered) for event_id, kind in _keys(connection, table, wanted))

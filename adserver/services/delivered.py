@@ -11,15 +11,11 @@ from msgspec import Struct
 
 from adserver.domain import ids
 from adserver.domain.books import LineItemTotals, Shown
+from adserver.domain.counted import COUNTED, event_of
 from adserver.domain.decision import EventKind
 from adserver.domain.records import Record, Recorded, Reversed, Status
 
-_COLUMNS: Final = {
-    EventKind.IMPRESSION: "impressions",
-    EventKind.VIEWABLE: "viewable",
-    EventKind.CLICK: "clicks",
-}
-_SHOWN: Final = tuple(_COLUMNS)
+_SHOWN: Final = tuple(COUNTED)
 _ENDED: Final = {Status.FILTERED: "filtered", Status.EXPIRED: "expired"}
 
 Key = tuple[int, int, int]
@@ -55,23 +51,24 @@ class Recount:
         """One record of the journal, in order. ``shown``: whether the rates asked for go as far."""
         if isinstance(record, Reversed):
             self._take_back(record, shown)
-        if not isinstance(record, Recorded) or record.test:
+        event = event_of(record)
+        if event is None or event.test:
             return
-        column = _ENDED.get(Status(record.status))
+        column = _ENDED.get(Status(event.status))
         if column is None:
-            kind = EventKind(record.kind)
-            column = _COLUMNS.get(kind)
+            kind = EventKind(event.kind)
+            column = COUNTED.get(kind)
             if shown and column is not None:
-                self._shown[record.line_item, record.placement, record.creative][_SHOWN.index(kind)] += 1
-            if record.billed_nanos:
-                self._books.bill(record.line_item, record.billed_nanos, ids.minted_ms(record.event_id))
-        self._count(record, column)
+                self._shown[event.line_item, event.placement, event.creative][_SHOWN.index(kind)] += 1
+            if event.billed_nanos:
+                self._books.bill(event.line_item, event.billed_nanos, ids.minted_ms(event.event_id))
+        self._count(event, column)
 
     def _take_back(self, found: Reversed, shown: bool) -> None:
         kind = EventKind(found.kind)
         if shown:
             self._shown[found.line_item, found.placement, found.creative][_SHOWN.index(kind)] -= 1
-        self._books.refund(found, _COLUMNS[kind])
+        self._books.refund(found, COUNTED[kind])
 
     def _count(self, record: Recorded, column: str | None) -> None:
         known = self._books.totals(record.line_item)
@@ -89,5 +86,5 @@ class Recount:
     def load(self, dumped: Delivered) -> None:
         self._books.load(dumped.totals, dumped.billed)
         for row in dumped.shown:
-            counts = [row.impressions, row.viewable, row.clicks]
+            counts = [row.impressions, row.viewable, row.clicks, row.conversions]
             self._shown[row.line_item, row.placement, row.creative] = counts

@@ -13,8 +13,8 @@ from typing import Final, Protocol
 from adserver.clock import Clock
 from adserver.domain import ids
 from adserver.domain.books import JournalClosed, LineItemTotals
-from adserver.domain.campaign import MODELS
 from adserver.domain.caps import Counted
+from adserver.domain.counted import BILLED, COUNTED, CPA
 from adserver.domain.decision import EventKind
 from adserver.domain.invalid import Invalid
 from adserver.domain.records import LineItemTerms, Personal, Recorded, Released, Status, Unbilled
@@ -30,13 +30,6 @@ from adserver.services.slate import exposure_counts
 from adserver.services.world import World
 from adserver.tokens import FLAG_TEST, BadToken, Signer, Token
 
-_BILLABLE: Final = {"cpm": EventKind.IMPRESSION, "vcpm": EventKind.VIEWABLE, "cpc": EventKind.CLICK}
-_BILLED: Final = tuple(_BILLABLE.get(model) for model in MODELS)  # by the model's number in a token
-_COUNTED: Final = {
-    EventKind.IMPRESSION: "impressions",
-    EventKind.VIEWABLE: "viewable",
-    EventKind.CLICK: "clicks",
-}
 _SEEN_EXTRA_MS: Final = 600_000
 _KIND_BYTES: Final = {kind: bytes((kind,)) for kind in EventKind}
 
@@ -72,12 +65,14 @@ class EventRecorder:
     """The use case. ``screen`` tells invalid traffic, ``seen``: recorded events, ``filtered``: filtered ones
     already journalled,
     ``released``: event ids that were released or shown too late, of which nothing is billed any more;
-    ``sold`` finds a creative version of any time; ``happened`` is told of accepted events."""
+    ``sold`` finds a creative version of any time; ``happened`` is told of accepted events,
+    ``touched`` of their records."""
 
     def __init__(
         self, world: World, signer: Signer, screen: Screen, exposures: Exposed, budgets: Spending,
         journal: Journal, ledger: Ledger, seen: Memory, filtered: Memory, released: Memory, sold: FindSold,
         clock: Clock, chance: Callable[[], bytes], happened: Callable[[bytes, EventKind], None],
+        touched: Callable[[Recorded, bytes | None], None],
     ) -> None:  # fmt: skip
         self._world = world
         self._signer = signer
@@ -93,6 +88,7 @@ class EventRecorder:
         self._clock = clock
         self._chance = chance
         self._happened = happened
+        self._touched = touched
 
     def tell(self, token_text: str, kind: EventKind, call: Call) -> tuple[Verdict, Durable]:
         """The verdict, and what it is not to be told before. Raises BadToken; Refused (503) where there is no
@@ -186,19 +182,19 @@ class EventRecorder:
     def _accept(
         self, token: Token, kind: EventKind, key: bytes, now_ms: int, until_ms: int
     ) -> tuple[Status, bool]:
-        billable = _BILLED[token.model] is kind
+        billable = BILLED[token.model] is kind
         decided_ms = token.decided_ms
         reason = self._unbilled(token, billable, decided_ms)
         billed = token.price_nanos if reason is Unbilled.NONE else 0
         free = token.price_nanos if reason is Unbilled.OVER_BUDGET else 0
-        self._append(token, kind, Status.ACCEPTED, now_ms, billed, reason, free)
+        self._touched(self._append(token, kind, Status.ACCEPTED, now_ms, billed, reason, free), token.subject)
         self._seen.add(key, until_ms + _SEEN_EXTRA_MS)
         self._confirm(token, kind, now_ms)
         if billable and reason is not Unbilled.TEST:
             self._budgets.post(token.event_id, token.line_item, billed, decided_ms)
         elif kind is EventKind.IMPRESSION:
             self._budgets.rendered(token.event_id)
-        self._count(token, _COUNTED.get(kind), free)
+        self._count(token, COUNTED.get(kind), free)
         self._happened(token.event_id, kind)
         return Status.ACCEPTED, billed > 0
 
@@ -215,28 +211,28 @@ class EventRecorder:
     def _append(
         self, token: Token, kind: EventKind, status: Status, now_ms: int, billed: int, reason: Unbilled,
         free: int, found: str = "",
-    ) -> None:  # fmt: skip
+    ) -> Recorded:  # fmt: skip
         test = bool(token.flags & FLAG_TEST)
-        self._journal.append(
-            Recorded(
-                event_id=token.event_id,
-                kind=kind,
-                status=status,
-                at_ms=now_ms,
-                line_item=token.line_item,
-                creative=token.creative,
-                placement=token.placement,
-                billed_nanos=billed,
-                unbilled=Unbilled.TEST if test else reason,
-                day=token.day,
-                reason=found,
-                free_nanos=free,
-                test=test,
-                country=token.country,
-                device=token.device,
-            ),
-            Personal(self._chance(), token.subject),
+        event = Recorded(
+            event_id=token.event_id,
+            kind=kind,
+            status=status,
+            at_ms=now_ms,
+            line_item=token.line_item,
+            creative=token.creative,
+            placement=token.placement,
+            billed_nanos=billed,
+            unbilled=Unbilled.TEST if test else reason,
+            day=token.day,
+            reason=found,
+            free_nanos=free,
+            test=test,
+            country=token.country,
+            device=token.device,
+            conversion_nanos=token.price_nanos if token.model == CPA else 0,
         )
+        self._journal.append(event, Personal(self._chance(), token.subject))
+        return event
 
     # -- what moves with it ------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from adserver.domain import ids, limits
 from adserver.domain.books import Position
 from adserver.domain.campaign import MODELS
 from adserver.domain.caps import IMPRESSION, Counted
+from adserver.domain.conversions import Converted
 from adserver.domain.decision import Ad, Decision, EventKind, NoFill, Slot, event_id
 from adserver.domain.records import (
     CapTerms,
@@ -25,6 +26,7 @@ from adserver.domain.records import (
     Record,
     Recorded,
     Released,
+    Reversed,
     Status,
     Tallied,
     Unbilled,
@@ -32,7 +34,7 @@ from adserver.domain.records import (
 from adserver.engine.live import follow
 from adserver.services.allotment import follow as follow_plan
 from adserver.services.delivered import Delivered
-from adserver.services.parts import Counting, Exposed, Held, Memory, Paged
+from adserver.services.parts import Counting, Exposed, Held, Memory, Paged, Touching
 from adserver.services.render import origin_of
 from adserver.services.repeats import Repeat, Repeats
 from adserver.services.tally import Tally
@@ -66,6 +68,7 @@ class Checkpoint(Struct, array_like=True):
     traffic: bytes = b""
     tally: bytes = b""
     allotment: dict[int, int] = {}
+    touches: bytes = b""
 
 
 class HotState:
@@ -76,7 +79,7 @@ class HotState:
 
     def __init__(
         self, exposures: Exposed, budgets: Held, feeds: Paged, repeats: Repeats,
-        seen: Memory, filtered: Memory, released: Memory, traffic: Counting,
+        seen: Memory, filtered: Memory, released: Memory, traffic: Counting, touches: Touching,
     ) -> None:  # fmt: skip
         self.exposures = exposures
         self.budgets = budgets
@@ -87,6 +90,7 @@ class HotState:
         self.released = released
         self.traffic = traffic
         self.tally = Tally()
+        self.touches = touches
         self.terms: dict[int, LineItemTerms] = {}
         self.identities: dict[int, int] = {}
         self.left_out: dict[int, NoFill] = {}
@@ -109,12 +113,20 @@ class HotState:
             self.tally.told(record)
         elif isinstance(record, Planned):
             follow_plan(self.allotment, record)
+        elif isinstance(record, Converted):
+            self._converted(record)
+        elif isinstance(record, Reversed):
+            self.touches.taken_back(record)
         elif isinstance(record, LineItemTerms):
             self.terms.pop(record.serial, None)
             self.terms[record.serial] = record
             self.identities.update(record.creatives)
             self.budgets.know([record])
             self.exposures.promise(record)
+
+    def touched(self, event: Recorded, subject: bytes | None) -> None:
+        """An event that conversions may be owed to, just journalled."""
+        self.touches.recorded(event, subject, self.terms.get(event.line_item))
 
     def hint(self, record: Decided) -> None:
         """What the decision left out beforehand."""
@@ -128,6 +140,7 @@ class HotState:
         self.feeds.sweep(now_ms)
         self.filtered.sweep(now_ms)
         self.released.sweep(now_ms)
+        self.touches.sweep(now_ms)
 
     def _decided(self, record: Decided, who: Personal) -> None:
         decision = record.decision
@@ -166,6 +179,7 @@ class HotState:
             self.filtered.add(key, until_ms)
             return
         self.seen.add(key, until_ms)
+        self.touched(record, who.subject)
         self.exposures.sweep(record.at_ms)
         terms = self.terms.get(record.line_item)
         event = CAPPED_EVENT.get(kind)
@@ -186,6 +200,12 @@ class HotState:
         elif record.status == Status.ACCEPTED and kind is EventKind.IMPRESSION:
             self.budgets.rendered(record.event_id)
 
+    def _converted(self, record: Converted) -> None:
+        self.seen.add(record.key + bytes((EventKind.CONVERSION,)), record.at_ms + 600_000)
+        self.touches.converted(record)
+        if record.touch is not None and record.unbilled != Unbilled.NOT_BILLABLE:
+            self.budgets.void(record.touch)
+
     def _released(self, record: Released) -> None:
         self.released.add(record.event_id, ids.minted_ms(record.event_id) + _LONGEST_TOKEN_MS + 600_000)
         self.exposures.release(record.event_id)
@@ -202,6 +222,7 @@ class HotState:
                 self.repeats.dump(), self.identities, self.left_out, delivered, self.traffic.dump(),
                 self.tally.dump(),
                 self.allotment,
+                self.touches.dump(),
             )
         )  # fmt: skip
 
@@ -219,6 +240,7 @@ class HotState:
             (self.exposures, checkpoint.exposures), (self.feeds, checkpoint.feeds),
             (self.seen, checkpoint.seen), (self.filtered, checkpoint.filtered),
             (self.released, checkpoint.released), (self.traffic, checkpoint.traffic),
+            (self.touches, checkpoint.touches),
         )  # fmt: skip
         for part, content in parts:
             part.load(content)

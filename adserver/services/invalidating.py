@@ -7,7 +7,7 @@ Only what is posted can be taken back; an event of the last second is told as un
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from typing import Protocol
 
 import msgspec
 from msgspec import Struct
@@ -15,16 +15,11 @@ from msgspec import Struct
 from adserver.clock import Clock
 from adserver.domain import ids, limits, money
 from adserver.domain.books import JournalClosed, Position
+from adserver.domain.counted import COUNTED
 from adserver.domain.decision import EventKind
 from adserver.domain.records import Reversed
 from adserver.services.ports import Journal
 from adserver.services.refusals import Refused
-
-_COUNTED: Final = {
-    EventKind.IMPRESSION: "impressions",
-    EventKind.VIEWABLE: "viewable",
-    EventKind.CLICK: "clicks",
-}
 
 
 class Books(Protocol):
@@ -33,10 +28,15 @@ class Books(Protocol):
     @property
     def position(self) -> Position: ...
     def reversible(self, event_ids: Sequence[bytes]) -> list[Reversed]: ...
+    def conversions_of(self, event_ids: Sequence[bytes]) -> list[bytes]: ...
 
 
 class Spending(Protocol):
     def refund(self, found: Reversed, counted: str) -> None: ...
+
+
+class Touches(Protocol):
+    def taken_back(self, found: Reversed) -> None: ...
 
 
 class Invalidated(Struct, frozen=True):
@@ -51,29 +51,37 @@ class Invalidation:
     """The use case. ``written``: the journal's end."""
 
     def __init__(
-        self, journal: Journal, books: Books, budgets: Spending, clock: Clock, written: Callable[[], Position]
-    ) -> None:
+        self, journal: Journal, books: Books, budgets: Spending, touches: Touches, clock: Clock,
+        written: Callable[[], Position],
+    ) -> None:  # fmt: skip
         self._journal = journal
         self._books = books
         self._budgets = budgets
+        self._touches = touches
         self._clock = clock
         self._written = written
         self._unposted: dict[tuple[bytes, int], Position] = {}
         self._one_at_a_time = asyncio.Lock()
 
     async def reverse(self, event_ids: Sequence[str], reason: str) -> list[Invalidated]:
-        """Told once it is durable. Raises Refused: 400 for what is no event id, 503 where there is no room,
+        """Told once it is durable, of what was asked and then of conversions owed to it.
+        Raises Refused: 400 for what is no event id, 503 where there is no room,
         and nothing more was taken back then than what a second call finds done."""
         wanted = dict.fromkeys(_ids(event_ids))
         done: dict[bytes, list[Reversed]] = {event_id: [] for event_id in wanted}
         # What another call takes back while the ledger is asked, neither it nor ``_unposted`` might tell.
         async with self._one_at_a_time:
             self._forget_posted()
-            for event in await asyncio.to_thread(self._books.reversible, list(wanted)):
+            for event in await asyncio.to_thread(self._reversible, list(wanted)):
                 if (event.event_id, event.kind) not in self._unposted:
-                    done[event.event_id].append(self._take_back(event, reason))
+                    done.setdefault(event.event_id, []).append(self._take_back(event, reason))
         await self._journal.synced()
         return [_told(event_id, taken) for event_id, taken in done.items()]
+
+    def _reversible(self, event_ids: list[bytes]) -> list[Reversed]:
+        """With an ad's events go the conversions that were owed to them."""
+        owed = set(self._books.conversions_of(event_ids)).difference(event_ids)
+        return self._books.reversible([*event_ids, *owed])
 
     def _take_back(self, event: Reversed, reason: str) -> Reversed:
         taken = msgspec.structs.replace(event, at_ms=self._clock(), reason=reason)
@@ -82,7 +90,8 @@ class Invalidation:
         except JournalClosed:
             raise Refused(503, "reversals cannot be kept: no room on disk") from None
         self._unposted[event.event_id, event.kind] = self._written()
-        self._budgets.refund(taken, _COUNTED[EventKind(event.kind)])
+        self._touches.taken_back(taken)
+        self._budgets.refund(taken, COUNTED[EventKind(event.kind)])
         return taken
 
     def _forget_posted(self) -> None:

@@ -1,11 +1,12 @@
-"""What hot state consists of, as reading the journal again moves it (``hot``)."""
+"""What hot state consists of (``hot``); the rooms of ``state`` and ``ledger`` provide it."""
 
 from collections.abc import Callable
 from typing import Protocol
 
 from adserver.domain.caps import Counted
+from adserver.domain.conversions import Converted
 from adserver.domain.decision import Decision, Origin
-from adserver.domain.records import Decided, LineItemTerms
+from adserver.domain.records import Decided, LineItemTerms, Recorded, Reversed
 
 
 class Exposed(Protocol):
@@ -63,5 +64,14 @@ class Memory(Protocol):
 
 class Counting(Protocol):
     def count(self, at_ms: int, placements: int) -> None: ...
+    def dump(self) -> bytes: ...
+    def load(self, dumped: bytes) -> None: ...
+
+
+class Touching(Protocol):
+    def recorded(self, event: Recorded, subject: bytes | None, terms: LineItemTerms | None) -> None: ...
+    def converted(self, conversion: Converted) -> None: ...
+    def taken_back(self, found: Reversed) -> None: ...
+    def sweep(self, now_ms: int) -> None: ...
     def dump(self) -> bytes: ...
     def load(self, dumped: bytes) -> None: ...

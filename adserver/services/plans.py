@@ -8,7 +8,7 @@ from adserver.domain.decision import NoFill
 from adserver.engine import curves, ranking
 from adserver.engine.curves import Curve
 from adserver.engine.pacing import due, plan_to_date, reached_ms
-from adserver.engine.rates import CLICKS, PER_MILLION, VIEWABLE
+from adserver.engine.rates import CLICKS, CONVERSIONS, PER_MILLION, VIEWABLE
 from adserver.engine.rules import Drop
 from adserver.engine.snapshot import Entry
 from adserver.services.traffic import STEP_MS, Course
@@ -62,8 +62,13 @@ class Traffic(Protocol):
         ...
 
 
-_COUNTED = {"impressions": "impressions", "viewable": "viewable", "clicks": "clicks"}
-_LIKELY = {"impressions": PER_MILLION, "viewable": VIEWABLE.prior, "clicks": CLICKS.prior}
+_COUNTED = ("impressions", "viewable", "clicks", "conversions")
+_LIKELY = {
+    "impressions": PER_MILLION,
+    "viewable": VIEWABLE.prior,
+    "clicks": CLICKS.prior,
+    "conversions": CONVERSIONS.prior,
+}
 """Of ads in flight, what will count, per million."""
 _DAY_MS = 86_400_000
 
@@ -116,8 +121,8 @@ def delivered(entry: Entry, standing: Standing) -> int:
         return 0
     if goal.kind == "spend":
         return standing.spent_nanos()
-    count = standing.totals.net(_COUNTED.get(goal.kind, "conversions"))
-    return count + standing.outstanding * _LIKELY.get(goal.kind, 0) // PER_MILLION
+    count = standing.totals.net(goal.kind)
+    return count + standing.outstanding * _LIKELY[goal.kind] // PER_MILLION
 
 
 def to_date(entry: Entry, standing: Standing, traffic: Traffic, now_ms: int) -> tuple[int, int] | None:

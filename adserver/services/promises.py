@@ -18,6 +18,7 @@ from typing import Protocol
 import msgspec
 
 from adserver.domain.books import JournalClosed
+from adserver.domain.conversions import Converted
 from adserver.domain.records import (
     Decided,
     LineItemTerms,
@@ -91,9 +92,9 @@ class Promises:
                 if placement not in self._placed:
                     self._placement(placement, record.at_ms)
         elif (
-            isinstance(record, Recorded)
+            isinstance(record, Recorded | Converted)
             and record.line_item not in self._standing
-            and record.status != Status.FILTERED
+            and not (isinstance(record, Recorded) and record.status == Status.FILTERED)
         ):
             self._line_item(record.line_item, record.at_ms)
         self._journal.append(record, personal)

@@ -11,7 +11,7 @@ class Pseudonyms:
         # A copy of a prepared hash costs less than to give key and purpose each time.
         self._keyed = {
             purpose: blake2b(digest_size=16, key=key, person=purpose)
-            for purpose in (b"person", b"session", b"test", b"repeat", b"feed")
+            for purpose in (b"person", b"session", b"test", b"repeat", b"feed", b"conversion")
         }
 
     def person(self, user_space: str, user_id: str) -> bytes:
@@ -26,6 +26,10 @@ class Pseudonyms:
 
     def repeat(self, publisher: str, request_id: str, mode: str) -> bytes:
         return self._name(b"repeat", publisher, request_id, mode)
+
+    def conversion(self, advertiser: int, conversion_id: str) -> bytes:
+        """What keeps an advertiser's conversions apart, by its own ids of them."""
+        return self._name(b"conversion", str(advertiser), conversion_id)
 
     def feed(self, publisher: str, placement: str, feed_id: str, *who: bytes) -> bytes:
         """The name of a feed account."""

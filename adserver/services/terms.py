@@ -67,6 +67,8 @@ def _line_item(snapshot: Snapshot, entry: Entry) -> LineItemTerms:
             ),
         ),
         creatives=tuple((creative.serial, creative.identity) for creative in item.creatives),
+        click_window_ms=campaign.attribution.click_ms,
+        view_window_ms=campaign.attribution.view_ms,
     )
 
 

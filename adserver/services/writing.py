@@ -13,7 +13,7 @@ import orjson
 from msgspec import Struct
 
 from adserver.domain import ids, limits
-from adserver.domain.campaign import MODELS
+from adserver.domain.campaign import MODELS, PER_EVENT
 from adserver.domain.decision import Ad, Decision, EventKind, FeedPage, Origin, Slot, event_id
 from adserver.engine.kept import Kept
 from adserver.engine.snapshot import View
@@ -176,5 +176,5 @@ def _price(ad: Ad, currency: bytes) -> bytes:
     event of this ad costs (the books keep nanos)."""
     model = MODELS[ad.model]
     return b',"price":{"model":"%b","rate_micros":%d,"per":%d,"currency":"%b","clearing_micros":%d}' % (
-        model.encode(), ad.rate_micros, 1 if model == "cpc" else 1000, currency, ad.price_nanos // 1000,
+        model.encode(), ad.rate_micros, 1 if model in PER_EVENT else 1000, currency, ad.price_nanos // 1000,
     )  # fmt: skip

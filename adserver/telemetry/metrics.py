@@ -64,6 +64,7 @@ class Metrics:
         )
         kinds = [(kind,) for kind in _KIND.values()]
         self._billed = _tallies("billed_events", "Events that were billed.", registry, "kind", kinds)
+        self._conversions = _counter("conversions", "Conversions told of, by status.", registry, "status")
         self._refused = _counter("refused_requests", "Answers of 400 and above.", registry, "route", "status")
         self._builds_failed = _counter(
             "snapshot_build_failures", "Snapshots that could not be built.", registry
@@ -103,6 +104,10 @@ class Metrics:
     def filtered(self, reason: Invalid) -> None:
         self._filtered[reason,] += 1
 
+    def converted(self, status: str, count: int) -> None:
+        """``status``: attributed, unattributed, duplicate, late or invalid."""
+        self._conversions.labels(status).inc(count)
+
     def refused(self, route: str, status: int) -> None:
         """``route``: a path template of ours."""
         self._refused.labels(route, str(status)).inc()
@@ -125,6 +130,7 @@ class Metrics:
         ledger_refused: Callable[[], float],
         loop_lag_seconds: Callable[[], float],
         data_centre_networks: Callable[[], float],
+        touches_dropped: Callable[[], float],
     ) -> None:
         """Gauges that are read when somebody asks. Call once."""
         _gauge("journal_lag_bytes", "Journalled, not yet posted.", self.registry, journal_lag_bytes)
@@ -133,6 +139,8 @@ class Metrics:
                ledger_refused)  # fmt: skip
         _gauge("data_centre_networks", "Listed, in use.", self.registry, data_centre_networks)
         _gauge("loop_lag_seconds", "How late the event loop is.", self.registry, loop_lag_seconds)
+        _gauge("touches_dropped", "Clicks and views that conversions could not be owed to any more: no room.",
+               self.registry, touches_dropped)  # fmt: skip
         _gauge("snapshot_revision", "Revision of the live snapshot.", self.registry, snapshot_revision)
         _gauge("snapshot_age_seconds", "Since it went live.", self.registry, snapshot_age_seconds)
 

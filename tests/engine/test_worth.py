@@ -54,7 +54,7 @@ def test_order_equals_scoring_everything(seed: int, many: int | None) -> None:
 def tied(seed: int) -> Snapshot:
     """Long runs of equal prior scores, of all pricing models."""
     chance = random.Random(seed)
-    bids = {"cpm": 1_200_000, "vcpm": 2_000_000, "cpc": 600_000}
+    bids = {"cpm": 1_200_000, "vcpm": 2_000_000, "cpc": 600_000, "cpa": 12_000_000}
     items = []
     for serial in range(1, chance.choice((5, 80, 300))):
         model = chance.choice(MODELS)

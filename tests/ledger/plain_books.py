@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from adserver.domain import ids
 from adserver.domain.campaign import MODELS
+from adserver.domain.conversions import Converted
 from adserver.domain.decision import EventKind, event_id
 from adserver.domain.records import (
     Decided,
@@ -26,8 +27,18 @@ from adserver.domain.records import (
 TEST: Final = 1
 ALL_DAYS: Final = -1
 _EPOCH_DAY: Final = datetime(1970, 1, 1, tzinfo=UTC).date().toordinal()
-_BILLABLE: Final = {"cpm": EventKind.IMPRESSION, "vcpm": EventKind.VIEWABLE, "cpc": EventKind.CLICK}
-_COLUMN: Final = {EventKind.IMPRESSION: 0, EventKind.VIEWABLE: 1, EventKind.CLICK: 2}
+_BILLABLE: Final = {
+    "cpm": EventKind.IMPRESSION,
+    "vcpm": EventKind.VIEWABLE,
+    "cpc": EventKind.CLICK,
+    "cpa": EventKind.CONVERSION,
+}
+_COLUMN: Final = {
+    EventKind.IMPRESSION: 0,
+    EventKind.VIEWABLE: 1,
+    EventKind.CLICK: 2,
+    EventKind.CONVERSION: 3,
+}
 
 Key = tuple[bytes, int]
 Row = tuple[object, ...]
@@ -56,8 +67,8 @@ class Books:
 
     ``totals``: (line item, day) -> [impressions, viewable, clicks, conversions, filtered, expired, billed,
     free, the first four again of what was found invalid, refunded]. ``entries``: (event id, kind, 1 for a
-    reversal) -> entry. ``shown``: (line item, placement, creative) -> [impressions, viewable, clicks].
-    ``rollups``: cell -> the numbers of ``totals``, and what the publisher earned.
+    reversal) -> entry. ``shown``: (line item, placement, creative) -> [impressions, viewable, clicks,
+    conversions]. ``rollups``: cell -> the numbers of ``totals``, and what the publisher earned.
     ``balances``: account -> debits minus credits. ``budgets``: (account, day) -> billed and not refunded.
     """
 
@@ -69,7 +80,7 @@ class Books:
         self._payers: dict[Key, LineItemTerms] = {}
         self.entries: dict[tuple[bytes, int, int], tuple[str, str, str, int]] = {}
         self.totals: defaultdict[tuple[int, int], list[int]] = defaultdict(lambda: [0] * 13)
-        self.shown: defaultdict[tuple[int, int, int], list[int]] = defaultdict(lambda: [0] * 3)
+        self.shown: defaultdict[tuple[int, int, int], list[int]] = defaultdict(lambda: [0] * 4)
         self.rollups: defaultdict[Cell, list[int]] = defaultdict(lambda: [0] * 14)
         self._cells: dict[Key, Cell] = {}
         self.balances: defaultdict[str, int] = defaultdict(int)
@@ -77,11 +88,14 @@ class Books:
         self.promises: dict[bytes, Promise] = {}
         self._tell = tell
         self._number = 0
+        self._converted: set[bytes] = set()
         self._terms: dict[int, LineItemTerms] = {}
         self._payees: dict[int, tuple[int, int]] = {}
         self._limits: defaultdict[tuple[str, str], list[tuple[int, int | None]]] = defaultdict(list)
         self._revisions: defaultdict[str, int] = defaultdict(int)
         self._billed: set[bytes] = set()
+        self.conversions: dict[Key, Row] = {}
+        self._windows: dict[Key, LineItemTerms] = {}
 
     def take(self, record: Record) -> None:
         """The next record of the journal."""
@@ -92,6 +106,8 @@ class Books:
             self._event(record)
         elif isinstance(record, Reversed):
             self._reverse(record)
+        elif isinstance(record, Converted):
+            self._convert(record)
         elif isinstance(record, LineItemTerms):
             self._terms[record.serial] = record
             named = {(budget.account, budget.period): budget.limit_nanos for budget in record.budgets}
@@ -125,7 +141,9 @@ class Books:
                     "UTC" if terms is None else terms.timezone, (decision.country, decision.device),
                 )  # fmt: skip
 
-    def _event(self, event: Recorded) -> None:
+    def _event(self, event: Recorded, ad: bytes | None = None) -> None:
+        """``ad``: the one it is of, if it does not bear its id."""
+        ad = ad or event.event_id
         key = event.event_id, event.kind
         rows = self.filtered if event.status == Status.FILTERED else self.events
         if key in rows:
@@ -137,7 +155,7 @@ class Books:
             (ord(event.country[0]) * 256 + ord(event.country[1]) if event.country else 0) * 256
             + event.device,
         )  # fmt: skip
-        promise = self.promises.get(event.event_id)
+        promise = self.promises.get(ad)
         terms = self._terms.get(event.line_item)
         if promise is None or terms is None:
             missing = "no decision" if promise is None else f"no terms of line item {event.line_item}"
@@ -145,6 +163,7 @@ class Books:
             return
         if event.status != Status.FILTERED:
             self.counted[key] = rows[key]
+            self._windows[key] = terms
         self._payers[key] = terms
         for wrong in _disagreements(event, promise):
             self._tell(f"{_name(key)}: {wrong}")
@@ -152,6 +171,62 @@ class Books:
             self._count(event)
         if event.billed_nanos:
             self._bill(event, promise, terms)
+
+    def _convert(self, told: Converted) -> None:
+        """Told once; owed to an accepted event of the advertiser's own ad, within that one's window."""
+        key = told.key, int(EventKind.CONVERSION)
+        if key in self.conversions:
+            self._tell(f"{_name(key)}: told twice")
+            return
+        self.conversions[key] = (
+            told.advertiser, told.at_ms, told.happened_ms, told.called, told.value_micros, told.currency,
+            told.touch, told.touched,
+        )  # fmt: skip
+        if told.touch is None:
+            said = (
+                told.touched,
+                told.line_item,
+                told.creative,
+                told.placement,
+                told.billed_nanos,
+                told.free_nanos,
+            )
+            if any(said):
+                self._tell(f"{_name(key)}: owed to no ad, and speaks of one: {said}")
+            return
+        self._owe(told, key)
+        event = Recorded(
+            told.touch[:6] + told.key[:10], EventKind.CONVERSION, Status.ACCEPTED, told.at_ms,
+            told.line_item, told.creative,
+            told.placement, told.billed_nanos, told.unbilled, told.day, "", told.free_nanos, False,
+            told.country, told.device,
+        )  # fmt: skip
+        self._event(event, told.touch)
+
+    def _owe(self, told: Converted, key: Key) -> None:
+        assert told.touch is not None
+        owed = told.touch, told.touched
+        event = self.counted.get(owed)
+        is_touch = told.touched in (EventKind.IMPRESSION, EventKind.CLICK)
+        if event is None or event[0] != Status.ACCEPTED or event[10] or not is_touch:
+            self._tell(f"{_name(key)}: owed to an event that was never counted")
+        else:
+            terms, after = self._windows[owed], told.happened_ms - int(str(event[1]))
+            clicked = told.touched == EventKind.CLICK
+            window_ms = terms.click_window_ms if clicked else terms.view_window_ms
+            if not 0 <= after < window_ms:
+                self._tell(f"{_name(key)}: happened {after} ms after, the window is {window_ms}")
+            if terms.advertiser != told.advertiser:
+                owner = terms.advertiser
+                self._tell(f"{_name(key)}: told by advertiser {told.advertiser}, owed to an ad of {owner}")
+        if owed in self.reversals:
+            self._tell(f"{_name(key)}: owed to what was taken back before")
+        if told.billed_nanos:
+            if told.touch in self._converted:
+                self._tell(f"{_name(key)}: the ad was billed before")
+            self._converted.add(told.touch)
+        elif told.unbilled == Unbilled.REPEATED and told.touch not in self._converted:
+            self._tell(f"{_name(key)}: not billed as a repeated one, though its ad was not billed before")
 
     def _count(self, event: Recorded) -> None:
         column: int | None = 5
@@ -282,7 +357,9 @@ def _disagreements(event: Recorded, promise: Promise) -> list[str]:
     if event.billed_nanos and not billable:
         wrong.append(f"billed {event.billed_nanos} nanos, which it must not be under {promise.model}")
     if billable and promise.price_nanos and not event.billed_nanos:
-        if event.unbilled != Unbilled.OVER_BUDGET or event.free_nanos != promise.price_nanos:
+        again = event.unbilled == Unbilled.REPEATED and event.kind == EventKind.CONVERSION
+        over = event.unbilled == Unbilled.OVER_BUDGET and event.free_nanos == promise.price_nanos
+        if not over and not (again and not event.free_nanos):
             wrong.append(f"not billed, with reason {event.unbilled} and {event.free_nanos} nanos free")
     elif event.free_nanos:
         wrong.append(f"{event.free_nanos} nanos free, though billed or not billable")

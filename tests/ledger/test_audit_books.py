@@ -7,10 +7,22 @@ import msgspec
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ledger_samples import DAY, NOW_MS, PRICE, budget, decided, placement, request, reversed_, terms
+from ledger_samples import (
+    DAY,
+    NOW_MS,
+    PRICE,
+    budget,
+    decided,
+    placement,
+    recorded,
+    request,
+    reversed_,
+    terms,
+)
 from plain_books import Books as PlainBooks
 from verified_samples import sound
 
+from adserver.domain.conversions import Converted
 from adserver.domain.decision import EventKind
 from adserver.domain.records import (
     Decided,
@@ -42,6 +54,15 @@ _SMALL = {
     "country": ("", "FR", "US"),
     "device": (0, 1, 2),
 }
+_TOLD = {
+    "key": tuple(number.to_bytes(8, "big") * 2 for number in (1, 2, 9)),
+    "advertiser": (20, 21),
+    "happened_ms": (NOW_MS, NOW_MS + 5000, NOW_MS + 10**10),
+    "touch": (None, recorded(request(701, NOW_MS + 701)).event_id, recorded(request(1)).event_id),
+    "touched": (0, 1, 2, 3),
+    **{name: _SMALL[name] for name in ("line_item", "billed_nanos", "day", "free_nanos")},
+    "unbilled": (0, 1, 6, 7),
+}
 
 
 def shaken(records: list[Record], chance: random.Random, changes: int) -> list[Record]:
@@ -67,6 +88,9 @@ def changed(record: Record, chance: random.Random) -> Record:
     if isinstance(record, Recorded | Reversed):
         name = chance.choice([name for name in _SMALL if hasattr(record, name)])
         return msgspec.structs.replace(record, **{name: chance.choice(_SMALL[name])})
+    if isinstance(record, Converted):
+        name = chance.choice(list(_TOLD))
+        return msgspec.structs.replace(record, **{name: chance.choice(_TOLD[name])})
     if isinstance(record, LineItemTerms):
         limit = chance.choice((0, 3 * PRICE, 20 * PRICE))
         own = budget(chance.choice(("line_item:1", "campaign:10", "advertiser:20")), limit, "day")
@@ -75,7 +99,7 @@ def changed(record: Record, chance: random.Random) -> Record:
     if isinstance(record, PlacementTerms):
         return placement(record.serial, revenue_share_ppm=chance.choice((0, 1, 333_333, 1_000_000)))
     if isinstance(record, Decided):
-        return decided(record.decision.request_id, (1, 2, 3), clicked=chance.choice((0, 1, 2)))
+        return decided(record.decision.request_id, (1, 2, 3), clicked=chance.choice((0, 1, 2)), converted=3)
     return record
 
 
@@ -94,6 +118,7 @@ def by_columns(records: list[Record]) -> tuple[set[str], dict[str, Any]]:
         "events": {(_id(row), int(row["kind"])): values(row) for row in books.events},
         "filtered": {(_id(row), int(row["kind"])): values(row) for row in books.filtered},
         "reversals": {(_id(row), int(row["kind"])) for row in books.reversals},
+        "conversions": books.conversions,
         "entries": entries,
         "totals": some(books.totals),
         "shown": some(books.shown),
@@ -117,6 +142,7 @@ def by_rows(records: list[Record]) -> tuple[set[str], dict[str, Any]]:
         "events": {key: numbers(row) for key, row in books.events.items()},
         "filtered": {key: numbers(row) for key, row in books.filtered.items()},
         "reversals": set(books.reversals),
+        "conversions": books.conversions,
         "entries": books.entries,
         "totals": some(books.totals),
         "shown": some(books.shown),

@@ -34,6 +34,7 @@ from adserver.ledger.writer import LedgerWriter
 
 HOUR_MS = 3_600_000
 TABLES = (
+    "conversions",
     "events",
     "filtered",
     "entries",

@@ -50,7 +50,7 @@ def test_the_money_goes_back_and_the_counts_stay(tmp_path: Path, size: int) -> N
         (0, "advertiser:20:EUR", "publisher:3:EUR"),
         (1, "publisher:3:EUR", "advertiser:20:EUR"),
     )
-    assert [row[3:] for row in found["shown"]] == [(0, 0, 0)]
+    assert [row[3:] for row in found["shown"]] == [(0, 0, 0, 0)]
     ledger.close()
 
 

@@ -9,6 +9,7 @@ from ledger_samples import (
     NOW_MS,
     PRICE,
     budget,
+    converted,
     decided,
     page,
     person,
@@ -20,6 +21,7 @@ from ledger_samples import (
     terms,
 )
 
+from adserver.domain.counted import event_of
 from adserver.domain.decision import EventKind, Origin
 from adserver.domain.records import Decided, Personal, Record, Recorded, Released, Status, Unbilled
 from adserver.ledger.journal import Journal
@@ -63,6 +65,7 @@ def sound() -> list[Record]:
             records.append(Released(recorded(mine, 2).event_id, NOW_MS + 60_000, 2))
     taken_back = [r for r in records if isinstance(r, Recorded) and r.status == Status.ACCEPTED]
     records += [reversed_(event) for event in taken_back[::9]]
+    records += conversions()
     tested = request(900)
     records += [decided(tested, mode=1), recorded(tested, test=True, unbilled=Unbilled.TEST)]
     first = page(request(801), 0, 0, 21, ((16, 1),), place=9)
@@ -81,6 +84,28 @@ def person_of(record: Record) -> Personal | None:
         return person()
     number = record.event_id[13] % 4 if isinstance(record, Recorded) else 0
     return person(number << 64) if number else None
+
+
+def conversions() -> list[Record]:
+    """Of a line item sold by them and of one that is not: billed, repeated, over budget, owed to a view, owed
+    to nobody, and one taken back with its click."""
+    sold = [request(number, NOW_MS + number) for number in (701, 702, 703)]
+    records: list[Record] = [terms(3, (budget("line_item:3", 2 * PRICE),), model="cpa")]
+    shown, clicks = list[Recorded](), list[Recorded]()
+    for mine in sold:
+        shown.append(recorded(mine, line_item=3, unbilled=Unbilled.NOT_BILLABLE))
+        clicks.append(
+            recorded(mine, kind=EventKind.CLICK, line_item=3, unbilled=Unbilled.NOT_BILLABLE, after_ms=2000)
+        )
+        records += [decided(mine, (3,), converted=3), shown[-1], clicks[-1]]
+    first = converted(1, clicks[0], PRICE)
+    back = reversed_(clicks[0])
+    owed = event_of(first)
+    assert owed is not None
+    records += [first, converted(2, clicks[0], unbilled=Unbilled.REPEATED), converted(3, shown[1], PRICE)]
+    records += [converted(4, clicks[2], unbilled=Unbilled.OVER_BUDGET), converted(5), back, reversed_(owed)]
+    free = recorded(request(2, NOW_MS + 2000))
+    return [*records, converted(6, free, unbilled=Unbilled.NOT_BILLABLE, after_ms=86_399_999)]
 
 
 def keep(directory: Path, records: Iterable[Record]) -> Path:

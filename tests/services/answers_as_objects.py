@@ -84,7 +84,7 @@ def _price(ad: Ad, currency: str) -> dict[str, Any]:
     return {
         "model": model,
         "rate_micros": ad.rate_micros,
-        "per": 1 if model == "cpc" else 1000,
+        "per": 1 if model in ("cpc", "cpa") else 1000,
         "currency": currency,
         "clearing_micros": ad.price_nanos // 1000,
     }

@@ -37,11 +37,13 @@ def test_counts() -> None:
     metrics.event(EventKind.IMPRESSION, Status.ACCEPTED, True)
     metrics.event(EventKind.CLICK, Status.DUPLICATE, False)
     metrics.refused("/v1/decisions", 400)
+    metrics.converted("late", 5)
     metrics.build_failed()
     metrics.filtered(Invalid.FAST_CLICK)
     metrics.list_failed()
     metrics.posting_failed()
-    metrics.watch(lambda: 7, lambda: 42, lambda: 1.5, lambda: 1, lambda: 0, lambda: 0.001, lambda: 9)
+    lags = lambda: 7, lambda: 42, lambda: 1.5, lambda: 1, lambda: 0, lambda: 0.001
+    metrics.watch(*lags, lambda: 9, lambda: 3)
     found = samples(metrics)
     for name, labels, value in (
         ("adserver_decision_seconds_count", (), 1),
@@ -60,6 +62,8 @@ def test_counts() -> None:
         ("adserver_filtered_events_total", (("reason", "crawler"),), 0),
         ("adserver_data_centre_list_failures_total", (), 1),
         ("adserver_data_centre_networks", (), 9),
+        ("adserver_conversions_total", (("status", "late"),), 5),
+        ("adserver_touches_dropped", (), 3),
         ("adserver_journal_lag_bytes", (), 7),
         ("adserver_journal_open", (), 1),
         ("adserver_snapshot_revision", (), 42),

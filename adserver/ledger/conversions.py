@@ -1,0 +1,59 @@
+"""The table of conversions, and what recording and taking back ask of it.
+
+Each that an advertiser told of stands there once, by the key of its own id; where it is owed to an ad, with
+the ad (``touch``) and the kind of its event (``touched``), and then it is also an event.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Integer,
+    LargeBinary,
+    SmallInteger,
+    String,
+    Table,
+    select,
+)
+
+from adserver.domain.conversions import Converted
+from adserver.ledger.metadata import METADATA
+
+CONVERSIONS: Final = Table(
+    "conversions",
+    METADATA,
+    Column("key", LargeBinary(16), primary_key=True),
+    Column("advertiser", Integer, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("happened_ms", BigInteger, nullable=False),
+    Column("called", String, nullable=False),
+    Column("value_micros", BigInteger, nullable=False),
+    Column("currency", String(3), nullable=False),
+    Column("touch", LargeBinary(16), index=True),
+    Column("touched", SmallInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+
+def row_of(found: Converted) -> tuple[bytes, int, int, int, str, int, str, bytes | None, int]:
+    """In the order of the columns."""
+    return (
+        found.key, found.advertiser, found.at_ms, found.happened_ms, found.called, found.value_micros,
+        found.currency, found.touch, found.touched,
+    )  # fmt: skip
+
+
+def posted(connection: Connection, keys: Sequence[bytes]) -> set[bytes]:
+    """Those of these few keys that are there."""
+    key = CONVERSIONS.c.key
+    return set(connection.execute(select(key).where(key.in_(keys))).scalars())
+
+
+def owed_to(connection: Connection, event_ids: Sequence[bytes]) -> list[bytes]:
+    """The event ids of what is owed to these few ads."""
+    found = select(CONVERSIONS).where(CONVERSIONS.c.touch.in_(event_ids))
+    told = (Converted(*row) for row in connection.execute(found))
+    return [one.event_id for one in told if one.event_id is not None]
