@@ -10,6 +10,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Engine, Select, case, func, select
 
 from adserver.domain import ids
+from adserver.domain.counted import COUNTED
 from adserver.domain.records import Status
 from adserver.ledger import inserts
 from adserver.ledger.rolled import PEOPLE_SINCE, ROLLED, TABLES, is_rolled
@@ -18,8 +19,6 @@ from adserver.ledger.schema import ENTRIES, EVENTS, FILTERED, REVERSALS, lock_fo
 
 _CELLS: Final = 100_000
 """Written at a time: what is held in memory meanwhile."""
-_COUNTED: Final = {1: "impressions", 2: "viewable", 3: "clicks"}
-"""By the kind of event, as it was in those versions."""
 _PLACE: Final = ("event_id", "line_item", "creative", "placement", "country", "device")
 
 
@@ -52,7 +51,7 @@ class _Filling:
         columns = [EVENTS.c[name] for name in (*_PLACE, "kind", "status", "billed_nanos", "free_nanos")]
         for *place, kind, status, billed, free in self._rows(select(*columns).where(EVENTS.c.test == 0)):
             accepted = status == Status.ACCEPTED
-            name = _COUNTED.get(kind) if accepted else "expired"
+            name = COUNTED.get(kind) if accepted else "expired"
             self._add(place, name, billed_nanos=billed * accepted, free_nanos=free * accepted)
 
     def _count_filtered(self) -> None:
@@ -65,7 +64,7 @@ class _Filling:
         on = (EVENTS.c.event_id == REVERSALS.c.event_id) & (EVENTS.c.kind == REVERSALS.c.kind)
         found = select(*columns, REVERSALS.c.amount_nanos).join_from(REVERSALS, EVENTS, on)
         for *place, kind, amount in self._rows(found):
-            self._add(place, f"invalid_{_COUNTED[kind]}", refunded_nanos=amount)
+            self._add(place, f"invalid_{COUNTED[kind]}", refunded_nanos=amount)
 
     def _earn(self) -> None:
         """What publishers were credited, less what was taken back."""
