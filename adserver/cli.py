@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 WRONG: Final = 2
 FAILED: Final = 1
 _NOT_BUILT: Final = (
-    "plan", "pull", "upload", "report", "statement", "forecast",
+    "plan", "pull", "upload", "report", "forecast",
 )  # fmt: skip
 
 app = typer.Typer(
@@ -266,6 +266,29 @@ def invalidate(
     from adserver.commands.remote import Remote
 
     take_back(event or sys.stdin, reason, Remote(url, key))
+
+
+@app.command()
+def statement(
+    advertiser: Annotated[str, typer.Argument(metavar="ADVERTISER", help="Whose bill.")] = "",
+    month: Annotated[str, typer.Option(help="Such as 2026-11.")] = "",
+    publisher: Annotated[str, typer.Option(help="What is owed to this publisher instead.")] = "",
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for `verify --statement`.")] = False,
+    close: Annotated[
+        bool, typer.Option("--close", help="Close the month first (an operator's key).")
+    ] = False,
+    url: Annotated[
+        str, typer.Option(envvar="ADSERVER_URL", help="The running server.")
+    ] = "http://127.0.0.1:8000",
+    key: Annotated[str, typer.Option(envvar="ADSERVER_KEY", help="A management key.")] = "",
+) -> None:
+    """A month's statement, line by line: what an advertiser is billed, or a publisher is owed."""
+    from adserver.commands.remote import Remote
+    from adserver.commands.statement import statement as tell
+
+    form = "json" if as_json else "csv" if as_csv else "table"
+    tell(Remote(url, key), advertiser, publisher, month, form, close)
 
 
 @app.command()

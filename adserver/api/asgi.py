@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from adserver.api import diagnosis, invalidations, management, operations
+from adserver.api import diagnosis, invalidations, management, operations, statements
 from adserver.api.answers import DecisionAnswer, ReceiptVerdict
 from adserver.api.decisions import Decisions
 from adserver.api.envelope import measured, preflight, stamped
@@ -39,6 +39,8 @@ def build(
         managed += diagnosis.operations(services.diagnosis)
     if services.invalidation is not None:
         managed += invalidations.operations(services.invalidation)
+    if services.statements is not None:
+        managed += statements.operations(services.statements)
     served = [*managed, *operations.operations(services, hot, managed)]
     rest = pages(served, management.VERBS, management.UNBUILT, services.extra, guard, services.find_key)
     named = request_ids(secrets.token_hex(4) if prefix is None else prefix)

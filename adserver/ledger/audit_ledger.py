@@ -19,8 +19,11 @@ from adserver.ledger.audit_books import EVENT, REVERSAL, Pair, Tell, name_of
 from adserver.ledger.audit_judging import Books
 from adserver.ledger.audit_rollups import WHENCE
 from adserver.ledger.audit_rows import ID_BYTES, Array, Differing, dtype_of, ordered, read_rows
+from adserver.ledger.audit_statements import StatementAudit
 from adserver.ledger.columns import has_column
 from adserver.ledger.ledger import positions_of
+from adserver.ledger.shown import lacks_shown
+from adserver.ledger.statement_tables import EARNED, LINES, STATEMENTS
 
 _ENTRY: Final = ("kind", "reversal", "pair", "nanos")
 Rows = Mapping[Any, Any]
@@ -43,6 +46,10 @@ class Posted(Struct, frozen=True):
     """None: a ledger of before it was counted; it is when the ledger is next opened."""
     balances: dict[Any, Any]
     budgets: dict[Any, Any]
+    earned: dict[Any, Any] | None = None
+    statements: dict[Any, Any] = {}
+    lines: dict[Any, Any] = {}
+    """None and empty: a ledger of before there were statements."""
 
 
 class Unreadable(Exception):
@@ -73,9 +80,10 @@ def read_ledger(connection: Connection) -> Posted:
         pairs,
         _reasons(connection),
         _totals(connection),
-        None if schema.lacks_shown(connection) else _rows(connection, schema.SHOWN, 3),
+        None if lacks_shown(connection) else _rows(connection, schema.SHOWN, 3),
         _rows(connection, schema.BALANCES, 1),
         _rows(connection, schema.BUDGETS, 2),
+        *_statements(connection),
     )
 
 
@@ -159,6 +167,12 @@ def _totals(connection: Connection) -> dict[Any, Any]:
     return {(row[0], row[1]): (*row[2:], *(0,) * (2 + wide - len(row))) for row in rows}
 
 
+def _statements(connection: Connection) -> Iterator[dict[Any, Any]]:
+    for table, keys in ((EARNED, 4), (STATEMENTS, 3), (LINES, 4)):
+        if schema.has(connection, table):
+            yield _rows(connection, table, keys)
+
+
 # -- comparing ---------------------------------------------------------------------------------------
 
 
@@ -173,12 +187,21 @@ def compare(posted: Posted, books: Books, tell: Tell) -> None:
     if posted.shown is not None:
         _match("shown of line item, placement, creative", posted.shown, books.shown, tell)
     _match("balance", posted.balances, {(name,): (nanos,) for name, nanos in books.balances.items()}, tell)
+    if posted.earned is not None:
+        _match_statements(posted, books.statements, tell)
     in_budgets = {key: billed for key, (_, billed) in posted.budgets.items() if billed}
     _match("billed of budget, day", in_budgets, {k: v for k, v in books.budgets.items() if v}, tell)
     for (account, day), (limit, billed) in posted.budgets.items():
         if limit is not None and billed > limit:
             tell(f"budget {account}, day {day}: {billed} nanos billed of {limit} in the ledger")
     _balanced(posted, tell)
+
+
+def _match_statements(posted: Posted, found: StatementAudit, tell: Tell) -> None:
+    earned = {key: tuple(counts) for key, counts in found.earned.items()}
+    _match("earned of line item, placement, month, kind", posted.earned or {}, earned, tell)
+    _match("closing of party, month, instant", posted.statements, found.statements, tell)
+    _match("statement line of party, month, line item, placement", posted.lines, found.lines, tell)
 
 
 def _match_rows(

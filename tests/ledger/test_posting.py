@@ -43,6 +43,9 @@ TABLES = (
     "shown",
     "line_items",
     "placements",
+    "earned",
+    "statements",
+    "statement_lines",
 )
 
 
