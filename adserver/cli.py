@@ -164,8 +164,24 @@ def demo(
 
 
 @app.command()
-def verify(data: Data = None, config: Config = None) -> None:
-    """Audit journal against ledger against reports; print every difference."""
+def verify(
+    data: Data = None,
+    config: Config = None,
+    statement: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Check this bill instead: a statement as JSON.")
+    ] = None,
+    export: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Check the bill against these exported events.")
+    ] = None,
+) -> None:
+    """Audit journal against ledger against reports; print every difference. Or check a bill, away from any
+    server."""
+    if statement is not None:
+        from adserver.commands.bill import check as check_bill
+
+        raise typer.Exit(1 if check_bill(statement, export) else 0)
+    if export is not None:
+        raise Wrong("--export goes with --statement")
     folder = _settings(data=data, config=config).data
     if not folder.is_dir():
         raise Wrong(f"{folder} is not a data folder")
