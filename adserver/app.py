@@ -44,6 +44,7 @@ from adserver.services.render import Renderer
 from adserver.services.samples import Samples
 from adserver.services.serve import Decisions, Outcome
 from adserver.services.sold import SoldFinder
+from adserver.services.stating import Statements
 from adserver.services.supply import Supply
 from adserver.services.upkeep import LoopLag
 from adserver.services.withdrawing import Withdrawal
@@ -110,6 +111,7 @@ class App:
         if trouble is not None:
             self.log.failure("the checkpoint is of no use; the whole journal was read", trouble)
         self.states = states
+        self._books.describe(states.hot.terms.values())
         today = self.clock() // DAY_MS
         recovery.take_books(states, self.ledger, today - DAYS_KEPT)
         states.hot.sweep(self.clock())
@@ -155,6 +157,7 @@ class App:
         self.conversions = Conversions(
             self.world, self.names, states.touches, states.budgets, journal, self.ledger, states.seen, clock
         )
+        self.statements = Statements(self.journal, self.ledger, self.world, clock)
         self.publishing = Publishing(self.world, self.promises, clock, self._build_failed)
         self.manage = Manage(self.store, documents.parse_json, self.delivery, self.builder.look)
         self.asgi = asgi.build(self._services(extra), settings.trusted_proxies)
@@ -184,6 +187,7 @@ class App:
             diagnosis=self.diagnosis,
             invalidation=self.invalidation,
             conversions=self.conversions,
+            statements=self.statements,
             extra=(*openrtb.routes(), *extra),
         )
 
@@ -256,12 +260,8 @@ class App:
         self.close()
 
     def close(self) -> None:
-        self.reader.close()
-        self.journal.close()
-        self.ledger.close()
-        self._books.close()
-        self.store.close()
-        self.keys.close()
+        for part in (self.reader, self.journal, self.ledger, self._books, self.store, self.keys):
+            part.close()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """ASGI, lifespan included."""

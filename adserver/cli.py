@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 WRONG: Final = 2
 FAILED: Final = 1
 _NOT_BUILT: Final = (
-    "plan", "pull", "upload", "report", "statement", "forecast",
+    "plan", "pull", "upload", "report", "forecast",
 )  # fmt: skip
 
 app = typer.Typer(
@@ -164,8 +164,24 @@ def demo(
 
 
 @app.command()
-def verify(data: Data = None, config: Config = None) -> None:
-    """Audit journal against ledger against reports; print every difference."""
+def verify(
+    data: Data = None,
+    config: Config = None,
+    statement: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Check this bill instead: a statement as JSON.")
+    ] = None,
+    export: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Check the bill against these exported events.")
+    ] = None,
+) -> None:
+    """Audit journal against ledger against reports; print every difference. Or check a bill, away from any
+    server."""
+    if statement is not None:
+        from adserver.commands.bill import check as check_bill
+
+        raise typer.Exit(1 if check_bill(statement, export) else 0)
+    if export is not None:
+        raise Wrong("--export goes with --statement")
     folder = _settings(data=data, config=config).data
     if not folder.is_dir():
         raise Wrong(f"{folder} is not a data folder")
@@ -266,6 +282,29 @@ def invalidate(
     from adserver.commands.remote import Remote
 
     take_back(event or sys.stdin, reason, Remote(url, key))
+
+
+@app.command()
+def statement(
+    advertiser: Annotated[str, typer.Argument(metavar="ADVERTISER", help="Whose bill.")] = "",
+    month: Annotated[str, typer.Option(help="Such as 2026-11.")] = "",
+    publisher: Annotated[str, typer.Option(help="What is owed to this publisher instead.")] = "",
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for `verify --statement`.")] = False,
+    close: Annotated[
+        bool, typer.Option("--close", help="Close the month first (an operator's key).")
+    ] = False,
+    url: Annotated[
+        str, typer.Option(envvar="ADSERVER_URL", help="The running server.")
+    ] = "http://127.0.0.1:8000",
+    key: Annotated[str, typer.Option(envvar="ADSERVER_KEY", help="A management key.")] = "",
+) -> None:
+    """A month's statement, line by line: what an advertiser is billed, or a publisher is owed."""
+    from adserver.commands.remote import Remote
+    from adserver.commands.statement import statement as tell
+
+    form = "json" if as_json else "csv" if as_csv else "table"
+    tell(Remote(url, key), advertiser, publisher, month, form, close)
 
 
 @app.command()

@@ -7,7 +7,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+import msgspec
+
 from adserver.cli import Failed, Wrong
+from adserver.domain.bills import CLOSINGS, Closing, Exported
 from adserver.ledger.export import EventRow, events
 from adserver.ledger.segments import Damage
 
@@ -25,12 +28,14 @@ def export(data: Path, folder: Path, from_ms: int, to_ms: int) -> int:
         raise Wrong(f"{data} is not a data folder")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise Wrong(f"{folder} is not an empty folder: an export is written whole")
-    written = 0
+    written, closings = 0, list[Closing]()
     try:
         with _Hours(folder, _parquet()) as hours:
-            for row in events(data / "journal", from_ms, to_ms):
+            for row in events(data / "journal", from_ms, to_ms, closings):
                 hours.add(row)
                 written += 1
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / CLOSINGS).write_bytes(msgspec.json.encode(Exported(from_ms, to_ms, closings)))
     except Damage as error:
         raise Failed(f"not everything was exported: the journal is damaged: {error}") from error
     except OSError as error:
@@ -121,7 +126,7 @@ def _schema() -> Any:
     named, instant = pyarrow.dictionary(pyarrow.int32(), pyarrow.string()), pyarrow.timestamp("ms", tz="UTC")
     kinds = {"at_ms": instant, "decided_ms": instant, "day": pyarrow.date32(), "test": pyarrow.bool_()}
     kinds |= {"event_id": pyarrow.string(), "creative": pyarrow.int64()}
-    kinds |= {"billed_nanos": pyarrow.int64(), "free_nanos": pyarrow.int64()}
+    kinds |= {name: pyarrow.int64() for name in ("billed_nanos", "free_nanos", "place")}
     return pyarrow.schema([(name, kinds.get(name, named)) for name in EventRow.__struct_fields__])
 
 

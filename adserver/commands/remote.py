@@ -38,10 +38,26 @@ class Remote:
         fault = Wrong if 400 <= status < 500 else Failed
         raise fault(f"{self._url} says {status}: {_problem(answer)}")
 
-    def _call(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
+    def get(self, path: str) -> Any:
+        """The answer's JSON. Raises Wrong, Failed."""
+        return _decoded(self.text(path, "application/json").encode(), self._url)
+
+    def text(self, path: str, media: str) -> str:
+        """The answer's body in this media type. Raises Wrong, Failed."""
+        status, answer = self._call("GET", path, b"", media)
+        if status < 300:
+            return answer.decode()
+        fault = Wrong if 400 <= status < 500 else Failed
+        raise fault(f"{self._url} says {status}: {_problem(answer)}")
+
+    def _call(
+        self, method: str, path: str, body: bytes, media: str = "application/json"
+    ) -> tuple[int, bytes]:
         kind = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
         connection = kind(*self._address, timeout=_TIMEOUT_S)
-        headers = {"authorization": f"Bearer {self._key}", "content-type": "application/json"}
+        headers = {"authorization": f"Bearer {self._key}", "accept": media}
+        if body:
+            headers["content-type"] = "application/json"
         try:
             connection.request(method, self._path + path, body, headers)
             answer = connection.getresponse()

@@ -86,6 +86,9 @@ TEMPOS_KEPT: Final = 131_072
 SHOWN_KEPT: Final = 131_072
 """Ads shown a moment ago, by which it is told whether a click is too fast."""
 FASTEST_CLICK_MS_MAX: Final = 10_000
+CLOSING_WAITS: Final = 200
+CLOSING_WAIT_S: Final = 0.05
+"""How often, and how long at a time, a closing waits for being posted: 10 s."""
 TOKENS_PER_RELEASE: Final = 1000
 RELEASE_BYTES: Final = 128 * 1024
 RECEIPTS_BYTES: Final = 4 * 1024 * 1024

@@ -39,8 +39,9 @@ def format_micros(micros: int) -> str:
 
 def format_nanos(amount: int) -> str:
     """4_200_000 -> ``"0.0042"``: like ``format_micros``, of the books' unit."""
+    sign, amount = ("-", -amount) if amount < 0 else ("", amount)
     places = f"{amount % 1_000_000_000:09d}".rstrip("0").ljust(2, "0")
-    return f"{amount // 1_000_000_000}.{places}"
+    return f"{sign}{amount // 1_000_000_000}.{places}"
 
 
 def part(nanos: int, share_ppm: int) -> int:

@@ -205,6 +205,21 @@ class Planned(Struct, frozen=True, array_like=True, tag=14):
     weights: tuple[tuple[int, int], ...]
 
 
+class Closed(Struct, frozen=True, array_like=True, tag=11):
+    """The statement of a month is closed, as everything before this record has it: if it comes to these
+    ``totals`` (currency, micros), by currency; else nothing is closed. ``party``: ``advertiser:<serial>`` or
+    ``publisher:<serial>``; ``month``: months since 1970-01; ``segment``, ``offset`` and ``chain``: what was
+    on disk then, and the hash chain's value there (16 bytes)."""
+
+    party: str
+    month: int
+    at_ms: int
+    totals: tuple[tuple[str, int], ...]
+    segment: int
+    offset: int
+    chain: bytes
+
+
 Record = (
     Decided
     | Recorded
@@ -214,6 +229,7 @@ Record = (
     | Mark
     | Reversed
     | Converted
+    | Closed
     | Tallied
     | Planned
 )

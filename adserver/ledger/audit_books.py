@@ -10,6 +10,7 @@ at that moment by number; the judging is done on whole columns, and only what lo
 itself. Cost: some 3 µs a record, 90 bytes an ad decided, 130 an event.
 """
 
+from collections import defaultdict
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Final
@@ -19,6 +20,7 @@ from adserver.domain.campaign import MODELS
 from adserver.domain.conversions import Converted
 from adserver.domain.decision import EventKind, event_id
 from adserver.domain.records import (
+    Closed,
     Decided,
     LineItemTerms,
     PlacementTerms,
@@ -28,6 +30,7 @@ from adserver.domain.records import (
     Status,
 )
 from adserver.ledger.audit_rows import Rows
+from adserver.ledger.audit_statements import Closing, Owners
 
 TEST: Final = 1
 ALL_DAYS: Final = -1
@@ -86,7 +89,9 @@ class Heard:
         self.reasons: dict[tuple[bytes, int, int], str] = {}
         self._revisions: dict[str, int] = {}
         self._keys: set[bytes] = set()
+        self.closings: list[Closing] = []
         self._terms: dict[int, int] = {}
+        self._sells: defaultdict[int, dict[int, LineItemTerms]] = defaultdict(dict)
         self._payees: dict[int, tuple[int, int]] = {}
         self._pair_of: dict[tuple[Pair, int], int] = {}
         self._zone_of: dict[str, int] = {"UTC": 0}
@@ -104,12 +109,15 @@ class Heard:
             self._convert(record)
         elif isinstance(record, LineItemTerms):
             self._learn(record)
+        elif isinstance(record, Closed):
+            self._close(record)
         elif isinstance(record, PlacementTerms):
             self._payees[record.serial] = record.publisher, record.revenue_share_ppm
 
     def _learn(self, terms: LineItemTerms) -> None:
         self._terms[terms.serial] = len(self.versions)
         self.versions.append(terms)
+        self._sells[terms.advertiser][terms.serial] = terms
         named = {(budget.account, budget.period): budget.limit_nanos for budget in terms.budgets}
         for account in levels(terms):
             stale = terms.revision < self._revisions.get(account, 0)
@@ -126,6 +134,20 @@ class Heard:
             history.append((self.number, limit))
         elif stale and now is not None and (limit is None or limit > now):
             history += [(self.number, limit), (self.number, now)]
+
+    def _close(self, closed: Closed) -> None:
+        side, _, serial = closed.party.partition(":")
+        terms = dict(self._sells[int(serial)]) if side == "advertiser" else {}
+        self.closings.append(Closing(self.number, closed, terms))
+
+    def owners(self) -> Owners:
+        """Of everything that was told."""
+        terms = [self.versions[version] for version in self._terms.values()]
+        return Owners(
+            {one.serial: one.advertiser for one in terms},
+            {one.serial: one.currency for one in terms},
+            {placement: publisher for placement, (publisher, _) in self._payees.items()},
+        )
 
     def _promise(self, record: Decided) -> None:
         decision, number = record.decision, self.number

@@ -4,24 +4,24 @@ Whole columns are compared; only a row in which some rule fails is looked at by 
 out for one row (``_disagreements``), so that what is told is what was judged.
 """
 
-from collections import defaultdict
 from datetime import UTC, datetime
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 import numpy as np
-from msgspec import Struct
 from numpy.typing import NDArray
 
 from adserver.domain import ids
 from adserver.domain.decision import EventKind
 from adserver.domain.records import Status, Unbilled
-from adserver.ledger.audit_books import NOBODY, PPM, Heard, Pair, Tell, model_of, name_of
+from adserver.ledger.audit_books import NOBODY, Heard, Tell, model_of, name_of
 from adserver.ledger.audit_budgets import Spent, check_budgets
 from adserver.ledger.audit_conversions import ads_of, check_conversions
 from adserver.ledger.audit_counts import COLUMN, shown_of, totals_of
+from adserver.ledger.audit_paid import Split, balances_of
 from adserver.ledger.audit_rollups import Cells, told_whence
 from adserver.ledger.audit_rows import Array, Groups, each, ordered, places, repeats
+from adserver.ledger.audit_statements import Moved, StatementAudit
 
 _BILLABLE: Final = {
     "cpm": EventKind.IMPRESSION,
@@ -39,16 +39,6 @@ _PUBLISHERS: Final = (0, 1)
 Mask = NDArray[np.bool_]
 
 
-class Paid(Struct, frozen=True):
-    """What moved between accounts: of each of these rows so many ``nanos``, from debit to credit of its
-    ``pair``. ``part``: as in the ledger, 0 is the publisher's, 2 the operator's, 1 more for a reversal."""
-
-    part: int
-    rows: Array
-    nanos: Array
-    pairs: list[Pair]
-
-
 class Books:
     """What the ledger must hold. ``events``, ``filtered``, ``reversals``: rows by id and kind. ``totals``:
     (line item, day) -> [impressions, viewable, clicks, conversions, filtered, expired, billed, free, the
@@ -58,7 +48,6 @@ class Books:
 
     def __init__(self, heard: Heard, tell: Tell) -> None:
         self._tell = tell
-        self._pairs, self._shares = heard.pairs, np.array(heard.shares, np.int64)
         self.reasons = heard.reasons
         self._promises = self._once(ordered(heard.promises.array(), "number"), (), "decided twice")
         events = heard.events.array()
@@ -76,14 +65,19 @@ class Books:
         # What was filtered is never billed; where the journal says so it is told, and followed.
         billed, since = _billed((live, since), (filtered, filtered_since))
         self.conversions = check_conversions(heard, live, self.reversals, tell)
-        self.entries = (
-            *self._paid(billed, 0),
-            *self._paid(reversed_events[reversed_events["billed"] != 0], 1),
+        split, back = Split(heard), reversed_events["billed"] != 0
+        refunded, refunds = reversed_events[back], self.reversals["number"][back]
+        self.entries = (*split.paid(billed, 0), *split.paid(refunded, 1))
+        self.statements = StatementAudit(
+            Moved(billed, split.earned(billed), billed["number"]),
+            Moved(refunded, split.earned(refunded), refunds),
+            heard.closings,
+            heard.owners(),
         )
         self._billed_once(billed)
         self.totals = totals_of(live, filtered, self.reversals)
         self.shown = shown_of(live, self.reversals)
-        self.balances = self._balances()
+        self.balances = balances_of(self.entries)
         spent = Spent(billed, since, self.reversals, reversed_events)
         self.budgets = check_budgets(heard, spent, tell)
         self.cells = self._cells(live, filtered, reversed_events)
@@ -151,19 +145,6 @@ class Books:
                 self._tell(f"{name_of(row['id'], int(row['kind']))}: reversed as {told}, recorded was {was}")
         return rows, events
 
-    def _paid(self, rows: Array, reversal: int) -> list[Paid]:
-        """The publisher's part of each, rounded down, and the operator's."""
-        whole, rest = np.divmod(rows["billed"], PPM)
-        share = self._shares[rows["pair"]] if len(rows) else np.zeros(0, np.int64)
-        earned = whole * share + rest * share // PPM
-        publishers = self._pairs
-        operators = [(debit, f"operator:{currency}", currency) for debit, _, currency in self._pairs]
-        found = []
-        for part, nanos, pairs in ((0, earned, publishers), (2, rows["billed"] - earned, operators)):
-            turned = [(c, d, currency) if reversal else (d, c, currency) for d, c, currency in pairs]
-            found.append(Paid(part + reversal, rows[nanos != 0], nanos[nanos != 0], turned))
-        return found
-
     def _cells(self, live: Array, filtered: Array, reversed_events: Array) -> Cells:
         cells = Cells()
         cells.add(live, filtered, reversed_events)
@@ -171,16 +152,6 @@ class Books:
             if paid.part in _PUBLISHERS:
                 cells.earn(paid.rows, -paid.nanos if paid.part else paid.nanos)
         return cells
-
-    def _balances(self) -> dict[str, int]:
-        balances: defaultdict[str, int] = defaultdict(int)
-        for paid in self.entries:
-            groups = Groups(paid.rows["pair"])
-            for (pair,), nanos in zip(groups.keys, groups.sums(paid.nanos), strict=True):
-                debit, credit, _ = paid.pairs[pair]
-                balances[debit] += nanos
-                balances[credit] -= nanos
-        return dict(balances)
 
 
 def _billed(*judged: tuple[Array, Array]) -> tuple[Array, Array]:

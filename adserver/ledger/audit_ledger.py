@@ -14,15 +14,17 @@ from msgspec import Struct
 from sqlalchemy import Connection, Table, select
 
 from adserver.domain.books import Position
-from adserver.domain.decision import EventKind
 from adserver.ledger import schema
 from adserver.ledger.audit_books import EVENT, REVERSAL, Pair, Tell, name_of
 from adserver.ledger.audit_judging import Books
 from adserver.ledger.audit_rollups import WHENCE
 from adserver.ledger.audit_rows import ID_BYTES, Array, Differing, dtype_of, ordered, read_rows
+from adserver.ledger.audit_statements import StatementAudit
 from adserver.ledger.columns import has_column
-from adserver.ledger.conversions import CONVERSIONS
+from adserver.ledger.conversions import all_posted
 from adserver.ledger.ledger import positions_of
+from adserver.ledger.shown import lacks_shown
+from adserver.ledger.statement_tables import EARNED, LINES, STATEMENTS
 
 _ENTRY: Final = ("kind", "reversal", "pair", "nanos")
 Rows = Mapping[Any, Any]
@@ -46,6 +48,10 @@ class Posted(Struct, frozen=True):
     """None: a ledger of before it was counted; it is when the ledger is next opened."""
     balances: dict[Any, Any]
     budgets: dict[Any, Any]
+    earned: dict[Any, Any] | None = None
+    statements: dict[Any, Any] = {}
+    lines: dict[Any, Any] = {}
+    """None and empty: a ledger of before there were statements."""
 
 
 class Unreadable(Exception):
@@ -72,14 +78,15 @@ def read_ledger(connection: Connection) -> Posted:
         _events(connection, schema.EVENTS),
         _events(connection, schema.FILTERED),
         _reversals(connection),
-        _conversions(connection),
+        all_posted(connection),
         entries,
         pairs,
         _reasons(connection),
         _counts(connection, "totals", 2, schema.COUNTED),
-        None if schema.lacks_shown(connection) else _counts(connection, "shown", 3, schema.SHOWN_COUNTED),
+        None if lacks_shown(connection) else _counts(connection, "shown", 3, schema.SHOWN_COUNTED),
         _rows(connection, schema.BALANCES, 1),
         _rows(connection, schema.BUDGETS, 2),
+        *_statements(connection),
     )
 
 
@@ -163,12 +170,10 @@ def _counts(connection: Connection, name: str, keys: int, columns: Sequence[str]
     return {tuple(row[:keys]): (*row[keys:], *(0,) * (wide - len(row))) for row in rows}
 
 
-def _conversions(connection: Connection) -> dict[Any, Any]:
-    """By (key, kind), as what the audit names."""
-    if not schema.has(connection, CONVERSIONS):
-        return {}
-    rows = connection.execute(select(CONVERSIONS))
-    return {(row[0], int(EventKind.CONVERSION)): tuple(row[1:]) for row in rows}
+def _statements(connection: Connection) -> Iterator[dict[Any, Any]]:
+    for table, keys in ((EARNED, 4), (STATEMENTS, 3), (LINES, 4)):
+        if schema.has(connection, table):
+            yield _rows(connection, table, keys)
 
 
 # -- comparing ---------------------------------------------------------------------------------------
@@ -186,12 +191,21 @@ def compare(posted: Posted, books: Books, tell: Tell) -> None:
     if posted.shown is not None:
         _match("shown of line item, placement, creative", posted.shown, books.shown, tell)
     _match("balance", posted.balances, {(name,): (nanos,) for name, nanos in books.balances.items()}, tell)
+    if posted.earned is not None:
+        _match_statements(posted, books.statements, tell)
     in_budgets = {key: billed for key, (_, billed) in posted.budgets.items() if billed}
     _match("billed of budget, day", in_budgets, {k: v for k, v in books.budgets.items() if v}, tell)
     for (account, day), (limit, billed) in posted.budgets.items():
         if limit is not None and billed > limit:
             tell(f"budget {account}, day {day}: {billed} nanos billed of {limit} in the ledger")
     _balanced(posted, tell)
+
+
+def _match_statements(posted: Posted, found: StatementAudit, tell: Tell) -> None:
+    earned = {key: tuple(counts) for key, counts in found.earned.items()}
+    _match("earned of line item, placement, month, kind", posted.earned or {}, earned, tell)
+    _match("closing of party, month, instant", posted.statements, found.statements, tell)
+    _match("statement line of party, month, line item, placement", posted.lines, found.lines, tell)
 
 
 def _match_rows(

@@ -5,7 +5,7 @@ the ad (``touch``) and the kind of its event (``touched``), and then it is also 
 """
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import (
     BigInteger,
@@ -16,10 +16,12 @@ from sqlalchemy import (
     SmallInteger,
     String,
     Table,
+    inspect,
     select,
 )
 
 from adserver.domain.conversions import Converted
+from adserver.domain.decision import EventKind
 from adserver.ledger.metadata import METADATA
 
 CONVERSIONS: Final = Table(
@@ -50,6 +52,14 @@ def posted(connection: Connection, keys: Sequence[bytes]) -> set[bytes]:
     """Those of these few keys that are there."""
     key = CONVERSIONS.c.key
     return set(connection.execute(select(key).where(key.in_(keys))).scalars())
+
+
+def all_posted(connection: Connection) -> dict[tuple[bytes, int], tuple[Any, ...]]:
+    """By (key, kind); none in a ledger of an earlier version."""
+    if not inspect(connection).has_table(CONVERSIONS.name):
+        return {}
+    rows = connection.execute(select(CONVERSIONS))
+    return {(row[0], int(EventKind.CONVERSION)): tuple(row[1:]) for row in rows}
 
 
 def owed_to(connection: Connection, event_ids: Sequence[bytes]) -> list[bytes]:

@@ -13,10 +13,20 @@ from typing import Final
 from msgspec import Struct
 
 from adserver.domain import ids
+from adserver.domain.bills import BillPlace, Closing, Total
 from adserver.domain.books import Position
 from adserver.domain.decision import EventKind
 from adserver.domain.provenance import DEVICES
-from adserver.domain.records import LineItemTerms, PlacementTerms, Recorded, Reversed, Status, Unbilled
+from adserver.domain.records import (
+    Closed,
+    LineItemTerms,
+    PlacementTerms,
+    Recorded,
+    Reversed,
+    Status,
+    Unbilled,
+)
+from adserver.domain.statements import month_text
 from adserver.ledger.reader import Reader
 
 REVERSED: Final = "reversed"
@@ -25,7 +35,8 @@ REVERSED: Final = "reversed"
 class EventRow(Struct, frozen=True):
     """``status``: accepted, expired, filtered or reversed. ``unbilled`` and ``reason``: why nothing was
     billed, or why it was reversed. ``billed_nanos`` is negative for a reversal. ``day``: of the decision in
-    the campaign's time zone, by which statements go. ``creative``: the number of its version."""
+    the campaign's time zone, by which statements go. ``creative``: the number of its version.
+    ``place``: of its record in the journal, as one number in the journal's order."""
 
     event_id: str
     kind: str
@@ -47,6 +58,7 @@ class EventRow(Struct, frozen=True):
     test: bool
     country: str
     device: str
+    place: int
 
 
 class Names:
@@ -55,25 +67,35 @@ class Names:
     def __init__(self) -> None:
         self._line_items: dict[int, LineItemTerms] = {}
         self._placements: dict[int, str] = {}
+        self._owners: dict[str, str] = {}
 
     def learn(self, terms: LineItemTerms | PlacementTerms) -> None:
         if isinstance(terms, LineItemTerms):
             self._line_items[terms.serial] = terms
+            self._owners[f"advertiser:{terms.advertiser}"] = terms.full_id.partition("/")[0]
         else:
             self._placements[terms.serial] = terms.full_id
+            self._owners[f"publisher:{terms.publisher}"] = terms.full_id.partition("/")[0]
 
-    def event(self, event: Recorded) -> EventRow:
+    def closing(self, closed: Closed, place: int) -> Closing:
+        side, owner = closed.party.partition(":")[0], self._owners.get(closed.party, "")
+        journal = BillPlace(closed.segment, closed.offset, closed.chain.hex())
+        totals = [Total(currency, micros) for currency, micros in closed.totals]
+        return Closing(side, owner, month_text(closed.month), place, journal, totals)
+
+    def event(self, event: Recorded, place: int) -> EventRow:
         return self._row(
-            event, Status(event.status).name.lower(), event.billed_nanos, event.free_nanos,
+            event, place, Status(event.status).name.lower(), event.billed_nanos, event.free_nanos,
             Unbilled(event.unbilled).name.lower() if event.unbilled else "", event.test,
         )  # fmt: skip
 
-    def reversal(self, found: Reversed) -> EventRow:
-        return self._row(found, REVERSED, -found.billed_nanos, 0, "", False)
+    def reversal(self, found: Reversed, place: int) -> EventRow:
+        return self._row(found, place, REVERSED, -found.billed_nanos, 0, "", False)
 
     def _row(
-        self, event: Recorded | Reversed, status: str, billed: int, free: int, unbilled: str, test: bool
-    ) -> EventRow:
+        self, event: Recorded | Reversed, place: int, status: str, billed: int, free: int, unbilled: str,
+        test: bool,
+    ) -> EventRow:  # fmt: skip
         terms = self._line_items.get(event.line_item)
         advertiser, campaign, line_item = terms.full_id.split("/") if terms is not None else ("", "", "")
         publisher, _, placement = self._placements.get(event.placement, "").partition("/")
@@ -98,15 +120,21 @@ class Names:
             test=test,
             country=event.country,
             device=DEVICES[event.device] if event.device < len(DEVICES) else "other",
+            place=place,
         )
 
 
-def events(journal: Path, from_ms: int, to_ms: int) -> Iterator[EventRow]:
-    """The rows recorded in [from, to), in the journal's order; also beside its writer. Raises Damage."""
+def events(journal: Path, from_ms: int, to_ms: int, closings: list[Closing]) -> Iterator[EventRow]:
+    """The rows recorded in [from, to), in the journal's order; also beside its writer. ``closings`` gets
+    those of statements, of all times. Raises Damage."""
     names = Names()
     with closing(Reader(journal)) as reader:
-        for _, record, _ in reader.read(Position()):
+        for behind, record, _ in reader.read(Position()):
             if isinstance(record, LineItemTerms | PlacementTerms):
                 names.learn(record)
-            elif isinstance(record, Recorded | Reversed) and from_ms <= record.at_ms < to_ms:
-                yield names.event(record) if isinstance(record, Recorded) else names.reversal(record)
+            elif isinstance(record, Closed):
+                closings.append(names.closing(record, behind.number))
+            elif isinstance(record, Recorded) and from_ms <= record.at_ms < to_ms:
+                yield names.event(record, behind.number)
+            elif isinstance(record, Reversed) and from_ms <= record.at_ms < to_ms:
+                yield names.reversal(record, behind.number)

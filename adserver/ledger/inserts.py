@@ -16,6 +16,7 @@ from adserver.ledger.posting import Batch
 from adserver.ledger.rolled import ASKED, ROLLED, TALLIED
 from adserver.ledger.rollups import Rollups
 from adserver.ledger.schema import COUNTED, ENTRIES, EVENTS, FILTERED, REVERSALS, SHOWN_COUNTED
+from adserver.ledger.statement_tables import EARNED_COUNTED
 
 
 def _insert(table: str, columns: Sequence[str], behind: str) -> str:
@@ -50,11 +51,16 @@ _SET_MARK: Final = text(_upsert("marks", "name", ["number"]))
 _ADD_BALANCE: Final = text(_adding("balances", "account", ["balance_nanos"]))
 _SET_BUDGET: Final = text(_upsert("budgets", "account, day", ["limit_nanos", "billed_nanos"]))
 _SET_LINE_ITEM: Final = text(
-    _upsert("line_items", "serial", ["full_id", "campaign", "advertiser", "currency", "revision", "at_ms"])
+    _upsert(
+        "line_items",
+        "serial",
+        ["full_id", "campaign", "advertiser", "currency", "revision", "at_ms", "model", "amount_micros"],
+    )
 )
 _SET_PLACEMENT: Final = text(
     _upsert("placements", "serial", ["full_id", "publisher", "share_ppm", "currency"])
 )
+_ADD_EARNED: Final = text(_adding("earned", "line_item, placement, month, kind", EARNED_COUNTED))
 _SET_OFFSET: Final = text(_upsert("offsets", "consumer", ["segment", "byte"]))
 _ADD_LIMIT: Final = text(
     "INSERT INTO budget_limits (account, period, at_ms, limit_nanos) "
@@ -65,7 +71,17 @@ _ADD_LIMIT: Final = text(
 def write(connection: Connection, batch: Batch) -> int:
     """Add a batch; how many events and conversions of it, filtered ones too, were not there yet."""
     line_items = (
-        (t.serial, t.full_id, t.campaign, t.advertiser, t.currency, t.revision, t.at_ms)
+        (
+            t.serial,
+            t.full_id,
+            t.campaign,
+            t.advertiser,
+            t.currency,
+            t.revision,
+            t.at_ms,
+            t.model,
+            t.amount_micros,
+        )
         for t in batch.line_items.values()
     )
     _many(connection, _SET_LINE_ITEM, line_items)
@@ -80,6 +96,7 @@ def write(connection: Connection, batch: Batch) -> int:
     _many(connection, _ADD_ENTRY, batch.entries)
     _many(connection, _ADD_TOTALS, ((*key, *counts) for key, counts in batch.totals.items()))
     _many(connection, _ADD_SHOWN, ((*key, *counts) for key, counts in batch.shown.items()))
+    _many(connection, _ADD_EARNED, ((*key, *counts) for key, counts in batch.earned.items()))
     _many(connection, _ADD_BALANCE, batch.balances.items())
     budgets = ((row.account, row.day, row.limit_nanos, row.billed_nanos) for row in batch.budgets.values())
     _many(connection, _SET_BUDGET, budgets)

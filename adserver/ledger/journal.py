@@ -123,6 +123,11 @@ class Journal:
         return Position(self._synced.number, self._synced.offset)
 
     @property
+    def proven(self) -> Synced:
+        """The last place in this segment that is known to be on disk."""
+        return self._synced if self._synced.number == self._number else self._base
+
+    @property
     def open(self) -> bool:
         """Whether paid ads may be decided: there is room behind the reserve, or a next segment."""
         if self._closed or (self._torn and self._now_ms() < self._retry_ms):
@@ -193,7 +198,7 @@ class Journal:
             raise ValueError(f"a frame of {wanted} bytes does not fit a segment of {self._segment_bytes}")
         if self._closed or not self._spare.wait():
             raise JournalClosed(f"segment {self._number} is full and there is no room for another")
-        proven = self._synced if self._synced.number == self._number else self._base
+        proven = self.proven
         seal = segments.encode_frame(Mark(proven.offset, proven.chain, True), None, self._seed)
         self._write(*seal)
         self._retired.append(self._fd)

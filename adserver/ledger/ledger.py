@@ -7,11 +7,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, text
 
 from adserver.domain.books import LineItemTotals, Position, Shown
 from adserver.domain.records import Reversed, Status
-from adserver.ledger import schema
+from adserver.domain.statements import Statement
+from adserver.ledger import schema, stating
 from adserver.ledger.conversions import owed_to, posted
 from adserver.ledger.posting import REVERSIBLE
 from adserver.ledger.schema import (
@@ -171,6 +172,22 @@ class Ledger:
         with self._engine.connect() as connection:
             accounts = connection.execute(found).scalars().all()
         return {int(account.partition(":")[2]) for account in accounts}
+
+    def statement(self, party: str, month: int) -> Statement:
+        """``advertiser:<serial>`` or ``publisher:<serial>``; as in ``domain.statements``."""
+        with self._engine.connect() as connection:
+            connection.exec_driver_sql("BEGIN")
+            return stating.read(connection, party, month)
+
+    def serial_of(self, side: str, owner: str) -> int | None:
+        """Of an ``advertiser`` or ``publisher`` by id, if anything of theirs was ever told."""
+        table, column = ("line_items", "advertiser") if side == "advertiser" else ("placements", "publisher")
+        found = text(f"SELECT {column} FROM {table} WHERE full_id >= :first AND full_id < :behind LIMIT 1")
+        with self._engine.connect() as connection:
+            serial: int | None = connection.execute(
+                found, {"first": f"{owner}/", "behind": f"{owner}0"}
+            ).scalar()
+        return serial
 
     def close(self) -> None:
         self._engine.dispose()

@@ -12,7 +12,7 @@ additions and the rows it leaves.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any, Final
 
 from msgspec import Struct
@@ -20,10 +20,13 @@ from msgspec import Struct
 from adserver.domain import counted, ids, money
 from adserver.domain.conversions import Converted
 from adserver.domain.records import LineItemTerms, PlacementTerms, Recorded, Reversed, Status, Unbilled
+from adserver.domain.statements import month_of
 from adserver.ledger.conversions import row_of
-from adserver.ledger.guards import PERIODS, Guards, Limit, levels
+from adserver.ledger.guards import PERIODS, Limit, levels
+from adserver.ledger.parties import Parties, Payee, Payer, payer_of
 from adserver.ledger.rollups import Rollups
 from adserver.ledger.schema import COUNTED, LIFETIME, OPERATORS, REVERSAL, SHOWN_COUNTED
+from adserver.ledger.statement_tables import EARNED_COUNTED
 
 Row = tuple[Any, ...]
 
@@ -41,34 +44,6 @@ _IS_ACCEPTED: Final = int(Status.ACCEPTED)
 _IS_FILTERED: Final = int(Status.FILTERED)
 
 
-class Payer(Struct, frozen=True):
-    """Who pays for a line item; ``since``: (revision, instant) of the terms that say so."""
-
-    campaign: int
-    advertiser: int
-    currency: str
-    since: tuple[int, int]
-
-
-def payer_of(terms: LineItemTerms) -> Payer:
-    return Payer(terms.campaign, terms.advertiser, terms.currency, (terms.revision, terms.at_ms))
-
-
-class Payee(Struct, frozen=True):
-    """Whose placement it is, and what of a bill is theirs; the rest is the operator's."""
-
-    publisher: int
-    share_ppm: int
-
-
-class Parties(Struct):
-    """What the books know of line items and placements: serial -> payer, serial -> payee."""
-
-    payers: dict[int, Payer]
-    payees: dict[int, Payee]
-    guards: Guards
-
-
 class Budgeted(Struct):
     """A row of ``budgets`` as this batch leaves it."""
 
@@ -84,6 +59,7 @@ class Sheet(Struct):
 
     payer: Payer
     debit: str
+    month: int
     budgets: tuple[Budgeted, ...]
     fixed: bool
 
@@ -105,6 +81,9 @@ class Batch:
         self.totals: defaultdict[tuple[int, int], list[int]] = defaultdict(lambda: [0] * len(COUNTED))
         self.shown: defaultdict[tuple[int, int, int], list[int]] = defaultdict(
             lambda: [0] * len(SHOWN_COUNTED)
+        )
+        self.earned: defaultdict[tuple[int, int, int, int], list[int]] = defaultdict(
+            lambda: [0] * len(EARNED_COUNTED)
         )
         self.balances: defaultdict[str, int] = defaultdict(int)
         self.budgets: dict[tuple[str, int], Budgeted] = {}
@@ -160,7 +139,7 @@ class Batch:
             self.event(event)
         return event
 
-    def reverse(self, found: Reversed, entries: Iterable[Row]) -> None:
+    def reverse(self, found: Reversed, entries: Sequence[Row]) -> None:
         """Take back an event that is in the books and was not reversed before. ``entries``: its own."""
         amount = found.billed_nanos
         self.reversals.append((found.event_id, found.kind, found.at_ms, amount, found.reason))
@@ -168,6 +147,7 @@ class Batch:
         if sheet is not None:
             for row in sheet.budgets:
                 row.billed_nanos -= amount
+            self._earn(found, sheet.month, 1, amount, sum(entry[6] for entry in entries if entry[2] == 0))
         for event_id, kind, part, debit, credit, currency, nanos in entries:
             self._enter(event_id, kind, part | REVERSAL, credit, debit, currency, nanos)
             if part != OPERATORS:
@@ -225,7 +205,8 @@ class Batch:
         guards, keys = self._parties.guards, budget_keys(event.line_item, event.day, payer)
         rows = tuple(self._budget(*key, event.at_ms) for key in keys)
         fixed = all(guards.fixed(account, period) for account, _ in keys for period in PERIODS)
-        return Sheet(payer, f"advertiser:{payer.advertiser}:{payer.currency}", rows, fixed)
+        debit = f"advertiser:{payer.advertiser}:{payer.currency}"
+        return Sheet(payer, debit, month_of(event.day), rows, fixed)
 
     def _budget(self, account: str, day: int, at_ms: int) -> Budgeted:
         row = self.budgets.get((account, day))
@@ -246,6 +227,7 @@ class Batch:
         """The publisher's part of it, rounded down, and the operator's."""
         payee, currency = self._parties.payees[event.placement], sheet.payer.currency
         earned = money.part(amount, payee.share_ppm)
+        self._earn(event, sheet.month, 0, amount, earned)
         if earned:
             publisher = f"publisher:{payee.publisher}:{currency}"
             self._enter(event.event_id, event.kind, 0, sheet.debit, publisher, currency, earned)
@@ -253,6 +235,12 @@ class Batch:
         if kept := amount - earned:
             operator = f"operator:{currency}"
             self._enter(event.event_id, event.kind, OPERATORS, sheet.debit, operator, currency, kept)
+
+    def _earn(self, event: Recorded | Reversed, month: int, back: int, amount: int, share: int) -> None:
+        """``back``: 1 where it is taken back."""
+        counts = self.earned[event.line_item, event.placement, month, event.kind]
+        for column, more in enumerate((1, amount, share), 3 * back):
+            counts[column] += more
 
     def _enter(
         self, event_id: bytes, kind: int, part: int, debit: str, credit: str, currency: str, nanos: int

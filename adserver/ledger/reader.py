@@ -19,9 +19,9 @@ from typing import Final
 import msgspec
 
 from adserver.domain.books import Position
-from adserver.domain.records import PERSONAL, Mark, Personal, Record
+from adserver.domain.records import PERSONAL, Closed, Mark, Personal, Record
 from adserver.ledger import segments
-from adserver.ledger.segments import HEADER_BYTES, MARK_TAG, Damage, Frame, Header, Short
+from adserver.ledger.segments import CLOSED_TAG, HEADER_BYTES, MARK_TAG, Damage, Frame, Header, Short
 
 JOURNAL: Final = "journal"
 """The folder's name, in a data folder."""
@@ -53,6 +53,10 @@ class Cursor:
         self.marked = 0
         """The highest durable offset a mark has told."""
         self._path = segment_path(directory, number)
+        self.proven: tuple[int, bytes] | None = None
+        """What the last mark told: an offset, and the chain there."""
+        self.before: tuple[int, bytes] | None = None
+        """The same of the segment before, where it was read."""
         self._file = self._path.open("rb", buffering=0)
         try:
             self.header = self._read_header(previous)
@@ -100,17 +104,27 @@ class Cursor:
             raise Damage(self.number, frame.start, "the personal part is neither whole nor erased")
         self._unhashed.append(frame)
         self.offset = frame.end
-        if frame.tag == MARK_TAG:
+        if frame.tag == MARK_TAG or frame.tag == CLOSED_TAG:
             self._check(frame)
 
     def _check(self, frame: Frame) -> None:
         mark = self.decode(frame)
+        if isinstance(mark, Closed):
+            self._prove(frame, mark)
         if not isinstance(mark, Mark):
             return
         if self._hash(mark.durable) != mark.chain:
             raise Damage(self.number, frame.start, f"hash chain broken before offset {mark.durable}")
-        self.marked = max(self.marked, mark.durable)
+        self.marked, self.proven = max(self.marked, mark.durable), (mark.durable, mark.chain)
         self.sealed = mark.sealed
+
+    def _prove(self, frame: Frame, closed: Closed) -> None:
+        """What a closing cites: a place in this segment, or the last one proved in that before."""
+        here, cited = closed.segment == self.number, (closed.offset, closed.chain)
+        if not here and (self.before is None or closed.segment != self.number - 1):
+            return
+        if (self._hash(closed.offset) != closed.chain) if here else (cited != self.before):
+            raise Damage(self.number, frame.start, "a closing cites what the hash chain never was")
 
     def _hash(self, until: int) -> bytes:
         """The chain's value at ``until``, which must be the end of a frame, in order."""
@@ -242,6 +256,7 @@ class Reader:
         cursor.close()
         self._cursor = None
         self._cursor = Cursor(self._directory, cursor.number + 1, chain)
+        self._cursor.before = cursor.proven
         return self._cursor
 
     def _check_end(self, cursor: Cursor, more: bool) -> None:

@@ -40,14 +40,13 @@ from sqlalchemy import (
     create_engine,
     event,
     inspect,
-    text,
 )
 
-from adserver.domain.decision import EventKind
-from adserver.domain.records import Status
+from adserver.ledger import statement_tables
 from adserver.ledger.columns import add_columns
 from adserver.ledger.conversions import CONVERSIONS
 from adserver.ledger.metadata import METADATA
+from adserver.ledger.shown import count_shown, lacks_shown
 
 LIFETIME: Final = -1
 """The ``day`` of a lifetime budget, and of the totals over all days."""
@@ -171,6 +170,8 @@ LINE_ITEMS: Final = Table(
     Column("currency", String(3), nullable=False),
     Column("revision", BigInteger, nullable=False),
     Column("at_ms", BigInteger, nullable=False),
+    Column("model", String, nullable=False),
+    Column("amount_micros", BigInteger, nullable=False),
 )
 
 PLACEMENTS: Final = Table(
@@ -215,8 +216,9 @@ def open_database(path: Path) -> Engine:
         add_columns(connection, _LATER_COLUMNS)
         METADATA.create_all(connection)
         if older:
-            connection.execute(text(_COUNT_SHOWN), _KINDS)
-        for table in APPEND_ONLY:
+            count_shown(connection)
+        statement_tables.prepare(connection)
+        for table in (*APPEND_ONLY, *statement_tables.APPEND_ONLY):
             for change in ("UPDATE", "DELETE"):
                 connection.exec_driver_sql(_refusing(table.name, change))
     return engine
@@ -240,39 +242,17 @@ def has(connection: Connection, table: Table) -> bool:
     return inspect(connection).has_table(table.name)
 
 
-def lacks_shown(connection: Connection) -> bool:
-    """Whether this is a ledger of before there was ``shown``."""
-    inspector = inspect(connection)
-    return inspector.has_table(EVENTS.name) and not inspector.has_table(SHOWN.name)
-
-
 _LATER_COLUMNS: Final = (
     *(("totals", name, "BIGINT NOT NULL DEFAULT 0") for name in COUNTED),
     *(("shown", name, "BIGINT NOT NULL DEFAULT 0") for name in SHOWN_COUNTED),
     ("placements", "share_ppm", "INTEGER NOT NULL DEFAULT 1000000"),
     ("placements", "currency", "VARCHAR(3) NOT NULL DEFAULT ''"),
+    ("line_items", "model", "VARCHAR NOT NULL DEFAULT ''"),
+    ("line_items", "amount_micros", "BIGINT NOT NULL DEFAULT 0"),
     *((table, "country", "VARCHAR(2) NOT NULL DEFAULT ''") for table in ("events", "filtered")),
     *((table, "device", "SMALLINT NOT NULL DEFAULT 0") for table in ("events", "filtered")),
 )
 """That a ledger of an earlier version may lack, with what was so then."""
-
-
-_COUNT_SHOWN: Final = """
-INSERT INTO shown (line_item, placement, creative, impressions, viewable, clicks, conversions)
-SELECT line_item, placement, creative,
-       sum(kind = :impression), sum(kind = :viewable), sum(kind = :click), sum(kind = :conversion)
-FROM events
-WHERE status = :accepted AND test = 0 AND kind IN (:impression, :viewable, :click, :conversion)
-  AND (event_id, kind) NOT IN (SELECT event_id, kind FROM reversals)
-GROUP BY line_item, placement, creative
-"""
-_KINDS: Final = {
-    "impression": int(EventKind.IMPRESSION),
-    "viewable": int(EventKind.VIEWABLE),
-    "click": int(EventKind.CLICK),
-    "conversion": int(EventKind.CONVERSION),
-    "accepted": int(Status.ACCEPTED),
-}
 
 
 def _refusing(table: str, change: str) -> str:

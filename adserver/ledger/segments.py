@@ -48,6 +48,7 @@ _HEADER: Final = struct.Struct("<4sHHQ16s")
 _WORD: Final = struct.Struct("<I")
 _HEAD: Final = struct.Struct("<II")
 MARK_TAG: Final = 6
+CLOSED_TAG: Final = 11
 _RECORD_BYTES_MIN: Final = 2
 _MARK: Final = re.compile(rb"[\x94-\x9f]\x06")
 """How a mark's payload begins: an array of at least four, tagged 6."""

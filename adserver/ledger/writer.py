@@ -16,18 +16,28 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Connection, Table, select, tuple_
+from sqlalchemy import Connection, Table, select, text, tuple_
 
 from adserver.domain.books import Position
 from adserver.domain.conversions import Converted
 from adserver.domain.counted import event_of
 from adserver.domain.decision import EventKind
-from adserver.domain.records import LineItemTerms, PlacementTerms, Record, Recorded, Reversed, Status, Tallied
-from adserver.ledger import inserts, older, schema
+from adserver.domain.records import (
+    Closed,
+    LineItemTerms,
+    PlacementTerms,
+    Record,
+    Recorded,
+    Reversed,
+    Status,
+    Tallied,
+)
+from adserver.ledger import inserts, older, schema, stating
 from adserver.ledger.conversions import posted
 from adserver.ledger.guards import Guards, Limit, levels
 from adserver.ledger.ledger import CONSUMER, Ledger, chunks, positions_of
-from adserver.ledger.posting import Batch, Parties, Payee, Payer, Row, budget_keys, payer_of
+from adserver.ledger.parties import Parties, Payee, Payer, payer_of
+from adserver.ledger.posting import Batch, Row, budget_keys
 from adserver.ledger.rolled import TALLIED, mark
 from adserver.ledger.rollups import Rollups
 from adserver.ledger.schema import BUDGETS, ENTRIES, EVENTS, FILTERED, OPERATORS, REVERSALS
@@ -87,14 +97,26 @@ class LedgerWriter(Ledger):
             self._position = known.get(self._consumer, Position())
             if behind <= self._position:
                 return 0
-            rollups = Rollups(mark(connection, TALLIED), people)
-            batch = self._collect(connection, records, rollups, checked)
-            if inserts.write(connection, batch) < batch.rows:
-                raise _Repeated
+            batches = [self._write(connection, part, people, checked) for part in _parts(records)]
             inserts.move(connection, self._consumer, behind)
         self._position = self._known[self._consumer] = behind
-        self._remember(batch)
-        return len(batch.events) + len(batch.filtered)
+        for batch in batches:
+            self._tell(batch)
+        return sum(len(batch.events) + len(batch.filtered) for batch in batches)
+
+    def _write(
+        self, connection: Connection, records: Sequence[Record], people: Mapping[bytes, int], checked: bool
+    ) -> Batch:
+        """Records without a closing among them, or one that ends them."""
+        rollups = Rollups(mark(connection, TALLIED), people)
+        batch = self._collect(connection, records, rollups, checked)
+        if inserts.write(connection, batch) < batch.rows:
+            raise _Repeated
+        for key, row in batch.budgets.items():
+            self._billed[key] = row.billed_nanos
+        if records and isinstance(records[-1], Closed):
+            stating.close(connection, records[-1])
+        return batch
 
     def _collect(
         self, connection: Connection, records: Sequence[Record], rollups: Rollups, checked: bool
@@ -151,9 +173,17 @@ class LedgerWriter(Ledger):
             for account, day, billed in connection.execute(found):
                 self._billed[account, day] = billed
 
-    def _remember(self, batch: Batch) -> None:
-        for key, row in batch.budgets.items():
-            self._billed[key] = row.billed_nanos
+    def describe(self, terms: Iterable[LineItemTerms]) -> None:
+        """What line items promised last, for a ledger of before it was kept there."""
+        found = text("UPDATE line_items SET model = :m, amount_micros = :a WHERE serial = :s AND model = ''")
+        with self._writing.begin() as connection:
+            unknown = select(schema.LINE_ITEMS.c.serial).where(schema.LINE_ITEMS.c.model == "")
+            wanted = set(connection.execute(unknown).scalars())
+            rows = [{"s": t.serial, "m": t.model, "a": t.amount_micros} for t in terms if t.serial in wanted]
+            if rows:
+                connection.execute(found, rows)
+
+    def _tell(self, batch: Batch) -> None:
         for refusal in batch.refusals:
             _LOG.error("not billed, though the journal says so: %s", refusal)
         self.refused += len(batch.refusals)
@@ -197,6 +227,16 @@ class _Reversals:
             return False
         self._made.add(key)
         return True
+
+
+def _parts(records: Sequence[Record]) -> Iterator[Sequence[Record]]:
+    """Cut behind each closing, which wants the books as they are before it."""
+    start = 0
+    for number, record in enumerate(records, 1):
+        if isinstance(record, Closed):
+            yield records[start:number]
+            start = number
+    yield records[start:]
 
 
 def _parties(connection: Connection) -> Parties:

@@ -2,9 +2,9 @@
 
 from collections import defaultdict
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import cache
-from typing import Final
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from msgspec import Struct
@@ -14,6 +14,7 @@ from adserver.domain.campaign import MODELS
 from adserver.domain.conversions import Converted
 from adserver.domain.decision import EventKind, event_id
 from adserver.domain.records import (
+    Closed,
     Decided,
     LineItemTerms,
     PlacementTerms,
@@ -39,6 +40,7 @@ _COLUMN: Final = {
     EventKind.CLICK: 2,
     EventKind.CONVERSION: 3,
 }
+_UNIT: Final = {1: 0, 2: 1, 3: 2, 7: 3, 0: 4}
 
 Key = tuple[bytes, int]
 Row = tuple[object, ...]
@@ -86,6 +88,9 @@ class Books:
         self.balances: defaultdict[str, int] = defaultdict(int)
         self.budgets: defaultdict[tuple[str, int], int] = defaultdict(int)
         self.promises: dict[bytes, Promise] = {}
+        self.earned: defaultdict[tuple[int, int, int, int], list[int]] = defaultdict(lambda: [0] * 6)
+        self.statements: dict[tuple[str, int, int], Row] = {}
+        self.lines: dict[tuple[str, int, int, int], Row] = {}
         self._tell = tell
         self._number = 0
         self._converted: set[bytes] = set()
@@ -115,6 +120,8 @@ class Books:
                 for period in ("lifetime", "day"):
                     self._told(account, period, record.revision, named.get((account, period)))
                 self._revisions[account] = max(self._revisions[account], record.revision)
+        elif isinstance(record, Closed):
+            self._close(record)
         elif isinstance(record, PlacementTerms):
             self._payees[record.serial] = record.publisher, record.revenue_share_ppm
 
@@ -273,6 +280,77 @@ class Books:
         self._enter((*key, 0), debit, credit, terms.currency, earned)
         self.rollups[_cell(event)][13] += earned
         self._enter((*key, 2), debit, kept, terms.currency, event.billed_nanos - earned)
+        self._earn(event, 0, earned)
+
+    def _earn(self, event: Recorded | Reversed, back: int, share: int) -> None:
+        day = date.fromordinal(_EPOCH_DAY + event.day)
+        month = (day.year - 1970) * 12 + day.month - 1
+        counts = self.earned[event.line_item, event.placement, month, event.kind]
+        for column, more in enumerate((1, event.billed_nanos, share)):
+            counts[3 * back + column] += more
+
+    def _close(self, closed: Closed) -> None:
+        """By the definition: floor of all there ever was, less what was stated before."""
+        key = closed.party, closed.month, closed.at_ms
+        if key in self.statements:
+            return
+        due, totals = self.due(closed.party, closed.month)
+        stood = [self.statements[one][0] and one[1] for one in self.statements if one[0] == closed.party]
+        stands = all(not month or month < closed.month for month in stood) and closed.totals == totals
+        self.statements[key] = int(stands), closed.segment, closed.offset, closed.chain
+        if stands:
+            for subject, line in due.items():
+                self.lines[closed.party, closed.month, *subject] = line
+
+    def due(self, party: str, month: int) -> tuple[dict[tuple[int, int], Any], tuple[tuple[str, int], ...]]:
+        """(the lines that a closing here would have, its totals)."""
+        closed = Closed(party, month, 0, (), 0, 0, b"")
+        due = {subject: self._line(closed, subject) for subject in self._subjects(closed)}
+        due = {subject: line for subject, line in due.items() if line is not None}
+        totals: defaultdict[str, int] = defaultdict(int)
+        for line in due.values():
+            totals[line[0]] += line[-1]
+        return due, tuple(sorted(totals.items()))
+
+    def _subjects(self, closed: Closed) -> set[tuple[int, int]]:
+        side, _, serial = closed.party.partition(":")
+        if side == "advertiser":
+            mine = {item for item, terms in self._terms.items() if terms.advertiser == int(serial)}
+            return {(item, 0) for item, *_ in self.earned if item in mine}
+        return {key[:2] for key in self.earned if self._payees.get(key[1], (None,))[0] == int(serial)}
+
+    def _line(self, closed: Closed, subject: tuple[int, int]) -> Any:
+        sold, (item, place) = not subject[1], subject
+        mine = {
+            key: counts for key, counts in self.earned.items()
+            if key[0] == item and (sold or key[1] == place) and key[2] <= closed.month
+        }  # fmt: skip
+        one = 1 if sold else 2
+
+        def gross(now: bool, back: int) -> int:
+            return sum(c[one + 3 * back] for key, c in mine.items() if (key[2] == closed.month) == now)
+
+        units = [0] * 5
+        for key, counts in mine.items():
+            if key[2] == closed.month and key[3] in _UNIT:
+                units[_UNIT[key[3]]] += counts[0]
+        own = (closed.party, *subject)
+        stated: list[Any] = [row for (party, _, *who), row in self.lines.items() if (party, *who) == own]
+        nanos = sum(row[9] - row[10] + row[12] for row in stated)
+        micros = sum(row[13] for row in stated)
+        before = gross(False, 0) - gross(False, 1)
+        whole = before + gross(True, 0) - gross(True, 1)
+        if before == nanos and not any(key[2] == closed.month for key in mine):
+            return None
+        terms = self._terms.get(item)
+        if terms is None:
+            return None
+        back = sum(c[3] for key, c in mine.items() if key[2] == closed.month)
+        said = (terms.currency, terms.model, terms.amount_micros) if sold else (terms.currency, "", 0)
+        return (
+            *said, *units, back, gross(True, 0), gross(True, 1), nanos - micros * 1000, before - nanos,
+            whole // 1000 - micros,
+        )  # fmt: skip
 
     def _enter(self, key: tuple[bytes, int, int], debit: str, credit: str, currency: str, nanos: int) -> None:
         if nanos == 0:
@@ -311,6 +389,7 @@ class Books:
 
     def _refund(self, found: Reversed) -> None:
         """The entries of the event, the other way round; its budgets have room again."""
+        self._earn(found, 1, self.entries.get((found.event_id, found.kind, 0), ("", "", "", 0))[3])
         for part in (0, 2):
             billed = self.entries.get((found.event_id, found.kind, part))
             if billed is not None:

@@ -125,6 +125,9 @@ def by_columns(records: list[Record]) -> tuple[set[str], dict[str, Any]]:
         "rollups": rolled(books),
         "balances": {name: nanos for name, nanos in books.balances.items() if nanos},
         "budgets": {key: nanos for key, nanos in books.budgets.items() if nanos},
+        "earned": some(books.statements.earned),
+        "statements": books.statements.statements,
+        "lines": books.statements.lines,
     }
     return set(told), found
 
@@ -149,6 +152,9 @@ def by_rows(records: list[Record]) -> tuple[set[str], dict[str, Any]]:
         "rollups": some(books.rollups),
         "balances": {name: nanos for name, nanos in books.balances.items() if nanos},
         "budgets": {key: nanos for key, nanos in books.budgets.items() if nanos},
+        "earned": some(books.earned),
+        "statements": books.statements,
+        "lines": books.lines,
     }
     return set(told), found
 

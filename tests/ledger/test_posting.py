@@ -44,6 +44,9 @@ TABLES = (
     "shown",
     "line_items",
     "placements",
+    "earned",
+    "statements",
+    "statement_lines",
 )
 
 

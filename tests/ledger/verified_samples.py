@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 from ledger_samples import (
+    DAY,
     NOW_MS,
     PRICE,
     budget,
@@ -20,15 +21,29 @@ from ledger_samples import (
     tallied,
     terms,
 )
+from plain_books import Books as PlainBooks
 
 from adserver.domain.counted import event_of
 from adserver.domain.decision import EventKind, Origin
-from adserver.domain.records import Decided, Personal, Record, Recorded, Released, Status, Unbilled
+from adserver.domain.records import (
+    Closed,
+    Decided,
+    Personal,
+    Record,
+    Recorded,
+    Released,
+    Status,
+    Unbilled,
+)
+from adserver.domain.statements import month_of
 from adserver.ledger.journal import Journal
 from adserver.ledger.poster import Poster
 from adserver.ledger.reader import Reader
 from adserver.ledger.verify import verify
 from adserver.ledger.writer import LedgerWriter
+
+MONTH = month_of(DAY)
+Totals = tuple[tuple[str, int], ...]
 
 
 def sound() -> list[Record]:
@@ -65,6 +80,9 @@ def sound() -> list[Record]:
             records.append(Released(recorded(mine, 2).event_id, NOW_MS + 60_000, 2))
     taken_back = [r for r in records if isinstance(r, Recorded) and r.status == Status.ACCEPTED]
     records += [reversed_(event) for event in taken_back[::9]]
+    for party in ("advertiser:20", "publisher:3"):
+        records.append(closes(records, party, MONTH, NOW_MS + 10**9))
+    records += [reversed_(event) for event in taken_back[1::9]]
     records += conversions()
     tested = request(900)
     records += [decided(tested, mode=1), recorded(tested, test=True, unbilled=Unbilled.TEST)]
@@ -106,6 +124,17 @@ def conversions() -> list[Record]:
     records += [converted(4, clicks[2], unbilled=Unbilled.OVER_BUDGET), converted(5), back, reversed_(owed)]
     free = recorded(request(2, NOW_MS + 2000))
     return [*records, converted(6, free, unbilled=Unbilled.NOT_BILLABLE, after_ms=86_399_999)]
+
+
+def closes(
+    records: Iterable[Record], party: str, month: int, at_ms: int, totals: Totals | None = None
+) -> Closed:
+    """One that stands behind these records, unless other totals are given; it cites the journal's start."""
+    books = PlainBooks(lambda _: None)
+    for record in records:
+        books.take(record)
+    said = books.due(party, month)[1] if totals is None else totals
+    return Closed(party, month, at_ms, said, 0, 0, bytes(16))
 
 
 def keep(directory: Path, records: Iterable[Record]) -> Path:

@@ -1,0 +1,59 @@
+"""``adserver statement``: a month's statement of a running server, as a table, CSV or JSON."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+from urllib.parse import quote
+
+from rich.console import Console
+from rich.table import Table
+
+from adserver.cli import Wrong
+from adserver.commands.remote import Remote
+from adserver.domain import money
+from adserver.domain.statements import UNITS, parse_month
+
+_TOLD: Final = ("month", "status")
+
+
+def statement(remote: Remote, advertiser: str, publisher: str, month: str, form: str, close: bool) -> None:
+    """``form``: table, csv or json. Raises Wrong, Failed."""
+    if bool(advertiser) == bool(publisher):
+        raise Wrong("whose statement? name an advertiser, or a publisher with --publisher")
+    try:
+        parse_month(month)
+    except ValueError as error:
+        raise Wrong(f"--month {month[:64]}: {error}") from None
+    whose = f"publishers/{quote(publisher, safe='')}" if publisher else quote(advertiser, safe="")
+    path = f"/v1/statements/{whose}"
+    if close:
+        remote.post(f"{path}:close", {"month": month})
+    if form == "table":
+        _show(remote.get(f"{path}?month={month}"))
+    else:
+        media = "text/csv" if form == "csv" else "application/json"
+        print(remote.text(f"{path}?month={month}", media), end="" if form == "csv" else "\n")
+
+
+def _show(told: dict[str, Any]) -> None:
+    owner = told.get("advertiser") or told["publisher"]
+    print(f"{owner}, {told['month']}: {told['status']}")
+    named = [name for name in ("placement", "campaign", "line_item", "model", "rate") if _any(told, name)]
+    counted = [name for name in (*UNITS, "refunded") if any(line[name] for line in told["lines"])]
+    table = Table(*named, box=None, pad_edge=False)
+    for name in (*counted, "carried", "adjusted", "amount"):
+        table.add_column(name, justify="right")
+    for line in told["lines"]:
+        table.add_row(*_row(line, named, counted))
+    Console(soft_wrap=True, highlight=False).print(table)
+    for total in told["totals"]:
+        print(f"total: {total['amount']} {total['currency']}")
+
+
+def _any(told: dict[str, Any], name: str) -> bool:
+    return any(line.get(name) for line in told["lines"])
+
+
+def _row(line: dict[str, Any], named: Sequence[str], counted: Sequence[str]) -> list[str]:
+    nanos = [money.format_nanos(line[f"{name}_nanos"]) for name in ("carried", "adjusted")]
+    amount = f"{money.format_micros(line['micros'])} {line['currency']}"
+    return [*(str(line[name]) for name in (*named, *counted)), *nanos, amount]

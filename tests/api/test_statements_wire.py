@@ -1,0 +1,144 @@
+"""``/v1/statements`` and ``adserver statement`` against a real server."""
+
+import csv
+import io
+import json
+import subprocess
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from live import LIVE_S, Live
+from test_cli import run, wrong
+from world import campaign, filled_campaign, filled_publisher, publisher
+
+from adserver.api.statements import AdvertiserLine, AdvertiserStatement, PublisherStatement
+
+PATH = "/v1/statements/acme"
+THEIRS = "/v1/statements/publishers/gazette"
+NOW = datetime.now(UTC).strftime("%Y-%m")
+ACME, GAZETTE = ("advertiser", "--advertiser", "acme"), ("publisher", "--publisher", "gazette")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    folder = tmp_path_factory.mktemp("statements")
+    documents = {
+        "publishers/gazette.json": filled_publisher(publisher(revenue_share="0.70")),
+        "acme/a.json": filled_campaign(
+            campaign("acme/a", {"id": "l", "pricing": {"model": "cpm", "amount": "10.00"}})
+        ),
+        "rival/b.json": filled_campaign(campaign("rival/b", status="paused")),
+    }
+    for name, document in documents.items():
+        path: Path = folder / "campaigns" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(document))
+    with Live(folder / "data", folder / "campaigns") as live:
+        ad = live.decide({"placements": [{"id": "top"}]})["decisions"][0]["ads"][0]
+        assert live.get(ad["impression_url"]).headers["x-adserver-billed"] == "true"
+        yield live
+
+
+def ask(server: Live, path: str, *role: str, **headers: str) -> Any:
+    return server.get(path, authorization=f"Bearer {server.key(*role)}", **headers)
+
+
+def billed(server: Live, path: str, *role: str) -> Any:
+    until = time.monotonic() + LIVE_S
+    while not (answer := ask(server, f"{path}?month={NOW}", *role)).json()["lines"]:
+        assert time.monotonic() < until
+    return answer
+
+
+def test_what_is_billed_and_what_is_owed(server: Live) -> None:
+    answer = billed(server, PATH, *ACME)
+    statement = msgspec.json.decode(answer.body, type=AdvertiserStatement)
+    assert (statement.advertiser, statement.month, statement.status) == ("acme", NOW, "open")
+    assert (statement.closed_ms, statement.journal) == (None, None)
+    assert msgspec.to_builtins(statement.totals) == [{"currency": "EUR", "micros": 10_000, "amount": "0.01"}]
+    (line,) = statement.lines
+    assert (line.campaign, line.line_item, line.model, line.rate) == ("a", "l", "cpm", "10.00")
+    assert (line.impressions, line.gross_nanos, line.micros) == (1, 10_000_000, 10_000)
+    owed = msgspec.json.decode(ask(server, f"{THEIRS}?month={NOW}", *GAZETTE).body, type=PublisherStatement)
+    assert (owed.lines[0].placement, owed.lines[0].campaign, owed.lines[0].line_item) == (
+        "top",
+        "acme/a",
+        "l",
+    )
+    assert (owed.totals[0].micros, owed.totals[0].amount) == (7000, "0.007")
+
+
+def test_as_csv(server: Live) -> None:
+    billed(server, PATH, "operator")
+    answer = ask(server, f"{PATH}?month={NOW}", "operator", accept="text/csv")
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+    head, row = csv.reader(io.StringIO(answer.body.decode()))
+    assert head == ["month", "status", *AdvertiserLine.__struct_fields__]
+    assert dict(zip(head, row, strict=True))["micros"] == "10000"
+
+
+@pytest.mark.parametrize(
+    ("path", "role", "status"),
+    [
+        (f"{PATH}?month={NOW}", ("operator",), 200),
+        (f"{PATH}?month={NOW}", GAZETTE, 404),
+        (f"{THEIRS}?month={NOW}", ACME, 404),
+        (f"{PATH}?month={NOW}", ("advertiser", "--advertiser", "rival"), 404),
+        (f"/v1/statements/nobody?month={NOW}", ("operator",), 404),
+        (f"/v1/statements/publishers/acme?month={NOW}", ("operator",), 404),
+        (PATH, ("operator",), 400),
+        (f"{PATH}?month=2026-13", ("operator",), 400),
+        (f"{PATH}?month=26-1", ("operator",), 400),
+    ],
+)
+def test_who_may_and_how(server: Live, path: str, role: tuple[str, ...], status: int) -> None:
+    assert ask(server, path, *role).status == status
+
+
+@pytest.mark.parametrize(
+    ("body", "role", "status"),
+    [
+        ({"month": NOW}, ("operator",), 409),
+        ({"month": "1999-01"}, ("operator",), 200),
+        ({"month": NOW}, ACME, 403),
+        ({"month": "never"}, ("operator",), 400),
+        ({}, ("operator",), 400),
+    ],
+)
+def test_closing(server: Live, body: object, role: tuple[str, ...], status: int) -> None:
+    answer = server.post(f"{PATH}:close", body, authorization=f"Bearer {server.key(*role)}")
+    assert answer.status == status
+    if status == 200:
+        told = answer.json()
+        assert told["status"] == "closed" and len(told["journal"]["chain"]) == 32
+        assert (
+            server.post(f"{PATH}:close", body, authorization=f"Bearer {server.key(*role)}").body
+            == answer.body
+        )
+
+
+def test_the_command(server: Live) -> None:
+    def told(*more: object) -> "subprocess.CompletedProcess[str]":
+        return run("statement", *more, "--month", NOW, "--url", server.url, ADSERVER_KEY=server.key())
+
+    billed(server, PATH, "operator")
+    done = told("acme")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[0] == f"acme, {NOW}: open"
+    assert done.stdout.splitlines()[-1] == "total: 0.01 EUR"
+    assert "0.007 EUR" in told("--publisher", "gazette").stdout
+    assert told("acme", "--csv").stdout.splitlines()[1].startswith(f"{NOW},open,EUR,1,")
+    assert json.loads(told("acme", "--json").stdout)["advertiser"] == "acme"
+    refused = told("acme", "--close")
+    assert refused.returncode == 2 and "is not settled yet" in refused.stderr
+
+
+def test_wrong_input() -> None:
+    assert "whose statement" in wrong("statement", "--month", NOW, ADSERVER_KEY="k")
+    assert "whose statement" in wrong("statement", "a", "--publisher", "b", "--month", NOW, ADSERVER_KEY="k")
+    assert "such as 2026-11" in wrong("statement", "a", "--month", "soon", ADSERVER_KEY="k")

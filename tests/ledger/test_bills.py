@@ -1,0 +1,134 @@
+"""``adserver verify --statement``: a bill checked by itself and against an export, without any server."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from ledger_samples import NOW_MS, decided, placement, recorded, request, reversed_, terms
+from test_cli import run, wrong
+from verified_samples import MONTH, closes, keep
+
+from adserver.api.statements import shown
+from adserver.commands import bill
+from adserver.commands.export import export
+from adserver.domain.records import Record
+from adserver.ledger.ledger import Ledger
+
+DAY_MS = 86_400_000
+FULL = "acme/summer/item-1"
+
+
+def sold() -> list[Record]:
+    """Two months; the first is closed, and then something of it is taken back."""
+    records: list[Record] = [terms(1), terms(2), placement(7)]
+    for number in range(1, 6):
+        mine = request(number, NOW_MS + number)
+        records += [decided(mine, (number % 2 + 1,), price=1700)]
+        records += [recorded(mine, line_item=number % 2 + 1, billed=1700)]
+    first = records[4]
+    records.append(closes(records, "advertiser:20", MONTH, NOW_MS + 31 * DAY_MS))
+    later = request(9, NOW_MS + 31 * DAY_MS)
+    return [*records, reversed_(first), decided(later, price=400), recorded(later, billed=400)]  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``june.json`` and ``july.json``, an export in ``out``, and one in ``late`` that begins later."""
+    folder = tmp_path_factory.mktemp("bill")
+    data = keep(folder / "data", sold())
+    ledger = Ledger(data / "ledger.sqlite")
+    for name, month in (("june", MONTH), ("july", MONTH + 1)):
+        statement = ledger.statement("advertiser:20", month)
+        (folder / f"{name}.json").write_bytes(msgspec.json.encode(shown(statement, "advertiser", "acme")))
+    ledger.close()
+    export(data, folder / "out", 0, 1 << 62)
+    export(data, folder / "late", NOW_MS + 30 * DAY_MS, 1 << 62)
+    return folder
+
+
+def test_a_sound_bill(exported: Path) -> None:
+    for name, status in (("june", "closed"), ("july", "open")):
+        done = run("verify", "--statement", exported / f"{name}.json", "--export", exported / "out")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.endswith(f"{status}: 2 lines and the export: no differences\n")
+        assert bill.check(exported / f"{name}.json", None) == 0
+
+
+def change(path: str, value: Any) -> Callable[[Any], None]:
+    *way, last = path.split(".")
+
+    def act(statement: Any) -> None:
+        for step in way:
+            statement = statement[int(step) if step.isdigit() else step]
+        statement[last] = value(statement[last]) if callable(value) else value
+
+    return act
+
+
+def more(number: int) -> int:
+    return number + 1
+
+
+@pytest.mark.parametrize(
+    ("act", "said", "alone"),
+    [
+        (change("totals.0.micros", more), "the totals are", True),
+        (change("lines.0.micros", more), "nanos are not", True),
+        (change("lines.0.rest_nanos", more), "nanos are not", True),
+        (change("lines.0.carried_nanos", 1000), "nanos", True),
+        (change("lines.0.impressions", more), "impressions", False),
+        (change("lines.0.refunded", 1), "refunded", False),
+        (change("lines.0.gross_nanos", lambda nanos: nanos + 100), "gross_nanos", True),
+        (change("lines.0.line_item", "other"), "the statement has no line of it", False),
+        (change("journal.chain", "ff" * 16), "the statement cites", False),
+        (change("status", "open"), "the month was closed", False),
+        (change("month", "2027-03"), "no closing of it", False),
+    ],
+)
+def test_a_changed_bill(
+    exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    act: Callable[[Any], None], said: str, alone: bool,
+) -> None:  # fmt: skip
+    """``alone``: it is seen without an export too."""
+    statement = json.loads((exported / "june.json").read_bytes())
+    act(statement)
+    file = tmp_path / "bill.json"
+    file.write_text(json.dumps(statement))
+    assert bool(bill.check(file, None)) == alone
+    assert bill.check(file, exported / "out") > 0
+    assert said in capsys.readouterr().out
+
+
+def test_a_bill_that_shifts_money_between_months(exported: Path, tmp_path: Path) -> None:
+    """Everything adds up but for what earlier months left: seen where the export begins with the journal."""
+    statement = json.loads((exported / "july.json").read_bytes())
+    (line,) = (line for line in statement["lines"] if line["line_item"] == "item-1")
+    line["adjusted_nanos"] += 100
+    whole = line["carried_nanos"] + line["adjusted_nanos"] + line["gross_nanos"] - line["refunded_nanos"]
+    line["micros"], line["rest_nanos"] = divmod(whole, 1000)
+    statement["totals"] = [{"currency": "EUR", "micros": sum(one["micros"] for one in statement["lines"])}]
+    file = tmp_path / "bill.json"
+    file.write_text(json.dumps(statement))
+    assert (bill.check(file, None), bill.check(file, exported / "late")) == (0, 0)
+    assert bill.check(file, exported / "out") == 1
+
+
+def test_wrong_input(exported: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.json").write_text("{}")
+    publisher = {"publisher": "lumen", "month": "2027-01", "status": "open", "totals": [], "lines": []}
+    (tmp_path / "theirs.json").write_text(json.dumps(publisher))
+    assert bill.check(tmp_path / "theirs.json", None) == 0
+    for arguments, said in (
+        (("--statement", tmp_path / "none.json"), "No such file"),
+        (("--statement", tmp_path / "bad.json"), "is not a statement as JSON"),
+        (("--statement", exported / "june.json", "--export", tmp_path), "No such file"),
+        (
+            ("--statement", tmp_path / "theirs.json", "--export", exported / "out"),
+            "an advertiser's statement",
+        ),
+        (("--export", exported / "out"), "goes with --statement"),
+    ):
+        assert said in wrong("verify", *arguments)
