@@ -54,6 +54,10 @@ _KINDS: Final = {int(kind): kind for kind in EventKind if kind is not EventKind.
 """What tokens are for: conversions are told with a key."""
 _PARTS: Final = 4
 """Kinds whose MACs one hash gives (BLAKE2b has 64 bytes at most)."""
+_EXTRA_MS: Final = dict.fromkeys(EventKind, limits.CLICK_EXTRA_MS) | {
+    EventKind.IMPRESSION: 0,
+    EventKind.VIEWABLE: limits.VIEWABLE_EXTRA_MS,
+}
 _HASHES: Final = -(-len(EventKind) // _PARTS)
 _HEADS: Final = [
     [bytes((VERSION << 4 | key_id, n)) for n in range(len(EventKind) + 1)] for key_id in range(16)
@@ -95,10 +99,7 @@ class Token(Struct, frozen=True):
 
     def accepted_until_ms(self, kind: EventKind) -> int:
         """Viewable tokens live 1 h longer than the ad, clicks and complaints 24 h longer."""
-        if kind is EventKind.IMPRESSION:
-            return self.expires_ms
-        extra = limits.VIEWABLE_EXTRA_MS if kind is EventKind.VIEWABLE else limits.CLICK_EXTRA_MS
-        return self.expires_ms + extra
+        return self.expires_ms + _EXTRA_MS[kind]
 
 
 class Signer:

@@ -14,6 +14,9 @@ _DRAIN_BYTES: Final = 1 << 20
 _UNREAD: Final = frozenset((401, 405, 413))
 """What is answered before a body was read to its end."""
 
+_TOLD: Final = frozenset((b"content-length", b"transfer-encoding"))
+"""Headers of a request with a body."""
+
 
 class Disconnected(Exception):
     """The client went away before it had sent its body."""
@@ -47,6 +50,9 @@ def closes(head: Head, limit: int, status: int) -> bool:
     """Whether the connection ends with this answer: a body was left unread, and what is yet to come of it
     is long or of unknown length."""
     if limit and status not in _UNREAD:
+        return False
+    # Nearly all that is answered so has no body, and says nothing of one.
+    if head.by_name().keys().isdisjoint(_TOLD):
         return False
     declared = declared_length(head)
     if declared is None:

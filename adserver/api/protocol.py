@@ -76,8 +76,8 @@ class HttpProtocol(Reading):
 
     def data_received(self, data: bytes) -> None:
         """What comes plain and whole while nothing is owed needs no parser."""
-        turn = None
-        if self.phase == IDLE and not (self._owed or self.held or self.sealed or self.deaf):
+        turn, busy = None, self._owed or self.held or self.sealed or self.deaf
+        if data.startswith(b"GET /") and self.phase == IDLE and not busy:
             turn = bare(data, self.service.routes, self.client[0] if self.client else "")
         if turn is None:
             super().data_received(data)

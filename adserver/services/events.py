@@ -32,6 +32,14 @@ from adserver.tokens import FLAG_TEST, BadToken, Signer, Token
 
 _SEEN_EXTRA_MS: Final = 600_000
 _KIND_BYTES: Final = {kind: bytes((kind,)) for kind in EventKind}
+# By names of their own: to find a member on its enum is a call, of which an event would make a dozen.
+_IMPRESSION: Final = EventKind.IMPRESSION
+_CLICK: Final = EventKind.CLICK
+_RELEASE: Final = EventKind.RELEASE
+_ACCEPTED: Final = Status.ACCEPTED
+_BILLS: Final = Unbilled.NONE
+_OVER_BUDGET: Final = Unbilled.OVER_BUDGET
+_TEST: Final = Unbilled.TEST
 
 
 class Exposed(Protocol):
@@ -93,15 +101,15 @@ class EventRecorder:
     def tell(self, token_text: str, kind: EventKind, call: Call) -> tuple[Verdict, Durable]:
         """The verdict, and what it is not to be told before. Raises BadToken; Refused (503) where there is no
         room, except for clicks, which redirect."""
-        if kind is EventKind.RELEASE:
+        if kind is _RELEASE:
             return self._release(token_text)
         _, token = self._signer.open(token_text, kind)
-        location = self._location(token) if kind is EventKind.CLICK else None
+        location = self._location(token) if kind is _CLICK else None
         try:
             status, billed = self._judge(token, kind, call)
             return Verdict(status, billed, location), self._journal.synced()
         except JournalClosed:
-            if kind is EventKind.CLICK:
+            if kind is _CLICK:
                 return Verdict(Status.UNRECORDED, False, location), None
             raise Refused(503, "events cannot be kept: no room on disk") from None
 
@@ -116,13 +124,13 @@ class EventRecorder:
     def peek(self, token_text: str, kind: EventKind, call: Call) -> Verdict:
         """For HEAD: where it would lead; counts nothing and uses nothing up."""
         _, token = self._signer.open(token_text, kind)
-        location = self._location(token) if kind is EventKind.CLICK else None
+        location = self._location(token) if kind is _CLICK else None
         found = self._screen.judge(token, kind, call, self._clock(), counts=False)
         return Verdict(Status.UNRECORDED if found is None else Status.FILTERED, False, location)
 
     def _release(self, token_text: str) -> tuple[Verdict, Durable]:
         """Free what an ad holds; the same answer however often. Raises BadToken, Refused (503)."""
-        _, token = self._signer.open(token_text, EventKind.RELEASE)
+        _, token = self._signer.open(token_text, _RELEASE)
         event_id = token.event_id
         if event_id not in self._released and not self._is_rendered(token):
             now_ms = self._clock()
@@ -131,11 +139,11 @@ class EventRecorder:
                     self._journal.append(Released(event_id, now_ms, token.line_item))
                 except JournalClosed:
                     raise Refused(503, "releases cannot be kept: no room on disk") from None
-                until_ms = token.accepted_until_ms(EventKind.CLICK) + _SEEN_EXTRA_MS
+                until_ms = token.accepted_until_ms(_CLICK) + _SEEN_EXTRA_MS
                 self._released.add(event_id, until_ms)
                 self._exposures.release(event_id)
                 self._budgets.void(event_id)
-        return Verdict(Status.ACCEPTED), self._journal.synced()
+        return Verdict(_ACCEPTED), self._journal.synced()
 
     # -- the verdict -------------------------------------------------------------------------------
 
@@ -173,9 +181,9 @@ class EventRecorder:
         """Too late, or released: counted against the cap, since it was seen, and not billed."""
         self._append(token, kind, Status.EXPIRED, now_ms, 0, Unbilled.EXPIRED, 0)
         self._seen.add(key, max(now_ms, until_ms) + _SEEN_EXTRA_MS)
-        if kind is EventKind.IMPRESSION:
+        if kind is _IMPRESSION:
             self._confirm(token, kind, now_ms)
-            self._released.add(token.event_id, token.accepted_until_ms(EventKind.CLICK) + _SEEN_EXTRA_MS)
+            self._released.add(token.event_id, token.accepted_until_ms(_CLICK) + _SEEN_EXTRA_MS)
         self._count(token, "expired")
         return Status.EXPIRED
 
@@ -185,28 +193,28 @@ class EventRecorder:
         billable = BILLED[token.model] is kind
         decided_ms = token.decided_ms
         reason = self._unbilled(token, billable, decided_ms)
-        billed = token.price_nanos if reason is Unbilled.NONE else 0
-        free = token.price_nanos if reason is Unbilled.OVER_BUDGET else 0
-        self._touched(self._append(token, kind, Status.ACCEPTED, now_ms, billed, reason, free), token.subject)
+        billed = token.price_nanos if reason is _BILLS else 0
+        free = token.price_nanos if reason is _OVER_BUDGET else 0
+        self._touched(self._append(token, kind, _ACCEPTED, now_ms, billed, reason, free), token.subject)
         self._seen.add(key, until_ms + _SEEN_EXTRA_MS)
         self._confirm(token, kind, now_ms)
-        if billable and reason is not Unbilled.TEST:
+        if billable and reason is not _TEST:
             self._budgets.post(token.event_id, token.line_item, billed, decided_ms)
-        elif kind is EventKind.IMPRESSION:
+        elif kind is _IMPRESSION:
             self._budgets.rendered(token.event_id)
         self._count(token, COUNTED.get(kind), free)
         self._happened(token.event_id, kind)
-        return Status.ACCEPTED, billed > 0
+        return _ACCEPTED, billed > 0
 
     def _unbilled(self, token: Token, billable: bool, decided_ms: int) -> Unbilled:
         if token.flags & FLAG_TEST:
-            return Unbilled.TEST
+            return _TEST
         if not billable:
             return Unbilled.NOT_BILLABLE
         if token.price_nanos == 0:
             return Unbilled.FREE
         affords = self._budgets.affords(token.event_id, token.line_item, token.price_nanos, decided_ms)
-        return Unbilled.NONE if affords else Unbilled.OVER_BUDGET
+        return _BILLS if affords else _OVER_BUDGET
 
     def _append(
         self, token: Token, kind: EventKind, status: Status, now_ms: int, billed: int, reason: Unbilled,
@@ -222,7 +230,7 @@ class EventRecorder:
             creative=token.creative,
             placement=token.placement,
             billed_nanos=billed,
-            unbilled=Unbilled.TEST if test else reason,
+            unbilled=_TEST if test else reason,
             day=token.day,
             reason=found,
             free_nanos=free,
@@ -241,7 +249,7 @@ class EventRecorder:
         event = CAPPED_EVENT.get(kind)
         if event is None:
             return
-        if kind is EventKind.IMPRESSION:
+        if kind is _IMPRESSION:
             # A known exposure is moved from where it was counted.
             counts = () if token.event_id in self._exposures else self._moved_by(token, event)
             self._exposures.confirm(token.event_id, token.subject, counts, now_ms)
@@ -267,7 +275,7 @@ class EventRecorder:
             setattr(totals, column, getattr(totals, column) + 1)
 
     def _is_rendered(self, token: Token) -> bool:
-        return token.event_id + _KIND_BYTES[EventKind.IMPRESSION] in self._seen
+        return token.event_id + _KIND_BYTES[_IMPRESSION] in self._seen
 
     def _location(self, token: Token) -> str:
         """Where a click leads: the landing page as it was decided."""

@@ -73,6 +73,10 @@ class Upkeep:
             except Exception as error:
                 self._failed(name, error)
                 pause_s = max(seconds, _AFTER_FAILURE_S)
+            if not pause_s:
+                # Its turns wait by themselves; a timer and a task between them would cost more than they do.
+                await asyncio.sleep(0)
+                continue
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), pause_s)
 
