@@ -33,6 +33,7 @@ from adserver.services.events import EventRecorder
 from adserver.services.invalidating import Invalidation
 from adserver.services.kept import Kept
 from adserver.services.manage import Manage
+from adserver.services.marked import Marked
 from adserver.services.normalise import Normaliser
 from adserver.services.planning import Planning
 from adserver.services.promises import Promises
@@ -135,7 +136,7 @@ class App:
             self.world, self.kept, normaliser, clock, lambda: self.signer.current, salts,
             self.lag.overloaded,
         )  # fmt: skip
-        self.samples, self.supply = Samples(clock), Supply(clock)
+        self.samples, self.supply, self.marked = Samples(clock), Supply(clock), Marked(clock)
         self.renderer = Renderer(self.signer, settings.base_url, self.sold)
         self.writer = Writer(self.signer, settings.base_url, self.sold)
         self.server = AdServer(self.decisions, self.writer, self._served)
@@ -144,7 +145,7 @@ class App:
             self.ledger, states.seen, states.filtered, states.released, self.sold, clock, salts,
             self.samples.event, hot.touched,
         )  # fmt: skip
-        self.diagnosis = Diagnosis(self.world, self.kept, self.samples)
+        self.diagnosis = Diagnosis(self.world, self.kept, self.samples, self.marked)
         self.delivery = Delivery(self.world, states.budgets, states.traffic, clock)
         self.learning = Learning(self.ledger, self.world)
         self.planning = Planning(

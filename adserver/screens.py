@@ -17,7 +17,8 @@ def screen(app: "App") -> Screen:
     settings = app.settings
     return Screen(
         app.world, app.states.seen, app.ledger, app.addresses, _tempos(settings),
-        Fading(settings.fastest_click_ms, limits.SHOWN_KEPT), settings.fastest_click_ms, app.metrics.filtered,
+        Fading(settings.fastest_click_ms, limits.SHOWN_KEPT), settings.fastest_click_ms,
+        app.metrics.filtered, app.marked.add,
     )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from msgspec import Meta, Struct
 
 from adserver.domain.decision import NoFill
+from adserver.domain.invalid import Invalid
 
 
 class FieldError(Struct, frozen=True):
@@ -224,8 +225,14 @@ class Change(Struct, frozen=True, kw_only=True):
     tried: int
 
 
+Filtered = Annotated[
+    dict[Invalid, int], Meta(description=f"By reason, of those there were: {', '.join(Invalid)}.")
+]
+
+
 class LineItemDiagnosis(Struct, frozen=True, kw_only=True):
-    """eligible = the sum of the losses + won."""
+    """eligible = the sum of the losses + won. ``filtered``: events marked as invalid traffic, all of them and
+    each once."""
 
     line_item: str
     eligible: int
@@ -234,6 +241,7 @@ class LineItemDiagnosis(Struct, frozen=True, kw_only=True):
     rendered: int
     viewable: int
     largest_losses: list[Loss]
+    filtered: Filtered
     change: Change | None = None
 
 
@@ -264,3 +272,4 @@ class PlacementDiagnosis(Struct, frozen=True, kw_only=True):
     rendered: int
     viewable: int
     largest_losses: list[Loss]
+    filtered: Filtered

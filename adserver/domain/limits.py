@@ -85,6 +85,8 @@ TEMPOS_KEPT: Final = 131_072
 """Users, addresses or placements in a table of how fast events come: some 15 MiB."""
 SHOWN_KEPT: Final = 131_072
 """Ads shown a moment ago, by which it is told whether a click is too fast."""
+MARKED_PER_HOUR: Final = 100_000
+"""Counts of invalid traffic, by line item or placement and reason."""
 FASTEST_CLICK_MS_MAX: Final = 10_000
 CLOSING_WAITS: Final = 200
 CLOSING_WAIT_S: Final = 0.05

@@ -22,6 +22,7 @@ from adserver.services.ending import Endings
 from adserver.services.funnel import Asked, Funnel
 from adserver.services.kept import Kept
 from adserver.services.manage import Who, absent, visible
+from adserver.services.marked import Marked
 from adserver.services.rehearsal import Rehearsal, Rehearse
 from adserver.services.samples import Hour, Sample, Samples, decoded
 from adserver.services.slate import Winner
@@ -36,10 +37,11 @@ _CAPPED: Final = {"change": "frequency_caps"}
 class Diagnosis:
     """The use case."""
 
-    def __init__(self, world: World, kept: Kept, samples: Samples) -> None:
+    def __init__(self, world: World, kept: Kept, samples: Samples, marked: Marked) -> None:
         self._world = world
         self._kept = kept
         self._samples = samples
+        self._marked = marked
         self._asking = asyncio.Lock()
 
     async def campaign(self, who: Who, path: tuple[str, ...], hours: int) -> dict[str, Any]:
@@ -53,7 +55,7 @@ class Diagnosis:
         view = _Look(serving, self._samples.hours(hours), len(items))
         async with self._asking:
             told = [
-                await self._line_item(serving.snapshot.by_serial[item.serial], view, _teller(who))
+                await self._line_item(serving.snapshot.by_serial[item.serial], view, _teller(who), hours)
                 for item in items
             ]
         return {"campaign": full_id, **self._of(view, hours), "line_items": told}
@@ -76,12 +78,14 @@ class Diagnosis:
                 count.lose((seen.no_fill or "no_match", "unfilled"), weight * (seen.wanted - len(seen.won)))
             if number % _TURN == 0:
                 await asyncio.sleep(0)
-        return {"placement": full_id, **self._of(view, hours), "requests": requests, **count.told()}
+        filtered = self._marked.of("placement", found.placement.serial, hours)
+        told = {"requests": requests, **count.told(), "filtered": filtered}
+        return {"placement": full_id, **self._of(view, hours), **told}
 
     def _of(self, view: "_Look", hours: int) -> dict[str, Any]:
         return {"hours": hours, "since_ms": self._samples.since_ms, **view.told()}
 
-    async def _line_item(self, entry: Entry, view: "_Look", teller: Teller) -> dict[str, Any]:
+    async def _line_item(self, entry: Entry, view: "_Look", teller: Teller, hours: int) -> dict[str, Any]:
         count, serial, lost = Funnel(), entry.line_item.serial, list[tuple[Asked, funnel.Loss]]()
         for number, (hour, sample, weight) in enumerate(view.samples()):
             for seen in sample.seen:
@@ -95,7 +99,8 @@ class Diagnosis:
             if number % _TURN == 0:
                 await asyncio.sleep(0)
         change = await self._change(entry, lost, view.serving, teller)
-        return {"line_item": entry.line_item.full_id, **count.told(), "change": change}
+        told = {**count.told(), "filtered": self._marked.of("line_item", serial, hours), "change": change}
+        return {"line_item": entry.line_item.full_id, **told}
 
     async def _change(
         self, entry: Entry, lost: list[tuple[Asked, funnel.Loss]], serving: Serving, teller: Teller

@@ -174,7 +174,9 @@ class EventRecorder:
             self._append(token, kind, Status.FILTERED, now_ms, 0, Unbilled.FILTERED, 0, found)
             self._filtered.add(key, until_ms + _SEEN_EXTRA_MS)
             self._count(token, "filtered")
-        self._screen.marked(found)
+            if not token.flags & FLAG_TEST:
+                self._screen.marked(token.line_item, token.placement, found)
+        self._screen.called(found)
         return Status.FILTERED
 
     def _expire(self, token: Token, kind: EventKind, key: bytes, now_ms: int, until_ms: int) -> Status:

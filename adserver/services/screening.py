@@ -63,13 +63,13 @@ class Tempos(Struct, frozen=True):
 
 class Screen:
     """``seen``: events recorded and not yet forgotten, by event id and kind; ``shown_at``: when the latest
-    ads were shown; ``fastest_click_ms``: 0: no click is too fast; ``marked`` is told of each filtered
-    call."""
+    ads were shown; ``fastest_click_ms``: 0: no click is too fast; ``called`` is told of each filtered
+    call, ``marked`` of each event so marked."""
 
     def __init__(
         self, world: World, seen: Recorded, ledger: Ledger, addresses: Addresses,
         tempos: dict[EventKind, Tempos], shown_at: Times, fastest_click_ms: int,
-        marked: Callable[[Invalid], None],
+        called: Callable[[Invalid], None], marked: Callable[[int, int, Invalid], None],
     ) -> None:  # fmt: skip
         self._world = world
         self._seen = seen
@@ -81,6 +81,7 @@ class Screen:
             self._tempos[kind] = of_kind
         self._shown_at = shown_at
         self._fastest_click_ms = fastest_click_ms
+        self.called = called
         self.marked = marked
 
     def judge(self, token: Token, kind: EventKind, call: Call, now_ms: int, counts: bool) -> Invalid | None:

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from world import BROWSER, World, campaign, duration, publisher
+from world import BROWSER, OPERATOR, World, campaign, duration, publisher
 
+from adserver.domain import limits
 from adserver.domain.books import Position
 from adserver.domain.decision import EventKind
 from adserver.domain.invalid import Invalid
@@ -19,6 +20,7 @@ from adserver.ledger.reader import Reader
 from adserver.ledger.verify import verify
 from adserver.services.ask import Asker
 from adserver.services.calls import Call
+from adserver.services.marked import Marked
 from adserver.settings import Settings
 
 CASES = json.loads((Path(__file__).parent / "screening" / "cases.json").read_text())
@@ -159,6 +161,41 @@ def test_a_look_ahead_moves_no_tempo(tmp_path: Path) -> None:
         assert told(world, ad, "click", {}) == "accepted"
         peeked = world.app.recorder.peek(token, EventKind.CLICK, Call(method="HEAD"))
         assert peeked.status is Status.FILTERED
+
+
+def test_a_diagnosis_tells_the_reasons(tmp_path: Path) -> None:
+    """Of events, each once; tests are none, and what is two days old is over."""
+    with opened(tmp_path) as world:
+        ads, tested = [one_ad(world) for _ in range(3)], one_ad(world, mode="test")
+
+        def of_both(hours: int) -> list[dict[str, int]]:
+            diagnosis = world.app.diagnosis
+            campaign_ = asyncio.run(diagnosis.campaign(OPERATOR, ("acme", "a"), hours))
+            placement = asyncio.run(diagnosis.placement(OPERATOR, ("gazette", "top"), hours))
+            return [campaign_["line_items"][0]["filtered"], placement["filtered"]]
+
+        assert of_both(24) == [{}, {}]
+        for ad in [*ads, *ads, tested]:
+            told(world, ad, "click", {})
+        told(world, ads[0], "impression", {"prefetch": True})
+        assert of_both(1) == [{"no_impression": 3, "prefetch": 1}] * 2
+        world.clock.ms += 2 * 3600_000
+        assert of_both(1) == [{}, {}]
+        assert of_both(2) == [{"no_impression": 3, "prefetch": 1}] * 2
+        world.clock.ms += 60 * 3600_000
+        told(world, one_ad(world), "click", {})
+        assert of_both(48) == [{"no_impression": 1}] * 2
+        assert len(world.app.marked._hours) == 1
+
+
+def test_an_hour_keeps_so_many_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MARKED_PER_HOUR", 4)
+    marked = Marked(lambda: 0)
+    for number in range(4):
+        marked.add(number, number + 100, Invalid.CRAWLER)
+    marked.add(0, 100, Invalid.CRAWLER)
+    assert marked.of("line_item", 0, 1) == {"crawler": 2} and marked.of("line_item", 1, 1) == {"crawler": 1}
+    assert marked.of("line_item", 2, 1) == {}
 
 
 def test_of_a_storm_at_the_limit_the_limit_is_accepted(tmp_path: Path) -> None:
