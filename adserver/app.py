@@ -41,6 +41,7 @@ from adserver.services.publishing import Publishing
 from adserver.services.rates import Learning
 from adserver.services.receipts import Receipts
 from adserver.services.render import Renderer
+from adserver.services.reporting import Reporting
 from adserver.services.samples import Samples
 from adserver.services.serve import Decisions, Outcome
 from adserver.services.sold import SoldFinder
@@ -184,6 +185,7 @@ class App:
             diagnosis=self.diagnosis,
             invalidation=self.invalidation,
             conversions=self.conversions,
+            reporting=Reporting(self.ledger.reports, self.sold, self.settings.report_people),
             extra=(*openrtb.routes(), *extra),
         )
 

@@ -25,7 +25,8 @@ class Settings(Struct, frozen=True):
     made of host and port; ``trusted_proxies``: networks whose ``x-forwarded-for`` counts; ``geoip``: a
     MaxMind file; ``segment_bytes``: the size of a journal segment; ``keep_alive_seconds``: how long a
     connection may be idle between requests. Behind a proxy it must be longer than the proxy keeps its
-    own, which otherwise sends a request into a connection that is just being closed.
+    own, which otherwise sends a request into a connection that is just being closed. ``report_people``: rows
+    of reports that could point at a person are withheld where they are about fewer (0: never).
 
     Invalid traffic: ``data_centres``, a file of networks, one a line; ``rate_per_user``, ``rate_per_address``
     and ``rate_per_placement``: impressions and clicks a minute above which they are filtered, 0: no limit;
@@ -47,6 +48,7 @@ class Settings(Struct, frozen=True):
     rate_per_address: Rate = (2400, 240)
     rate_per_placement: Rate = (0, 6000)
     fastest_click_ms: int = 100
+    report_people: int = 50
 
     @property
     def base_url(self) -> str:
@@ -228,6 +230,7 @@ _READERS: Final[dict[str, Callable[[object], object]]] = {
     "rate_per_address": _rate,
     "rate_per_placement": _rate,
     "fastest_click_ms": lambda value: _whole(value, 0, 10_000),
+    "report_people": lambda value: _whole(value, 0, 1_000_000),
 }
 
 _RESERVED: Final[dict[str, tuple[str, ...]]] = {"workers": ("1",), "redis": (), "database": ()}

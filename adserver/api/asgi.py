@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from adserver.api import conversions, diagnosis, invalidations, management, operations
+from adserver.api import conversions, diagnosis, invalidations, management, operations, reports
 from adserver.api.answers import DecisionAnswer, ReceiptVerdict
 from adserver.api.decisions import Decisions
 from adserver.api.envelope import measured, preflight, stamped
@@ -41,6 +41,8 @@ def build(
         managed += invalidations.operations(services.invalidation)
     if services.conversions is not None:
         managed += conversions.operations(services.conversions, services.metrics)
+    if services.reporting is not None:
+        managed += reports.operations(services.reporting)
     served = [*managed, *operations.operations(services, hot, managed)]
     rest = pages(served, management.VERBS, management.UNBUILT, services.extra, guard, services.find_key)
     named = request_ids(secrets.token_hex(4) if prefix is None else prefix)

@@ -13,11 +13,11 @@ from adserver.ledger.rolled import PEOPLE_SINCE, is_rolled, mark
 class ReportAudit:
     """``told``: what there was, in words."""
 
-    def __init__(self, tell: Tell) -> None:
+    def __init__(self, tell: Tell, journals: int = 1) -> None:
         self.told = "nothing is counted yet in a ledger of an earlier version"
         self._tell = tell
         self._people = PeopleAudit()
-        self._requests = RequestAudit(tell)
+        self._requests = RequestAudit(tell, journals)
 
     def take(self, record: Record, personal: Personal | None, posted: bool) -> None:
         """The next record of the journal."""

@@ -14,6 +14,7 @@ from adserver.domain.records import Reversed, Status
 from adserver.ledger import schema
 from adserver.ledger.conversions import owed_to, posted
 from adserver.ledger.posting import REVERSIBLE
+from adserver.ledger.reports import ReportReader
 from adserver.ledger.schema import (
     BUDGETS,
     COUNTED,
@@ -42,6 +43,7 @@ class Ledger:
     def __init__(self, path: Path, consumer: str = CONSUMER) -> None:
         self._engine = schema.read_database(path)
         self._consumer = consumer
+        self.reports = ReportReader(self._engine)
         with self._engine.connect() as connection:
             self._position = self._position_in(connection)
 

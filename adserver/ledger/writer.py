@@ -28,7 +28,7 @@ from adserver.ledger.conversions import posted
 from adserver.ledger.guards import Guards, Limit, levels
 from adserver.ledger.ledger import CONSUMER, Ledger, chunks, positions_of
 from adserver.ledger.posting import Batch, Parties, Payee, Payer, Row, budget_keys, payer_of
-from adserver.ledger.rolled import TALLIED, mark
+from adserver.ledger.rolled import mark, tallied_of
 from adserver.ledger.rollups import Rollups
 from adserver.ledger.schema import BUDGETS, ENTRIES, EVENTS, FILTERED, OPERATORS, REVERSALS
 
@@ -87,7 +87,8 @@ class LedgerWriter(Ledger):
             self._position = known.get(self._consumer, Position())
             if behind <= self._position:
                 return 0
-            rollups = Rollups(mark(connection, TALLIED), people)
+            tallied = tallied_of(self._consumer)
+            rollups = Rollups(tallied, mark(connection, tallied), people)
             batch = self._collect(connection, records, rollups, checked)
             if inserts.write(connection, batch) < batch.rows:
                 raise _Repeated
