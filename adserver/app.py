@@ -42,6 +42,7 @@ from adserver.services.publishing import Publishing
 from adserver.services.rates import Learning
 from adserver.services.receipts import Receipts
 from adserver.services.render import Renderer
+from adserver.services.reporting import Reporting
 from adserver.services.samples import Samples
 from adserver.services.serve import Decisions, Outcome
 from adserver.services.sold import SoldFinder
@@ -82,7 +83,7 @@ class App:
         self._open_stores(settings.data)
         self._recover()
         self.builder = Builder(settings.data, self.store)
-        self.clerk = Clerk(settings.data, self.ledger)
+        self.clerk = Clerk(settings.data, self.ledger, people_days=settings.people_days)
         self._wire(extra)
         self.learning.start()
 
@@ -189,6 +190,7 @@ class App:
             invalidation=self.invalidation,
             conversions=self.conversions,
             statements=self.statements,
+            reporting=Reporting(self.ledger.reports, self.sold, self.settings.report_people),
             extra=(*openrtb.routes(), *extra),
         )
 

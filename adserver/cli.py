@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 WRONG: Final = 2
 FAILED: Final = 1
 _NOT_BUILT: Final = (
-    "plan", "pull", "upload", "report", "forecast",
+    "plan", "pull", "upload", "forecast",
 )  # fmt: skip
 
 app = typer.Typer(
@@ -305,6 +305,33 @@ def statement(
 
     form = "json" if as_json else "csv" if as_csv else "table"
     tell(Remote(url, key), advertiser, publisher, month, form, close)
+
+
+@app.command()
+def report(
+    since: Annotated[str, typer.Option("--from", help="A day, or an instant on a quarter of an hour.")],
+    to: Annotated[str, typer.Option(help="A day, through its end, or an instant.")],
+    timezone: Annotated[str, typer.Option(help="Of hours and days (default: UTC).")] = "",
+    group_by: Annotated[str, typer.Option(help="With commas between (default: day).")] = "",
+    metrics: Annotated[str, typer.Option(help="With commas between.")] = "",
+    advertiser: Annotated[str, typer.Option(help="Only of this one.")] = "",
+    campaign: Annotated[str, typer.Option(help="Only of this one, by its full id.")] = "",
+    publisher: Annotated[str, typer.Option(help="Only of this one.")] = "",
+    csv: Annotated[bool, typer.Option("--csv", help="Print CSV, with money in micros.")] = False,
+    url: Annotated[
+        str, typer.Option(envvar="ADSERVER_URL", help="The running server.")
+    ] = "http://127.0.0.1:8000",
+    key: Annotated[str, typer.Option(envvar="ADSERVER_KEY", help="A management key.")] = "",
+) -> None:
+    """What was delivered, by time, place and whatever was sold."""
+    from adserver.commands.remote import Remote
+    from adserver.commands.report import report as make
+
+    asked = {
+        "from": since, "to": to, "timezone": timezone, "group_by": group_by, "metrics": metrics,
+        "advertiser": advertiser, "campaign": campaign, "publisher": publisher,
+    }  # fmt: skip
+    make(asked, Remote(url, key), csv)
 
 
 @app.command()

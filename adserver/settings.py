@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
+from adserver.domain import limits
+
 PREFIX: Final = "ADSERVER_"
 Rate = tuple[int, int]
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -25,7 +27,9 @@ class Settings(Struct, frozen=True):
     made of host and port; ``trusted_proxies``: networks whose ``x-forwarded-for`` counts; ``geoip``: a
     MaxMind file; ``segment_bytes``: the size of a journal segment; ``keep_alive_seconds``: how long a
     connection may be idle between requests. Behind a proxy it must be longer than the proxy keeps its
-    own, which otherwise sends a request into a connection that is just being closed.
+    own, which otherwise sends a request into a connection that is just being closed. ``report_people``: rows
+    of reports that could point at a person are withheld where they are about fewer (0: never);
+    ``people_days``: for how long the ledger knows who saw an impression.
 
     Invalid traffic: ``data_centres``, a file of networks, one a line; ``rate_per_user``, ``rate_per_address``
     and ``rate_per_placement``: impressions and clicks a minute above which they are filtered, 0: no limit;
@@ -47,6 +51,8 @@ class Settings(Struct, frozen=True):
     rate_per_address: Rate = (2400, 240)
     rate_per_placement: Rate = (0, 6000)
     fastest_click_ms: int = 100
+    report_people: int = 50
+    people_days: int = limits.PEOPLE_DAYS
 
     @property
     def base_url(self) -> str:
@@ -228,6 +234,8 @@ _READERS: Final[dict[str, Callable[[object], object]]] = {
     "rate_per_address": _rate,
     "rate_per_placement": _rate,
     "fastest_click_ms": lambda value: _whole(value, 0, 10_000),
+    "people_days": lambda value: _whole(value, 1, 3660),
+    "report_people": lambda value: _whole(value, 0, 1_000_000),
 }
 
 _RESERVED: Final[dict[str, tuple[str, ...]]] = {"workers": ("1",), "redis": (), "database": ()}

@@ -178,6 +178,21 @@ class DeliveryReport(Struct, frozen=True, kw_only=True):
     line_items: list[LineItemDelivery]
 
 
+class DeliveryTable(Struct, frozen=True, kw_only=True, rename={"since": "from"}):
+    """Each of ``rows`` and ``withheld`` has the metrics by name; rows what they are grouped by too (null: not
+    known), and with money its ``currency``. ``withheld``: sums of so many ``rows`` about fewer than
+    ``people_min`` people, and one more, by country, device, placement or hour."""
+
+    since: str
+    to: str
+    timezone: str
+    group_by: list[str]
+    metrics: list[str]
+    people_min: int
+    rows: list[dict[str, Any]]
+    withheld: list[dict[str, Any]]
+
+
 class ReceiptOffence(Struct, frozen=True):
     """The first page that offends; ``position``: of the ad that ends the offending prefix."""
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from adserver.api import conversions, diagnosis, invalidations, management, operations, statements
+from adserver.api import conversions, diagnosis, invalidations, management, operations, reports, statements
 from adserver.api.answers import DecisionAnswer, ReceiptVerdict
 from adserver.api.decisions import Decisions
 from adserver.api.envelope import measured, preflight, stamped
@@ -43,6 +43,8 @@ def build(
         managed += conversions.operations(services.conversions, services.metrics)
     if services.statements is not None:
         managed += statements.operations(services.statements)
+    if services.reporting is not None:
+        managed += reports.operations(services.reporting)
     served = [*managed, *operations.operations(services, hot, managed)]
     rest = pages(served, management.VERBS, management.UNBUILT, services.extra, guard, services.find_key)
     named = request_ids(secrets.token_hex(4) if prefix is None else prefix)

@@ -43,7 +43,6 @@ UNBUILT: Final = (
     Unbuilt("/v1/advertisers/{owner}/campaigns/{id}/{rest:path}", "management of parts of a campaign"),
     Unbuilt("/v1/keys", "management of keys (use `adserver keys`)"),
     Unbuilt("/v1/keys/{id}", "management of keys (use `adserver keys`)"),
-    Unbuilt("/v1/reports/delivery", "reporting"),
     Unbuilt("/v1/forecast", "forecasting"),
     Unbuilt("/v1/previews", "previews"),
     Unbuilt("/v1/signals", "signals"),

@@ -29,6 +29,7 @@ _TITLES: Final = {
     413: "Body too large",
     414: "URL too long",
     415: "Unsupported media type",
+    429: "Too many requests",
     431: "Headers too large",
     500: "Internal error",
     503: "Unavailable",
@@ -84,7 +85,7 @@ def refusal(refused: Refused) -> Reply:
     """The problem+json of a refusal; ``retry-after`` where trying again helps."""
     errors = [{"path": path, "message": message} for path, message in refused.errors]
     reply = problem(refused.status, refused.title, **{**refused.extra, "errors": errors})
-    if refused.status == 503:
+    if refused.status in (429, 503):
         reply.headers = (*reply.headers, (b"retry-after", b"1"))
     elif refused.status == 401:
         reply.headers = (*reply.headers, (b"www-authenticate", b"Bearer"))

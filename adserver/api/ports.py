@@ -17,6 +17,7 @@ from adserver.services.diagnosis import Diagnosis
 from adserver.services.invalidating import Invalidation
 from adserver.services.manage import Manage
 from adserver.services.ports import Durable
+from adserver.services.reporting import Reporting
 from adserver.services.stating import Statements
 
 
@@ -113,5 +114,6 @@ class Services(Struct, frozen=True):
     invalidation: Invalidation | None = None
     conversions: Conversions | None = None
     statements: Statements | None = None
+    reporting: Reporting | None = None
     extra: tuple[BaseRoute, ...] = ()
     """Further routes of Starlette's, such as the demo's page."""

@@ -32,34 +32,30 @@ class Remote:
 
     def post(self, path: str, body: object) -> Any:
         """The answer's JSON. Raises Wrong for what the server refuses, Failed if it cannot answer."""
-        status, answer = self._call("POST", path, json.dumps(body).encode())
-        if status < 300:
-            return _decoded(answer, self._url)
-        fault = Wrong if 400 <= status < 500 else Failed
-        raise fault(f"{self._url} says {status}: {_problem(answer)}")
+        return _decoded(self._asked("POST", path, json.dumps(body).encode()), self._url)
 
     def get(self, path: str) -> Any:
-        """The answer's JSON. Raises Wrong, Failed."""
-        return _decoded(self.text(path, "application/json").encode(), self._url)
+        """The same of what is only read."""
+        return _decoded(self._asked("GET", path), self._url)
 
     def text(self, path: str, media: str) -> str:
-        """The answer's body in this media type. Raises Wrong, Failed."""
-        status, answer = self._call("GET", path, b"", media)
+        """The same as a text of this media type."""
+        return self._asked("GET", path, accept=media).decode("utf-8", "replace")
+
+    def _asked(self, method: str, path: str, body: bytes = b"", accept: str = "application/json") -> bytes:
+        status, answer = self._call(method, path, body, accept)
         if status < 300:
-            return answer.decode()
+            return answer
         fault = Wrong if 400 <= status < 500 else Failed
         raise fault(f"{self._url} says {status}: {_problem(answer)}")
 
-    def _call(
-        self, method: str, path: str, body: bytes, media: str = "application/json"
-    ) -> tuple[int, bytes]:
+    def _call(self, method: str, path: str, body: bytes, accept: str) -> tuple[int, bytes]:
         kind = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
         connection = kind(*self._address, timeout=_TIMEOUT_S)
-        headers = {"authorization": f"Bearer {self._key}", "accept": media}
-        if body:
-            headers["content-type"] = "application/json"
+        headers = {"authorization": f"Bearer {self._key}", "accept": accept}
+        headers |= {"content-type": "application/json"} if body else {}
         try:
-            connection.request(method, self._path + path, body, headers)
+            connection.request(method, self._path + path, body or None, headers)
             answer = connection.getresponse()
             return answer.status, answer.read(_ANSWER_BYTES_MAX)
         except (OSError, http.client.HTTPException) as error:

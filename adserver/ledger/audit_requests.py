@@ -4,7 +4,7 @@ are their sums.
 Requests that were answered nothing are told by tallies alone, as most of their decisions are not journalled.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import Final
 
 import numpy as np
@@ -22,12 +22,14 @@ _LIVE: Final = 0
 
 
 class RequestAudit:
-    """``take`` every record; those that are not posted yet are checked and not added up."""
+    """``take`` every record of so many ``journals``, in the order of each; those that are not posted yet are
+    checked and not added up."""
 
-    def __init__(self, tell: Tell) -> None:
+    def __init__(self, tell: Tell, journals: int) -> None:
         self._tell = tell
         self._tallied = Rows(_CELL)
-        self._number = 0
+        # How often there was a tally of each number: the one before it comes first in its journal.
+        self._numbers = Counter({0: journals})
         self._answered: defaultdict[tuple[int, int, int], int] = defaultdict(int)
 
     def take(self, record: Record, posted: bool) -> None:
@@ -46,12 +48,14 @@ class RequestAudit:
                 self._answered[quarter, slot.placement, whence] += len(slot.ads)
 
     def _told(self, record: Tallied, posted: bool) -> None:
-        if record.number != self._number + 1:
-            self._tell(f"tally {record.number}: follows {self._number} in the journal")
-        self._number = record.number
+        self._numbers[record.number] += 1
+        if self._numbers[record.number] > self._numbers[record.number - 1]:
+            self._tell(f"tally {record.number}: does not follow another in the journal")
         for quarter, placement, country, device, requests, asked, answered in record.cells:
             key = quarter, placement, whence_of(country, device)
             decided = self._answered.pop(key, 0)
+            if decided > answered:
+                self._answered[key] = decided - answered
             if answered > decided or asked < answered:
                 self._tell(
                     f"tally {record.number} of quarter {quarter}, placement {placement}: {answered} ads "

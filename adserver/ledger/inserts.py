@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Dialect, TextClause, text
 from adserver.domain.books import Position
 from adserver.ledger.conversions import CONVERSIONS
 from adserver.ledger.posting import Batch
-from adserver.ledger.rolled import ASKED, ROLLED, TALLIED
+from adserver.ledger.rolled import ASKED, ROLLED
 from adserver.ledger.rollups import Rollups
 from adserver.ledger.schema import COUNTED, ENTRIES, EVENTS, FILTERED, REVERSALS, SHOWN_COUNTED
 from adserver.ledger.statement_tables import EARNED_COUNTED
@@ -45,6 +45,7 @@ _ADD_ROLLUPS: Final = text(
     _adding("rollups", "quarter, line_item, creative, placement, country, device", ROLLED)
 )
 _ADD_REQUESTS: Final = text(_adding("requests", "quarter, placement, country, device", ASKED))
+_ADD_CREATIVE: Final = text(_insert("creatives", ("version", "identity"), "DO NOTHING"))
 _ADD_PERSON: Final = text(_insert("people", ("event_id", "person"), "DO NOTHING"))
 _REMOVE_PERSON: Final = text("DELETE FROM people WHERE event_id = :event_id")
 _SET_MARK: Final = text(_upsert("marks", "name", ["number"]))
@@ -106,11 +107,12 @@ def write(connection: Connection, batch: Batch) -> int:
 
 def add_rollups(connection: Connection, rollups: Rollups) -> None:
     _many(connection, _ADD_ROLLUPS, ((*key, *counts) for key, counts in rollups.cells.items()))
+    _many(connection, _ADD_CREATIVE, rollups.creatives.items())
     _many(connection, _ADD_PERSON, rollups.seen.items())
     _many(connection, _REMOVE_PERSON, ((event_id,) for event_id in rollups.unseen))
     if rollups.requests:
         _many(connection, _ADD_REQUESTS, ((*key, *counts) for key, counts in rollups.requests.items()))
-        set_mark(connection, TALLIED, rollups.tallied)
+        set_mark(connection, rollups.mark, rollups.tallied)
 
 
 def set_mark(connection: Connection, name: str, number: int) -> None:

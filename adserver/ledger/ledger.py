@@ -15,6 +15,7 @@ from adserver.domain.statements import Statement
 from adserver.ledger import schema, stating
 from adserver.ledger.conversions import owed_to, posted
 from adserver.ledger.posting import REVERSIBLE
+from adserver.ledger.reports import ReportReader
 from adserver.ledger.schema import (
     BUDGETS,
     COUNTED,
@@ -43,6 +44,7 @@ class Ledger:
     def __init__(self, path: Path, consumer: str = CONSUMER) -> None:
         self._engine = schema.read_database(path)
         self._consumer = consumer
+        self.reports = ReportReader(self._engine)
         with self._engine.connect() as connection:
             self._position = self._position_in(connection)
 

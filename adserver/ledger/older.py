@@ -26,9 +26,10 @@ def bring_up(engine: Engine) -> None:
     """Make the tables that reports are made from, where they are not there yet."""
     with engine.begin() as connection:
         lock_for_writing(connection)
-        if is_rolled(connection):
-            return
+        older = not is_rolled(connection)
         TABLES.create_all(connection)
+        if not older:
+            return
         _Filling(connection).fill()
         last = connection.execute(select(func.max(EVENTS.c.event_id))).scalar()
         if last is not None:
@@ -38,7 +39,7 @@ def bring_up(engine: Engine) -> None:
 class _Filling:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._rollups = Rollups(0, {})
+        self._rollups = Rollups("", 0, {})
 
     def fill(self) -> None:
         self._count_events()
@@ -92,4 +93,4 @@ class _Filling:
 
     def _write(self) -> None:
         inserts.add_rollups(self._connection, self._rollups)
-        self._rollups = Rollups(0, {})
+        self._rollups = Rollups("", 0, {})

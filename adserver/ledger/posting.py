@@ -103,6 +103,7 @@ class Batch:
         if known is not None and payer.since <= known.since:
             return
         self.line_items[terms.serial] = terms
+        self.rollups.learn(terms)
         self._parties.payers[terms.serial] = payer
         self.limits += self._parties.guards.learn(terms)
         self._sheets.clear()

@@ -6,8 +6,9 @@
 * ``people``: who saw each accepted impression that was not found invalid (64 bits of the pseudonym; of the
   session's where there is no consent). Personal, so old rows are removed; nobody else is named in the ledger.
   Some 30 bytes an impression.
+* ``creatives``: which creative a version is of, as terms told.
 * ``marks``: numbers by name: ``PEOPLE_SINCE``, from which decision on (in ms) ``people`` is whole;
-  ``TALLIED``, the number of the last tally in ``requests``.
+  ``tallied_of``, the number of a journal's last tally in ``requests``.
 """
 
 from typing import Final
@@ -35,7 +36,6 @@ ROLLED: Final = (*COUNTED, "earned_nanos")
 """The numbers of a cell; ``earned_nanos``: the publisher's, less what was refunded of it."""
 ASKED: Final = ("requests", "asked", "answered")
 PEOPLE_SINCE: Final = "people_since_ms"
-TALLIED: Final = "tallied"
 
 ROLLUPS: Final = Table(
     "rollups",
@@ -69,6 +69,13 @@ PEOPLE: Final = Table(
     sqlite_with_rowid=False,
 )
 
+CREATIVES: Final = Table(
+    "creatives",
+    TABLES,
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("identity", Integer, nullable=False),
+)
+
 MARKS: Final = Table(
     "marks",
     TABLES,
@@ -76,6 +83,11 @@ MARKS: Final = Table(
     Column("number", BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )
+
+
+def tallied_of(consumer: str) -> str:
+    """Of the journal that this consumer posts."""
+    return f"tallied:{consumer}"
 
 
 def is_rolled(connection: Connection) -> bool:

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from adserver.domain.decision import EventKind
-from adserver.domain.records import Personal, Record, Recorded, Reversed, Status, Tallied
+from adserver.domain.records import LineItemTerms, Personal, Record, Recorded, Reversed, Status, Tallied
 from adserver.ledger.rolled import ROLLED
 
 QUARTER_MS: Final = 900_000
@@ -42,13 +42,16 @@ def seen_by(records: Iterable[tuple[Record, Personal | None]]) -> Iterator[tuple
 
 class Rollups:
     """What one batch adds. ``seen``: event id -> person; ``unseen``: ids of impressions taken back;
-    ``tallied``: the number of the last tally so far, in the ledger or here."""
+    ``tallied``: the number of the last tally of this journal so far, in the ledger or here, marked in the
+    ledger as ``mark``."""
 
-    def __init__(self, tallied: int, people: Mapping[bytes, int]) -> None:
+    def __init__(self, mark: str, tallied: int, people: Mapping[bytes, int]) -> None:
         self.cells: defaultdict[Cell, list[int]] = defaultdict(lambda: [0] * len(ROLLED))
         self.requests: defaultdict[Asked, list[int]] = defaultdict(lambda: [0, 0, 0])
+        self.creatives: dict[int, int] = {}
         self.seen: dict[bytes, int] = {}
         self.unseen: list[bytes] = []
+        self.mark = mark
         self.tallied = tallied
         self._people = people
         self._event: Recorded | Reversed | None = None
@@ -65,6 +68,9 @@ class Rollups:
         return self.cells[
             quarter, event.line_item, event.creative, event.placement, event.country, event.device
         ]
+
+    def learn(self, terms: LineItemTerms) -> None:
+        self.creatives.update(terms.creatives)
 
     def earn(self, event: Recorded | Reversed, nanos: int) -> None:
         """The publisher's; negative where it is taken back."""

@@ -33,7 +33,7 @@ def verify(data_dir: Path, report: Callable[[str], None] = print) -> list[str]:
     if not (data_dir / LEDGER).exists():
         tell(f"there is no ledger: {data_dir / LEDGER}")
         return differences
-    heard, feeds, caps, reports = Heard(), FeedAudit(tell), CapAudit(tell), ReportAudit(tell)
+    heard, feeds, caps = Heard(), FeedAudit(tell), CapAudit(tell)
     with _uncollected(), reading(data_dir / LEDGER) as connection:
         try:
             posted = read_ledger(connection)
@@ -41,6 +41,7 @@ def verify(data_dir: Path, report: Callable[[str], None] = print) -> list[str]:
             tell(str(error))
             return differences
         walks = [_walk(data_dir, number, posted, tell) for number in journals.numbers_in(data_dir)]
+        reports = ReportAudit(tell, len(walks))
         for record, personal, is_posted in together(walks):
             reports.take(record, personal, is_posted)
             if is_posted:

@@ -32,13 +32,13 @@ from adserver.domain.records import (
     Status,
     Tallied,
 )
-from adserver.ledger import inserts, older, schema, stating
+from adserver.ledger import forgetting, inserts, older, schema, stating
 from adserver.ledger.conversions import posted
 from adserver.ledger.guards import Guards, Limit, levels
 from adserver.ledger.ledger import CONSUMER, Ledger, chunks, positions_of
 from adserver.ledger.parties import Parties, Payee, Payer, payer_of
 from adserver.ledger.posting import Batch, Row, budget_keys
-from adserver.ledger.rolled import TALLIED, mark
+from adserver.ledger.rolled import mark, tallied_of
 from adserver.ledger.rollups import Rollups
 from adserver.ledger.schema import BUDGETS, ENTRIES, EVENTS, FILTERED, OPERATORS, REVERSALS
 
@@ -108,7 +108,8 @@ class LedgerWriter(Ledger):
         self, connection: Connection, records: Sequence[Record], people: Mapping[bytes, int], checked: bool
     ) -> Batch:
         """Records without a closing among them, or one that ends them."""
-        rollups = Rollups(mark(connection, TALLIED), people)
+        tallied = tallied_of(self._consumer)
+        rollups = Rollups(tallied, mark(connection, tallied), people)
         batch = self._collect(connection, records, rollups, checked)
         if inserts.write(connection, batch) < batch.rows:
             raise _Repeated
@@ -192,6 +193,10 @@ class LedgerWriter(Ledger):
         """Read again, when next needed, what the books say."""
         self._billed.clear()
         self._parties = None
+
+    def forget_people(self, before_ms: int) -> bool:
+        """Some of those who saw ads decided before; whether there may be more."""
+        return forgetting.forget_people(self._writing, before_ms)
 
     def close(self) -> None:
         self._writing.dispose()
