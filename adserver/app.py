@@ -81,7 +81,7 @@ class App:
         self._open_stores(settings.data)
         self._recover()
         self.builder = Builder(settings.data, self.store)
-        self.clerk = Clerk(settings.data, self.ledger)
+        self.clerk = Clerk(settings.data, self.ledger, people_days=settings.people_days)
         self._wire(extra)
         self.learning.start()
 

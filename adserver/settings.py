@@ -26,7 +26,8 @@ class Settings(Struct, frozen=True):
     MaxMind file; ``segment_bytes``: the size of a journal segment; ``keep_alive_seconds``: how long a
     connection may be idle between requests. Behind a proxy it must be longer than the proxy keeps its
     own, which otherwise sends a request into a connection that is just being closed. ``report_people``: rows
-    of reports that could point at a person are withheld where they are about fewer (0: never).
+    of reports that could point at a person are withheld where they are about fewer (0: never);
+    ``people_days``: for how long the ledger knows who saw an impression.
 
     Invalid traffic: ``data_centres``, a file of networks, one a line; ``rate_per_user``, ``rate_per_address``
     and ``rate_per_placement``: impressions and clicks a minute above which they are filtered, 0: no limit;
@@ -49,6 +50,7 @@ class Settings(Struct, frozen=True):
     rate_per_placement: Rate = (0, 6000)
     fastest_click_ms: int = 100
     report_people: int = 50
+    people_days: int = 396
 
     @property
     def base_url(self) -> str:
@@ -230,6 +232,7 @@ _READERS: Final[dict[str, Callable[[object], object]]] = {
     "rate_per_address": _rate,
     "rate_per_placement": _rate,
     "fastest_click_ms": lambda value: _whole(value, 0, 10_000),
+    "people_days": lambda value: _whole(value, 1, 3660),
     "report_people": lambda value: _whole(value, 0, 1_000_000),
 }
 

@@ -114,6 +114,8 @@ GRACE_MS: Final = 30_000
 TALLIED_CELLS: Final = 100_000
 """Of requests, counted and not told to the journal yet; others are not counted until these are told."""
 TALLIED_CELLS_A_RECORD: Final = 10_000
+PEOPLE_DAYS: Final = 396
+"""For how long the ledger knows who saw an impression, unless the settings say otherwise: 13 months."""
 REPORT_DAYS: Final = 400
 REPORT_DAYS_BY_HOUR: Final = 32
 REPORT_ROWS: Final = 50_000

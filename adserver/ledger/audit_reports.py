@@ -4,6 +4,7 @@ from sqlalchemy import Connection
 
 from adserver.domain.records import Personal, Record
 from adserver.ledger.audit_books import Tell
+from adserver.ledger.audit_names import NameAudit
 from adserver.ledger.audit_people import PeopleAudit
 from adserver.ledger.audit_requests import RequestAudit
 from adserver.ledger.audit_rollups import Cells, compare_cells
@@ -17,6 +18,7 @@ class ReportAudit:
         self.told = "nothing is counted yet in a ledger of an earlier version"
         self._tell = tell
         self._people = PeopleAudit()
+        self._names = NameAudit()
         self._requests = RequestAudit(tell, journals)
 
     def take(self, record: Record, personal: Personal | None, posted: bool) -> None:
@@ -24,11 +26,13 @@ class ReportAudit:
         self._requests.take(record, posted)
         if posted:
             self._people.take(record, personal)
+            self._names.take(record)
 
     def compare(self, connection: Connection, cells: Cells) -> None:
         """With the ledger; one of an earlier version is given its rollups when it is next opened."""
         if not is_rolled(connection):
             return
+        self._names.compare(connection, self._tell)
         rollups = compare_cells(connection, cells, self._tell)
         requests = self._requests.compare(connection, self._tell)
         people = self._people.compare(connection, mark(connection, PEOPLE_SINCE), self._tell)

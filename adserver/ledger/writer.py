@@ -23,7 +23,7 @@ from adserver.domain.conversions import Converted
 from adserver.domain.counted import event_of
 from adserver.domain.decision import EventKind
 from adserver.domain.records import LineItemTerms, PlacementTerms, Record, Recorded, Reversed, Status, Tallied
-from adserver.ledger import inserts, older, schema
+from adserver.ledger import forgetting, inserts, older, schema
 from adserver.ledger.conversions import posted
 from adserver.ledger.guards import Guards, Limit, levels
 from adserver.ledger.ledger import CONSUMER, Ledger, chunks, positions_of
@@ -163,6 +163,10 @@ class LedgerWriter(Ledger):
         """Read again, when next needed, what the books say."""
         self._billed.clear()
         self._parties = None
+
+    def forget_people(self, before_ms: int) -> bool:
+        """Some of those who saw ads decided before; whether there may be more."""
+        return forgetting.forget_people(self._writing, before_ms)
 
     def close(self) -> None:
         self._writing.dispose()

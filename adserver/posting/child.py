@@ -1,10 +1,12 @@
 """The posting process: follows the journal into the ledger.
 
-``python -m adserver.posting.child DATA``, started by ``clerk``. A line on its standard input is a position of
-the journal up to which everything is on disk (``Position`` as JSON), and which it posts to; the input's end,
-however it came, ends the process at once: what is half posted is rolled back, since a batch and the position
-behind it are one transaction. How far it is, and what went wrong, it tells on standard output, a line each
-(``Told``). What cannot be posted now (a full disk, a locked or damaged file) is tried again.
+``python -m adserver.posting.child DATA DAYS``, started by ``clerk``. A line on its standard input is a
+position of the journal up to which everything is on disk (``Position`` as JSON), and which it posts to; the
+input's end, however it came, ends the process at once: what is half posted is rolled back, since a batch and
+the position behind it are one transaction. How far it is, and what went wrong, it tells on standard output, a
+line each (``Told``). What cannot be posted now (a full disk, a locked or damaged file) is tried again.
+
+Between batches it removes from the ledger who saw ads decided more than so many days ago.
 """
 
 import os
@@ -12,12 +14,14 @@ import signal
 import sys
 from pathlib import Path
 from threading import Condition, Thread
+from time import monotonic
 from typing import Final, NoReturn
 
 import msgspec
 from msgspec import Struct
 from sqlalchemy.exc import DBAPIError
 
+from adserver.clock import WallClock
 from adserver.domain.books import Position
 from adserver.ledger.ledger import LEDGER
 from adserver.ledger.poster import Poster
@@ -27,6 +31,8 @@ from adserver.ledger.writer import LedgerWriter
 from adserver.telemetry import logs
 
 RETRY_S: Final = 1.0
+FORGET_S: Final = 3600.0
+DAY_MS: Final = 86_400_000
 _NICENESS: Final = 5
 _POSITIONS: Final = msgspec.json.Decoder(Position)
 
@@ -65,17 +71,21 @@ class Asked:
         os._exit(0)
 
 
-def post(data: Path) -> NoReturn:
+def post(data: Path, people_days: int) -> NoReturn:
     """Post until standard input ends. The first word is said whatever there is to post: another process may
     have posted all of it."""
     asked, told = Asked(), Position()
     ledger = LedgerWriter(data / LEDGER)
     poster = Poster(Reader(data / JOURNAL), ledger, lambda: asked.until)
+    now_ms, forget_at = WallClock(), monotonic()
     while True:
-        asked.wait(told)
+        asked.wait(told, max(forget_at - monotonic(), 0))
         refused, error = ledger.refused, ""
         try:
             poster.step()
+            if monotonic() >= forget_at:
+                more = ledger.forget_people(now_ms() - people_days * DAY_MS)
+                forget_at = monotonic() + (RETRY_S if more else FORGET_S)
         except (OSError, DBAPIError, Damage) as wrong:
             error = _said(wrong)
         told = ledger.position
@@ -99,4 +109,4 @@ if __name__ == "__main__":
         signal.signal(number, signal.SIG_IGN)
     os.nice(_NICENESS)
     logs.configure("warning")
-    post(Path(sys.argv[1]))
+    post(Path(sys.argv[1]), int(sys.argv[2]))

@@ -13,6 +13,7 @@ from typing import Final, Protocol
 import msgspec
 
 from adserver.children import Child, Died
+from adserver.domain import limits
 from adserver.domain.books import Position
 from adserver.posting.child import Told
 
@@ -37,15 +38,19 @@ class Books(Protocol):
 
 
 class Clerk:
-    """Of the data folder ``data``; ``ledger`` is told how far it is. ``seconds``: a clock.
+    """Of the data folder ``data``; ``ledger`` is told how far it is. ``seconds``: a clock;
+    ``people_days``: for how long the ledger knows who saw what.
 
     ``refused``: events the journal billed and the books must not, since this server began; ``failing``: why
     posting waits, if it does."""
 
-    def __init__(self, data: Path, ledger: Books, seconds: Callable[[], float] = monotonic) -> None:
+    def __init__(
+        self, data: Path, ledger: Books, seconds: Callable[[], float] = monotonic,
+        people_days: int = limits.PEOPLE_DAYS,
+    ) -> None:  # fmt: skip
         self._ledger = ledger
         self._seconds = seconds
-        self._child = Child("adserver.posting.child", lambda: (str(data),), _PAUSE_MAX_S)
+        self._child = Child("adserver.posting.child", lambda: (str(data), str(people_days)), _PAUSE_MAX_S)
         self._heard_s = seconds()
         self._news = asyncio.Event()
         self.refused = 0

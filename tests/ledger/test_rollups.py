@@ -27,7 +27,7 @@ from verified_samples import differences, keep, person_of, sound
 from adserver.domain.books import Position
 from adserver.domain.decision import EventKind
 from adserver.domain.records import Record, Recorded, Status, Unbilled
-from adserver.ledger import older
+from adserver.ledger import forgetting, older
 from adserver.ledger.rolled import ROLLED
 from adserver.ledger.rollups import seen_by
 from adserver.ledger.schema import COUNTED
@@ -210,3 +210,26 @@ def test_a_tally_that_claims_more_than_was_decided_is_told(tmp_path: Path) -> No
     assert "decided were 0" in differences(keep(tmp_path / "twice", [*records, tally, twice]))[0]
     gap = msgspec.structs.replace(tally, number=3)
     assert "does not follow" in differences(keep(tmp_path / "gap", [*records, gap]))[0]
+
+
+def test_old_people_are_forgotten_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To the quarter of an hour; the mark says from where on they are whole, and the audit goes by it."""
+    monkeypatch.setattr(forgetting, "PART", 2)
+    mine = [request(number, NOW_MS + number // 4 * QUARTER_MS) for number in range(1, 12)]
+    records: list[Record] = [terms(1), placement(7), *map(decided, mine), *map(recorded, mine)]
+    path = keep(tmp_path, records) / "ledger.sqlite"
+    everybody = {row[0] for row in read(path, "SELECT event_id FROM people")}
+    ledger = LedgerWriter(path)
+    assert not ledger.forget_people(NOW_MS - 1) and not ledger.forget_people(0)
+    turns = 0
+    while ledger.forget_people(NOW_MS + 2 * QUARTER_MS - 1):
+        turns += 1
+        assert differences(tmp_path) == []
+    assert turns == sum(one[:6] < (NOW_MS + QUARTER_MS).to_bytes(6, "big") for one in everybody) // 2 > 0
+    ledger.close()
+    left = {row[0] for row in read(path, "SELECT event_id FROM people")}
+    assert left == {one for one in everybody if int.from_bytes(one[:6], "big") >= NOW_MS + QUARTER_MS}
+    assert read(path, "SELECT number FROM marks WHERE name = 'people_since_ms'") == [(NOW_MS + QUARTER_MS,)]
+    assert differences(tmp_path) == []
+    change(path, f"DELETE FROM people WHERE event_id = x'{max(left).hex()}'")
+    assert "nobody in the ledger saw it" in differences(tmp_path)[0]

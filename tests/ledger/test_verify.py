@@ -142,6 +142,9 @@ TAMPERED = {
     "a request gone": (["DELETE FROM requests WHERE placement = 9"], "requests of quarter, placement"),
     "somebody else": (["UPDATE people SET person = person + 1"], "whom the journal does not know"),
     "nobody": (["DELETE FROM people"], "nobody in the ledger saw it"),
+    "another's line item": (["UPDATE line_items SET full_id = 'brise/x/y' WHERE serial = 1"], "line_items 1"),
+    "another's placement": (["UPDATE placements SET full_id = 'other/x' WHERE serial = 7"], "placements 7"),
+    "another creative": (["UPDATE creatives SET identity = 1"], "creatives 101"),
     "no person": (["UPDATE people SET person = 'anna'"], "what no posting writes"),
 }
 

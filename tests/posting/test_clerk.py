@@ -286,3 +286,34 @@ def test_a_killed_server_leaves_no_child(office: Office) -> None:
         assert time.monotonic() < deadline, "the child outlived its server"
         time.sleep(0.02)
     assert office.posted() == 10
+
+
+def test_it_forgets_old_people(office: Office) -> None:
+    """And nobody else, nor anything that was counted of them."""
+    old, young = request(1, int(time.time() * 1000) - 2 * 86_400_000), request(2, NOW_MS)
+    for mine in (old, young):
+        office.journal.append(decided(mine), person())
+        office.journal.append(recorded(mine), person())
+    office.journal.sync()
+    ledger = LedgerWriter(office.data / LEDGER)
+    with closing(Reader(office.data / JOURNAL)) as reader:
+        Poster(reader, ledger).drain()
+    ledger.close()
+
+    def people() -> set[bytes]:
+        with closing(sqlite3.connect(office.data / LEDGER)) as connection:
+            return {row[0][:6] for row in connection.execute("SELECT event_id FROM people")}
+
+    async def play() -> None:
+        clerk = Clerk(office.data, office.ledger, people_days=1)
+        try:
+            await clerk.begin()
+            while people() != {young[:6]}:
+                assert people() == {old[:6], young[:6]}
+                await asyncio.sleep(0.02)
+        finally:
+            await clerk.end()
+
+    asyncio.run(asyncio.wait_for(play(), WITHIN_S))
+    assert office.posted() == 2
+    assert verify(office.data, report=lambda line: None) == []
