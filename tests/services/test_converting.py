@@ -293,6 +293,27 @@ def test_counted_without_billing_where_it_is_sold_otherwise(tmp_path: Path) -> N
         audited(world)
 
 
+def test_they_are_learned_from_and_unlearned(tmp_path: Path) -> None:
+    with made(tmp_path) as world:
+        shown = show(world)
+        world.tick()
+
+        def rate() -> int:
+            return world.app.world.rates.conversions.rate(1, 1)
+
+        before = rate()
+        (told,) = tell(world, Told("o-1", user="u-1"))
+        world.tick()
+        learned = rate()
+        assert learned > before
+        world.restart()
+        assert rate() == learned
+        asyncio.run(world.app.invalidation.reverse([told.event_id], "made up"))
+        world.tick()
+        assert rate() == before
+        assert shown
+
+
 def test_taken_back_with_its_click_or_by_itself(tmp_path: Path) -> None:
     with made(tmp_path, budget={"lifetime": "4.00"}) as world:
         shown = [show(world, clicked=True) for _ in range(2)]
