@@ -335,6 +335,22 @@ def report(
 
 
 @app.command()
+def convert(
+    file: Annotated[Path, typer.Argument(help="Conversions: .csv with a line of names, else NDJSON.")],
+    url: Annotated[
+        str, typer.Option(envvar="ADSERVER_URL", help="The running server.")
+    ] = "http://127.0.0.1:8000",
+    key: Annotated[str, typer.Option(envvar="ADSERVER_KEY", help="The advertiser's key.")] = "",
+) -> None:
+    """Tell of conversions that were collected elsewhere; exit 1 if some are late or wrong."""
+    from adserver.commands.convert import convert as tell
+    from adserver.commands.remote import Remote
+
+    if not tell(file, Remote(url, key)):
+        raise typer.Exit(1)
+
+
+@app.command()
 def replay(
     event_id: Annotated[
         str, typer.Argument(metavar="EVENT_ID", help="The id of an ad, or the request_id of an answer.")

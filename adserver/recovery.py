@@ -22,7 +22,7 @@ from adserver.checkpoints import Checkpoint
 from adserver.domain.books import Position
 from adserver.domain.records import Decided, Recorded
 from adserver.engine import localtime
-from adserver.ledger.accounts import LASTING_DAYS, levels
+from adserver.ledger.accounts import LASTING_DAYS
 from adserver.ledger.budgets import Budgets
 from adserver.ledger.ledger import Ledger
 from adserver.ledger.reader import Reader, segment_path
@@ -97,8 +97,7 @@ def _from_checkpoint(path: Path, written: Position) -> tuple[States, Position, E
 def take_books(states: States, ledger: Ledger, since_day: int) -> None:
     """What was delivered and billed: of days, those from ``since_day`` on, and of line items sold per
     conversion more."""
-    lasting = {name for terms in states.hot.terms.values() if terms.model == "cpa" for name in levels(terms)}
-    older = ledger.billed_days(list(lasting), since_day - LASTING_DAYS, since_day)
+    older = ledger.billed_days(list(states.budgets.lasting), since_day - LASTING_DAYS, since_day)
     states.budgets.load(ledger.totals(), [*ledger.billed_accounts(since_day), *older])
     states.budgets.forget_days(since_day)
 

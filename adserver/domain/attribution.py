@@ -7,11 +7,16 @@ count.
 """
 
 from collections.abc import Iterable
+from typing import Final
 
 from msgspec import Struct
 
 from adserver.domain.decision import EventKind
 from adserver.domain.records import LineItemTerms, Recorded, Status
+
+_ACCEPTED: Final = int(Status.ACCEPTED)
+_CLICK: Final = int(EventKind.CLICK)
+_VIEW: Final = int(EventKind.IMPRESSION)
 
 
 class Touch(Struct, frozen=True):
@@ -31,22 +36,13 @@ class Touch(Struct, frozen=True):
     device: int
 
 
-def touch_of(event: Recorded, terms: LineItemTerms) -> Touch | None:
-    """What an event is to later conversions, under the terms of its moment; None: nothing."""
-    if event.status != Status.ACCEPTED or event.test:
-        return None
-    if event.kind == EventKind.CLICK:
-        window_ms = terms.click_window_ms
-    elif event.kind == EventKind.IMPRESSION:
-        window_ms = terms.view_window_ms
-    else:
-        return None
-    if not window_ms:
-        return None
-    return Touch(
-        event.event_id, event.kind, event.at_ms, event.at_ms + window_ms, event.line_item, event.creative,
-        event.placement, event.day, event.conversion_nanos, event.country, event.device,
-    )  # fmt: skip
+def window_ms(event: Recorded, terms: LineItemTerms) -> int:
+    """For how long from an event on, just recorded, conversions may be owed to it; 0: never."""
+    if event.status != _ACCEPTED or event.test:
+        return 0
+    if event.kind == _CLICK:
+        return terms.click_window_ms
+    return terms.view_window_ms if event.kind == _VIEW else 0
 
 
 def last_touch(touches: Iterable[Touch], happened_ms: int) -> Touch | None:
@@ -56,4 +52,4 @@ def last_touch(touches: Iterable[Touch], happened_ms: int) -> Touch | None:
 
 
 def _rank(touch: Touch) -> tuple[bool, int, bytes]:
-    return touch.kind == EventKind.CLICK, touch.at_ms, touch.event_id
+    return touch.kind == _CLICK, touch.at_ms, touch.event_id

@@ -35,16 +35,16 @@ from adserver.ledger.inforce import InForce, Nothing
 
 
 class Budgets:
-    """Accounts of all line items that were ever touched."""
+    """Accounts of all line items that were ever touched. ``lasting``: see ``Accounts``."""
 
     def __init__(self, day: Day) -> None:
         self._day = day
         self._accounts = Accounts()
+        self.lasting = self._accounts.lasting
         self._in_force: InForce = Nothing()
         self._edition = 0
         self._bound: dict[int, Bound] = {}
-        self._serials: set[int] = set()
-        self._absent: set[int] = set()
+        self._serials, self._absent = set[int](), set[int]()
         self._orphans: dict[int, LineItemTerms] = {}
         self._holds: dict[bytes, Hold] = {}
         self._ends = Calendar()
@@ -151,8 +151,8 @@ class Budgets:
 
     def campaign_nanos(self, campaign: int) -> tuple[int, int]:
         """(billed, held) of a campaign, with what line items it no longer has have spent."""
-        account = self._accounts.peek(f"campaign:{campaign}")
-        return (account.billed_nanos, account.held_nanos) if account is not None else (0, 0)
+        account = self._accounts.peek(f"campaign:{campaign}") or Account()
+        return account.billed_nanos, account.held_nanos
 
     def remaining_nanos(self, line_item: int, now_ms: int) -> int | None:
         """The least any account of the line item still allows; None without a budget."""

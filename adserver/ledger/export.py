@@ -15,6 +15,7 @@ from msgspec import Struct
 from adserver.domain import ids
 from adserver.domain.bills import BillPlace, Closing, Total
 from adserver.domain.books import Position
+from adserver.domain.counted import event_of
 from adserver.domain.decision import EventKind
 from adserver.domain.provenance import DEVICES
 from adserver.domain.records import (
@@ -134,7 +135,8 @@ def events(journal: Path, from_ms: int, to_ms: int, closings: list[Closing]) -> 
                 names.learn(record)
             elif isinstance(record, Closed):
                 closings.append(names.closing(record, behind.number))
-            elif isinstance(record, Recorded) and from_ms <= record.at_ms < to_ms:
-                yield names.event(record, behind.number)
-            elif isinstance(record, Reversed) and from_ms <= record.at_ms < to_ms:
-                yield names.reversal(record, behind.number)
+            elif isinstance(record, Reversed):
+                if from_ms <= record.at_ms < to_ms:
+                    yield names.reversal(record, behind.number)
+            elif (event := event_of(record)) is not None and from_ms <= event.at_ms < to_ms:
+                yield names.event(event, behind.number)

@@ -122,22 +122,23 @@ class Conversions:
         # What leaves ``seen`` while the ledger is asked was in it before, or is posted; what comes is in it.
         known = {key for key in keys if key + _KIND in self._seen}
         known |= await asyncio.to_thread(self._books.conversions, keys)
+        publishers = self._world.snapshot.publishers.values()
+        spaces = list(dict.fromkeys(one.user_space or one.id for one in publishers))
         outcomes = []
         for number, (key, told) in enumerate(zip(keys, conversions, strict=True), 1):
-            outcomes.append(self._judge(owner.serial, key, told, key in known))
+            outcomes.append(self._judge(owner.serial, key, told, _sought(told, spaces), key in known))
             if number % _AT_ONCE == 0:
                 await asyncio.sleep(0)
         await asyncio.shield(self._journal.synced())
         return outcomes
 
-    def _judge(self, advertiser: int, key: bytes, told: Told, known: bool) -> Outcome:
+    def _judge(self, advertiser: int, key: bytes, told: Told, spaces: list[str], known: bool) -> Outcome:
         now_ms = self._clock()
         happened_ms = now_ms if told.happened_ms is None else told.happened_ms
         if told.wrong:
             return Outcome(told.id, Fate.INVALID, told.wrong)
         if happened_ms > now_ms + limits.GRACE_MS:
             return Outcome(told.id, Fate.INVALID, "at: is in the future")
-        spaces = self._spaces(told)
         if (told.user or told.email) and not spaces:
             return Outcome(told.id, Fate.INVALID, "user_space: required, one of those of the publishers")
         if known or key + _KIND in self._seen:
@@ -150,18 +151,6 @@ class Conversions:
         ), touch)  # fmt: skip
 
     # -- whose it is -------------------------------------------------------------------------------
-
-    def _spaces(self, told: Told) -> list[str]:
-        """Where the person may be known: an e-mail's hash means the same everywhere, a user id does not."""
-        if not (told.user or told.email):
-            return []
-        publishers = self._world.snapshot.publishers.values()
-        known = dict.fromkeys(one.user_space or one.id for one in publishers)
-        if told.user_space:
-            return [told.user_space] if told.user_space in known else []
-        if told.user and len(known) > 1:
-            return []
-        return list(known)[: limits.USER_SPACES]
 
     def _touch(self, advertiser: int, told: Told, spaces: list[str], happened_ms: int) -> Touch | None:
         """That of the click that is named, where it counts; else the person's last."""
@@ -227,3 +216,14 @@ class Conversions:
         if known is not None:
             known[0].conversions += 1
             known[0].free_nanos += free
+
+
+def _sought(told: Told, spaces: list[str]) -> list[str]:
+    """Where the person may be known: an e-mail's hash means the same everywhere, a user id does not."""
+    if not (told.user or told.email):
+        return []
+    if told.user_space:
+        return [told.user_space] if told.user_space in spaces else []
+    if told.user and len(spaces) > 1:
+        return []
+    return spaces[: limits.USER_SPACES]

@@ -3,7 +3,7 @@
 A person's are found by pseudonym, a click also by its event id: without consent nobody has a pseudonym. All
 are packed in buckets by when they run out (views' by the hour, clicks' by the day), so forgetting them is
 dropping a bucket, and a conversion looks once into each. What there is no room for goes too, the oldest
-first, and is counted: conversions owed to it are owed to nobody then. Cost: some 2 µs an event, 200 bytes a
+first, and is counted: conversions owed to it are owed to nobody then. Cost: some 1.5 µs an event, 200 bytes a
 touch.
 
 They are state like any other: made again from the journal, where whose they were can be erased.
@@ -17,7 +17,7 @@ from typing import Final
 import msgspec
 
 from adserver.domain import ids, limits
-from adserver.domain.attribution import Touch, touch_of
+from adserver.domain.attribution import Touch, window_ms
 from adserver.domain.conversions import Converted
 from adserver.domain.decision import EventKind
 from adserver.domain.records import LineItemTerms, Recorded, Reversed
@@ -27,8 +27,10 @@ _HOUR_MS: Final = 3600_000
 _DAY_MS: Final = 24 * _HOUR_MS
 _PACKED: Final = struct.Struct(">16sBQQIIIHQ2sB")
 _NOWHERE: Final = bytes(2)
+_CLICK: Final = int(EventKind.CLICK)
 _LEAST_DROPPED: Final = 16
 """One in so many of what may be kept goes at once when there is no room."""
+_MOST_BYTES: Final = limits.TOUCHES_PER_PERSON * _PACKED.size
 _LONGEST_MS: Final = (
     limits.CLICK_WINDOW_MS_MAX
     + limits.CONVERSION_LATE_MS
@@ -54,14 +56,22 @@ class Touches:
 
     def recorded(self, event: Recorded, subject: bytes | None, terms: LineItemTerms | None) -> None:
         """``terms``: those the event happened under; nothing is owed to what nobody promised."""
-        touch = touch_of(event, terms) if terms is not None else None
-        if touch is None:
+        window = window_ms(event, terms) if terms is not None else 0
+        if not window:
             return
-        is_click = touch.kind == EventKind.CLICK
-        if is_click:
-            self._clicks.add(touch.event_id, touch)
+        at_ms, until_ms = event.at_ms, event.at_ms + window
+        country = event.country.encode("ascii") if event.country else _NOWHERE
+        packed = _PACKED.pack(
+            event.event_id, event.kind, at_ms, until_ms, event.line_item, event.creative, event.placement,
+            event.day, event.conversion_nanos, country, event.device,
+        )  # fmt: skip
+        if event.kind != _CLICK:
+            if subject is not None:
+                self._views.add(subject, packed, at_ms, until_ms)
+            return
+        self._clicks.add(event.event_id, packed, at_ms, until_ms)
         if subject is not None:
-            (self._clicked if is_click else self._views).add(subject, touch)
+            self._clicked.add(subject, packed, at_ms, until_ms)
 
     def converted(self, conversion: Converted) -> None:
         if conversion.touch is not None and conversion.billed_nanos:
@@ -122,14 +132,18 @@ class _Buckets:
         self._count = 0
         self._next = 0
 
-    def add(self, key: bytes, touch: Touch) -> None:
-        if touch.at_ms // self._width_ms > self._next:
-            self.sweep(touch.at_ms)
-        number = (touch.until_ms + limits.CONVERSION_LATE_MS) // self._width_ms
-        bucket = self.buckets.setdefault(number, {})
-        packed = bucket.get(key, b"") + _pack(touch)
+    def add(self, key: bytes, packed: bytes, at_ms: int, until_ms: int) -> None:
+        if at_ms // self._width_ms > self._next:
+            self.sweep(at_ms)
+        number = (until_ms + limits.CONVERSION_LATE_MS) // self._width_ms
+        bucket = self.buckets.get(number)
+        if bucket is None:
+            bucket = self.buckets[number] = {}
+        before = bucket.get(key)
+        if before is not None:
+            packed = before + packed
         self._count += 1
-        if len(packed) > limits.TOUCHES_PER_PERSON * _PACKED.size:
+        if len(packed) > _MOST_BYTES:
             packed = packed[_PACKED.size :]
             self._count -= 1
             self.dropped += 1
@@ -169,14 +183,6 @@ class _Buckets:
 
 def _size(bucket: dict[bytes, bytes]) -> int:
     return sum(map(len, bucket.values())) // _PACKED.size
-
-
-def _pack(touch: Touch) -> bytes:
-    return _PACKED.pack(
-        touch.event_id, touch.kind, touch.at_ms, touch.until_ms, touch.line_item, touch.creative,
-        touch.placement, touch.day, touch.conversion_nanos, touch.country.encode("ascii") or _NOWHERE,
-        touch.device,
-    )  # fmt: skip
 
 
 def _unpack(packed: tuple[bytes, int, int, int, int, int, int, int, int, bytes, int]) -> Touch:

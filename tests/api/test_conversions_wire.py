@@ -1,6 +1,7 @@
 """``POST /v1/conversions`` against a real server: by whom, one by one, many at once, and after a kill."""
 
 import json
+import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 from live import Live
+from test_cli import run
 from world import campaign, filled_campaign, filled_publisher, publisher
 
 from adserver.api.conversions import ConversionResults
@@ -146,6 +148,24 @@ def test_it_is_documented_and_measured(server: Live) -> None:
     exposition = server.get("/metrics").body.decode()
     assert 'adserver_conversions_total{status="duplicate"}' in exposition
     assert "adserver_touches_dropped 0.0" in exposition
+
+
+def test_the_command(server: Live, tmp_path: Path) -> None:
+    def told(name: str, text: str) -> "subprocess.CompletedProcess[str]":
+        file = tmp_path / name
+        file.write_text(text)
+        return run("convert", file, "--url", server.url, ADSERVER_KEY=server.key(*ACME))
+
+    shown = clicked(server)
+    lines = [{"id": f"c-{number}", "click_id": shown} for number in range(1001)]
+    done = told("sales.ndjson", "\n".join(map(json.dumps, lines)) + "\n\n")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "1001 attributed\n", "")
+    rows = f"id,click_id,user,value_micros,currency\nc-1,{shown},,,\nd-1,,u-9,5000000,EUR\nd-2,,,x,EUR\n"
+    done = told("sales.csv", rows)
+    assert (done.returncode, done.stdout) == (1, "1 duplicate, 1 invalid, 1 unattributed\n")
+    assert done.stderr.startswith("line 4: d-2 is invalid: ")
+    assert "line 1 is not JSON" in told("sales.ndjson", "{").stderr
+    assert "cannot be read" in run("convert", tmp_path / "none.csv", ADSERVER_KEY="k").stderr
 
 
 def test_told_by_many_at_once_and_again_after_a_kill(tmp_path: Path) -> None:

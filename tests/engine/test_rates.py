@@ -6,11 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adserver.domain.books import Shown
-from adserver.engine.rates import CLICKS, PER_MILLION, VIEWABLE, Rates, learn
+from adserver.engine.rates import CLICKS, CONVERSIONS, PER_MILLION, VIEWABLE, Rates, learn
 
 COUNTS = st.integers(0, 10**9)
 ROWS = st.lists(
-    st.builds(Shown, st.integers(1, 5), st.integers(1, 3), st.integers(1, 9), COUNTS, COUNTS, COUNTS),
+    st.builds(Shown, st.integers(1, 5), st.integers(1, 3), st.integers(1, 9), *[COUNTS] * 4),
     max_size=30,
 )
 
@@ -19,6 +19,7 @@ def test_nothing_known_is_the_prior() -> None:
     for rates in (Rates(), learn(1, [])):
         assert rates.clicks.rate(1, 1) == CLICKS.prior
         assert rates.viewable.rate(1, 1) == VIEWABLE.prior
+        assert rates.conversions.rate(1, 1) == CONVERSIONS.prior
 
 
 def test_one_click_on_one_impression_is_not_a_hundred_percent() -> None:
@@ -35,6 +36,14 @@ def test_much_evidence_is_believed() -> None:
     rates = learn(1, [Shown(1, 1, 1, 10**7, 0, 10**5), Shown(1, 2, 1, 10**7, 0, 10**4)])
     assert abs(rates.clicks.rate(1, 1) - 10_000) < 200
     assert abs(rates.clicks.rate(1, 2) - 1_000) < 20
+
+
+def test_conversions_are_learned_like_clicks() -> None:
+    """Also that there are none, of what is sold per conversion and shown all the same."""
+    rates = learn(1, [Shown(1, 1, 1, 10**7, 0, 0, 5_000), Shown(2, 1, 2, 10**7, 0, 0, 0)])
+    assert abs(rates.conversions.rate(1, 1) - 500) < 20
+    assert rates.conversions.rate(2, 1) < CONVERSIONS.prior // 2
+    assert rates.clicks.rate(1, 1) < CLICKS.prior
 
 
 def test_where_it_was_never_shown_its_lift_is_believed() -> None:
@@ -59,7 +68,7 @@ def test_the_order_of_counts_does_not_matter(rows: list[Shown], chance: random.R
 @given(ROWS)
 def test_rates_stay_within_their_bounds(rows: list[Shown]) -> None:
     rates = learn(1, rows)
-    for learned in (rates.clicks, rates.viewable):
+    for learned in (rates.clicks, rates.viewable, rates.conversions):
         for line_item in range(1, 7):
             for placement in range(1, 5):
                 rate = learned.rate(line_item, placement)

@@ -13,8 +13,9 @@ from verified_samples import keep, sound
 
 from adserver.commands import export as command
 from adserver.domain.bills import CLOSINGS
+from adserver.domain.counted import event_of
 from adserver.domain.decision import EventKind
-from adserver.domain.records import Recorded, Reversed, Status
+from adserver.domain.records import Reversed, Status
 from adserver.ledger.reader import segment_path
 from adserver.ledger.verify import verify
 
@@ -32,7 +33,9 @@ def read(folder: Path) -> list[dict[str, Any]]:
 
 
 def test_every_event_is_there_and_the_money_adds_up(tmp_path: Path) -> None:
-    records = [r for r in sound() if isinstance(r, Recorded | Reversed)]
+    """Conversions too, where they are owed to an ad, under the day of its decision."""
+    found = [r if isinstance(r, Reversed) else event_of(r) for r in sound()]
+    records = [r for r in found if r is not None]
     data = keep(tmp_path / "data", sound())
     done = run("export", tmp_path / "out", "--data", data)
     assert (done.returncode, done.stdout, done.stderr) == (0, f"{len(records)} events\n", "")
@@ -40,7 +43,9 @@ def test_every_event_is_there_and_the_money_adds_up(tmp_path: Path) -> None:
     signs = [-r.billed_nanos if isinstance(r, Reversed) else r.billed_nanos for r in records]
     assert (len(rows), sum(row["billed_nanos"] for row in rows)) == (len(records), sum(signs))
     assert {row["status"] for row in rows} == {"accepted", "expired", "filtered", "reversed"}
-    assert {row["unbilled"] for row in rows} >= {"", "over_budget", "test", "filtered"}
+    assert {row["unbilled"] for row in rows} >= {"", "over_budget", "test", "filtered", "repeated"}
+    assert sum(row["kind"] == "conversion" for row in rows) == 6
+    assert all(row["decided_ms"].date() == row["day"] for row in rows), "days are those of UTC here"
     assert verify(data, lambda line: None) == []
 
 

@@ -1,13 +1,16 @@
-"""A random session with a whole server: requests of all kinds, events in any order, changes of the catalogue,
-duties now and then. The same seed does the same things."""
+"""A random session with a whole server: requests of all kinds, events in any order, conversions, events taken
+back, changes of the catalogue, duties now and then. The same seed does the same things."""
 
+import asyncio
 import random
 from typing import Any
 
 from world import OPERATOR, World, campaign, publisher
 
+from adserver.domain import ids
 from adserver.services.ask import Asker
 from adserver.services.calls import Call
+from adserver.services.converting import Told
 from adserver.services.refusals import Refused
 
 BOT = Asker(user_agent="Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)")
@@ -36,6 +39,7 @@ def campaigns(turn: int) -> list[Any]:
             {"id": "person", "pricing": cpm("900.00"), "frequency_caps": [{"limit": 2, "per": "1h"}]},
             {"id": "clicks", "pricing": {"model": "cpc", "amount": "1.00"}, "budget": {"lifetime": "9.00"},
              "frequency_caps": [{"limit": 2, "per": "session", "event": "click"}]},
+            {"id": "sales", "pricing": {"model": "cpa", "amount": "20.00"}, "budget": {"daily": "40.00"}},
             repeat_in_request=True,
         ),
         campaign(
@@ -68,6 +72,7 @@ class Session:
     def __init__(self, world: World, seed: int) -> None:
         self.world = world
         self.chance = random.Random(seed)
+        self.later = random.Random(seed + 1)
         self.ads: list[dict[str, Any]] = []
         self.pages: dict[str, int] = {}
         self.turn = 0
@@ -84,6 +89,8 @@ class Session:
         self.world.clock.ms += chance.choice((0, 1, 250, 5000, 60_000, 400_000, 1_200_000))
         doing = (self.ask, self.ask, self.ask, self.tell, self.tell, self.tell, self.page, self.other)
         chance.choice(doing)()
+        if self.ads and self.later.random() < 0.2:
+            self.later.choice((self.convert, self.convert, self.convert, self.take_back))()
 
     def who(self) -> dict[str, Any]:
         chance = self.chance
@@ -126,6 +133,18 @@ class Session:
         call = Call(user_agent="") if self.chance.random() < 0.15 else None
         verdict = self.world.event(ad[self.chance.choice(KINDS)], call)
         self.verdicts.append(verdict.status.name)
+
+    def convert(self) -> None:
+        later, now_ms = self.later, self.world.clock.ms
+        click = ids.decode(later.choice(self.ads)["event_id"]) if later.random() < 0.5 else None
+        happened_ms = now_ms - later.choice((0, 1000, 10_000_000))
+        told = Told(f"o-{later.randint(1, 40)}", "", happened_ms, "", click, f"u-{later.randint(1, 2)}")
+        advertiser = later.choice(list(self.world.app.world.snapshot.advertisers))
+        asyncio.run(self.world.app.conversions.tell(advertiser, [told]))
+
+    def take_back(self) -> None:
+        event_id = self.later.choice(self.ads)["event_id"]
+        asyncio.run(self.world.app.invalidation.reverse([event_id], "a farm"))
 
     def other(self) -> None:
         if self.chance.random() < 0.5:

@@ -215,6 +215,52 @@ def test_no_money_beyond_the_budget(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("clean", [False, True])
+def test_an_ad_is_billed_once_also_after_a_restart(tmp_path: Path, clean: bool) -> None:
+    with made(tmp_path) as world:
+        shown = click(show(world, clicked=True))
+        assert [one.billed for one in tell(world, Told("o-1", click=shown), Told("o-2", user="u-1"))] == [
+            True,
+            False,
+        ]
+        world.restart(clean)
+        assert [one.billed for one in tell(world, Told("o-3", click=shown), Told("o-4", user="u-1"))] == [
+            False,
+            False,
+        ]
+        audited(world)
+        assert numbers(world) == (4, 2_000_000, 0)
+
+
+def test_a_raised_budget_is_in_the_journal_before_it_is_spent(tmp_path: Path) -> None:
+    with made(tmp_path, budget={"lifetime": "2.00"}) as world:
+        shown = [click(show(world, clicked=True)) for _ in range(3)]
+        assert [one.billed for one in tell(world, *(Told(f"o-{n}", click=shown[n]) for n in (0, 1)))] == [
+            True,
+            False,
+        ]
+        world.put(campaigns=[campaign("acme/a", {"id": "a", "pricing": CPA, "budget": {"lifetime": "4.00"}})])
+        assert tell(world, Told("o-2", click=shown[2]))[0].billed
+        audited(world)
+        assert world.app.refused == 0
+
+
+@pytest.mark.parametrize("clean", [False, True])
+def test_a_day_nobody_knows_any_more_is_not_billed(tmp_path: Path, clean: bool) -> None:
+    """Days are kept of what is sold per conversion; this was, and is sold otherwise by now."""
+    with made(tmp_path, budget={"daily": "3.00"}) as world:
+        shown = [click(show(world, clicked=True)) for _ in range(2)]
+        assert tell(world, Told("o-1", click=shown[0]))[0].billed
+        world.clock.ms += 10 * DAY_MS
+        world.put(campaigns=[campaign("acme/a", {"id": "a", "budget": {"daily": "3.00"}})])
+        show(world)
+        world.tick()
+        world.restart(clean)
+        assert fates(tell(world, Told("o-2", click=shown[1]))) == [("attributed", "click", False)]
+        audited(world)
+        assert world.app.refused == 0
+
+
+@pytest.mark.parametrize("clean", [False, True])
 def test_money_of_the_day_of_the_decision(tmp_path: Path, clean: bool) -> None:
     """A day long over still has its own budget, and only that."""
     with made(tmp_path, budget={"daily": "3.00"}) as world:
@@ -245,6 +291,27 @@ def test_counted_without_billing_where_it_is_sold_otherwise(tmp_path: Path) -> N
         world.tick()
         assert numbers(world) == (2, 2000, 0)
         audited(world)
+
+
+def test_they_are_learned_from_and_unlearned(tmp_path: Path) -> None:
+    with made(tmp_path) as world:
+        shown = show(world)
+        world.tick()
+
+        def rate() -> int:
+            return world.app.world.rates.conversions.rate(1, 1)
+
+        before = rate()
+        (told,) = tell(world, Told("o-1", user="u-1"))
+        world.tick()
+        learned = rate()
+        assert learned > before
+        world.restart()
+        assert rate() == learned
+        asyncio.run(world.app.invalidation.reverse([told.event_id], "made up"))
+        world.tick()
+        assert rate() == before
+        assert shown
 
 
 def test_taken_back_with_its_click_or_by_itself(tmp_path: Path) -> None:

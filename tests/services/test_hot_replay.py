@@ -38,7 +38,13 @@ def content(states: States, now_ms: int) -> dict[str, Any]:
     found["feeds"] = live_feeds(states, now_ms)
     found["repeats"] = live_repeats(states.hot, now_ms)
     found["traffic"] = states.traffic.dump()
+    found["touches"] = touches(states)
     return found
+
+
+def touches(states: States) -> list[Any]:
+    kept, *events = msgspec.msgpack.decode(states.touches.dump())
+    return [kept, *(sorted(msgspec.msgpack.decode(dumped)) for dumped in events)]
 
 
 def remembers(replayed: States, lived: States) -> bool:
@@ -157,7 +163,16 @@ def reopened(world: World, told: dict[str, Any], now_ms: int, names: Sequence[st
 
 def delivered(world: World, campaign: str) -> list[dict[str, Any]]:
     """What its line items delivered: those that did."""
-    numbers = ("impressions", "viewable", "clicks", "filtered", "expired", "reserved", "spend_micros")
+    numbers = (
+        "impressions",
+        "viewable",
+        "clicks",
+        "conversions",
+        "filtered",
+        "expired",
+        "reserved",
+        "spend_micros",
+    )
     items = (world.delivery(campaign) or {"line_items": ()})["line_items"]
     return sorted(
         (item for item in items if any(item[name] for name in numbers)), key=lambda item: str(item["id"])
