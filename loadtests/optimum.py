@@ -6,10 +6,11 @@
   where it may stand once -> what a person saw, each impression once (scipy's Dinic). Windows stand still
   there and slide here, so the flow is an upper bound. Beside it the same where nothing is delivered before
   its plan has it: who keeps a pace cannot use today's traffic for tomorrow.
-* Revenue of the auction against a **linear program** (HiGHS): kinds of impressions by day, divided among
-  those that may have them, within daily and lifetime budgets and what caps leave of them, the guaranteed
-  line items having at least what they had. Pacing, prices that are not firm and chance are relaxed: an upper
-  bound too.
+* Revenue of the auction against a **linear program** (HiGHS): the places that guaranteed line items left in
+  the very run, divided among those that may have them, once in a request, within daily and lifetime budgets
+  and caps of a day or more, person by person. Both sides are expectations, of impressions times what one is
+  worth. Not knowing what comes, pacing within a day and *that the best bid wins* are relaxed: the program
+  gives a dear bidder the places nobody else wants. So it is an upper bound too.
 * What is reserved and never rendered, against the same traffic with all of that given back at once.
 
 Needs scipy, which the server does not.
@@ -193,35 +194,35 @@ class _Program:
         return {key: value * float(found.x[self.variables[key]]) for key, value in worth.items()}
 
 
-def best_revenue(found: Found, told: list[Slot], slack: float = 0.0) -> Counter[int] | None:
-    """Serial -> nanos. ``slack``: the share of their delivery that guaranteed line items are let off."""
+def behind_guaranteed(found: Found, told: list[Slot]) -> list[Slot]:
+    """What was left to the auction: the same, without the places where guaranteed ads were shown."""
+    bidders = {serial for serial, (_, item) in found.items.items() if item.priority == "auction"}
+    shown, left = found.play.record.sure, []
+    for slot in told:
+        count = slot.count - shown[slot.place]
+        mine = tuple(serial for serial in slot.eligible if serial in bidders)
+        if count > 0 and mine:
+            left.append(replace(slot, eligible=mine, count=count))
+    return left
+
+
+def best_revenue(found: Found, told: list[Slot]) -> Counter[int] | None:
+    """Serial -> nanos that the auction's line items are expected to earn at most, of places ``told``."""
     config, program = found.config, _Program()
     items = {serial: item for serial, (_, item) in found.items.items()}
-    cells: Counter[tuple[int, tuple[int, ...]]] = Counter()
-    seen: defaultdict[tuple[int, int], Counter[str]] = defaultdict(Counter)
-    for slot in told:
-        day = localtime.day(config.timezone, slot.at_ms)
-        cells[day, slot.eligible] += slot.count
-        for serial in slot.eligible:
-            seen[serial, day][slot.who] += slot.count
-    mine: defaultdict[tuple[int, int], list[Any]] = defaultdict(list)
-    for cell, count in cells.items():
-        program.at_most({(serial, *cell): 1.0 for serial in cell[1]}, count)
-        for serial in cell[1]:
-            mine[serial, cell[0]].append((serial, *cell))
     worth = {
         serial: worth_nanos(item, config) for serial, item in items.items() if item.priority == "auction"
     }
-    for (serial, day), keys in mine.items():
-        _limit(program, items[serial], keys, seen[serial, day], worth.get(serial, 0.0))
+    mine: defaultdict[tuple[int, int], list[Any]] = defaultdict(list)
+    for request, times in _requests(config, items, told).items():
+        _request(program, mine, request, times)
+    for (serial, _), keys in mine.items():
+        _limit(program, items[serial], keys, worth[serial])
     for serial, item in items.items():
         keys = [key for (one, _), keys in mine.items() if one == serial for key in keys]
-        done = found.days.get((serial, -1), LineItemTotals(serial)).impressions
-        if item.priority in _GUARANTEED and keys:
-            program.at_most(dict.fromkeys(keys, -1.0), -done * (1 - slack))
         if serial in worth and item.budget.lifetime_nanos is not None:
             program.at_most(dict.fromkeys(keys, worth[serial]), item.budget.lifetime_nanos)
-    best = program.most({key: worth[key[0]] for keys in mine.values() for key in keys if key[0] in worth})
+    best = program.most({key: worth[key[0]] for keys in mine.values() for key in keys})
     if best is None:
         return None
     earned: Counter[int] = Counter()
@@ -230,13 +231,53 @@ def best_revenue(found: Found, told: list[Slot], slack: float = 0.0) -> Counter[
     return earned
 
 
-def _limit(program: _Program, item: LineItem, keys: list[Any], seen: Counter[str], worth: float) -> None:
-    """A line item's day: its budget, and what its cap leaves of the people who came."""
+Request = tuple[str, int, tuple[tuple[tuple[int, ...], int], ...]]
+"""Who, the day, and for each place the line items that may have it and its impressions. Whoever comes too
+seldom to reach any cap is nobody in particular: the empty text."""
+
+
+def _requests(config: Config, items: dict[int, LineItem], told: list[Slot]) -> Counter[Request]:
+    """How many there are of each."""
+    caps = [cap for item in items.values() if (cap := cap_of(item)) is not None]
+    least = min((cap.limit for cap in caps), default=0)
+    places: defaultdict[tuple[Any, ...], list[tuple[tuple[int, ...], int]]] = defaultdict(list)
+    seen: Counter[tuple[str, int]] = Counter()
+    for slot in told:
+        day = localtime.day(config.timezone, slot.at_ms)
+        places[slot.page, slot.who, day].append((slot.eligible, slot.count))
+        seen[slot.who, day] += slot.count
+    return Counter(
+        (who if caps and seen[who, day] > least else "", day, tuple(sorted(one)))
+        for (_, who, day), one in places.items()
+    )
+
+
+def _request(program: _Program, mine: dict[tuple[int, int], list[Any]], request: Request, times: int) -> None:
+    """So many requests that are alike: each place is filled once, each line item stands once in a request."""
+    once: defaultdict[int, list[Any]] = defaultdict(list)
+    for number, (eligible, count) in enumerate(request[2]):
+        keys = {(serial, request, number): 1.0 for serial in eligible}
+        program.at_most(keys, count * times)
+        for key in keys:
+            once[key[0]].append(key)
+            mine[key[0], request[1]].append(key)
+    for keys_of in once.values():
+        program.at_most(dict.fromkeys(keys_of, 1.0), times)
+
+
+def _limit(program: _Program, item: LineItem, keys: list[Any], worth: float) -> None:
+    """A line item's day: its budget, and its cap, person by person."""
     if item.budget.daily_nanos is not None and worth:
         program.at_most(dict.fromkeys(keys, worth), item.budget.daily_nanos)
     cap = cap_of(item)
-    if cap is not None and cap.per_ms >= 86_400_000:
-        program.at_most(dict.fromkeys(keys, 1.0), sum(min(count, cap.limit) for count in seen.values()))
+    if cap is None or cap.per_ms < 86_400_000:
+        return
+    people: defaultdict[str, list[Any]] = defaultdict(list)
+    for key in keys:
+        people[key[1][0]].append(key)
+    for who, theirs in people.items():
+        if who:
+            program.at_most(dict.fromkeys(theirs, 1.0), cap.limit)
 
 
 # -- the report ------------------------------------------------------------------------------------
@@ -294,27 +335,31 @@ def _done(found: Found, item: LineItem) -> int:
 
 
 def _auction(found: Found, told: list[Slot]) -> list[str]:
-    billed = {
-        serial: totals.billed_nanos for (serial, day), totals in found.days.items()
-        if day == -1 and found.items[serial][1].priority == "auction"
-    }  # fmt: skip
-    for slack in (0.0, 0.01, 0.05):
-        best = best_revenue(found, told, slack)
-        if best is not None:
-            return _earned(found, billed, best, slack)
-    return ["Auction revenue: the program has no solution.", ""]
-
-
-def _earned(found: Found, billed: dict[int, int], best: Counter[int], slack: float) -> list[str]:
-    lines = ["| auction line item | model | pacing | billed | in the optimum |", "|---|---|---|--:|--:|"]
-    for serial in sorted(best, key=lambda one: (billed.get(one, 0) - best[one], one)):
-        item, (mine, most) = found.items[serial][1], (billed.get(serial, 0), best[serial])
+    best = best_revenue(found, behind_guaranteed(found, told))
+    if best is None:
+        return ["Auction revenue: the program has no solution.", ""]
+    earned = expected(found)
+    lines = ["| auction line item | model | pacing | expected | in the optimum |", "|---|---|---|--:|--:|"]
+    for serial in sorted(best, key=lambda one: (earned[one] - best[one], one)):
+        item, (mine, most) = found.items[serial][1], (earned[serial], best[serial])
         terms = f"{item.pricing.model} {item.pricing.amount_micros / 1e6:g} | {item.pacing}"
         lines.append(f"| {item.full_id} | {terms} | {mine / 1e9:,.2f} | {most / 1e9:,.2f} |")
-    mine, most = sum(billed.values()), sum(best.values())
-    eased = f" (guaranteed delivery eased by {slack:.0%})" if slack else ""
-    lines.append(f"| all, {_percent(mine, most)}{eased} | | | {mine / 1e9:,.2f} | {most / 1e9:,.2f} |")
+    mine, most = sum(earned.values()), sum(best.values())
+    lines.append(f"| all, {_percent(mine, most)} | | | {mine / 1e9:,.2f} | {most / 1e9:,.2f} |")
     return [*lines, "", judged("Auction revenue of the optimum", mine / (most or 1), 0.97), ""]
+
+
+def expected(found: Found) -> Counter[int]:
+    """Serial -> what the impressions it had were worth before anybody clicked, within each day's budget: the
+    optimum knows rates and no luck either."""
+    earned: Counter[int] = Counter()
+    for (serial, day), totals in found.days.items():
+        item = found.items[serial][1]
+        if day >= 0 and item.priority == "auction":
+            worth = round(totals.impressions * worth_nanos(item, found.config))
+            limit = item.budget.daily_nanos
+            earned[serial] += worth if limit is None else min(worth, limit)
+    return earned
 
 
 def _share(found: Found) -> list[str]:

@@ -33,13 +33,17 @@ _AGENT = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko)
 
 class Slot(Struct, frozen=True):
     """``count`` impressions at a time to ``who`` (as caps count), which ``eligible`` (serials) may have;
-    ``page``: the request, by number, that its others share."""
+    ``place``: visit, page and placement, by number; the first two are the request."""
 
     at_ms: int
     who: str
     eligible: tuple[int, ...]
     count: int
-    page: int = 0
+    place: tuple[int, int, int] = (0, 0, 0)
+
+    @property
+    def page(self) -> tuple[int, int]:
+        return self.place[:2]
 
 
 def slots(config: Config) -> Iterator[Slot]:
@@ -57,11 +61,10 @@ class _Supply:
     def __init__(self, config: Config, app: Any, clock: StandingClock) -> None:
         self._config, self._app, self._clock = config, app, clock
         self._people, self._fates = Population(config), Fates(config)
-        self._normaliser = Normaliser(app.names, None, lambda: 0)
+        self._normaliser = Normaliser(app.names, None, lambda: 0, app.addresses.hosted)
         self._serving = app.world.serving
         self._known: dict[tuple[object, ...], tuple[int, ...]] = {}
         self._tracks: dict[tuple[str, str], Track] = {}
-        self._pages = 0
 
     def slots(self) -> Iterator[Slot]:
         for visit in visits(self._config, self._people):
@@ -69,7 +72,7 @@ class _Supply:
             for number, at_ms in enumerate(visit.pages_ms):
                 out = any(start <= at_ms < end for start, end in self._config.outages)
                 if not out and at_ms < end_ms(self._config):
-                    self._clock.ms, self._pages = at_ms, self._pages + 1
+                    self._clock.ms = at_ms
                     yield from self._page(visit, person, number)
 
     def _page(self, visit: Visit, person: Person, number: int) -> Iterator[Slot]:
@@ -81,7 +84,8 @@ class _Supply:
                 ads = self._ads(placement.feed or FeedPolicy(), (name, visit.session), view.organic)
             count = sum(self._fates.of(visit, number, place, index).rendered for index in range(ads))
             if count:
-                yield Slot(self._clock.ms, who, self._eligible(visit, person, place), count, self._pages)
+                mine = self._eligible(visit, person, place)
+                yield Slot(self._clock.ms, who, mine, count, (visit.number, number, place))
 
     def _ads(self, policy: FeedPolicy, account: tuple[str, str], organic: int) -> int:
         """The most this page may hold behind the pages before."""

@@ -73,6 +73,12 @@ class Play:
         self._end_ms = end_ms(config)
         self._turn_ms = config.start_ms + TURN_MS
         self._swept_ms = config.start_ms
+        self._guaranteed = {
+            item.full_id
+            for campaign in catalogue.campaigns
+            for item in campaign.line_items
+            if item.priority in ("sponsorship", "standard")
+        }
         self._spaces = {one.id: one.user_space or one.id for one in catalogue.publishers}
         self._places = {
             (publisher.id, placement.id): placement
@@ -141,7 +147,10 @@ class Play:
         for rank, slot in enumerate(slots):
             self.record.answered(f"{view.publisher}/{slot['placement']}", slot)
             for index, ad in enumerate(slot["ads"]):
-                self._show(visit, person, ad, slot, self._fates.of(visit, number, rank, index))
+                fate = self._fates.of(visit, number, rank, index)
+                self._show(visit, person, ad, slot, fate)
+                if fate.rendered and _item(ad) in self._guaranteed:
+                    self.record.sure[visit.number, number, rank] += 1
 
     def _account(self, visit: Visit, person: Person) -> tuple[Account | None, int]:
         """The feed account of a view that has one, and the place of its placement."""
@@ -207,8 +216,7 @@ class Play:
         self._later(fate.after_ms, partial(self._tell, shown, EventKind.IMPRESSION))
         if fate.viewable:
             self._later(fate.after_ms + _VIEWED_MS, partial(self._tell, shown, EventKind.VIEWABLE))
-        item = f"{ad['advertiser']}/{ad['campaign']}/{ad['line_item']}"
-        if fate.clicks < readers.line_items.get(item, readers.clicks):
+        if fate.clicks < readers.line_items.get(_item(ad), readers.clicks):
             self._later(fate.after_ms + fate.clicked_ms, partial(self._tell, shown, EventKind.CLICK))
 
     def _tell(self, shown: Shown, kind: EventKind) -> None:
@@ -225,6 +233,11 @@ class Play:
             self.spend.bill(shown.owed)
         if verdict.status is Status.ACCEPTED:
             self.record.happened(kind)
+
+
+def _item(ad: dict[str, Any]) -> str:
+    """The line item's full id."""
+    return f"{ad['advertiser']}/{ad['campaign']}/{ad['line_item']}"
 
 
 _URLS: Final = {

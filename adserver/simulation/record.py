@@ -43,13 +43,15 @@ class Standing(Struct, frozen=True):
 
 class Record:
     """``hours``: hour's start -> what was counted; ``feeds``: (placement, bucket) -> counts; ``lacking``: of
-    places in feeds that stayed empty, how many for want of ``demand``, how many by the ``server``; ``hourly``
+    places in feeds that stayed empty, how many for want of ``demand``, how many by the ``server``; ``sure``:
+    (visit, page, placement) -> ads of guaranteed line items that were shown there; ``hourly``
     and ``daily``: how line items stood (daily: just before midnight in their campaign's time zone)."""
 
     def __init__(self, config: Config, app: App, catalogue: Catalogue) -> None:
         self.hours: defaultdict[int, Counter[str]] = defaultdict(Counter)
         self.feeds: defaultdict[tuple[str, int], Counter[str]] = defaultdict(Counter)
         self.lacking: Counter[str] = Counter()
+        self.sure: Counter[tuple[int, int, int]] = Counter()
         self.hourly: list[Standing] = []
         self.daily: list[Standing] = []
         self._config, self._app = config, app
