@@ -72,6 +72,6 @@ def of(item: LineItem, timezone: str, start_ms: int, end_ms: int) -> Curve | Non
     return Ramp(start_ms, end_ms) if item.pacing == "frontloaded" else None
 
 
-def is_closed(item: LineItem, timezone: str, at_ms: int) -> bool:
-    """Whether nothing is wanted at this hour."""
-    return item.pacing == "hourly" and not Hours(item.hours, timezone).weight(at_ms)
+def wants(item: LineItem, timezone: str, at_ms: int) -> bool:
+    """Whether an ``hourly`` line item wants anything at this hour."""
+    return Hours(item.hours, timezone).weight(at_ms) > 0

@@ -107,7 +107,7 @@ def _ahead(entry: Entry, standing: Standing, traffic: Traffic, now_ms: int) -> t
     if item.pacing == "asap":
         return None
     plan = to_date(entry, standing, traffic, now_ms)
-    if curves.is_closed(item, entry.campaign.timezone, now_ms):
+    if item.pacing == "hourly" and not curves.wants(item, entry.campaign.timezone, now_ms):
         return plan or (0, 0)
     return plan if plan is not None and plan[0] > plan[1] else None
 
@@ -177,16 +177,15 @@ def _plan(entry: Entry, standing: Standing) -> _Plan | None:
     start_ms = max(standing.start_ms, flight.start_ms or standing.start_ms)
     end_ms = min(standing.end_ms, flight.end_ms or standing.end_ms)
     daily = item.budget.daily_nanos
-    zone = entry.campaign.timezone
     if daily is not None:
-        curve = curves.of(item, zone, start_ms, end_ms)
+        curve = None if item.pacing == "even" else curves.of(item, entry.campaign.timezone, start_ms, end_ms)
         return _Plan(_likely(entry, standing, today=True), 0, daily, start_ms, end_ms, curve)
     whole = _whole(entry, standing)
     if whole is None or flight.start_ms is None or flight.end_ms is None:
         return None
     done, total = whole
     start, end = flight.start_ms, flight.end_ms
-    curve = curves.of(item, zone, start, end)
+    curve = curves.of(item, entry.campaign.timezone, start, end)
     before, behind = (plan_to_date(total, start, end, at, curve) for at in (start_ms, end_ms))
     return _Plan(done, before, behind - before, start_ms, end_ms, curve)
 
