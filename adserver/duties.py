@@ -130,8 +130,7 @@ class Duties:
         app = self._app
         if app.ledger.position != self._marked:
             self._marked = app.ledger.position
-            for campaign in await asyncio.to_thread(app.ledger.billed_campaigns):
-                await asyncio.to_thread(app.store.mark_billed, campaign)
+            await asyncio.to_thread(lambda: app.store.mark_billed(app.ledger.billed_campaigns()))
 
     async def _learn(self) -> None:
         await self._app.learning.follow()

@@ -5,6 +5,7 @@ one transaction (``accepting``). Only who loads the whole catalogue, to compile 
 (``shelf``). Any number of processes may open the same file, any number of threads use the same store.
 """
 
+from collections.abc import Set
 from pathlib import Path
 from threading import Lock
 
@@ -183,14 +184,15 @@ class Store:
                 )
         return applied(folder.drafts, outcomes)
 
-    def mark_billed(self, campaign: int) -> None:
-        """Something of the campaign with this serial was billed: its currency and zone are fixed."""
+    def mark_billed(self, campaigns: Set[int]) -> None:
+        """Something of the campaigns with these serials was billed: their currency and zone are fixed."""
         with self._lock:
-            if campaign in self._marked:
-                return
-            with writing(self._engine) as connection:
-                connection.execute(insert(BILLED).values(campaign=campaign).on_conflict_do_nothing())
-            self._marked.add(campaign)
+            fresh = campaigns - self._marked
+            if fresh:
+                rows = [{"campaign": campaign} for campaign in fresh]
+                with writing(self._engine) as connection:
+                    connection.execute(insert(BILLED).on_conflict_do_nothing(), rows)
+                self._marked |= fresh
 
     def forget(self, now_ms: int) -> None:
         """A turn of forgetting what the catalogue was before the last ``limits.HISTORY_MS``: bounded work,

@@ -199,7 +199,7 @@ def test_problems_in_other_documents_are_told_to_their_owners(role: str, told: s
 
 def test_what_was_billed_keeps_its_currency(server: Wire) -> None:
     fill(server)
-    server.world.store.mark_billed(server.world.store.load().campaigns[0].serial)
+    server.world.store.mark_billed({server.world.store.load().campaigns[0].serial})
     assert call(server, "PUT", CAMPAIGN, {**SUMMER, "currency": "USD"}).status == 409
     assert call(server, "PUT", CAMPAIGN, {**SUMMER, "labels": ["travel"]}).status == 200
 

@@ -50,14 +50,16 @@ class Scene:
     def line(self, name: int, breaks: bool = False) -> Line:
         return Line(name, self.happened, breaks)
 
-    def join(self, line: Line, soon: bool = False) -> None:
+    def join(self, line: Line, soon: bool = False, durable: Durable = None) -> None:
         def now(head: Head, body: bytes) -> Reply:
             self.happened.append(("judged", line.name))
             return Reply(204, ())
 
         route = HotRoute("/x", ("POST",), "", {}, now=now)
         if soon:
-            route = HotRoute("/x", ("POST",), "", {}, soon=lambda head, body: (now(head, body), self.durable))
+            route = HotRoute(
+                "/x", ("POST",), "", {}, soon=lambda head, body: (now(head, body), durable or self.durable)
+            )
         turn = Turn(Head("POST", "/x", b"", (), ""), route, True, False)
         self.row.join(line, turn, asyncio.get_running_loop())
 
@@ -124,5 +126,20 @@ def test_an_event_is_settled_when_it_is_durable_and_holds_up_nobody() -> None:
         scene.durable.set_result(None)
         await asyncio.sleep(0)
         assert scene.names("settled") == [1, 0]
+
+    asyncio.run(run())
+
+
+def test_each_of_a_row_waits_for_its_own_sync() -> None:
+    async def run() -> None:
+        scene, loop = Scene(), asyncio.get_running_loop()
+        syncs = [loop.create_future(), loop.create_future()]
+        for name, sync in enumerate((syncs[0], syncs[1], syncs[0])):
+            scene.join(scene.line(name), soon=True, durable=sync)
+        await asyncio.sleep(0)
+        for sync, settled in ((syncs[1], [1]), (syncs[0], [1, 0, 2])):
+            sync.set_result(None)
+            await asyncio.sleep(0)
+            assert scene.names("settled") == settled
 
     asyncio.run(run())

@@ -333,8 +333,11 @@ def test_what_is_fixed_once_billed(world: Store) -> None:
     world.put("campaign", "voyages/summer", SUMMER)
     world.put("advertiser", "voyages", {"timezone": "Europe/Paris"})
     serial = world.load().campaigns[0].serial
-    world.mark_billed(serial)
-    world.mark_billed(serial)
+    world.mark_billed(set())
+    world.put("campaign", "voyages/summer", dollars)
+    world.put("campaign", "voyages/summer", SUMMER)
+    for marked in ({serial + 1000}, {serial, serial + 1000, serial + 1001}, {serial}):
+        world.mark_billed(marked)
     before = world.revision()
     for body in (dollars, SUMMER | {"timezone": "UTC"}):
         with pytest.raises(Conflict, match="something was billed"):

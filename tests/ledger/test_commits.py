@@ -1,7 +1,7 @@
 """A sync is put off as long as others come to share it, and no longer."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +34,11 @@ class Scene:
 
 
 @pytest.fixture
-def scene(monkeypatch: pytest.MonkeyPatch) -> Scene:
+def scene(monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
     monkeypatch.setattr(disk, "flush", lambda files, directory: None)
-    return Scene()
+    scene = Scene()
+    yield scene
+    scene.commits.close()
 
 
 def run(act: Callable[[], Awaitable[Any]], at_s: Callable[[], float] = lambda: 0.0) -> None:
