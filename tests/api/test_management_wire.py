@@ -263,7 +263,6 @@ def test_what_is_reserved_says_that_it_is_not_built_yet(server: Wire) -> None:
         ("POST", "/v1/advertisers/acme/campaigns:bulk"),
         ("POST", CAMPAIGN + "/line-items/a:pause"),
         ("POST", "/v1/advertisers/acme/audiences/fans/members"),
-        ("GET", "/v1/reports/delivery"),
         ("POST", "/v1/keys"),
         ("POST", "/v1/forecast"),
         ("POST", "/openrtb2/auction"),
