@@ -27,7 +27,7 @@ LOOSE = {
     "tokens": {"domain", "octets"},
     "octets": {"_octets"},
     "clock": set[str](),
-    "settings": set[str](),
+    "settings": {"domain"},
     "geography": set[str](),
     "networks": set[str](),
     "addresses": {"networks"},
