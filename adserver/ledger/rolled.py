@@ -5,7 +5,7 @@
   event: it has no line item and no money.
 * ``people``: who saw each accepted impression that was not found invalid (64 bits of the pseudonym; of the
   session's where there is no consent). Personal, so old rows are removed; nobody else is named in the ledger.
-  Some 30 bytes an impression.
+  Some 32 bytes an impression.
 * ``creatives``: which creative a version is of, as terms told.
 * ``marks``: numbers by name: ``PEOPLE_SINCE``, from which decision on (in ms) ``people`` is whole;
   ``tallied_of``, the number of a journal's last tally in ``requests``.

@@ -12,6 +12,7 @@ from adserver.domain.reports import (
     METRICS,
     MONEY,
     OF_PEOPLE,
+    POINTING,
     PUBLISHER,
     REQUESTED,
     Scope,
@@ -21,7 +22,7 @@ from adserver.domain.reports import (
 )  # fmt: skip
 from adserver.services.manage import Who, absent
 from adserver.services.refusals import Refused
-from adserver.services.spans import QUARTER_MS, instant_ms
+from adserver.services.spans import QUARTER_MS, begins_day, instant_ms
 
 _DAY: Final = 96
 """Quarters of an hour."""
@@ -59,6 +60,13 @@ class Wanted(Struct, frozen=True):
     @property
     def requests(self) -> bool:
         return not frozenset(REQUESTED).isdisjoint(self.metrics)
+
+    @property
+    def pointing(self) -> bool:
+        """Whether its rows may be about few enough people to point at one: a part of a day is as good as an
+        hour."""
+        whole = begins_day(self.zone, self.first) and begins_day(self.zone, self.end)
+        return not whole or not POINTING.isdisjoint(self.group_by)
 
     @property
     def reach(self) -> bool:

@@ -16,7 +16,6 @@ from adserver.domain import limits
 from adserver.domain.provenance import DEVICES
 from adserver.domain.reports import (
     OF_PEOPLE,
-    POINTING,
     TIMES,
     Figures,
     Scope,
@@ -104,7 +103,7 @@ class Reporting:
             raise Refused(400, "people are not known of that time", [("from", f"they are since {since}")])
         by = tuple(name for name in want.group_by if name not in TIMES)
         times = tuple(name for name in want.group_by if name in TIMES)
-        people = want.reach or not POINTING.isdisjoint(want.group_by)
+        people = want.reach or want.pointing
         rows = list[tuple[Span, Figures]]()
         with self._books.at_once() as moment:
             for span in spans(times, want.zone, want.first, want.end):
@@ -136,7 +135,7 @@ class Reporting:
         self, want: Wanted, found: list[tuple[Span, Figures]], names: dict[int, str], role: str
     ) -> Report:
         withheld = list[Withheld]()
-        if not POINTING.isdisjoint(want.group_by):
+        if want.pointing:
             found, withheld = withhold(found, lambda row: row[1], self._people_min)
         rows = [
             ReportRow(_key(want, names, *row), row[1].currency, told(row[1], want.metrics, role))

@@ -31,6 +31,11 @@ def spans(by: Sequence[str], zone: ZoneInfo, first: int, end: int) -> list[Span]
     return list(_joined(quarters))
 
 
+def begins_day(zone: ZoneInfo, quarter: int) -> bool:
+    """Whether a day begins there with this quarter."""
+    return _labels(("day",), zone, quarter) != _labels(("day",), zone, quarter - 1)
+
+
 def _joined(quarters: Iterator[tuple[tuple[str, ...], int]]) -> Iterator[Span]:
     for labels, group in groupby(quarters, key=lambda one: one[0]):
         inside = [quarter for _, quarter in group]

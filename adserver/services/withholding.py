@@ -1,8 +1,9 @@
 """Rows that could point at a person are told together, as one.
 
-By country, device, placement or hour a row may be about one reader. So of such a report, rows about fewer
-people than a minimum are taken out and told as one sum (a currency each), and with them the row about the
-fewest of the others: the sum of a single row would be that row. So the report's totals are whole.
+By country, device, placement or hour, or of a part of a day, a row may be about one reader. So of such a
+report, rows about fewer people than a minimum are taken out and told as one sum (a currency each), and with
+them the row about the fewest of the others: the sum of a single row would be that row. The report's totals
+are whole so.
 
 That protects the rows of one report. It does not protect against whoever compares reports of times or scopes
 that overlap, for which numbers would have to be blurred; and not against operators, who have the ledger.

@@ -96,7 +96,7 @@ def post(path: Path, records: list[Record], size: int, repeat: int) -> None:
     ledger.close()
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(happenings(), st.integers(1, 20), st.integers(0, 20))
 def test_rollups_are_the_totals_are_the_entries(
     tmp_path_factory: pytest.TempPathFactory, records: list[Record], size: int, repeat: int
@@ -233,3 +233,14 @@ def test_old_people_are_forgotten_in_parts(tmp_path: Path, monkeypatch: pytest.M
     assert differences(tmp_path) == []
     change(path, f"DELETE FROM people WHERE event_id = x'{max(left).hex()}'")
     assert "nobody in the ledger saw it" in differences(tmp_path)[0]
+
+
+def test_a_tally_is_posted_once_for_each_journal(tmp_path: Path) -> None:
+    """Though the numbers of another journal are the same."""
+    tally = tallied(1, decided(request(1), (1, 2), clicked=2))
+    for number, consumer in enumerate(("posting", "posting", "posting:1", "posting:1"), 1):
+        ledger = LedgerWriter(tmp_path / "l.sqlite", consumer)
+        ledger.post([terms(), placement(), tally], Position(1, 100 * number))
+        ledger.close()
+    found = read(tmp_path / "l.sqlite", "SELECT requests, asked, answered FROM requests")
+    assert found == [(2, 4, 4)]

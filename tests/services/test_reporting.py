@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections import Counter, defaultdict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -280,6 +280,18 @@ def test_few_people_are_told_together(lived: tuple[World, list[Happened]]) -> No
     assert any(row.rows for row in some.rows) and any(not row.rows for row in some.rows)
     by_day = asks | {"group_by": "day,campaign"}
     assert report(world, least=5, **by_day).rows == report(world, **by_day).rows
+
+
+def test_a_part_of_a_day_is_as_good_as_an_hour(lived: tuple[World, list[Happened]]) -> None:
+    world, happened = lived
+    first = datetime.fromtimestamp(happened[0].at_ms / 1000, UTC).date()
+    asks = {"group_by": "campaign", "since": first.isoformat(), "to": (first + timedelta(days=9)).isoformat()}
+    assert not any(row.rows for row in report(world, least=5, **asks).rows)
+    assert not any(row.rows for row in report(world, least=5, timezone="Asia/Kathmandu", **asks).rows)
+    for part in ({"to": f"{first + timedelta(days=9)}T23:45"}, {"since": f"{first}T00:15"}):
+        assert all(row.rows for row in report(world, least=5, **(asks | part)).rows)
+    elsewhere = asks | {"since": f"{first}T00:00Z", "timezone": "Asia/Kathmandu"}
+    assert all(row.rows for row in report(world, least=5, **elsewhere).rows)
 
 
 WRONG = {
