@@ -54,7 +54,7 @@ class CrashPoint(Enum):
     BATCH_UNPOSTED = Place("adserver.ledger.writer:LedgerWriter.post", "before", "", 8)
     ROWS_WRITTEN = Place("adserver.ledger.inserts:move", "before", "", 8)
     POSITION_MOVED = Place("adserver.ledger.inserts:move", "behind", "", 8)
-    BATCH_COMMITTED = Place("adserver.ledger.writer:LedgerWriter._remember", "before", "", 8)
+    BATCH_COMMITTED = Place("adserver.ledger.writer:LedgerWriter._tell", "before", "", 8)
     CHECKPOINT_HALF_WRITTEN = Place("os:fsync", "before", _CHECKPOINT, 2)
     CHECKPOINT_UNNAMED = Place("pathlib:Path.replace", "before", _CHECKPOINT, 2)
     CHECKPOINT_NAMED = Place(_CHECKPOINT, "behind", "", 2)

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,7 @@ def test_once_for_good(tmp_path: Path) -> None:
             )
 
         all_told = [str(one.fate) for outcomes in asyncio.run(together()) for one in outcomes]
-        assert sorted(all_told)[:1] == ["attributed"] and set(all_told[1:]) == {"duplicate"}
+        assert Counter(all_told) == {"attributed": 1, "duplicate": 59}, "whichever came first"
         world.restart()
         assert fates(tell(world, told)) == [("duplicate", "", False)], "not posted, after a kill"
         world.tick()
