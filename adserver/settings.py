@@ -233,7 +233,7 @@ _READERS: Final[dict[str, Callable[[object], object]]] = {
     "rate_per_user": _rate,
     "rate_per_address": _rate,
     "rate_per_placement": _rate,
-    "fastest_click_ms": lambda value: _whole(value, 0, 10_000),
+    "fastest_click_ms": lambda value: _whole(value, 0, limits.FASTEST_CLICK_MS_MAX),
     "people_days": lambda value: _whole(value, 1, 3660),
     "report_people": lambda value: _whole(value, 0, 1_000_000),
 }
