@@ -2,6 +2,7 @@
 caller, a diagnosis, the metrics and the documentation are told."""
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -36,8 +37,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
 
 
 def one_ad(server: Live, user: str) -> Any:
+    """A machine that has other things to do may shed a request."""
     request = {"placements": [{"id": "top"}], "user": {"id": user}}
-    return server.decide(request, x_forwarded_for=HOME)["decisions"][0]["ads"][0]
+    for _ in range(20):
+        decision = server.decide(request, x_forwarded_for=HOME)["decisions"][0]
+        if decision["no_fill"] != "overloaded":
+            break
+        time.sleep(0.2)
+    return decision["ads"][0]
 
 
 def verdict(server: Live, url: str, ip: str = HOME) -> str:
@@ -48,6 +55,7 @@ def verdict(server: Live, url: str, ip: str = HOME) -> str:
 
 
 def test_a_reader_in_a_data_centre(server: Live) -> None:
+    one_ad(server, "u-0")
     answer = server.decide({"placements": [{"id": "top"}]}, x_forwarded_for=f"{HOME}, {CLOUD}")
     assert answer["decisions"][0]["no_fill"] == "invalid_traffic"
     url = one_ad(server, "u-1")["impression_url"]
