@@ -262,8 +262,8 @@ def test_a_day_nobody_knows_any_more_is_not_billed(tmp_path: Path, clean: bool) 
         assert world.app.refused == 0
 
 
-@pytest.mark.parametrize("clean", [False, True])
-def test_money_of_the_day_of_the_decision(tmp_path: Path, clean: bool) -> None:
+@pytest.mark.parametrize("clean", [None, False, True])
+def test_money_of_the_day_of_the_decision(tmp_path: Path, clean: bool | None) -> None:
     """A day long over still has its own budget, and only that."""
     with made(tmp_path, budget={"daily": "3.00"}) as world:
         first = [show(world, clicked=True) for _ in range(2)]
@@ -271,13 +271,15 @@ def test_money_of_the_day_of_the_decision(tmp_path: Path, clean: bool) -> None:
             world.clock.ms += DAY_MS
             world.tick()
         later = show(world, clicked=True)
-        world.restart(clean)
+        if clean is not None:
+            world.restart(clean)
         world.tick()
         assert fates(tell(world, Told("o-1", click=click(first[0])))) == [("attributed", "click", True)]
         world.tick()
         world.clock.ms += DAY_MS
         world.tick()
-        world.restart(clean)
+        if clean is not None:
+            world.restart(clean)
         over = tell(world, Told("o-2", click=click(first[1])), Told("o-3", click=click(later)))
         assert [one.billed for one in over] == [False, True]
         audited(world)
