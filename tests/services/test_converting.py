@@ -10,6 +10,7 @@ import pytest
 from world import World, campaign, publisher
 
 from adserver.domain import ids, limits
+from adserver.domain.books import JournalClosed
 from adserver.ledger.verify import verify
 from adserver.services.converting import Fate, Outcome, Told
 from adserver.services.refusals import Refused
@@ -111,8 +112,8 @@ def test_once_for_good(tmp_path: Path) -> None:
                 await asyncio.gather(*(world.app.conversions.tell("acme", [told] * 3) for _ in range(20)))
             )
 
-        all_told = [str(one.fate) for outcomes in asyncio.run(together()) for one in outcomes]
-        assert Counter(all_told) == {"attributed": 1, "duplicate": 59}, "whichever came first"
+        counts = Counter(str(one.fate) for outcomes in asyncio.run(together()) for one in outcomes)
+        assert counts == {"attributed": 1, "duplicate": 59}
         world.restart()
         assert fates(tell(world, told)) == [("duplicate", "", False)], "not posted, after a kill"
         world.tick()
@@ -261,8 +262,8 @@ def test_a_day_nobody_knows_any_more_is_not_billed(tmp_path: Path, clean: bool) 
         assert world.app.refused == 0
 
 
-@pytest.mark.parametrize("clean", [False, True])
-def test_money_of_the_day_of_the_decision(tmp_path: Path, clean: bool) -> None:
+@pytest.mark.parametrize("clean", [None, False, True])
+def test_money_of_the_day_of_the_decision(tmp_path: Path, clean: bool | None) -> None:
     """A day long over still has its own budget, and only that."""
     with made(tmp_path, budget={"daily": "3.00"}) as world:
         first = [show(world, clicked=True) for _ in range(2)]
@@ -270,13 +271,15 @@ def test_money_of_the_day_of_the_decision(tmp_path: Path, clean: bool) -> None:
             world.clock.ms += DAY_MS
             world.tick()
         later = show(world, clicked=True)
-        world.restart(clean)
+        if clean is not None:
+            world.restart(clean)
         world.tick()
         assert fates(tell(world, Told("o-1", click=click(first[0])))) == [("attributed", "click", True)]
         world.tick()
         world.clock.ms += DAY_MS
         world.tick()
-        world.restart(clean)
+        if clean is not None:
+            world.restart(clean)
         over = tell(world, Told("o-2", click=click(first[1])), Told("o-3", click=click(later)))
         assert [one.billed for one in over] == [False, True]
         audited(world)
@@ -292,6 +295,37 @@ def test_counted_without_billing_where_it_is_sold_otherwise(tmp_path: Path) -> N
         world.tick()
         assert numbers(world) == (2, 2000, 0)
         audited(world)
+
+
+def test_without_consent_nobody_is_known(tmp_path: Path) -> None:
+    with made(tmp_path) as world:
+        who = {"user": {"id": "u-1"}, "session": "s-1", "consent": {"personalised": False}}
+        (ad,) = world.decide({"placements": [{"id": "top"}], **who})["decisions"][0]["ads"]
+        for url in ("impression_url", "click_url"):
+            world.event(ad[url])
+        assert fates(tell(world, Told("o-1", user="u-1"))) == [("unattributed", "", False)]
+        named = Told("o-2", click=click(ad["event_id"]))
+        assert fates(tell(world, named)) == [("attributed", "click", True)]
+
+
+def test_what_finds_no_room_is_told_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with made(tmp_path) as world:
+        told = [Told(f"o-{n}", click=click(show(world, clicked=True))) for n in range(3)]
+        append, room = world.app.journal.append, iter((True, True, False))
+
+        def full(*record: Any) -> None:
+            if not next(room):
+                raise JournalClosed("full")
+            append(*record)
+
+        monkeypatch.setattr(world.app.journal, "append", full)
+        with pytest.raises(Refused) as refused:
+            tell(world, *told)
+        assert refused.value.status == 503
+        monkeypatch.undo()
+        assert [str(one.fate) for one in tell(world, *told)] == ["duplicate", "duplicate", "attributed"]
+        audited(world)
+        assert numbers(world) == (3, 6_000_000, 0)
 
 
 def test_they_are_learned_from_and_unlearned(tmp_path: Path) -> None:

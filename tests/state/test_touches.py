@@ -153,6 +153,12 @@ def test_of_one_person_so_many_and_no_more() -> None:
     assert min(touch.at_ms for touch in kept) == START_MS + 1
 
 
+def test_a_checkpoint_of_before_there_were_any() -> None:
+    touches = Touches()
+    touches.load(b"")
+    assert touches.dump() == Touches().dump()
+
+
 def test_nothing_is_owed_to_what_nobody_promised() -> None:
     touches, who = Touches(), b"p" * 16
     touches.recorded(view(1, START_MS), who, None)
