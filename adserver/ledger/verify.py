@@ -16,6 +16,7 @@ from adserver.ledger.audit_books import Heard
 from adserver.ledger.audit_caps import CapAudit
 from adserver.ledger.audit_feeds import FeedAudit
 from adserver.ledger.audit_judging import Books
+from adserver.ledger.audit_leases import LeaseAudit, read_leases
 from adserver.ledger.audit_ledger import Posted, Unreadable, compare, read_ledger, reading
 from adserver.ledger.audit_reports import ReportAudit
 from adserver.ledger.audit_walk import Walk, together
@@ -42,16 +43,20 @@ def verify(data_dir: Path, report: Callable[[str], None] = print) -> list[str]:
             return differences
         walks = [_walk(data_dir, number, posted, tell) for number in journals.numbers_in(data_dir)]
         reports = ReportAudit(tell, len(walks))
-        for record, personal, is_posted in together(walks):
+        leases = LeaseAudit(read_leases(connection), tell)
+        for record, personal, is_posted, journal in together(walks):
             reports.take(record, personal, is_posted)
             if is_posted:
                 heard.take(record)
+                if leases.holders:
+                    leases.take(journal, record)
             feeds.take(record)
             caps.take(record, personal)
         books = Books(heard, tell)
         if not any(walk.short for walk in walks):
             compare(posted, books, tell)
             reports.compare(connection, books.cells)
+            leases.compare()
     read, unposted = sum(walk.read for walk in walks), sum(walk.unposted for walk in walks)
     told = "journal" if len(walks) == 1 else f"{len(walks)} journals"
     report(f"{told}: {read} records whole and in the chain, {unposted} of them not posted yet")
@@ -80,5 +85,4 @@ def _uncollected() -> Iterator[None]:
 
 def _walk(data_dir: Path, number: int, posted: Posted, tell: Callable[[str], None]) -> Walk:
     position = posted.positions.get(journals.consumer_of(number), Position())
-    name = f"journal {number}" if number else "journal"
-    return Walk(name, journals.folder_of(data_dir, number), position, tell)
+    return Walk(number, journals.folder_of(data_dir, number), position, tell)

@@ -134,7 +134,7 @@ def test_the_guard_of_a_limit_told_late() -> None:
 def test_records_come_in_the_order_of_time(tmp_path: Path) -> None:
     """And in each journal's own, also where its clock went back."""
     keep(tmp_path, [*sold(1, 5), *sold(4)], sold(2, 3))
-    walks = [Walk("journal", journals.folder_of(tmp_path, number), Position(), print) for number in range(2)]
+    walks = [Walk(number, journals.folder_of(tmp_path, number), Position(), print) for number in range(2)]
     found = [read.record for read in together(walks)]
     order = [r.decision.now_ms - NOW_MS for r in found if isinstance(r, Decided)]
     assert order == [1000, 2000, 3000, 5000, 4000]
