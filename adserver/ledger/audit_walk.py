@@ -76,7 +76,7 @@ def _timed(number: int, walk: Walk) -> Iterator[Timed]:
     """With the instant of each, which never goes back within a journal, and the journal's number."""
     latest_ms = 0
     for read in walk.records():
-        latest_ms = max(latest_ms, _at_ms(read.record))
+        latest_ms = max(latest_ms, at_ms(read.record))
         yield latest_ms, number, read
 
 
@@ -84,7 +84,8 @@ def _when(timed: Timed) -> tuple[int, int]:
     return timed[:2]
 
 
-def _at_ms(record: Record) -> int:
+def at_ms(record: Record) -> int:
+    """When it was written."""
     if isinstance(record, Decided):
         return record.decision.now_ms
     return 0 if isinstance(record, Mark) else record.at_ms

@@ -35,8 +35,7 @@ from adserver.ledger.inforce import InForce, Nothing
 
 
 class Budgets:
-    """Accounts of all line items that were ever touched. ``lasting``: see ``Accounts``; ``shared``: with
-    other processes (``leasing``)."""
+    """Accounts of all line items ever touched; ``lasting``, ``shared``: see ``Accounts``."""
 
     def __init__(self, day: Day, shared: Shared | None = None) -> None:
         self._day = day

@@ -34,14 +34,15 @@ def verify(data_dir: Path, report: Callable[[str], None] = print) -> list[str]:
     if not (data_dir / LEDGER).exists():
         tell(f"there is no ledger: {data_dir / LEDGER}")
         return differences
-    heard, feeds, caps = Heard(), FeedAudit(tell), CapAudit(tell)
+    numbers = journals.numbers_in(data_dir)
+    heard, feeds, caps = Heard(len(numbers) > 1), FeedAudit(tell), CapAudit(tell)
     with _uncollected(), reading(data_dir / LEDGER) as connection:
         try:
             posted = read_ledger(connection)
         except Unreadable as error:
             tell(str(error))
             return differences
-        walks = [_walk(data_dir, number, posted, tell) for number in journals.numbers_in(data_dir)]
+        walks = [_walk(data_dir, number, posted, tell) for number in numbers]
         reports = ReportAudit(tell, len(walks))
         leases = LeaseAudit(read_leases(connection), tell)
         for record, personal, is_posted, journal in together(walks):
