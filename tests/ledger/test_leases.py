@@ -198,16 +198,43 @@ def test_a_new_limit_finds_what_both_have_promised(tmp_path: Path) -> None:
     assert differences(tmp_path) == []
 
 
-def test_refunds_are_for_everybody(tmp_path: Path) -> None:
-    first, second = (opened(tmp_path, number, shelf(campaign=4)) for number in (1, 2))
-    sold = sell(first)
-    show(first, sold)
-    first.post()
-    assert second.reverse(sold[0], NOW_MS) == 100
-    assert first.sell([1], NOW_MS) == second.sell([1], NOW_MS) == []
-    second.post()
-    assert len(sell(second)) == 1
-    assert sell(first) == []
+def test_nobody_leases_before_all_that_was_promised_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some line items a turn, and only then the limit has been heard of."""
+    monkeypatch.setattr(limits, "LEASES_LOOKED_AT", 1)
+    items = (ONE, Item(2, 11, 20, 100))
+    stocks = [
+        Shelf(items, {(f"campaign:{number}", "lifetime"): 500 for number in (10, 11)} if new else {}, 1 + new)
+        for new in (False, True)
+    ]
+    first, second = (opened(tmp_path, number, stocks[0]) for number in (1, 2))
+    for till in (first, second):
+        till.turn(NOW_MS)
+    assert len(second.sell([1, 2] * 4, NOW_MS)) == 8
+    for till in (first, second):
+        till.follow(stocks[1], NOW_MS)
+    for turn, promised in enumerate((8, 8, 10)):
+        for _ in range(3):
+            first.sell([1, 2] * 5, NOW_MS)
+            first.turn(NOW_MS)
+        held = [till.budgets.account("advertiser:20").held_nanos // 100 for till in (first, second)]
+        assert sum(held) == promised, turn
+        second.turn(NOW_MS)
+
+
+@pytest.mark.parametrize("finder", [1, 2])
+def test_refunds_are_for_everybody(tmp_path: Path, finder: int) -> None:
+    """Whoever finds them invalid: the budget has room again once the ledger knows."""
+    tills = [opened(tmp_path, number, shelf(campaign=4)) for number in (1, 2)]
+    sold = sell(tills[0])
+    show(tills[0], sold)
+    tills[0].post()
+    assert tills[finder - 1].reverse(sold[0], NOW_MS) == 100
+    assert [till.sell([1], NOW_MS) for till in tills] == [[], []]
+    tills[finder - 1].post()
+    assert len(sell(tills[1])) == 1
+    assert sell(tills[0]) == []
 
 
 def test_expired_holds_are_sold_again(tmp_path: Path) -> None:
