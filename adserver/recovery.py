@@ -22,7 +22,7 @@ from adserver.checkpoints import Checkpoint
 from adserver.domain.books import Position
 from adserver.domain.records import Decided, Recorded
 from adserver.engine import localtime
-from adserver.ledger.accounts import LASTING_DAYS
+from adserver.ledger.accounts import LASTING_DAYS, Shared
 from adserver.ledger.budgets import Budgets
 from adserver.ledger.ledger import Ledger
 from adserver.ledger.reader import Reader, segment_path
@@ -53,9 +53,10 @@ class States(Struct, frozen=True):
     hot: HotState
 
 
-def fresh() -> States:
-    """Nothing happened yet."""
-    exposures, budgets, feeds, repeats = MemoryState(), Budgets(localtime.day_span), FeedAccounts(), Repeats()
+def fresh(shared: Shared | None = None) -> States:
+    """Nothing happened yet. ``shared``: where budgets are shared with other processes."""
+    exposures, budgets = MemoryState(), Budgets(localtime.day_span, shared)
+    feeds, repeats = FeedAccounts(), Repeats()
     seen, filtered, released, traffic, touches = Seen(), Seen(), Seen(), Traffic(), Touches()
     hot = HotState(exposures, budgets, feeds, repeats, seen, filtered, released, traffic, touches)
     return States(exposures, budgets, feeds, repeats, seen, filtered, released, traffic, touches, hot)

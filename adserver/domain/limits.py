@@ -77,6 +77,13 @@ DIAGNOSED: Final = 20_000
 DIAGNOSED_CHANGES: Final = 24
 """Sampled losses of a line item for which a change that would have won is looked for."""
 
+CHANGE_HEARD_MS: Final = 2000
+"""A change of the catalogue is live in every process within this."""
+LEASES_ASKED: Final = 1000
+"""Line items that a process which shares its budgets asks leases for, in one turn."""
+LEASES_LOOKED_AT: Final = 2000
+"""Leases of which it sees in one turn whether they run low or lie idle."""
+
 # -- events --------------------------------------------------------------------------------------
 EVENTS_PER_BATCH: Final = 100
 EVENTS_PER_INVALIDATION: Final = 1000

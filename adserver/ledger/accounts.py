@@ -1,7 +1,7 @@
 """What a budget consists of: accounts, the holds on them, and the line items they bind."""
 
 from collections.abc import Callable, Iterable
-from typing import Final
+from typing import Final, Protocol
 
 from msgspec import Struct
 
@@ -59,7 +59,8 @@ class Hold(Struct, array_like=True, gc=False):
 class Bound(Struct):
     """A line item's budgets, and its delivery counts. ``edition``: of the limits it was bound to last.
     Its accounts are those of one day, [start_ms, end_ms): the line item's own lifetime and day first, then
-    the campaign's and the advertiser's; ``limited`` are those of them that have a limit."""
+    the campaign's and the advertiser's; ``limited`` are those of them that have a limit. ``wanting``: where
+    to say that more of them is wanted (``Shared``)."""
 
     terms: LineItemTerms
     totals: LineItemTotals
@@ -70,6 +71,7 @@ class Bound(Struct):
     keys: tuple[Key, ...] = ()
     accounts: tuple[Account, ...] = ()
     limited: tuple[Account, ...] = ()
+    wanting: set[int] | None = None
 
     def spent_nanos(self) -> int:
         """Billed and held of the line item itself, in all."""
@@ -90,22 +92,56 @@ class Bound(Struct):
             left = (account.limit_nanos or 0) - account.billed_nanos - account.held_nanos
             if least is None or left < least:
                 least = left
+        if self.wanting is not None:
+            self.wanting.add(self.terms.serial)
         return least
 
     def fits(self, amount_nanos: int) -> bool:
-        """Whether every account has room for a hold of this amount."""
+        """Whether a hold of this amount fits into every account."""
         for account in self.limited:
             if account.billed_nanos + account.held_nanos + amount_nanos > (account.limit_nanos or 0):
+                self.want()
                 return False
         return True
+
+    def can_pay(self, price_nanos: int) -> bool:
+        """Whether an event can be billed to every account beside what was firmly promised."""
+        for account in self.limited:
+            if not account.can_pay(price_nanos):
+                self.want()
+                return False
+        return True
+
+    def want(self) -> None:
+        """Somebody asked for it: where it is leased, there may be more."""
+        if self.wanting is not None:
+            self.wanting.add(self.terms.serial)
+
+
+class Shared(Protocol):
+    """Where several processes share the budgets: ``leasing``."""
+
+    @property
+    def wanting(self) -> set[int]:
+        """Line items that were looked at, or refused."""
+        ...
+
+    def bind(self, key: Key, account: Account, limit_nanos: int | None) -> int | None:
+        """The catalogue's limit -> the one that binds here."""
+        ...
+
+    def refund(self, key: Key, nanos: int) -> None: ...
+    def forget(self, key: Key) -> None: ...
 
 
 class Accounts:
     """All accounts by name and day, and the budgets that limit them as they were last told. ``lasting``: of
-    line items sold per conversion, whose days may be billed for as long as anything is owed to an ad."""
+    line items sold per conversion, whose days may be billed for as long as anything is owed to an ad.
+    ``shared``: None where this process is alone."""
 
-    def __init__(self) -> None:
+    def __init__(self, shared: Shared | None = None) -> None:
         self.lasting: set[str] = set()
+        self._shared = shared
         self._kept_day = 0
         self._accounts: dict[Key, Account] = {}
         self._budgets: dict[str, tuple[BudgetTerms, ...]] = {}
@@ -145,12 +181,15 @@ class Accounts:
         keys, accounts = list[Key](), list[Account]()
         for name in levels(terms):
             lifetime, daily = self.get(name), self.get(name, day)
-            lifetime.limit_nanos = daily.limit_nanos = None
-            for budget in self._budgets.get(name, ()):
-                (daily if budget.period == "day" else lifetime).limit_nanos = budget.limit_nanos
+            limits = {budget.period: budget.limit_nanos for budget in self._budgets.get(name, ())}
+            lifetime.limit_nanos = self._limit((name, LIFETIME), lifetime, limits.get("lifetime"))
+            daily.limit_nanos = self._limit((name, day), daily, limits.get("day"))
             keys += (name, LIFETIME), (name, day)
             accounts += lifetime, daily
         return tuple(keys), tuple(accounts)
+
+    def _limit(self, key: Key, account: Account, limit_nanos: int | None) -> int | None:
+        return limit_nanos if self._shared is None else self._shared.bind(key, account, limit_nanos)
 
     def change(self, keys: Iterable[Key], held_nanos: int, firm: bool) -> None:
         add([self.get(*key) for key in keys], held_nanos, firm)
@@ -160,6 +199,8 @@ class Accounts:
         found = self._accounts.get(key)
         if found is not None:
             found.billed_nanos -= nanos
+            if self._shared is not None:
+                self._shared.refund(key, nanos)
 
     def forget_days(self, before_day: int) -> None:
         """Drop day accounts nobody can bill any more (a day's last token is long dead)."""
@@ -168,10 +209,12 @@ class Accounts:
         for key in old:
             if not self._accounts[key].held_nanos and not self.knows((key,)):
                 del self._accounts[key]
+                if self._shared is not None:
+                    self._shared.forget(key)
 
     def can_pay(self, bound: Bound, price_nanos: int) -> bool:
         """Whether all of a line item's have room; not where nobody knows any more what a day was billed."""
-        return self.knows(bound.keys) and all(account.can_pay(price_nanos) for account in bound.limited)
+        return self.knows(bound.keys) and bound.can_pay(price_nanos)
 
     def knows(self, keys: Iterable[Key]) -> bool:
         """Whether it is still known what these were billed."""

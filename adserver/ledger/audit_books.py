@@ -15,7 +15,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Final
 
-from adserver.domain import ids
+from adserver.domain import ids, limits
 from adserver.domain.campaign import MODELS
 from adserver.domain.conversions import Converted
 from adserver.domain.decision import EventKind, event_id
@@ -31,6 +31,7 @@ from adserver.domain.records import (
 )
 from adserver.ledger.audit_rows import Rows
 from adserver.ledger.audit_statements import Closing, Owners
+from adserver.ledger.audit_walk import at_ms
 
 TEST: Final = 1
 ALL_DAYS: Final = -1
@@ -71,9 +72,10 @@ class Heard:
     ``shares`` what of a bill between them is the publisher's, in parts per million; ``zones``: of time, by
     number; ``limits``: (account, period) -> [(record, limit)]; ``reasons``: (event id, kind, status) -> the
     reason, of events that have one, and under status 0 of reversals. ``conversions``: (record, what it says);
-    ``owed``: those owed to an ad as events, and ``ads``: to which."""
+    ``owed``: those owed to an ad as events, and ``ads``: to which. ``shared``: by several processes, of which
+    each hears of a lowered limit a little later."""
 
-    def __init__(self) -> None:
+    def __init__(self, shared: bool = False) -> None:
         self.number = 0
         self.promises = Rows(PROMISED)
         self.events = Rows(HEARD)
@@ -87,6 +89,8 @@ class Heard:
         self.zones: list[str] = ["UTC"]
         self.limits: dict[tuple[str, str], list[tuple[int, int | None]]] = {}
         self.reasons: dict[tuple[bytes, int, int], str] = {}
+        self._shared = shared
+        self._lowered: dict[tuple[str, str], tuple[int, int]] = {}
         self._revisions: dict[str, int] = {}
         self._keys: set[bytes] = set()
         self.closings: list[Closing] = []
@@ -99,6 +103,8 @@ class Heard:
     def take(self, record: Record) -> None:
         """The next record of the journal."""
         self.number += 1
+        if self._lowered:
+            self._heard_by_all(at_ms(record))
         if isinstance(record, Recorded):
             self._event(record)
         elif isinstance(record, Decided):
@@ -123,17 +129,30 @@ class Heard:
             stale = terms.revision < self._revisions.get(account, 0)
             self._revisions[account] = max(terms.revision, self._revisions.get(account, 0))
             for period in ("lifetime", "day"):
-                history, limit = self.limits.setdefault((account, period), []), named.get((account, period))
-                self._limit(history, limit, stale)
+                self._limit((account, period), named.get((account, period)), stale, terms.at_ms)
 
-    def _limit(self, history: list[tuple[int, int | None]], limit: int | None, stale: bool) -> None:
+    def _limit(self, key: tuple[str, str], limit: int | None, stale: bool, told_ms: int) -> None:
         """``stale``: told by one of several processes that had not heard of a change yet. What it promised by
         a higher limit stands, and then the newest is in force again."""
+        history = self.limits.setdefault(key, [])
         now = history[-1][1] if history else None
-        if not stale and (not history or now != limit):
+        if stale:
+            if now is not None and (limit is None or limit > now):
+                history += [(self.number, limit), (self.number, now)]
+            return
+        due = self._lowered.pop(key, None)
+        if self._shared and history and limit is not None and (now is None or limit < now):
+            same = due is not None and due[1] == limit
+            self._lowered[key] = due if due and same else (told_ms + limits.CHANGE_HEARD_MS, limit)
+        elif not history or now != limit:
             history.append((self.number, limit))
-        elif stale and now is not None and (limit is None or limit > now):
-            history += [(self.number, limit), (self.number, now)]
+
+    def _heard_by_all(self, now_ms: int) -> None:
+        """Of several processes, each may sell under a limit that was lowered until it has heard of it."""
+        for key, (due_ms, limit) in list(self._lowered.items()):
+            if due_ms <= now_ms:
+                self.limits[key].append((self.number, limit))
+                del self._lowered[key]
 
     def _close(self, closed: Closed) -> None:
         side, _, serial = closed.party.partition(":")

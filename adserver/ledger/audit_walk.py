@@ -18,21 +18,23 @@ from adserver.ledger.segments import Damage
 
 
 class Read(NamedTuple):
-    """``posted``: whether the ledger says so."""
+    """``posted``: whether the ledger says so; ``journal``: its number."""
 
     record: Record
     personal: Personal | None
     posted: bool
+    journal: int
 
 
 class Walk:
-    """One journal, in ``name``; ``position``: up to where it was posted. ``read`` and ``unposted`` count
+    """The journal with this number; ``position``: up to where it was posted. ``read`` and ``unposted`` count
     records; ``short``: it ends before that position, so that the books cannot be compared."""
 
-    def __init__(self, name: str, journal: Path, position: Position, tell: Callable[[str], None]) -> None:
+    def __init__(self, number: int, journal: Path, position: Position, tell: Callable[[str], None]) -> None:
         self.read = self.unposted = 0
         self.short = False
-        self._name = name
+        self._number = number
+        self._name = f"journal {number}" if number else "journal"
         self._journal = journal
         self._position = position
         self._tell = tell
@@ -46,7 +48,7 @@ class Walk:
                     self.read += 1
                     posted = behind <= self._position
                     self.unposted += not posted
-                    yield Read(record, personal, posted)
+                    yield Read(record, personal, posted, self._number)
             except Damage as damage:
                 self._tell(f"{self._name} damaged: {damage}")
                 self.short = behind < self._position
@@ -74,7 +76,7 @@ def _timed(number: int, walk: Walk) -> Iterator[Timed]:
     """With the instant of each, which never goes back within a journal, and the journal's number."""
     latest_ms = 0
     for read in walk.records():
-        latest_ms = max(latest_ms, _at_ms(read.record))
+        latest_ms = max(latest_ms, at_ms(read.record))
         yield latest_ms, number, read
 
 
@@ -82,7 +84,8 @@ def _when(timed: Timed) -> tuple[int, int]:
     return timed[:2]
 
 
-def _at_ms(record: Record) -> int:
+def at_ms(record: Record) -> int:
+    """When it was written."""
     if isinstance(record, Decided):
         return record.decision.now_ms
     return 0 if isinstance(record, Mark) else record.at_ms

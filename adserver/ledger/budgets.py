@@ -30,17 +30,18 @@ from adserver.domain import limits
 from adserver.domain.books import LineItemTotals
 from adserver.domain.calendar import Calendar
 from adserver.domain.records import LineItemTerms, Reversed
-from adserver.ledger.accounts import LIFETIME, Account, Accounts, Bound, Day, Hold, add, levels
+from adserver.ledger.accounts import LIFETIME, Account, Accounts, Bound, Day, Hold, Shared, add, levels
 from adserver.ledger.inforce import InForce, Nothing
 
 
 class Budgets:
-    """Accounts of all line items that were ever touched. ``lasting``: see ``Accounts``."""
+    """Accounts of all line items ever touched; ``lasting``, ``shared``: see ``Accounts``."""
 
-    def __init__(self, day: Day) -> None:
+    def __init__(self, day: Day, shared: Shared | None = None) -> None:
         self._day = day
-        self._accounts = Accounts()
+        self._accounts = Accounts(shared)
         self.lasting = self._accounts.lasting
+        self._wanting = None if shared is None else shared.wanting
         self._in_force: InForce = Nothing()
         self._edition = 0
         self._bound: dict[int, Bound] = {}
@@ -59,8 +60,8 @@ class Budgets:
             self._bind(item, -1)
 
     def follow(self, in_force: InForce) -> set[int]:
-        """Another catalogue is in force. Budgets that it no longer names stop binding; those of archived
-        line items bind their late events on. Returns the line items that have just left."""
+        """Another catalogue is in force. Budgets that it no longer names stop binding; those of archived line
+        items bind their late events on. Returns the line items that have just left."""
         absent = in_force.absent(self._serials)
         left = absent - self._absent
         for serial in left:
@@ -117,7 +118,8 @@ class Budgets:
     def _bind(self, terms: LineItemTerms, edition: int) -> Bound:
         bound = self._bound.get(terms.serial)
         if bound is None:
-            bound = self._bound[terms.serial] = Bound(terms, LineItemTotals(terms.serial))
+            totals = LineItemTotals(terms.serial)
+            bound = self._bound[terms.serial] = Bound(terms, totals, wanting=self._wanting)
             self._serials.add(terms.serial)
         bound.terms, bound.edition = terms, edition
         bound.start_ms = bound.end_ms = 0
@@ -156,11 +158,10 @@ class Budgets:
 
     def remaining_nanos(self, line_item: int, now_ms: int) -> int | None:
         """The least any account of the line item still allows; None without a budget."""
-        bound = self.standing(line_item, now_ms)
-        return None if bound is None else bound.left_nanos()
+        return bound.left_nanos() if (bound := self.standing(line_item, now_ms)) is not None else None
 
     def account(self, name: str, day: int | None = None) -> Account:
-        """An account by name; ``day`` None is its lifetime."""
+        """``day`` None: its lifetime."""
         return self._accounts.get(name, LIFETIME if day is None else day)
 
     # -- holds -------------------------------------------------------------------------------------
@@ -174,7 +175,7 @@ class Budgets:
         self, event_id: bytes, line_item: int, amount_nanos: int, now_ms: int, expires_ms: int,
         firm: bool = True,
     ) -> bool:  # fmt: skip
-        """Hold the amount in every account of the line item, or in none. ``firm``: it is the whole price."""
+        """Hold the amount in every account, or in none. ``firm``: it is the whole price."""
         bound = self.standing(line_item, now_ms)
         if bound is None or not bound.fits(amount_nanos):
             return False
@@ -242,11 +243,10 @@ class Budgets:
     def bill(self, line_item: int, price_nanos: int, decided_ms: int) -> None:
         """Add to every account what was billed (decided above, or read back from the journal)."""
         bound = self.standing(line_item, decided_ms)
-        if bound is None:
-            return
-        for account in bound.accounts:
-            account.billed_nanos += price_nanos
-        bound.totals.billed_nanos += price_nanos
+        if bound is not None:
+            for account in bound.accounts:
+                account.billed_nanos += price_nanos
+            bound.totals.billed_nanos += price_nanos
 
     def post(self, event_id: bytes, line_item: int, price_nanos: int, decided_ms: int) -> None:
         """A billable event came: ``void`` its hold and ``bill`` its price, 0 where it is billed nothing."""

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Dialect, TextClause, text
 
 from adserver.domain.books import Position
 from adserver.ledger.conversions import CONVERSIONS
+from adserver.ledger.lease_tables import LEASES
 from adserver.ledger.posting import Batch
 from adserver.ledger.rolled import ASKED, ROLLED
 from adserver.ledger.rollups import Rollups
@@ -25,13 +26,16 @@ def _insert(table: str, columns: Sequence[str], behind: str) -> str:
 
 
 def _upsert(table: str, keys: str, columns: Sequence[str]) -> str:
-    changes = ", ".join(f"{name} = excluded.{name}" for name in columns)
+    return _changing(table, keys, columns, ", ".join(f"{name} = excluded.{name}" for name in columns))
+
+
+def _changing(table: str, keys: str, columns: Sequence[str], changes: str) -> str:
     return _insert(table, [*keys.split(", "), *columns], f"({keys}) DO UPDATE SET {changes}")
 
 
 def _adding(table: str, keys: str, columns: Sequence[str]) -> str:
     changes = ", ".join(f"{name} = {table}.{name} + excluded.{name}" for name in columns)
-    return _insert(table, [*keys.split(", "), *columns], f"({keys}) DO UPDATE SET {changes}")
+    return _changing(table, keys, columns, changes)
 
 
 _ADD_EVENT: Final = text(_insert("events", EVENTS.c.keys(), "DO NOTHING"))
@@ -67,6 +71,17 @@ _ADD_LIMIT: Final = text(
     "INSERT INTO budget_limits (account, period, at_ms, limit_nanos) "
     "VALUES (:account, :period, :at_ms, :limit_nanos)"
 )
+_LEASE: Final = "account, day, holder"
+_HELD: Final = tuple(LEASES.c.keys()[3:])
+_SET_LEASE: Final = text(_changing("leases", _LEASE, _HELD, "granted_nanos = excluded.granted_nanos"))
+_WANT_LEASE: Final = text(_changing("leases", _LEASE, _HELD, "wanted = excluded.wanted"))
+_SPEND: Final = text(
+    _changing("leases", _LEASE, _HELD, "spent_nanos = leases.spent_nanos + excluded.spent_nanos")
+)
+_SET_HOLDER: Final = text(_upsert("holders", "holder", ["revision", "ended_ms"]))
+
+Lease = tuple[str, int, int, int | None, int, int]
+"""A row of ``leases``."""
 
 
 def write(connection: Connection, batch: Batch) -> int:
@@ -122,6 +137,25 @@ def set_mark(connection: Connection, name: str, number: int) -> None:
 def move(connection: Connection, consumer: str, behind: Position) -> None:
     """The consumer's position."""
     _many(connection, _SET_OFFSET, [(consumer, behind.segment, behind.offset)])
+
+
+def set_leases(connection: Connection, rows: Iterable[Lease]) -> None:
+    """What is granted of each, the rest as it is."""
+    _many(connection, _SET_LEASE, rows)
+
+
+def want_leases(connection: Connection, rows: Iterable[Lease]) -> None:
+    _many(connection, _WANT_LEASE, rows)
+
+
+def spend(connection: Connection, rows: Iterable[Lease]) -> None:
+    """More is posted of each; of accounts without a limit too, which may be given one."""
+    _many(connection, _SPEND, rows)
+
+
+def set_holders(connection: Connection, rows: Iterable[tuple[int, int, int | None]]) -> None:
+    """(holder, revision, since when it has ended)."""
+    _many(connection, _SET_HOLDER, rows)
 
 
 def _many(connection: Connection, statement: TextClause, rows: Iterable[tuple[Any, ...]]) -> int:

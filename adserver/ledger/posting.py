@@ -45,12 +45,13 @@ _IS_FILTERED: Final = int(Status.FILTERED)
 
 
 class Budgeted(Struct):
-    """A row of ``budgets`` as this batch leaves it."""
+    """A row of ``budgets`` as this batch leaves it; ``refunded_nanos``: what reversals of it took off."""
 
     account: str
     day: int
     limit_nanos: int | None
     billed_nanos: int
+    refunded_nanos: int = 0
 
 
 class Sheet(Struct):
@@ -148,6 +149,7 @@ class Batch:
         if sheet is not None:
             for row in sheet.budgets:
                 row.billed_nanos -= amount
+                row.refunded_nanos += amount
             self._earn(found, sheet.month, 1, amount, sum(entry[6] for entry in entries if entry[2] == 0))
         for event_id, kind, part, debit, credit, currency, nanos in entries:
             self._enter(event_id, kind, part | REVERSAL, credit, debit, currency, nanos)

@@ -16,6 +16,7 @@ from adserver.ledger.audit_books import Heard
 from adserver.ledger.audit_caps import CapAudit
 from adserver.ledger.audit_feeds import FeedAudit
 from adserver.ledger.audit_judging import Books
+from adserver.ledger.audit_leases import LeaseAudit, read_leases
 from adserver.ledger.audit_ledger import Posted, Unreadable, compare, read_ledger, reading
 from adserver.ledger.audit_reports import ReportAudit
 from adserver.ledger.audit_walk import Walk, together
@@ -33,25 +34,30 @@ def verify(data_dir: Path, report: Callable[[str], None] = print) -> list[str]:
     if not (data_dir / LEDGER).exists():
         tell(f"there is no ledger: {data_dir / LEDGER}")
         return differences
-    heard, feeds, caps = Heard(), FeedAudit(tell), CapAudit(tell)
+    numbers = journals.numbers_in(data_dir)
+    heard, feeds, caps = Heard(len(numbers) > 1), FeedAudit(tell), CapAudit(tell)
     with _uncollected(), reading(data_dir / LEDGER) as connection:
         try:
             posted = read_ledger(connection)
         except Unreadable as error:
             tell(str(error))
             return differences
-        walks = [_walk(data_dir, number, posted, tell) for number in journals.numbers_in(data_dir)]
+        walks = [_walk(data_dir, number, posted, tell) for number in numbers]
         reports = ReportAudit(tell, len(walks))
-        for record, personal, is_posted in together(walks):
+        leases = LeaseAudit(read_leases(connection), tell)
+        for record, personal, is_posted, journal in together(walks):
             reports.take(record, personal, is_posted)
             if is_posted:
                 heard.take(record)
+                if leases.holders:
+                    leases.take(journal, record)
             feeds.take(record)
             caps.take(record, personal)
         books = Books(heard, tell)
         if not any(walk.short for walk in walks):
             compare(posted, books, tell)
             reports.compare(connection, books.cells)
+            leases.compare()
     read, unposted = sum(walk.read for walk in walks), sum(walk.unposted for walk in walks)
     told = "journal" if len(walks) == 1 else f"{len(walks)} journals"
     report(f"{told}: {read} records whole and in the chain, {unposted} of them not posted yet")
@@ -80,5 +86,4 @@ def _uncollected() -> Iterator[None]:
 
 def _walk(data_dir: Path, number: int, posted: Posted, tell: Callable[[str], None]) -> Walk:
     position = posted.positions.get(journals.consumer_of(number), Position())
-    name = f"journal {number}" if number else "journal"
-    return Walk(name, journals.folder_of(data_dir, number), position, tell)
+    return Walk(number, journals.folder_of(data_dir, number), position, tell)

@@ -58,12 +58,14 @@ class _Repeated(Exception):
 
 class LedgerWriter(Ledger):
     """A ledger that posts; used by one thread at a time. ``refused``: events the journal billed and a budget
-    (or missing terms) forbade here, since this writer began; each is logged as an error."""
+    (or missing terms) forbade here, since this writer began; each is logged as an error. ``holder``: whose
+    leases the money comes out of, where several processes share the budgets."""
 
-    def __init__(self, path: Path, consumer: str = CONSUMER) -> None:
+    def __init__(self, path: Path, consumer: str = CONSUMER, holder: int | None = None) -> None:
         self._writing = schema.open_database(path)
         older.bring_up(self._writing)
         super().__init__(path, consumer)
+        self._holder = holder
         self.refused = 0
         self._known = dict[str, Position]()
         self._billed = dict[tuple[str, int], int]()
@@ -113,6 +115,8 @@ class LedgerWriter(Ledger):
         batch = self._collect(connection, records, rollups, checked)
         if inserts.write(connection, batch) < batch.rows:
             raise _Repeated
+        if self._holder is not None:
+            inserts.spend(connection, list(_spent(batch, self._billed, self._holder)))
         for key, row in batch.budgets.items():
             self._billed[key] = row.billed_nanos
         if records and isinstance(records[-1], Closed):
@@ -201,6 +205,14 @@ class LedgerWriter(Ledger):
     def close(self) -> None:
         self._writing.dispose()
         super().close()
+
+
+def _spent(batch: Batch, before: dict[tuple[str, int], int], holder: int) -> Iterator[inserts.Lease]:
+    """What the batch billed to each account. Refunds are nobody's lease: the budget has room again."""
+    for key, row in batch.budgets.items():
+        spent_nanos = row.billed_nanos - before.get(key, 0) + row.refunded_nanos
+        if spent_nanos:
+            yield *key, holder, None, spent_nanos, 0
 
 
 class _Reversals:

@@ -122,6 +122,20 @@ def test_a_process_that_heard_of_a_new_limit_later(tmp_path: Path) -> None:
     assert differences(tmp_path) == []
 
 
+@pytest.mark.parametrize(("at_s", "told"), [(3, False), (5, True)])
+def test_a_lowered_limit_is_heard_of_within_two_seconds(tmp_path: Path, at_s: int, told: bool) -> None:
+    """Until then the other process sells by the one it knows; afterwards that is over the budget."""
+    first = [*told_at(3, 1, 0), *sold(1), *told_at(2, 2, 2000)]
+    keep(tmp_path, first, [*told_at(3, 1, 1500), *sold(2, at_s)])
+    post(tmp_path, 2)
+    found = [one for one in differences(tmp_path) if "campaign:10 lifetime" in one]
+    assert bool(found) == told, found
+
+
+def told_at(prices: int, revision: int, ms: int) -> list[Record]:
+    return told(prices * PRICE, revision, NOW_MS + ms)
+
+
 def test_the_guard_of_a_limit_told_late() -> None:
     """The newest stays in force; a higher one that was told late held for as long as a promise does."""
     guards = Guards()
@@ -134,7 +148,7 @@ def test_the_guard_of_a_limit_told_late() -> None:
 def test_records_come_in_the_order_of_time(tmp_path: Path) -> None:
     """And in each journal's own, also where its clock went back."""
     keep(tmp_path, [*sold(1, 5), *sold(4)], sold(2, 3))
-    walks = [Walk("journal", journals.folder_of(tmp_path, number), Position(), print) for number in range(2)]
+    walks = [Walk(number, journals.folder_of(tmp_path, number), Position(), print) for number in range(2)]
     found = [read.record for read in together(walks)]
     order = [r.decision.now_ms - NOW_MS for r in found if isinstance(r, Decided)]
     assert order == [1000, 2000, 3000, 5000, 4000]

@@ -145,7 +145,9 @@ class Model:
         return self.now_ms <= ad.expires_ms + LATER_MS[kind]
 
     def event(self, ad: Ad, kind: str) -> str:
-        """The verdict on an event of a person's browser."""
+        """The verdict on an event of a person's browser. Who clicks on what was not shown is no person."""
+        if kind == "click" and "impression" not in ad.came:
+            return self.crawl(ad, kind)
         if kind in ad.came:
             return "duplicate"
         if ad.released or not self.is_live(ad, kind):
@@ -157,6 +159,12 @@ class Model:
             self._bill(ad)
         ad.came[kind] = "accepted"
         return "accepted"
+
+    def crawl(self, ad: Ad, kind: str) -> str:
+        """Kept once, while its token lives; the id is not used up."""
+        if self.is_live(ad, kind):
+            ad.filtered.add(kind)
+        return "filtered"
 
     def _bill(self, ad: Ad) -> None:
         price = ad.sold.price_nanos

@@ -162,6 +162,7 @@ class Money(RuleBasedStateMachine):
         self.edit(level, "lifetime", self.model.billed((level, LIFETIME)) // UNIT + units)
         self.ask("eur-cpm", 4)
         if clicked is not None:
+            self.tell(clicked, "impression")
             self.tell(clicked, "click")
 
     def an_ad(self, number: int) -> Ad:
@@ -196,9 +197,8 @@ class Money(RuleBasedStateMachine):
             self.call(ad, "release", Call(user_agent=BROWSER))
             self.model.release(ad)
         elif how == "crawl":
-            assert self.call(ad, kind, Call(user_agent="")).status is Status.FILTERED
-            if self.model.is_live(ad, kind):
-                ad.filtered.add(kind)
+            verdict = self.call(ad, kind, Call(user_agent=""))
+            assert verdict.status.name.lower() == self.model.crawl(ad, kind)
         else:
             self.tell(ad, kind)
             self.tell(ad, kind)
@@ -399,7 +399,7 @@ _LONG: Final = settings.default is not None and settings.default.max_examples >=
 
 TestMoney = Money.TestCase
 TestMoney.settings = settings(
-    max_examples=250 if _LONG else 20,
+    max_examples=450 if _LONG else 20,
     stateful_step_count=100 if _LONG else 50,
     deadline=None,
     suppress_health_check=list(HealthCheck),

@@ -1,0 +1,253 @@
+"""Leases on budgets, the serving process's side: what it may spend, and what it asks for and gives back.
+
+A process that is alone has none of this: its accounts are limited by the budgets themselves. One that shares
+them has each account limited by its *lease* instead: what is billed (elsewhere, then here) and held may not
+exceed what it holds, so deciding and billing look at the very same numbers and ask nobody. A duty takes a
+turn some ten times a second (``plan``, the ledger's ``settle`` in a thread, ``apply``):
+
+* **asks** for line items that somebody looked at and that no longer have their price free in some account;
+  and ahead of that for accounts whose free part will be gone in ``AHEAD`` turns at the pace of the last one.
+  A slice lasts for ``LASTS`` turns at that pace.
+* **gives back** what is free of an account that nothing was taken from for ``IDLE`` turns, and what others
+  want: all of it where it is of no use here (less than a price, or nothing moved), else all but what two more
+  turns will take. So nobody sits on the last of a budget.
+
+What is given back is out of the account before the ledger hears of it, what is granted is in it only after:
+the ledger's numbers are never below ours. A limit that is lowered takes the free part along at once; one that
+is new binds what was promised before, and is told to the ledger; refunds go back to the budget, not to us.
+
+Cost: nothing where ads are decided; a turn looks at the line items that were asked for, and at
+``limits.LEASES_LOOKED_AT`` leases.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from typing import Final, Protocol
+
+from msgspec import Struct
+
+from adserver.domain import limits
+from adserver.domain.records import LineItemTerms
+from adserver.ledger.accounts import Account, Bound, Key
+from adserver.ledger.leases import Ask, Held, Settled
+
+AHEAD: Final = 5
+LASTS: Final = 20
+IDLE: Final = 50
+FIRST_PRICES: Final = 4
+"""A first slice, in prices."""
+_PER_THOUSAND: Final = ("cpm", "vcpm")
+
+Returned = dict[Key, int | None]
+"""What is held of an account in all; None: it has no limit any more."""
+
+
+class Budgets(Protocol):
+    def standing(self, line_item: int, at_ms: int) -> Bound | None: ...
+
+
+class Lease(Struct):
+    """Of one account. ``elsewhere_nanos``: what of the account's bill is not this process's; ``limit_nanos``:
+    the catalogue's; ``since``: its revision that brought it; ``price_nanos``: the dearest event asked for;
+    ``used_nanos``: billed and held at the last look; ``moved_nanos``: how much more that was than at the one
+    before; ``still``: looks since it changed."""
+
+    key: Key
+    account: Account
+    elsewhere_nanos: int
+    limit_nanos: int
+    since: int
+    price_nanos: int = 0
+    used_nanos: int = 0
+    moved_nanos: int = 0
+    still: int = 0
+
+    @property
+    def granted_nanos(self) -> int:
+        return (self.account.limit_nanos or 0) - self.elsewhere_nanos
+
+    @property
+    def free_nanos(self) -> int:
+        account = self.account
+        return (account.limit_nanos or 0) - account.billed_nanos - account.held_nanos
+
+    def grow(self, nanos: int) -> None:
+        self.account.limit_nanos = (self.account.limit_nanos or 0) + nanos
+
+    def look(self) -> None:
+        used_nanos = self.account.billed_nanos + self.account.held_nanos
+        self.moved_nanos = max(used_nanos - self.used_nanos, 0)
+        self.still = 0 if used_nanos != self.used_nanos else self.still + 1
+        self.used_nanos = used_nanos
+
+    def ask(self, least_nanos: int, target_nanos: int) -> Ask:
+        return Ask(self.key, self.limit_nanos, self.since, self.granted_nanos, least_nanos, target_nanos)
+
+
+class Leasing:
+    """What one process leases; ``held`` as it joined, ``billed`` as it loads its accounts, before any of them
+    is bound. ``wanting``: the line items that were looked at or refused since the last turn; ``heard``: the
+    revision of the catalogue under which all that was promised is told."""
+
+    def __init__(
+        self, held: Mapping[Key, Held], billed: Iterable[tuple[str, int, int]], revision: int
+    ) -> None:
+        self.heard = 0
+        self.wanting: set[int] = set()
+        self._revision = revision
+        self._unbound: list[int] = []
+        self._elsewhere = {(name, day): nanos for name, day, nanos in billed}
+        for key, lease in held.items():
+            self._elsewhere[key] = self._elsewhere.get(key, 0) - lease.spent_nanos
+        self._granted = {key: lease.granted_nanos for key, lease in held.items()}
+        self._leases: dict[Key, Lease] = {}
+        self._untold: set[Key] = set()
+        self._since: dict[tuple[str, bool], int] = {}
+        self._others_want: set[Key] = set()
+        self._round: Iterator[Key] = iter(())
+
+    def follow(self, revision: int, serials: Iterable[int]) -> None:
+        """Another catalogue is in force. What the line items sold so far have promised is told under its
+        limits, some in each turn."""
+        self._revision, self._unbound = revision, list(serials)
+
+    # -- binding accounts --------------------------------------------------------------------------
+
+    def bind(self, key: Key, account: Account, limit_nanos: int | None) -> int | None:
+        """The catalogue's limit of an account -> what may be billed and held in it here."""
+        lease, period = self._leases.get(key), (key[0], key[1] < 0)
+        if limit_nanos is None:
+            self._since.pop(period, None)
+            if lease is not None:
+                self._untold.add(key)
+                self._elsewhere[key] = self._leases.pop(key).elsewhere_nanos
+            return None
+        since = self._since.setdefault(period, self._revision)
+        if lease is None:
+            self._leases[key] = self._begin(key, account, limit_nanos, since)
+        else:
+            if limit_nanos < lease.limit_nanos:
+                self._give(lease, lease.free_nanos)
+            lease.limit_nanos = limit_nanos
+        return account.limit_nanos
+
+    def _begin(self, key: Key, account: Account, limit_nanos: int, since: int) -> Lease:
+        """What is promised already is held, whatever the limit is."""
+        elsewhere, granted = self._elsewhere.get(key, 0), self._granted.pop(key, None) or 0
+        used = account.billed_nanos + account.held_nanos
+        account.limit_nanos = max(used, elsewhere + granted)
+        lease = Lease(key, account, elsewhere, limit_nanos, since, used_nanos=used)
+        if lease.granted_nanos != granted:
+            self._untold.add(key)
+        return lease
+
+    def refund(self, key: Key, nanos: int) -> None:
+        """Given back to the budget by whoever found it invalid, and not to be spent here."""
+        self._elsewhere[key] = self._elsewhere.get(key, 0) - nanos
+        lease = self._leases.get(key)
+        if lease is not None:
+            lease.elsewhere_nanos -= nanos
+            lease.grow(-nanos)
+
+    def forget(self, key: Key) -> None:
+        """Of a day nobody can bill any more."""
+        self._leases.pop(key, None)
+        self._untold.discard(key)
+
+    # -- a turn ------------------------------------------------------------------------------------
+
+    def plan(self, budgets: Budgets, now_ms: int) -> tuple[Returned, list[list[Ask]]]:
+        """(what the ledger must hear is held, what is asked for)."""
+        self._bind_some(budgets, now_ms)
+        for key in self._others_want & self._leases.keys():
+            self._spare(self._leases[key])
+        groups = [self._needed(budgets, serial, now_ms) for serial in self._looked_at()]
+        asked = {ask.key for group in groups for ask in group}
+        groups += [self._ahead(lease) for lease in self._some() if lease.key not in asked]
+        return self._returned(), [group for group in groups if group]
+
+    def apply(self, returned: Returned, settled: Settled) -> None:
+        """What ``settle`` made of a plan. What was given back since then is told the next time."""
+        for key, told in returned.items():
+            lease = self._leases.get(key)
+            if told == (None if lease is None else lease.granted_nanos):
+                self._untold.discard(key)
+        for key, slice_nanos in settled.granted.items():
+            lease = self._leases.get(key)
+            if lease is None:
+                self._untold.add(key)
+            else:
+                lease.grow(slice_nanos)
+        self._others_want = settled.wanted
+
+    def give_all_back(self) -> Returned:
+        """All that is free: a clean end."""
+        for lease in self._leases.values():
+            self._give(lease, lease.free_nanos)
+        return self._returned()
+
+    def _returned(self) -> Returned:
+        leases = self._leases
+        return {key: leases[key].granted_nanos if key in leases else None for key in self._untold}
+
+    def _bind_some(self, budgets: Budgets, now_ms: int) -> None:
+        unbound = self._unbound
+        for serial in unbound[-limits.LEASES_LOOKED_AT :]:
+            budgets.standing(serial, now_ms)
+        del unbound[-limits.LEASES_LOOKED_AT :]
+        if not unbound:
+            self.heard = self._revision
+
+    def _looked_at(self) -> list[int]:
+        serials = list(islice(self.wanting, limits.LEASES_ASKED))
+        self.wanting.difference_update(serials)
+        return serials
+
+    def _some(self) -> list[Lease]:
+        """The next ones of all."""
+        keys = list(islice(self._round, limits.LEASES_LOOKED_AT))
+        if not keys:
+            self._round = iter(list(self._leases))
+            keys = list(islice(self._round, limits.LEASES_LOOKED_AT))
+        return [self._leases[key] for key in keys if key in self._leases]
+
+    def _needed(self, budgets: Budgets, serial: int, now_ms: int) -> list[Ask]:
+        """For one event of a line item, in every account that has not got its price."""
+        bound = budgets.standing(serial, now_ms)
+        if bound is None:
+            return []
+        price_nanos, asks = dearest_nanos(bound.terms), list[Ask]()
+        for lease in map(self._leases.get, bound.keys):
+            if lease is None:
+                continue
+            lease.price_nanos = max(lease.price_nanos, price_nanos)
+            missing = price_nanos - lease.free_nanos
+            if missing > 0:
+                target = max(FIRST_PRICES * price_nanos, LASTS * lease.moved_nanos)
+                asks.append(lease.ask(missing, target))
+        return asks
+
+    def _ahead(self, lease: Lease) -> list[Ask]:
+        """More before there is none; less where it lies idle."""
+        lease.look()
+        if lease.moved_nanos and lease.free_nanos < AHEAD * lease.moved_nanos:
+            return [lease.ask(lease.price_nanos, LASTS * lease.moved_nanos)]
+        if lease.still >= IDLE:
+            self._give(lease, lease.free_nanos)
+        return []
+
+    def _spare(self, lease: Lease) -> None:
+        """Somebody else wants it."""
+        lease.look()
+        free = lease.free_nanos
+        self._give(lease, free if free < lease.price_nanos else free - 2 * lease.moved_nanos)
+
+    def _give(self, lease: Lease, nanos: int) -> None:
+        if nanos > 0:
+            lease.grow(-nanos)
+            self._untold.add(lease.key)
+
+
+def dearest_nanos(terms: LineItemTerms) -> int:
+    """What an event of the line item costs at most."""
+    return terms.amount_micros * (1 if terms.model in _PER_THOUSAND else 1000)

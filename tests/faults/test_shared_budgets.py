@@ -1,0 +1,170 @@
+"""A thousand budgets, drained by eight clients at once in two processes: nothing overspent, next to nothing
+left, also with processes killed in between; and the audit of both journals finds no difference."""
+
+import json
+import random
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from threading import Event, Lock, Thread
+from typing import Any
+
+import pytest
+from selling import stock
+from till import Shelf
+
+from adserver.ledger.verify import verify
+
+COUNT = 1000
+QUIET_S = 4.0
+"""Nothing could be sold anywhere for so long: it is over."""
+
+
+class Process:
+    """Of one number; may be killed and begun again."""
+
+    def __init__(self, data: Path, number: int) -> None:
+        self._command = [
+            sys.executable,
+            str(Path(__file__).parents[1] / "selling.py"),
+            str(data),
+            str(number),
+        ]
+        self.begin()
+
+    def begin(self) -> None:
+        self.child = subprocess.Popen(
+            [*self._command, str(COUNT)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert self.child.stdout is not None
+        self.port = int(self.child.stdout.readline())
+
+    def kill(self) -> None:
+        self.child.send_signal(signal.SIGKILL)
+        self.end()
+
+    def end(self) -> int:
+        """By the end of its standard input, if it is still there."""
+        with self.child:
+            pass
+        return self.child.returncode
+
+
+class Client(Thread):
+    """Sells whatever there is at one process, shows all of it, and goes on until nobody has sold anything for
+    a while. What is not answered (the process was killed) is shown again."""
+
+    def __init__(self, process: Process, seed: int, over: Callable[[int], bool]) -> None:
+        super().__init__(daemon=True)
+        self._process, self._chance, self._over = process, random.Random(seed), over
+        self._unsure: list[Any] = []
+        self.error: Exception | None = None
+
+    def run(self) -> None:
+        sold = 1
+        try:
+            while not self._over(sold):
+                try:
+                    connection = socket.create_connection(("127.0.0.1", self._process.port), 30)
+                    with connection, connection.makefile("rwb") as stream:
+                        while not self._over(sold):
+                            sold = self._round(stream)
+                except (OSError, EOFError):
+                    time.sleep(0.1)
+        except Exception as error:
+            self.error = error
+
+    def _round(self, stream: Any) -> int:
+        if not self._unsure:
+            serials = self._chance.sample(range(1, COUNT + 1), 40)
+            self._unsure = _ask(stream, {"sell": serials})
+        shown = len(self._unsure)
+        if self._unsure:
+            _ask(stream, {"show": self._unsure})
+            self._unsure = []
+        return shown
+
+
+def _ask(stream: Any, asked: Any) -> Any:
+    stream.write(json.dumps(asked).encode() + b"\n")
+    stream.flush()
+    line = stream.readline()
+    if not line.endswith(b"\n"):
+        raise EOFError
+    return json.loads(line)
+
+
+def achievable(shelf: Shelf, limits: dict[tuple[str, str], int]) -> int:
+    """The most that can be spent of all budgets."""
+    campaigns: dict[tuple[int, int], int] = {}
+    for item in shelf.items.values():
+        key = item.advertiser, item.campaign
+        campaigns[key] = campaigns.get(key, 0) + limits[f"line_item:{item.serial}", "lifetime"]
+    advertisers: dict[int, int] = {}
+    for (advertiser, campaign), nanos in campaigns.items():
+        least = min(nanos, limits.get((f"campaign:{campaign}", "day"), nanos))
+        advertisers[advertiser] = advertisers.get(advertiser, 0) + least
+    return sum(
+        min(nanos, limits.get((f"advertiser:{advertiser}", "lifetime"), nanos))
+        for advertiser, nanos in advertisers.items()
+    )
+
+
+class Quiet:
+    """Whether nothing was sold for a while."""
+
+    def __init__(self) -> None:
+        self._last_s, self._lock = time.monotonic(), Lock()
+
+    def __call__(self, sold: int) -> bool:
+        with self._lock:
+            if sold:
+                self._last_s = time.monotonic()
+            return time.monotonic() - self._last_s > QUIET_S
+
+
+def drain(data: Path, kills: int) -> list[Process]:
+    processes = [Process(data, number) for number in (1, 2)]
+    quiet, done = Quiet(), Event()
+    clients = [Client(processes[number % 2], number, quiet) for number in range(8)]
+    for client in clients:
+        client.start()
+    for kill in range(kills):
+        done.wait(1.0)
+        processes[kill % 2].kill()
+        processes[kill % 2].begin()
+    for client in clients:
+        client.join(120)
+        assert not client.is_alive() and client.error is None, client.error
+    return processes
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kills", [0, 4])
+def test_a_thousand_budgets_in_two_processes(tmp_path: Path, kills: int) -> None:
+    processes = drain(tmp_path, kills)
+    assert [process.end() for process in processes] == [0, 0]
+    shelf = stock(COUNT)
+    limits = shelf.limits
+    with closing(sqlite3.connect(tmp_path / "ledger.sqlite")) as books:
+        billed = {
+            (account, "lifetime" if day < 0 else "day"): nanos
+            for account, day, nanos in books.execute("SELECT account, day, billed_nanos FROM budgets")
+        }
+        free = books.execute("SELECT sum(free_nanos) FROM totals WHERE day = -1").fetchone()[0]
+    over = {
+        key: nanos - limits[key] for key, nanos in billed.items() if key in limits and nanos > limits[key]
+    }
+    assert over == {}
+    most = achievable(shelf, limits)
+    spent = sum(nanos for (name, period), nanos in billed.items() if name[:4] == "adve" and period != "day")
+    assert free == 0
+    assert 0 <= most - spent <= most // 100, f"{(most - spent) / most:.4%} unspent"
+    assert verify(tmp_path, lambda line: None) == []
+    print(f"unspent {(most - spent) / most:.4%} of {most}, {kills} kills")
