@@ -15,8 +15,13 @@ from adserver.domain.money import NANOS_PER_MICRO
 CLOSINGS: Final = "closings.json"
 """The file of an export that says which closings there are."""
 
-UNITS_BY_KIND: Final = {"impression": "impressions", "viewable": "viewable", "click": "clicks"}
-_COUNTED: Final = ("impressions", "viewable", "clicks", "refunded", "gross_nanos", "refunded_nanos")
+UNITS_BY_KIND: Final = {
+    "impression": "impressions",
+    "viewable": "viewable",
+    "click": "clicks",
+    "conversion": "conversions",
+}
+_COUNTED: Final = (*UNITS_BY_KIND.values(), "refunded", "gross_nanos", "refunded_nanos")
 
 
 class Total(Struct, frozen=True):
@@ -33,6 +38,7 @@ class BillLine(Struct, frozen=True):
     impressions: int
     viewable: int
     clicks: int
+    conversions: int
     refunded: int
     gross_nanos: int
     refunded_nanos: int
