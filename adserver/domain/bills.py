@@ -53,6 +53,11 @@ class BillLine(Struct, frozen=True):
         return " ".join(part for part in (self.placement, f"{self.campaign}/{self.line_item}") if part)
 
 
+class BillCredit(Struct, frozen=True):
+    currency: str
+    micros: int
+
+
 class BillPlace(Struct, frozen=True):
     segment: int
     offset: int
@@ -66,6 +71,7 @@ class Bill(Struct, frozen=True):
     lines: list[BillLine]
     advertiser: str = ""
     publisher: str = ""
+    credits: list[BillCredit] = []
     journal: BillPlace | None = None
 
 
@@ -108,9 +114,11 @@ def by_itself(bill: Bill) -> Iterator[str]:
             yield f"{line.name}: {whole} nanos are not {line.micros} micros and {line.rest_nanos} nanos"
         if not 0 <= line.carried_nanos < NANOS_PER_MICRO:
             yield f"{line.name}: {line.carried_nanos} nanos carried are not less than a micro"
+    for credit in bill.credits:
+        sums[credit.currency] -= credit.micros
     stated = [(total.currency, total.micros) for total in bill.totals]
     if sorted(stated) != sorted(sums.items()):
-        yield f"the totals are {stated}, the lines add up to {sorted(sums.items())}"
+        yield f"the totals are {stated}, lines and credits add up to {sorted(sums.items())}"
 
 
 def against(bill: Bill, moved: Iterable[Moved], from_the_beginning: bool) -> Iterator[str]:
