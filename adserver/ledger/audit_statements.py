@@ -74,9 +74,7 @@ class StatementAudit:
         self.credits: dict[Any, tuple[Any, ...]] = {}
         self.taken_off: dict[Any, tuple[int]] = {}
         self._owners = owners
-        for one in booked:
-            self._book(one.record)
-        self._booked = booked
+        self._booked = [one for one in booked if self._is_first(one.record)]
         self._keys: defaultdict[str, list[Key]] = defaultdict(list)
         self._stated: defaultdict[str, dict[tuple[int, int], tuple[int, int]]] = defaultdict(dict)
         self._last: dict[str, int] = {}
@@ -123,22 +121,21 @@ class StatementAudit:
             nanos, micros = stated.get(subject, (0, 0))
             stated[subject] = nanos + line[9] - line[10] + line[12], micros + line[-1]
 
-    def _book(self, credit: Credited) -> None:
-        self.credits.setdefault(
-            (credit.advertiser, credit.id),
-            (credit.kind, credit.currency, credit.amount_micros, credit.at_ms, credit.reason),
-        )
+    def _is_first(self, credit: Credited) -> bool:
+        """Under its id; what comes again is not booked."""
+        said = credit.kind, credit.currency, credit.amount_micros, credit.at_ms, credit.reason
+        return self.credits.setdefault((credit.advertiser, credit.id), said) is said
 
     def _off(self, closing: Closing) -> list[Credited]:
         """What was booked for an advertiser before, deposits aside, and is on no statement yet."""
-        found: dict[Any, Credited] = {}
+        found = []
         side, _, serial = closing.record.party.partition(":")
         for one in self._booked:
             key = one.record.advertiser, one.record.id
             mine = side == "advertiser" and key[0] == int(serial) and one.record.kind != "deposit"
             if mine and one.number < closing.number and key not in self.taken_off:
-                found.setdefault(key, one.record)
-        return list(found.values())
+                found.append(one.record)
+        return found
 
     def _due(self, closing: Closing) -> dict[tuple[int, int], tuple[Any, ...]]:
         """Subject -> currency, model, amount, five kinds of units, how many were taken back, gross, refunded,

@@ -157,7 +157,7 @@ CREDIT = {"id": "2026/7", "kind": "make_good", "amount": "0.01", "currency": "EU
         ({"amount": "0.00"}, ("operator",), 400),
         ({"amount": "-1"}, ("operator",), 400),
         ({"kind": "gift"}, ("operator",), 400),
-        ({"currency": "USD"}, ("operator",), 400),
+        ({"id": "2026/8", "currency": "USD"}, ("operator",), 400),
         ({"id": "=1+1"}, ("operator",), 400),
         ({"reason": ""}, ("operator",), 400),
     ],
