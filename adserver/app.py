@@ -27,6 +27,7 @@ from adserver.posting.clerk import Clerk
 from adserver.salts import Chance, Salts, seed
 from adserver.services.answer import AdServer
 from adserver.services.converting import Conversions
+from adserver.services.crediting import Crediting
 from adserver.services.delivery import Delivery
 from adserver.services.diagnosis import Diagnosis
 from adserver.services.events import EventRecorder
@@ -160,6 +161,7 @@ class App:
             self.world, self.names, states.touches, states.budgets, journal, self.ledger, states.seen, clock
         )
         self.statements = Statements(self.journal, self.ledger, self.world, clock)
+        self.crediting = Crediting(self.journal, self.ledger, self.world, clock)
         self.publishing = Publishing(self.world, self.promises, clock, self._build_failed)
         self.manage = Manage(self.store, documents.parse_json, self.delivery, self.builder.look)
         self.asgi = asgi.build(self._services(extra), settings.trusted_proxies)
@@ -191,6 +193,7 @@ class App:
             conversions=self.conversions,
             statements=self.statements,
             reporting=Reporting(self.ledger.reports, self.sold, self.settings.report_people),
+            crediting=self.crediting,
             extra=(*openrtb.routes(), *extra),
         )
 

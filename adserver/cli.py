@@ -351,6 +351,26 @@ def convert(
 
 
 @app.command()
+def credit(
+    advertiser: Annotated[str, typer.Argument(metavar="ADVERTISER", help="For whom.")],
+    amount: Annotated[str, typer.Argument(metavar="AMOUNT", help="Such as 120.00.")],
+    currency: Annotated[str, typer.Argument(metavar="CURRENCY", help="Such as EUR.")],
+    credit_id: Annotated[str, typer.Option("--id", help="Yours: booked once, however often it is asked.")],
+    reason: Annotated[str, typer.Option(help="Why, for the statement.")],
+    kind: Annotated[str, typer.Option(help="deposit, credit or make_good.")] = "credit",
+    url: Annotated[
+        str, typer.Option(envvar="ADSERVER_URL", help="The running server.")
+    ] = "http://127.0.0.1:8000",
+    key: Annotated[str, typer.Option(envvar="ADSERVER_KEY", help="An operator's key.")] = "",
+) -> None:
+    """Book a deposit, or what comes off an advertiser's next statement: a credit or make-good."""
+    from adserver.commands.credit import credit as book
+    from adserver.commands.remote import Remote
+
+    book(Remote(url, key), advertiser, credit_id, kind, amount, currency, reason)
+
+
+@app.command()
 def replay(
     event_id: Annotated[
         str, typer.Argument(metavar="EVENT_ID", help="The id of an ad, or the request_id of an answer.")

@@ -8,7 +8,16 @@ from typing import Any, Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from adserver.api import conversions, diagnosis, invalidations, management, operations, reports, statements
+from adserver.api import (
+    conversions,
+    credits,
+    diagnosis,
+    invalidations,
+    management,
+    operations,
+    reports,
+    statements,
+)
 from adserver.api.answers import DecisionAnswer, ReceiptVerdict
 from adserver.api.decisions import Decisions
 from adserver.api.envelope import measured, preflight, stamped
@@ -45,6 +54,8 @@ def build(
         managed += statements.operations(services.statements)
     if services.reporting is not None:
         managed += reports.operations(services.reporting)
+    if services.crediting is not None:
+        managed += credits.operations(services.crediting)
     served = [*managed, *operations.operations(services, hot, managed)]
     rest = pages(served, management.VERBS, management.UNBUILT, services.extra, guard, services.find_key)
     named = request_ids(secrets.token_hex(4) if prefix is None else prefix)

@@ -13,6 +13,7 @@ from adserver.domain.verdicts import Verdict
 from adserver.services.ask import Ask, Asker, Terms
 from adserver.services.calls import Call
 from adserver.services.converting import Conversions
+from adserver.services.crediting import Crediting
 from adserver.services.diagnosis import Diagnosis
 from adserver.services.invalidating import Invalidation
 from adserver.services.manage import Manage
@@ -115,5 +116,6 @@ class Services(Struct, frozen=True):
     conversions: Conversions | None = None
     statements: Statements | None = None
     reporting: Reporting | None = None
+    crediting: Crediting | None = None
     extra: tuple[BaseRoute, ...] = ()
     """Further routes of Starlette's, such as the demo's page."""

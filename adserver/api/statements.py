@@ -41,6 +41,16 @@ class Place(Struct, frozen=True):
     chain: str
 
 
+class CreditLine(Struct, frozen=True):
+    """What comes off: booked by an operator, under an id of theirs."""
+
+    id: str
+    kind: str
+    currency: str
+    micros: int
+    reason: str
+
+
 class Sums(Struct, frozen=True, kw_only=True):
     """``impressions`` to ``days``: what was billed, a price each; ``refunded`` of them were taken back.
     ``gross_nanos`` less ``refunded_nanos`` is the month's own; ``carried_nanos`` was left of the months
@@ -78,13 +88,14 @@ class PublisherLine(Sums, frozen=True, kw_only=True):
 
 
 class AdvertiserStatement(Struct, frozen=True, kw_only=True):
-    """``status``: open or closed; a closed one never changes."""
+    """``status``: open or closed; a closed one never changes. ``totals``: of the lines, less the credits."""
 
     advertiser: str
     month: str
     status: str
     totals: list[Total]
     lines: list[AdvertiserLine]
+    credits: list[CreditLine]
     closed_ms: int | None = None
     journal: Place | None = None
 
@@ -153,16 +164,20 @@ def _month(text: str | None) -> int:
 
 def shown(found: Statement, side: Side, owner: str) -> AdvertiserStatement | PublisherStatement:
     proof = found.proof
+    due = totals(found.lines, found.credits)
     common: dict[str, Any] = {
         "month": month_text(found.month),
         "status": "closed" if found.closed else "open",
-        "totals": [Total(name, micros, money.format_micros(micros)) for name, micros in totals(found.lines)],
+        "totals": [Total(name, micros, money.format_micros(micros)) for name, micros in due],
         "closed_ms": found.closed_ms,
         "journal": None if proof is None else Place(proof.segment, proof.offset, proof.chain.hex()),
     }
     if side == "advertiser":
         lines = [_advertiser_line(found, line) for line in found.lines]
-        return AdvertiserStatement(advertiser=owner, lines=lines, **common)
+        credits = [
+            CreditLine(one.id, one.kind, one.currency, one.amount_micros, one.reason) for one in found.credits
+        ]
+        return AdvertiserStatement(advertiser=owner, lines=lines, credits=credits, **common)
     return PublisherStatement(
         publisher=owner, lines=[_publisher_line(found, line) for line in found.lines], **common
     )

@@ -45,6 +45,9 @@ def _show(told: dict[str, Any]) -> None:
     for line in told["lines"]:
         table.add_row(*_row(line, named, counted))
     Console(soft_wrap=True, highlight=False).print(table)
+    for credit in told.get("credits", ()):
+        amount = money.format_micros(-credit["micros"])
+        print(f"{credit['kind'].replace('_', '-')} {credit['id']}: {amount} {credit['currency']}")
     for total in told["totals"]:
         print(f"total: {total['amount']} {total['currency']}")
 

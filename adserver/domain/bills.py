@@ -15,8 +15,13 @@ from adserver.domain.money import NANOS_PER_MICRO
 CLOSINGS: Final = "closings.json"
 """The file of an export that says which closings there are."""
 
-UNITS_BY_KIND: Final = {"impression": "impressions", "viewable": "viewable", "click": "clicks"}
-_COUNTED: Final = ("impressions", "viewable", "clicks", "refunded", "gross_nanos", "refunded_nanos")
+UNITS_BY_KIND: Final = {
+    "impression": "impressions",
+    "viewable": "viewable",
+    "click": "clicks",
+    "conversion": "conversions",
+}
+_COUNTED: Final = (*UNITS_BY_KIND.values(), "refunded", "gross_nanos", "refunded_nanos")
 
 
 class Total(Struct, frozen=True):
@@ -33,6 +38,7 @@ class BillLine(Struct, frozen=True):
     impressions: int
     viewable: int
     clicks: int
+    conversions: int
     refunded: int
     gross_nanos: int
     refunded_nanos: int
@@ -45,6 +51,11 @@ class BillLine(Struct, frozen=True):
     @property
     def name(self) -> str:
         return " ".join(part for part in (self.placement, f"{self.campaign}/{self.line_item}") if part)
+
+
+class BillCredit(Struct, frozen=True):
+    currency: str
+    micros: int
 
 
 class BillPlace(Struct, frozen=True):
@@ -60,6 +71,7 @@ class Bill(Struct, frozen=True):
     lines: list[BillLine]
     advertiser: str = ""
     publisher: str = ""
+    credits: list[BillCredit] = []
     journal: BillPlace | None = None
 
 
@@ -102,9 +114,11 @@ def by_itself(bill: Bill) -> Iterator[str]:
             yield f"{line.name}: {whole} nanos are not {line.micros} micros and {line.rest_nanos} nanos"
         if not 0 <= line.carried_nanos < NANOS_PER_MICRO:
             yield f"{line.name}: {line.carried_nanos} nanos carried are not less than a micro"
+    for credit in bill.credits:
+        sums[credit.currency] -= credit.micros
     stated = [(total.currency, total.micros) for total in bill.totals]
     if sorted(stated) != sorted(sums.items()):
-        yield f"the totals are {stated}, the lines add up to {sorted(sums.items())}"
+        yield f"the totals are {stated}, lines and credits add up to {sorted(sums.items())}"
 
 
 def against(bill: Bill, moved: Iterable[Moved], from_the_beginning: bool) -> Iterator[str]:

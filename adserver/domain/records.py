@@ -220,6 +220,19 @@ class Closed(Struct, frozen=True, array_like=True, tag=11):
     chain: bytes
 
 
+class Credited(Struct, frozen=True, array_like=True, tag=10):
+    """What an operator booked for an advertiser, once per (advertiser, id), whose id is the operator's;
+    ``kind``: deposit, credit or make_good (``domain.credits``)."""
+
+    id: str
+    advertiser: int
+    kind: str
+    currency: str
+    amount_micros: int
+    at_ms: int
+    reason: str
+
+
 Record = (
     Decided
     | Recorded
@@ -230,6 +243,7 @@ Record = (
     | Reversed
     | Converted
     | Closed
+    | Credited
     | Tallied
     | Planned
 )

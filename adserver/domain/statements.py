@@ -17,6 +17,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from adserver.domain.credits import Credit
 from adserver.domain.decision import EventKind
 from adserver.domain.money import NANOS_PER_MICRO
 
@@ -162,11 +163,13 @@ def in_order(before: Mapping[Subject, int]) -> dict[Subject, Stated]:
     return {subject: Stated(nanos, nanos // NANOS_PER_MICRO) for subject, nanos in before.items()}
 
 
-def totals(found: Iterable[Line]) -> tuple[tuple[str, int], ...]:
-    """(currency, micros), by currency: they never mix."""
+def totals(found: Iterable[Line], credits: Iterable[Credit] = ()) -> tuple[tuple[str, int], ...]:
+    """(currency, micros), by currency: they never mix. Credits come off, also below zero."""
     sums: dict[str, int] = {}
     for line in found:
         sums[line.currency] = sums.get(line.currency, 0) + line.micros
+    for credit in credits:
+        sums[credit.currency] = sums.get(credit.currency, 0) - credit.amount_micros
     return tuple(sorted(sums.items()))
 
 
@@ -181,11 +184,12 @@ class Proof(Struct, frozen=True):
 
 class Statement(Struct, frozen=True):
     """``party``: ``advertiser:<serial>`` or ``publisher:<serial>``. ``closed_ms`` and ``proof``: of a month
-    that is closed. ``names``: full ids of line items and placements by serial."""
+    that is closed. ``line_items`` and ``placements``: full ids of line items and placements by serial."""
 
     party: str
     month: int
     lines: list[Line]
+    credits: list[Credit] = []
     line_items: dict[int, str] = {}
     placements: dict[int, str] = {}
     closed: bool = False

@@ -21,6 +21,7 @@ from adserver.domain.conversions import Converted
 from adserver.domain.decision import EventKind, event_id
 from adserver.domain.records import (
     Closed,
+    Credited,
     Decided,
     LineItemTerms,
     PlacementTerms,
@@ -30,7 +31,7 @@ from adserver.domain.records import (
     Status,
 )
 from adserver.ledger.audit_rows import Rows
-from adserver.ledger.audit_statements import Closing, Owners
+from adserver.ledger.audit_statements import Booked, Closing, Owners
 from adserver.ledger.audit_walk import at_ms
 
 TEST: Final = 1
@@ -94,6 +95,7 @@ class Heard:
         self._revisions: dict[str, int] = {}
         self._keys: set[bytes] = set()
         self.closings: list[Closing] = []
+        self.booked: list[Booked] = []
         self._terms: dict[int, int] = {}
         self._sells: defaultdict[int, dict[int, LineItemTerms]] = defaultdict(dict)
         self._payees: dict[int, tuple[int, int]] = {}
@@ -117,6 +119,8 @@ class Heard:
             self._learn(record)
         elif isinstance(record, Closed):
             self._close(record)
+        elif isinstance(record, Credited):
+            self.booked.append(Booked(self.number, record))
         elif isinstance(record, PlacementTerms):
             self._payees[record.serial] = record.publisher, record.revenue_share_ppm
 

@@ -18,7 +18,7 @@ from adserver.ledger.audit_books import NOBODY, Heard, Tell, model_of, name_of
 from adserver.ledger.audit_budgets import Spent, check_budgets
 from adserver.ledger.audit_conversions import ads_of, check_conversions
 from adserver.ledger.audit_counts import COLUMN, shown_of, totals_of
-from adserver.ledger.audit_paid import Split, balances_of
+from adserver.ledger.audit_paid import Split, balances_of, booked
 from adserver.ledger.audit_rollups import Cells, told_whence
 from adserver.ledger.audit_rows import Array, Groups, each, ordered, places, repeats
 from adserver.ledger.audit_statements import Moved, StatementAudit
@@ -73,11 +73,13 @@ class Books:
             Moved(refunded, split.earned(refunded), refunds),
             heard.closings,
             heard.owners(),
+            heard.booked,
         )
+        self.booked = tuple(booked(self.statements.credits))
         self._billed_once(billed)
         self.totals = totals_of(live, filtered, self.reversals)
         self.shown = shown_of(live, self.reversals)
-        self.balances = balances_of(self.entries)
+        self.balances = balances_of((*self.entries, *self.booked))
         spent = Spent(billed, since, self.reversals, reversed_events)
         self.budgets = check_budgets(heard, spent, tell)
         self.cells = self._cells(live, filtered, reversed_events)

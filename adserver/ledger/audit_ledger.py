@@ -24,7 +24,7 @@ from adserver.ledger.columns import has_column
 from adserver.ledger.conversions import all_posted
 from adserver.ledger.ledger import positions_of
 from adserver.ledger.shown import lacks_shown
-from adserver.ledger.statement_tables import EARNED, LINES, STATEMENTS
+from adserver.ledger.statement_tables import CREDITS, EARNED, LINES, STATEMENTS, TAKEN_OFF
 
 _ENTRY: Final = ("kind", "reversal", "pair", "nanos")
 Rows = Mapping[Any, Any]
@@ -51,6 +51,8 @@ class Posted(Struct, frozen=True):
     earned: dict[Any, Any] | None = None
     statements: dict[Any, Any] = {}
     lines: dict[Any, Any] = {}
+    credits: dict[Any, Any] = {}
+    taken_off: dict[Any, Any] = {}
     """None and empty: a ledger of before there were statements."""
 
 
@@ -170,10 +172,10 @@ def _counts(connection: Connection, name: str, keys: int, columns: Sequence[str]
     return {tuple(row[:keys]): (*row[keys:], *(0,) * (wide - len(row))) for row in rows}
 
 
-def _statements(connection: Connection) -> Iterator[dict[Any, Any]]:
-    for table, keys in ((EARNED, 4), (STATEMENTS, 3), (LINES, 4)):
-        if schema.has(connection, table):
-            yield _rows(connection, table, keys)
+def _statements(connection: Connection) -> Iterator[Any]:
+    for table, keys in ((EARNED, 4), (STATEMENTS, 3), (LINES, 4), (CREDITS, 2), (TAKEN_OFF, 2)):
+        there = schema.has(connection, table)
+        yield _rows(connection, table, keys) if there else None if table is EARNED else {}
 
 
 # -- comparing ---------------------------------------------------------------------------------------
@@ -205,6 +207,8 @@ def _match_statements(posted: Posted, found: StatementAudit, tell: Tell) -> None
     earned = {key: tuple(counts) for key, counts in found.earned.items()}
     _match("earned of line item, placement, month, kind", posted.earned or {}, earned, tell)
     _match("closing of party, month, instant", posted.statements, found.statements, tell)
+    _match("credit of advertiser, id", posted.credits, found.credits, tell)
+    _match("statement of credit of advertiser, id", posted.taken_off, found.taken_off, tell)
     _match("statement line of party, month, line item, placement", posted.lines, found.lines, tell)
 
 
@@ -243,7 +247,7 @@ def _match_entries(posted: Posted, books: Books, tell: Tell) -> None:
 def _expected_entries(books: Books, numbers: dict[Pair, int]) -> Array:
     """In order. ``numbers`` learns new pairs."""
     found = []
-    for paid in books.entries:
+    for paid in (*books.entries, *books.booked):
         of_pair = np.array([numbers.setdefault(pair, len(numbers)) for pair in paid.pairs], np.int64)
         entries = np.zeros(len(paid.rows), dtype_of(_ENTRY))
         entries["id"], entries["kind"], entries["nanos"] = paid.rows["id"], paid.rows["kind"], paid.nanos

@@ -1,14 +1,15 @@
 """Who was paid what, audited: every bill split once more, and what accounts come to by it."""
 
 from collections import defaultdict
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Iterator, Mapping
+from hashlib import blake2b
+from typing import Any, Final
 
 import numpy as np
 from msgspec import Struct
 
 from adserver.ledger.audit_books import Heard, Pair
-from adserver.ledger.audit_rows import Array, Groups
+from adserver.ledger.audit_rows import Array, Groups, dtype_of
 
 _PPM: Final = 1_000_000
 
@@ -60,3 +61,13 @@ def balances_of(entries: Iterable[Paid]) -> dict[str, int]:
             balances[debit] += nanos
             balances[credit] -= nanos
     return dict(balances)
+
+
+def booked(credits: Mapping[Any, tuple[Any, ...]]) -> Iterator[Paid]:
+    """An entry of its own for each: (advertiser, id) -> kind, currency, amount in micros, ..."""
+    for (advertiser, credit), (kind, currency, micros, *_) in credits.items():
+        rows = np.zeros(1, dtype_of(("kind", "pair")))
+        rows["id"] = blake2b(f"{advertiser}/{credit}".encode(), digest_size=16).digest()
+        side, other = ("cash", "wallet") if kind == "deposit" else ("operator", "credit")
+        pair = f"{side}:{currency}", f"{other}:{advertiser}:{currency}", currency
+        yield Paid(0, rows, np.array([micros * 1000], np.int64), [pair])

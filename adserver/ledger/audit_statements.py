@@ -8,12 +8,13 @@ its party sold, not what everybody did.
 """
 
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
 from msgspec import Struct
 
-from adserver.domain.records import Closed, LineItemTerms
+from adserver.domain.records import Closed, Credited, LineItemTerms
 from adserver.ledger.audit_rows import Array, Groups
 
 _MICRO: Final = 1000
@@ -30,6 +31,13 @@ class Closing(Struct, frozen=True):
     number: int
     record: Closed
     terms: dict[int, LineItemTerms]
+
+
+class Booked(Struct, frozen=True):
+    """``number``: which record it is."""
+
+    number: int
+    record: Credited
 
 
 class Moved(Struct, frozen=True):
@@ -52,11 +60,21 @@ class Owners(Struct, frozen=True):
 class StatementAudit:
     """``earned``, ``statements`` and ``lines``: what the ledger's tables must hold, by their keys."""
 
-    def __init__(self, billed: Moved, refunded: Moved, closings: list[Closing], owners: Owners) -> None:
+    def __init__(
+        self,
+        billed: Moved,
+        refunded: Moved,
+        closings: list[Closing],
+        owners: Owners,
+        booked: Sequence[Booked] = (),
+    ) -> None:
         self.earned: dict[Key, list[int]] = {}
         self.statements: dict[Any, tuple[Any, ...]] = {}
         self.lines: dict[Any, tuple[Any, ...]] = {}
+        self.credits: dict[Any, tuple[Any, ...]] = {}
+        self.taken_off: dict[Any, tuple[int]] = {}
         self._owners = owners
+        self._booked = [one for one in booked if self._is_first(one.record)]
         self._keys: defaultdict[str, list[Key]] = defaultdict(list)
         self._stated: defaultdict[str, dict[tuple[int, int], tuple[int, int]]] = defaultdict(dict)
         self._last: dict[str, int] = {}
@@ -84,6 +102,9 @@ class StatementAudit:
         totals: defaultdict[str, int] = defaultdict(int)
         for line in due.values():
             totals[line[0]] += line[-1]
+        off = self._off(closing)
+        for credit in off:
+            totals[credit.currency] -= credit.amount_micros
         last = self._last.get(closed.party)
         stands = (last is None or last < closed.month) and tuple(sorted(totals.items())) == closed.totals
         self.statements[closed.party, closed.month, closed.at_ms] = (
@@ -92,11 +113,29 @@ class StatementAudit:
         if not stands:
             return
         self._last[closed.party] = closed.month
+        for credit in off:
+            self.taken_off[credit.advertiser, credit.id] = (closed.month,)
         stated = self._stated[closed.party]
         for subject, line in due.items():
             self.lines[closed.party, closed.month, *subject] = line
             nanos, micros = stated.get(subject, (0, 0))
             stated[subject] = nanos + line[9] - line[10] + line[12], micros + line[-1]
+
+    def _is_first(self, credit: Credited) -> bool:
+        """Under its id; what comes again is not booked."""
+        said = credit.kind, credit.currency, credit.amount_micros, credit.at_ms, credit.reason
+        return self.credits.setdefault((credit.advertiser, credit.id), said) is said
+
+    def _off(self, closing: Closing) -> list[Credited]:
+        """What was booked for an advertiser before, deposits aside, and is on no statement yet."""
+        found = []
+        side, _, serial = closing.record.party.partition(":")
+        for one in self._booked:
+            key = one.record.advertiser, one.record.id
+            mine = side == "advertiser" and key[0] == int(serial) and one.record.kind != "deposit"
+            if mine and one.number < closing.number and key not in self.taken_off:
+                found.append(one.record)
+        return found
 
     def _due(self, closing: Closing) -> dict[tuple[int, int], tuple[Any, ...]]:
         """Subject -> currency, model, amount, five kinds of units, how many were taken back, gross, refunded,

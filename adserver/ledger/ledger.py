@@ -10,9 +10,10 @@ from typing import Any, Final, TypeVar
 from sqlalchemy import Connection, select, text
 
 from adserver.domain.books import LineItemTotals, Position, Shown
+from adserver.domain.credits import Credit
 from adserver.domain.records import Reversed, Status
 from adserver.domain.statements import Statement
-from adserver.ledger import schema, stating
+from adserver.ledger import crediting, schema, stating
 from adserver.ledger.conversions import owed_to, posted
 from adserver.ledger.posting import REVERSIBLE
 from adserver.ledger.reports import ReportReader
@@ -190,6 +191,17 @@ class Ledger:
                 found, {"first": f"{owner}/", "behind": f"{owner}0"}
             ).scalar()
         return serial
+
+    def credit(self, advertiser: int, credit: str) -> Credit | None:
+        """What was booked for an advertiser under this id."""
+        with self._engine.connect() as connection:
+            return crediting.find(connection, advertiser, credit)
+
+    def currencies(self, advertiser: int) -> set[str]:
+        """In which anything of an advertiser was ever sold."""
+        found = text("SELECT DISTINCT currency FROM line_items WHERE advertiser = :serial")
+        with self._engine.connect() as connection:
+            return set(connection.execute(found, {"serial": advertiser}).scalars())
 
     def close(self) -> None:
         self._engine.dispose()

@@ -5,6 +5,8 @@
 * ``statements``: closings, each once, as the journal told them. ``stands`` is 0 for one that closed nothing
   (``stating``): kept, so that posting it again closes nothing either.
 * ``statement_lines``: the lines of those that stand, as in ``domain.statements.Line``.
+* ``credits``: what operators booked for advertisers; each is an entry too, under ``credits.entry_id``.
+* ``statement_credits``: on which closed statement each of them was taken off.
 """
 
 from typing import Any, Final
@@ -79,7 +81,29 @@ LINES: Final = Table(
     sqlite_with_rowid=False,
 )  # fmt: skip
 
-APPEND_ONLY: Final = (STATEMENTS, LINES)
+CREDITS: Final = Table(
+    "credits",
+    METADATA,
+    Column("advertiser", Integer, primary_key=True),
+    Column("id", String, primary_key=True),
+    Column("kind", String, nullable=False),
+    Column("currency", String(3), nullable=False),
+    Column("amount_micros", BigInteger, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("reason", String, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+TAKEN_OFF: Final = Table(
+    "statement_credits",
+    METADATA,
+    Column("advertiser", Integer, primary_key=True),
+    Column("id", String, primary_key=True),
+    Column("month", Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+APPEND_ONLY: Final = (STATEMENTS, LINES, CREDITS, TAKEN_OFF)
 
 
 def prepare(connection: Connection) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, text
 
+from adserver.domain.credits import Credit
 from adserver.domain.records import Closed
 from adserver.domain.statements import (
     UNIT_OF,
@@ -27,6 +28,7 @@ from adserver.domain.statements import (
     lines,
     totals,
 )
+from adserver.ledger import crediting
 
 _OF_ADVERTISER: Final = """
 SELECT e.line_item, 0, e.month, e.kind, sum(e.units), sum(e.nanos), sum(e.refunded_units),
@@ -63,15 +65,16 @@ def close(connection: Connection, closed: Closed) -> None:
     if connection.execute(text(known), {**key, "at_ms": closed.at_ms}).first() is not None:
         return
     found = _Books(connection, closed.party, closed.month)
-    due = found.lines()
+    due, credits = found.lines(), found.credits()
     last = last_closed(connection, closed.party)
-    stands = (last is None or closed.month > last) and totals(due) == closed.totals
+    stands = (last is None or closed.month > last) and totals(due, credits) == closed.totals
     place = {"segment": closed.segment, "byte": closed.offset, "chain": closed.chain}
     connection.execute(_ADD, {**key, **place, "at_ms": closed.at_ms, "stands": int(stands)})
     if stands:
         for line in due:
             values = {name: getattr(line, name) for name in Line.__struct_fields__}
             connection.execute(_ADD_LINE, {**key, **values})
+        crediting.take_off(connection, found.serial, closed.month, credits)
 
 
 def read(connection: Connection, party: str, month: int) -> Statement:
@@ -82,7 +85,8 @@ def read(connection: Connection, party: str, month: int) -> Statement:
     books = _Books(connection, party, month)
     first_open = books.first_open(last)
     due = books.lines(ahead=first_open is not None)
-    return Statement(party, month, due, *_names(connection, due), first_open=first_open)
+    credits = books.credits() if first_open is None else []
+    return Statement(party, month, due, credits, *_names(connection, due), first_open=first_open)
 
 
 def last_closed(connection: Connection, party: str) -> int | None:
@@ -99,10 +103,13 @@ def _closed(connection: Connection, party: str, month: int) -> Statement:
     stated = [Line(*row) for row in connection.execute(text(_LINES + behind), key)]
     found = "SELECT at_ms, segment, byte, chain FROM statements WHERE party = :party AND month = :month"
     row = connection.execute(text(f"{found} AND stands = 1"), key).first()
+    side, _, serial = party.partition(":")
+    credits = crediting.taken_off(connection, int(serial), month) if side == "advertiser" else []
     names = _names(connection, stated)
     if row is None:
-        return Statement(party, month, stated, *names, closed=True)
-    return Statement(party, month, stated, *names, True, row[0], Proof(row[1], row[2], bytes(row[3])))
+        return Statement(party, month, stated, credits, *names, closed=True)
+    proof = Proof(row[1], row[2], bytes(row[3]))
+    return Statement(party, month, stated, credits, *names, True, row[0], proof)
 
 
 class _Books:
@@ -115,8 +122,9 @@ class _Books:
         self._before: defaultdict[Subject, int] = defaultdict(int)
         self._months: set[int] = set()
         side, _, serial = party.partition(":")
+        self.serial = int(serial)
         found = text(_OF_ADVERTISER if side == "advertiser" else _OF_PUBLISHER)
-        for row in connection.execute(found, {"serial": int(serial), "month": month}):
+        for row in connection.execute(found, {"serial": self.serial, "month": month}):
             self._take(tuple(row), month)
         self._told = side == "advertiser"
 
@@ -142,6 +150,10 @@ class _Books:
         """``ahead``: as they will be once the months before are closed, should nothing move any more."""
         stated = in_order(self._before) if ahead else self._stated()
         return lines(self._sold, self._before, stated, self._said())
+
+    def credits(self) -> list[Credit]:
+        """What comes off an advertiser's next statement."""
+        return crediting.due(self._connection, self.serial) if self._told else []
 
     def _stated(self) -> dict[Subject, Stated]:
         found = self._connection.execute(text(_STATED), {"party": self._party})

@@ -24,6 +24,7 @@ from adserver.domain.counted import event_of
 from adserver.domain.decision import EventKind
 from adserver.domain.records import (
     Closed,
+    Credited,
     LineItemTerms,
     PlacementTerms,
     Record,
@@ -32,7 +33,7 @@ from adserver.domain.records import (
     Status,
     Tallied,
 )
-from adserver.ledger import forgetting, inserts, older, schema, stating
+from adserver.ledger import crediting, forgetting, inserts, older, schema, stating
 from adserver.ledger.conversions import posted
 from adserver.ledger.guards import Guards, Limit, levels
 from adserver.ledger.ledger import CONSUMER, Ledger, chunks, positions_of
@@ -109,7 +110,7 @@ class LedgerWriter(Ledger):
     def _write(
         self, connection: Connection, records: Sequence[Record], people: Mapping[bytes, int], checked: bool
     ) -> Batch:
-        """Records without a closing among them, or one that ends them."""
+        """Records without a closing or credit among them, or one that ends them."""
         tallied = tallied_of(self._consumer)
         rollups = Rollups(tallied, mark(connection, tallied), people)
         batch = self._collect(connection, records, rollups, checked)
@@ -119,8 +120,11 @@ class LedgerWriter(Ledger):
             inserts.spend(connection, list(_spent(batch, self._billed, self._holder)))
         for key, row in batch.budgets.items():
             self._billed[key] = row.billed_nanos
-        if records and isinstance(records[-1], Closed):
-            stating.close(connection, records[-1])
+        last = records[-1] if records else None
+        if isinstance(last, Closed):
+            stating.close(connection, last)
+        elif isinstance(last, Credited):
+            crediting.post(connection, last)
         return batch
 
     def _collect(
@@ -247,10 +251,10 @@ class _Reversals:
 
 
 def _parts(records: Sequence[Record]) -> Iterator[Sequence[Record]]:
-    """Cut behind each closing, which wants the books as they are before it."""
+    """Cut behind each closing, which wants the books as they are before it, and each credit."""
     start = 0
     for number, record in enumerate(records, 1):
-        if isinstance(record, Closed):
+        if isinstance(record, Closed | Credited):
             yield records[start:number]
             start = number
     yield records[start:]

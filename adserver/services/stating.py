@@ -98,9 +98,9 @@ class Statements:
 
     async def _close(self, due: Statement) -> Statement:
         proof = self._journal.proven
-        record = Closed(
-            due.party, due.month, self._clock(), totals(due.lines), proof.number, proof.offset, proof.chain
-        )
+        said = totals(due.lines, due.credits)
+        cited = proof.number, proof.offset, proof.chain
+        record = Closed(due.party, due.month, self._clock(), said, *cited)
         try:
             self._journal.append(record)
         except JournalClosed:

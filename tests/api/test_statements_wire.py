@@ -142,3 +142,39 @@ def test_wrong_input() -> None:
     assert "whose statement" in wrong("statement", "--month", NOW, ADSERVER_KEY="k")
     assert "whose statement" in wrong("statement", "a", "--publisher", "b", "--month", NOW, ADSERVER_KEY="k")
     assert "such as 2026-11" in wrong("statement", "a", "--month", "soon", ADSERVER_KEY="k")
+
+
+CREDIT = {"id": "2026/7", "kind": "make_good", "amount": "0.01", "currency": "EUR", "reason": "too late"}
+
+
+@pytest.mark.parametrize(
+    ("change", "role", "status"),
+    [
+        ({}, ("operator",), 200),
+        ({}, ("operator",), 200),
+        ({"amount": "0.02"}, ("operator",), 409),
+        ({}, ACME, 403),
+        ({"amount": "0.00"}, ("operator",), 400),
+        ({"amount": "-1"}, ("operator",), 400),
+        ({"kind": "gift"}, ("operator",), 400),
+        ({"id": "2026/8", "currency": "USD"}, ("operator",), 400),
+        ({"id": "=1+1"}, ("operator",), 400),
+        ({"reason": ""}, ("operator",), 400),
+    ],
+)
+def test_credits(server: Live, change: dict[str, str], role: tuple[str, ...], status: int) -> None:
+    """In this order: the first is booked, the second is the same."""
+    billed(server, PATH, "operator")
+    path = "/v1/advertisers/acme/credits"
+    answer = server.post(path, CREDIT | change, authorization=f"Bearer {server.key(*role)}")
+    assert answer.status == status
+    if status == 200:
+        assert answer.json()["amount"] == "0.01"
+
+
+def test_the_command_of_credits(server: Live) -> None:
+    done = run(
+        "credit", "rival", "1.00", "EUR", "--id", "x", "--reason", "y", "--kind", "deposit",
+        "--url", server.url, ADSERVER_KEY=server.key(),
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "rival: deposit x of 1.00 EUR\n")

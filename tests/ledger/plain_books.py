@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from functools import cache
+from hashlib import blake2b
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -15,6 +16,7 @@ from adserver.domain.conversions import Converted
 from adserver.domain.decision import EventKind, event_id
 from adserver.domain.records import (
     Closed,
+    Credited,
     Decided,
     LineItemTerms,
     PlacementTerms,
@@ -89,6 +91,8 @@ class Books:
         self.budgets: defaultdict[tuple[str, int], int] = defaultdict(int)
         self.promises: dict[bytes, Promise] = {}
         self.earned: defaultdict[tuple[int, int, int, int], list[int]] = defaultdict(lambda: [0] * 6)
+        self.credits: dict[tuple[int, str], Row] = {}
+        self.taken_off: dict[tuple[int, str], Row] = {}
         self.statements: dict[tuple[str, int, int], Row] = {}
         self.lines: dict[tuple[str, int, int, int], Row] = {}
         self._tell = tell
@@ -120,6 +124,8 @@ class Books:
                 for period in ("lifetime", "day"):
                     self._told(account, period, record.revision, named.get((account, period)))
                 self._revisions[account] = max(self._revisions[account], record.revision)
+        elif isinstance(record, Credited):
+            self._credit(record)
         elif isinstance(record, Closed):
             self._close(record)
         elif isinstance(record, PlacementTerms):
@@ -299,8 +305,32 @@ class Books:
         stands = all(not month or month < closed.month for month in stood) and closed.totals == totals
         self.statements[key] = int(stands), closed.segment, closed.offset, closed.chain
         if stands:
+            for credit in self._off(closed.party):
+                self.taken_off[credit] = (closed.month,)
             for subject, line in due.items():
                 self.lines[closed.party, closed.month, *subject] = line
+
+    def _credit(self, record: Credited) -> None:
+        key = record.advertiser, record.id
+        if key not in self.credits:
+            self.credits[key] = (
+                record.kind,
+                record.currency,
+                record.amount_micros,
+                record.at_ms,
+                record.reason,
+            )
+            accounts = ("cash", f"wallet:{record.advertiser}")
+            if record.kind != "deposit":
+                accounts = ("operator", f"credit:{record.advertiser}")
+            debit, credit = (f"{name}:{record.currency}" for name in accounts)
+            ident = blake2b(f"{record.advertiser}/{record.id}".encode(), digest_size=16).digest()
+            self._enter((ident, 0, 0), debit, credit, record.currency, record.amount_micros * 1000)
+
+    def _off(self, party: str) -> list[tuple[int, str]]:
+        side, _, serial = party.partition(":")
+        left = [key for key, row in self.credits.items() if row[0] != "deposit" and key not in self.taken_off]
+        return [key for key in left if side == "advertiser" and key[0] == int(serial)]
 
     def due(self, party: str, month: int) -> tuple[dict[tuple[int, int], Any], tuple[tuple[str, int], ...]]:
         """(the lines that a closing here would have, its totals)."""
@@ -310,6 +340,9 @@ class Books:
         totals: defaultdict[str, int] = defaultdict(int)
         for line in due.values():
             totals[line[0]] += line[-1]
+        for key in self._off(party):
+            _, currency, micros, *_ = self.credits[key]
+            totals[str(currency)] -= int(str(micros))
         return due, tuple(sorted(totals.items()))
 
     def _subjects(self, closed: Closed) -> set[tuple[int, int]]:

@@ -111,7 +111,7 @@ def by_columns(records: list[Record]) -> tuple[set[str], dict[str, Any]]:
     books = Books(heard, told.append)
     entries = {
         (_id(row), int(row["kind"]), paid.part): (*paid.pairs[row["pair"]], int(nanos))
-        for paid in books.entries
+        for paid in (*books.entries, *books.booked)
         for row, nanos in zip(paid.rows, paid.nanos, strict=True)
     }
     found = {
@@ -128,6 +128,8 @@ def by_columns(records: list[Record]) -> tuple[set[str], dict[str, Any]]:
         "earned": some(books.statements.earned),
         "statements": books.statements.statements,
         "lines": books.statements.lines,
+        "credits": books.statements.credits,
+        "taken off": books.statements.taken_off,
     }
     return set(told), found
 
@@ -155,6 +157,8 @@ def by_rows(records: list[Record]) -> tuple[set[str], dict[str, Any]]:
         "earned": some(books.earned),
         "statements": books.statements,
         "lines": books.lines,
+        "credits": books.credits,
+        "taken off": books.taken_off,
     }
     return set(told), found
 

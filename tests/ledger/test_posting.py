@@ -47,6 +47,8 @@ TABLES = (
     "earned",
     "statements",
     "statement_lines",
+    "credits",
+    "statement_credits",
 )
 
 

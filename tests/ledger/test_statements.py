@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ledger_samples import DAY, NOW_MS, decided, placement, recorded, request, reversed_, terms
 from test_posting import post, rows
-from verified_samples import MONTH, closes, differences, keep, sound
+from verified_samples import MONTH, closes, credited, differences, keep, sound
 
-from adserver.domain.records import Closed, Record, Recorded
-from adserver.domain.statements import Statement, month_of
+from adserver.domain.records import Closed, Credited, Record, Recorded
+from adserver.domain.statements import Statement, month_of, totals
 from adserver.ledger.journal import Journal
 from adserver.ledger.ledger import Ledger
 from adserver.ledger.reader import Reader
@@ -33,7 +33,7 @@ def session(chance: random.Random, steps: int, months: int) -> list[Record]:
     sold: list[Recorded] = []
     for number in range(steps):
         now_ms = NOW_MS + months * 30 * DAY_MS * number // steps
-        what = chance.choice(("sell", "sell", "sell", "refund", "share", "close"))
+        what = chance.choice(("sell", "sell", "sell", "refund", "share", "close", "credit"))
         if what == "sell":
             item, place, price = (
                 chance.choice((1, 2)),
@@ -49,6 +49,9 @@ def session(chance: random.Random, steps: int, months: int) -> list[Record]:
             records.append(placement(chance.choice((7, 8)), revenue_share_ppm=share))
         elif what == "refund" and sold:
             records.append(reversed_(sold.pop(chance.randrange(len(sold)))))
+        elif what == "credit":
+            kind = chance.choice(("deposit", "credit", "make_good"))
+            records.append(credited(chance.choice("abcdef"), kind, chance.choice((1, 4000))))
         elif what == "close":
             party, month = chance.choice(PARTIES), month_of(now_ms // DAY_MS) - chance.choice((0, 1, 1, 2))
             wrong = (("EUR", 5),) if chance.random() < 0.2 else None
@@ -176,12 +179,12 @@ def test_a_closing_of_another_total_closes_nothing(
 
 
 def test_a_ledger_of_before_there_were_statements(tmp_path: Path) -> None:
-    events = [record for record in sound() if not isinstance(record, Closed)]
+    events = [record for record in sound() if not isinstance(record, Closed | Credited)]
     keep(tmp_path, events)
     path = tmp_path / "ledger.sqlite"
     expected = rows(path)
     with closing(sqlite3.connect(path)) as connection, connection:
-        for table in ("earned", "statements", "statement_lines"):
+        for table in ("earned", "statements", "statement_lines", "credits", "statement_credits"):
             connection.execute(f"DROP TABLE {table}")
         for column in ("model", "amount_micros"):
             connection.execute(f"ALTER TABLE line_items DROP COLUMN {column}")
@@ -251,3 +254,46 @@ def test_what_a_closing_cites_must_be_what_the_chain_was(tmp_path: Path, wrong: 
             return
         with pytest.raises(Damage, match="a closing cites"):
             list(reader.read(reader.behind))
+
+
+def test_credits_come_off_the_next_statement_once(tmp_path: Path) -> None:
+    """Of what was booked before the closing; deposits do not, and what is booked later waits."""
+    mine = request(1, NOW_MS)
+    records: list[Record] = [
+        terms(1),
+        placement(7),
+        decided(mine, price=9_000_000),
+        recorded(mine, billed=9_000_000),
+    ]
+    records += [credited("a", micros=2000), credited("b", "make_good", 3000), credited("c", "deposit")]
+    records += [credited("a", micros=2000), closes(records, "advertiser:20", MONTH, NOW_MS), credited("d")]
+    path = keep(tmp_path, records) / "ledger.sqlite"
+    stated, due = (read(path, "advertiser:20", month) for month in (MONTH, MONTH + 1))
+    assert [one.id for one in stated.credits] == ["a", "b"]
+    assert totals(stated.lines, stated.credits) == (("EUR", 4000),)
+    assert ([one.id for one in due.credits], totals(due.lines, due.credits)) == (["d"], (("EUR", -5000),))
+    balances = dict(rows(path)["balances"])
+    assert (balances["cash:EUR"], balances["wallet:20:EUR"]) == (5_000_000, -5_000_000)
+    assert (balances["operator:EUR"], balances["credit:20:EUR"]) == (10_000_000, -10_000_000)
+    assert sum(balances.values()) == 0
+    assert differences(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("UPDATE credits SET amount_micros = amount_micros + 1 WHERE id = 'b'", "credit of"),
+        ("DELETE FROM credits WHERE id = 'a'", "credit of"),
+        ("DELETE FROM statement_credits", "statement of credit"),
+        ("DELETE FROM entries WHERE debit LIKE 'cash%'", "entry"),
+        ("UPDATE balances SET balance_nanos = 0 WHERE account LIKE 'wallet%'", "balance"),
+    ],
+)
+def test_the_audit_finds_a_changed_credit(tmp_path: Path, change: str, said: str) -> None:
+    keep(tmp_path, sound())
+    with closing(sqlite3.connect(tmp_path / "ledger.sqlite")) as connection, connection:
+        for table in ("credits", "statement_credits", "entries"):
+            for verb in ("update", "delete"):
+                connection.execute(f"DROP TRIGGER {table}_no_{verb}")
+        assert connection.execute(change).rowcount
+    assert any(line.startswith(said) for line in differences(tmp_path))

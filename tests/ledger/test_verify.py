@@ -35,7 +35,7 @@ def test_a_sound_journal_and_its_ledger(tmp_path: Path) -> None:
         "law 1: 2 sponsored items on 2 feed pages",
         "law 2: 53 exposures, 3 impressions after their expiry",
         "law 3: 10 budget accounts",
-        "law 4: 52 events, 4 filtered, 78 entries",
+        "law 4: 52 events, 4 filtered, 81 entries",
         "reports: 23 rollups, 14 of requests, 15 impressions by people",
         "no differences",
     ]

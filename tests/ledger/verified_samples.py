@@ -27,6 +27,7 @@ from adserver.domain.counted import event_of
 from adserver.domain.decision import EventKind, Origin
 from adserver.domain.records import (
     Closed,
+    Credited,
     Decided,
     Personal,
     Record,
@@ -80,9 +81,11 @@ def sound() -> list[Record]:
             records.append(Released(recorded(mine, 2).event_id, NOW_MS + 60_000, 2))
     taken_back = [r for r in records if isinstance(r, Recorded) and r.status == Status.ACCEPTED]
     records += [reversed_(event) for event in taken_back[::9]]
+    records += [credited("a", "deposit", 10**6), credited("b"), credited("b")]
     for party in ("advertiser:20", "publisher:3"):
         records.append(closes(records, party, MONTH, NOW_MS + 10**9))
     records += [reversed_(event) for event in taken_back[1::9]]
+    records.append(credited("c", "make_good", 7))
     records += conversions()
     tested = request(900)
     records += [decided(tested, mode=1), recorded(tested, test=True, unbilled=Unbilled.TEST)]
@@ -124,6 +127,10 @@ def conversions() -> list[Record]:
     records += [converted(4, clicks[2], unbilled=Unbilled.OVER_BUDGET), converted(5), back, reversed_(owed)]
     free = recorded(request(2, NOW_MS + 2000))
     return [*records, converted(6, free, unbilled=Unbilled.NOT_BILLABLE, after_ms=86_399_999)]
+
+
+def credited(name: str, kind: str = "credit", micros: int = 5000) -> Credited:
+    return Credited(name, 20, kind, "EUR", micros, NOW_MS, "an excuse")
 
 
 def closes(

@@ -9,7 +9,8 @@ import pytest
 from test_invalidating import take_back
 from world import World, campaign, instant, publisher
 
-from adserver.domain.statements import Statement, parse_month
+from adserver.domain.credits import Credit
+from adserver.domain.statements import Statement, parse_month, totals
 from adserver.duties import Duties
 from adserver.ledger.reader import Reader
 from adserver.ledger.verify import verify
@@ -172,3 +173,47 @@ def test_who_may(tmp_path: Path, role: Any, owner: str, side: str, whose: str, s
             assert caught.value.status == 404
         else:
             assert of(world, side, whose, JUNE, who).lines == []
+
+
+def book(world: World, name: str = "c-1", who: Any = OPERATOR, **how: Any) -> Credit:
+    said = {"kind": "credit", "currency": "EUR", "amount_micros": 2000, "reason": "late"} | how
+    return asyncio.run(world.app.crediting.book(who, said.pop("owner", "acme"), name, **said))
+
+
+def test_a_credit_is_booked_once_and_comes_off_the_statement(tmp_path: Path) -> None:
+    with sold(tmp_path) as world:
+        show(world, 3)
+        first = book(world)
+        world.clock.ms += 1000
+        assert book(world) == first, "before it is posted"
+        world.tick()
+        for clean in (False, True):
+            world.restart(clean)
+            assert book(world) == first, "and after"
+        assert [one.id for one in of(world).credits] == ["c-1"]
+        with pytest.raises(Refused) as other:
+            book(world, amount_micros=1)
+        assert other.value.status == 409
+        world.clock.ms = instant(SETTLED)
+        closed = close(world)
+        assert totals(closed.lines, closed.credits) == (("EUR", 3 * 4_205_700 // 1000 - 2000),)
+        assert of(world, month=JULY).credits == []
+        assert verify(world.folder / "data", lambda line: None) == []
+
+
+@pytest.mark.parametrize(
+    ("how", "status"),
+    [
+        ({"currency": "USD"}, 400),
+        ({"owner": "nobody"}, 404),
+        ({"who": Asker(role="advertiser", owner="acme")}, 403),
+        ({"who": Asker(role="advertiser", owner="rival")}, 404),
+        ({"who": Asker(role="publisher", owner="acme")}, 404),
+    ],
+)
+def test_who_may_book_what(tmp_path: Path, how: Any, status: int) -> None:
+    with sold(tmp_path) as world:
+        show(world)
+        with pytest.raises(Refused) as caught:
+            book(world, **how)
+        assert caught.value.status == status

@@ -1,0 +1,16 @@
+"""``adserver credit``: book a deposit, credit or make-good on a running server."""
+
+from urllib.parse import quote
+
+from adserver.commands.remote import Remote
+
+
+def credit(
+    remote: Remote, advertiser: str, credit_id: str, kind: str, amount: str, currency: str, reason: str
+) -> None:
+    """Booked once, however often it is asked under this id. Raises Wrong, Failed."""
+    body = {"id": credit_id, "kind": kind, "amount": amount, "currency": currency, "reason": reason}
+    told = remote.post(f"/v1/advertisers/{quote(advertiser, safe='')}/credits", body)
+    print(
+        f"{advertiser}: {told['kind'].replace('_', '-')} {told['id']} of {told['amount']} {told['currency']}"
+    )

@@ -1,0 +1,88 @@
+"""Deposits, credits and make-goods: booked by operators, each once, durable before it is told."""
+
+import asyncio
+from typing import Protocol
+
+from adserver.clock import Clock
+from adserver.domain.books import JournalClosed
+from adserver.domain.credits import Credit
+from adserver.domain.records import Credited
+from adserver.services.manage import Who, absent, visible
+from adserver.services.ports import Journal
+from adserver.services.refusals import Refused
+from adserver.services.world import World
+
+
+class Books(Protocol):
+    """What is posted. Blocking: called from a thread."""
+
+    def credit(self, advertiser: int, credit: str) -> Credit | None: ...
+    def serial_of(self, side: str, owner: str) -> int | None: ...
+    def currencies(self, advertiser: int) -> set[str]: ...
+
+
+class Crediting:
+    """The use case."""
+
+    def __init__(self, journal: Journal, books: Books, world: World, clock: Clock) -> None:
+        self._journal = journal
+        self._books = books
+        self._world = world
+        self._clock = clock
+        self._lately: dict[tuple[int, str], Credit] = {}
+        self._one_at_a_time = asyncio.Lock()
+
+    async def book(
+        self, who: Who, owner: str, credit: str, kind: str, currency: str, amount_micros: int, reason: str
+    ) -> Credit:
+        """What is booked under this id: now, or before. Raises Refused: 400 for another currency, 403, 404,
+        409 where the id stands for something else, 503 where there is no room."""
+        visible(who, "advertiser", (owner,))
+        if who.role != "operator":
+            raise Refused(403, "credits are booked by operators")
+        advertiser = await self._serial(owner)
+        wanted = Credit(credit, kind, currency, amount_micros, self._clock(), reason)
+        async with self._one_at_a_time:
+            known = self._lately.get((advertiser, credit))
+            if known is None:
+                known = await asyncio.to_thread(self._books.credit, advertiser, credit)
+            if known is None:
+                await self._check_currency(owner, advertiser, currency)
+                known = self._write(advertiser, wanted)
+        if _said(known) != _said(wanted):
+            raise Refused(409, f"{credit} was booked before, as something else")
+        await self._journal.synced()
+        return known
+
+    def _write(self, advertiser: int, credit: Credit) -> Credit:
+        record = Credited(
+            credit.id, advertiser, credit.kind, credit.currency, credit.amount_micros, credit.at_ms,
+            credit.reason,
+        )  # fmt: skip
+        try:
+            self._journal.append(record)
+        except JournalClosed:
+            raise Refused(503, "credits cannot be kept: no room on disk") from None
+        self._lately[advertiser, credit.id] = credit
+        return credit
+
+    async def _check_currency(self, owner: str, advertiser: int, currency: str) -> None:
+        found = self._world.snapshot.advertisers.get(owner)
+        known = {found.currency} if found is not None and found.currency else set[str]()
+        known = known or await asyncio.to_thread(self._books.currencies, advertiser)
+        if known and currency not in known:
+            told = " or ".join(sorted(known))
+            raise Refused(400, "another currency", [("currency", f"{owner} is billed in {told}")])
+
+    async def _serial(self, owner: str) -> int:
+        found = self._world.snapshot.advertisers.get(owner)
+        serial = None if found is None else found.serial
+        if serial is None:
+            serial = await asyncio.to_thread(self._books.serial_of, "advertiser", owner)
+        if serial is None:
+            absent()
+        return serial
+
+
+def _said(credit: Credit) -> tuple[str, str, int, str]:
+    return credit.kind, credit.currency, credit.amount_micros, credit.reason
