@@ -53,6 +53,7 @@ IMPURE = {
 }
 TYING = {
     "app",
+    "asking",
     "cli",
     "demo",
     "bench",
