@@ -1,9 +1,11 @@
 """Who pays for a line item, and who is paid for a placement, as the terms in the journal tell it."""
 
 from msgspec import Struct
+from sqlalchemy import Connection, select
 
 from adserver.domain.records import LineItemTerms
-from adserver.ledger.guards import Guards
+from adserver.ledger import schema
+from adserver.ledger.guards import Guards, Limit, levels
 
 
 class Payer(Struct, frozen=True):
@@ -32,3 +34,24 @@ class Parties(Struct):
     payers: dict[int, Payer]
     payees: dict[int, Payee]
     guards: Guards
+
+
+def read_parties(connection: Connection) -> Parties:
+    """All that the ledger knows."""
+    items, placements = schema.LINE_ITEMS.c, schema.PLACEMENTS.c
+    parties = Parties({}, {}, Guards())
+    found = select(
+        items.serial, items.campaign, items.advertiser, items.currency, items.revision, items.at_ms
+    )
+    for serial, campaign, advertiser, currency, *since in connection.execute(found):
+        parties.payers[serial] = Payer(campaign, advertiser, currency, (since[0], since[1]))
+        for account in levels(serial, campaign, advertiser):
+            parties.guards.know(account, since[0])
+    owners = select(placements.serial, placements.publisher, placements.share_ppm)
+    for serial, publisher, share_ppm in connection.execute(owners):
+        parties.payees[serial] = Payee(publisher, share_ppm)
+    history = schema.BUDGET_LIMITS.c
+    ordered = select(history.account, history.period, history.at_ms, history.limit_nanos)
+    for row in connection.execute(ordered.order_by(history.number)):
+        parties.guards.restore(Limit(*row))
+    return parties

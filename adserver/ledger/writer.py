@@ -35,9 +35,8 @@ from adserver.domain.records import (
 )
 from adserver.ledger import crediting, forgetting, inserts, older, schema, stating
 from adserver.ledger.conversions import posted
-from adserver.ledger.guards import Guards, Limit, levels
 from adserver.ledger.ledger import CONSUMER, Ledger, chunks, positions_of
-from adserver.ledger.parties import Parties, Payee, Payer, payer_of
+from adserver.ledger.parties import Parties, payer_of, read_parties
 from adserver.ledger.posting import Batch, Row, budget_keys
 from adserver.ledger.rolled import mark, tallied_of
 from adserver.ledger.rollups import Rollups
@@ -130,7 +129,7 @@ class LedgerWriter(Ledger):
     def _collect(
         self, connection: Connection, records: Sequence[Record], rollups: Rollups, checked: bool
     ) -> Batch:
-        parties = self._parties = self._parties or _parties(connection)
+        parties = self._parties = self._parties or read_parties(connection)
         events = [event for record in records if (event := event_of(record)) is not None]
         conversions = [record for record in records if isinstance(record, Converted)]
         reversals = _Reversals(connection, [record for record in records if isinstance(record, Reversed)])
@@ -258,26 +257,6 @@ def _parts(records: Sequence[Record]) -> Iterator[Sequence[Record]]:
             yield records[start:number]
             start = number
     yield records[start:]
-
-
-def _parties(connection: Connection) -> Parties:
-    items, placements = schema.LINE_ITEMS.c, schema.PLACEMENTS.c
-    parties = Parties({}, {}, Guards())
-    found = select(
-        items.serial, items.campaign, items.advertiser, items.currency, items.revision, items.at_ms
-    )
-    for serial, campaign, advertiser, currency, *since in connection.execute(found):
-        parties.payers[serial] = Payer(campaign, advertiser, currency, (since[0], since[1]))
-        for account in levels(serial, campaign, advertiser):
-            parties.guards.know(account, since[0])
-    owners = select(placements.serial, placements.publisher, placements.share_ppm)
-    for serial, publisher, share_ppm in connection.execute(owners):
-        parties.payees[serial] = Payee(publisher, share_ppm)
-    history = schema.BUDGET_LIMITS.c
-    ordered = select(history.account, history.period, history.at_ms, history.limit_nanos)
-    for row in connection.execute(ordered.order_by(history.number)):
-        parties.guards.restore(Limit(*row))
-    return parties
 
 
 def _present(
