@@ -11,6 +11,7 @@ from adserver.api.messages import JSON, NO_STORE, Reply, check_media_type
 from adserver.api.pages import Asked, Operation
 from adserver.domain import limits, money
 from adserver.services.crediting import Crediting
+from adserver.services.manage import visible
 from adserver.services.refusals import Refused
 
 
@@ -39,6 +40,7 @@ _ENCODER: Final = msgspec.json.Encoder()
 
 def operations(crediting: Crediting) -> list[Operation]:
     async def act(asked: Asked) -> Reply:
+        visible(who(asked), "advertiser", (asked.params["owner"],))
         check_media_type(asked.head)
         wanted = bodies.decode(_DECODER, asked.body)
         micros = _micros(wanted.amount)

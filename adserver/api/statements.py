@@ -13,6 +13,7 @@ from adserver.api.messages import JSON, NO_STORE, Reply, check_media_type
 from adserver.api.pages import Asked, Operation
 from adserver.domain import money
 from adserver.domain.statements import Line, Statement, month_text, parse_month, totals
+from adserver.services.manage import visible
 from adserver.services.refusals import Refused
 from adserver.services.stating import Side, Statements
 
@@ -135,17 +136,20 @@ class _Side:
         self._statements = statements
 
     async def get(self, asked: Asked) -> Reply:
-        month = _month(asked.query.get("month"))
         owner = asked.params["owner"]
+        # Whose it is comes first: somebody else's object does not exist, whatever is asked of it.
+        visible(who(asked), self.name, (owner,))
+        month = _month(asked.query.get("month"))
         found = await self._statements.of(who(asked), self.name, owner, month)
         if b"text/csv" in (asked.head.header(b"accept") or b""):
             return Reply(200, (CSV, NO_STORE), spelled(shown(found, self.name, owner)))
         return self._told(found, owner)
 
     async def close(self, asked: Asked) -> Reply:
+        owner = asked.params["owner"]
+        visible(who(asked), self.name, (owner,))
         check_media_type(asked.head)
         month = _month(bodies.decode(_CLOSE, asked.body).month)
-        owner = asked.params["owner"]
         return self._told(await self._statements.close(who(asked), self.name, owner, month), owner)
 
     def _told(self, found: Statement, owner: str) -> Reply:

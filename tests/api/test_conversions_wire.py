@@ -23,6 +23,10 @@ ACME = ("advertiser", "--advertiser", "acme")
 CPA = {"model": "cpa", "amount": "2.00"}
 
 
+pytestmark = pytest.mark.xdist_group("conversions")
+"""The tests share a server, and some tell of what others did."""
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     folder = tmp_path_factory.mktemp("conversions")

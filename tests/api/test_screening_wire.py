@@ -16,6 +16,10 @@ from adserver.domain.invalid import Invalid
 CLOUD, HOME = "198.51.100.7", "203.0.113.7"
 
 
+pytestmark = pytest.mark.xdist_group("screening")
+"""The tests share a server, and some tell of what others did."""
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     folder = tmp_path_factory.mktemp("screening")

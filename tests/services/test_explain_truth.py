@@ -30,7 +30,7 @@ def test_told_is_true(tmp_path: Path, seed: int) -> None:
             answer = world.decide(request, 7, OPERATOR)
             won = {full_id(ad) for ad in answer["decisions"][0]["ads"]}
             told = {line["line_item"]: line for line in answer["explain"][0]["line_items"]}
-            assert len(told) == 6
+            assert len(told) == 7
             assert won == {name for name, line in told.items() if line["outcome"] == "won"}
             dropped = {name for name, line in told.items() if line["outcome"] == "dropped"}
             assert not dropped & alone(world, request)
