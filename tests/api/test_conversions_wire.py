@@ -23,10 +23,6 @@ ACME = ("advertiser", "--advertiser", "acme")
 CPA = {"model": "cpa", "amount": "2.00"}
 
 
-pytestmark = pytest.mark.xdist_group("conversions")
-"""The tests share a server, and some tell of what others did."""
-
-
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     folder = tmp_path_factory.mktemp("conversions")
@@ -149,6 +145,9 @@ def test_without_a_key(server: Live) -> None:
 def test_it_is_documented_and_measured(server: Live) -> None:
     documented = server.get("/openapi.json").json()["paths"][PATH]["post"]
     assert {"200", "400", "403", "404", "503"} <= documented["responses"].keys()
+    told = {"id": "measured", "click_id": clicked(server)}
+    tell(server, told)
+    tell(server, told)
     exposition = server.get("/metrics").body.decode()
     assert 'adserver_conversions_total{status="duplicate"}' in exposition
     assert "adserver_touches_dropped 0.0" in exposition

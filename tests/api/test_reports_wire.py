@@ -22,10 +22,6 @@ DAYS = f"from={TODAY - timedelta(days=1)}&to={TODAY + timedelta(days=1)}"
 SHOWN = 3
 
 
-pytestmark = pytest.mark.xdist_group("reports")
-"""The tests share a server, and some tell of what others did."""
-
-
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     folder = tmp_path_factory.mktemp("reports")

@@ -16,13 +16,9 @@ from adserver.domain.invalid import Invalid
 CLOUD, HOME = "198.51.100.7", "203.0.113.7"
 
 
-pytestmark = pytest.mark.xdist_group("screening")
-"""The tests share a server, and some tell of what others did."""
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    folder = tmp_path_factory.mktemp("screening")
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Live]:
+    folder = tmp_path / "screening"
     item = {"id": "a", "serve_without_user": True}
     for name, document in (
         ("publishers/gazette.json", filled_publisher(publisher())),
@@ -58,7 +54,14 @@ def verdict(server: Live, url: str, ip: str = HOME) -> str:
     return answer.headers["x-adserver-event"]
 
 
-def test_a_reader_in_a_data_centre(server: Live) -> None:
+def test_the_reasons_are_told_to_who_owns_them(server: Live) -> None:
+    a_reader_in_a_data_centre(server)
+    clicks_lead_on_whatever_they_are(server)
+    too_many_of_a_user_and_of_an_address(server)
+    the_reasons_are_told(server)
+
+
+def a_reader_in_a_data_centre(server: Live) -> None:
     one_ad(server, "u-0")
     answer = server.decide({"placements": [{"id": "top"}]}, x_forwarded_for=f"{HOME}, {CLOUD}")
     assert answer["decisions"][0]["no_fill"] == "invalid_traffic"
@@ -67,7 +70,7 @@ def test_a_reader_in_a_data_centre(server: Live) -> None:
     assert [verdict(server, url, "203.0.113.1") for _ in range(2)] == ["accepted", "duplicate"]
 
 
-def test_clicks_lead_on_whatever_they_are(server: Live) -> None:
+def clicks_lead_on_whatever_they_are(server: Live) -> None:
     ad = one_ad(server, "u-2")
     unseen = server.get(ad["click_url"])
     verdict(server, ad["impression_url"], "203.0.113.2")
@@ -77,14 +80,14 @@ def test_clicks_lead_on_whatever_they_are(server: Live) -> None:
         assert click.headers["location"] == "https://acme.example/"
 
 
-def test_too_many_of_a_user_and_of_an_address(server: Live) -> None:
+def too_many_of_a_user_and_of_an_address(server: Live) -> None:
     mine = [verdict(server, one_ad(server, "u-3")["impression_url"], f"203.0.113.{n}") for n in (11, 12, 13)]
     assert mine == ["accepted", "accepted", "filtered"]
     crowd = [verdict(server, one_ad(server, f"c-{number}")["impression_url"]) for number in range(6)]
     assert crowd == ["accepted"] * 5 + ["filtered"]
 
 
-def test_the_reasons_are_told_to_who_owns_them(server: Live) -> None:
+def the_reasons_are_told(server: Live) -> None:
     path = "/v1/advertisers/acme/campaigns/a/diagnosis"
     key = server.key("advertiser", "--advertiser", "acme")
     told = server.get(path, authorization=f"Bearer {key}").json()["line_items"][0]["filtered"]

@@ -24,10 +24,6 @@ NOW = datetime.now(UTC).strftime("%Y-%m")
 ACME, GAZETTE = ("advertiser", "--advertiser", "acme"), ("publisher", "--publisher", "gazette")
 
 
-pytestmark = pytest.mark.xdist_group("statements")
-"""The tests share a server, and some tell of what others did."""
-
-
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     folder = tmp_path_factory.mktemp("statements")
