@@ -67,7 +67,7 @@ def _sold(found: Findings, decisions: list[Decision], world: World) -> dict[str,
             placement = world.placements[f"{decision.publisher}/{slot.placement}"]
             for ad in slot.ads:
                 if ad.event_id not in sold and ad.price is not None:
-                    exact = placement.auction == "first_price" or ad.price.model == "cpc"
+                    exact = placement.auction == "first_price"
                     decided_ms = ad.expires_ms - placement.render_within_ms
                     sold[ad.event_id] = Sold(ad, decided_ms, *_nanos(found, ad, exact))
     return sold

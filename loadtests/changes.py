@@ -22,6 +22,7 @@ _GIVE_UP_MS: Final = 5000
 _POLL_S: Final = 0.02
 _PROBE: Final = "loadtest-probe"
 _PUBLISHER: Final = "loadtest-probe-pages"
+_ASK: Final = {"publisher": _PUBLISHER, "placements": [{"id": "probe"}], "mode": "dry_run"}
 _STEPS: Final = 100
 
 
@@ -38,12 +39,17 @@ class Changes(threading.Thread):
         self._ended = threading.Event()
 
     def prepare(self) -> None:
-        """The probe's publisher and advertiser."""
+        """The probe's publisher and advertiser; returns when decisions know them."""
         placement = {"id": "probe", "surface": "page", "formats": ["text"]}
         publisher = {"publisher": _PUBLISHER, "currency": "EUR", "placements": [placement]}
         advertiser = {"advertiser": _PROBE, "currency": "EUR"}
         self._accepted(f"/v1/publishers/{_PUBLISHER}", publisher)
         self._accepted(f"/v1/advertisers/{_PROBE}", advertiser)
+        until_ms = now_ms() + _GIVE_UP_MS
+        while self._server.call("POST", "/v1/decisions", _ASK)[0] != 200:
+            if now_ms() > until_ms:
+                raise Broken(f"publisher {_PUBLISHER} is not live")
+            time.sleep(_POLL_S)
 
     def end(self) -> None:
         self._ended.set()
@@ -74,9 +80,8 @@ class Changes(threading.Thread):
     def _seen_live(self, text: str, since_ms: int) -> int | None:
         """When the probe answered ``text`` for the first time; None: not soon."""
         self._accepted(f"/v1/advertisers/{_PROBE}/campaigns/probe", _probe(text))
-        ask = {"publisher": _PUBLISHER, "placements": [{"id": "probe"}], "mode": "dry_run"}
         while now_ms() - since_ms < _GIVE_UP_MS:
-            status, answer = self._server.call("POST", "/v1/decisions", ask)
+            status, answer = self._server.call("POST", "/v1/decisions", _ASK)
             if status != 200:
                 self.failed.append(f"a decision was answered {status} while campaigns changed: {answer}")
                 return None
