@@ -32,8 +32,8 @@ PIP_LOCKED  := $(PIP_INSTALL) --require-hashes --no-deps --only-binary :all:
 retry        = $(1) || { echo "Trying once more ..."; sleep 3; $(1); }
 
 # Servers in tests listen on free ports, so two workers can run at once;
-# loadgroup keeps tests marked with one xdist_group on one worker.
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup
+# tests/workers.py says what must not.
+PYTEST := $(BIN)/python -m pytest -n 2
 
 ##@ Use
 .PHONY: help

@@ -2,7 +2,9 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
+import pytest
 from hypothesis import settings
 
 # Tests import the harnesses beside this file (``live``, ``world``) by name.
@@ -10,3 +12,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 # `make long`: properties that do not fix a number of examples are asked so often.
 settings.register_profile("long", max_examples=10_000, deadline=None)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    from workers import OneLoadAtATime
+
+    return OneLoadAtATime(config, log)

@@ -16,7 +16,7 @@ import browser
 import pytest
 from browser import Browser
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("demo")]
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 SIZES = {

@@ -17,7 +17,7 @@ import pytest
 COMMAND = [sys.executable, "-m", "adserver", "demo"]
 ROOT = Path(__file__).parents[2]
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("demo")]
+pytestmark = pytest.mark.slow
 
 
 class Demo:

@@ -23,8 +23,7 @@ from world import filled_campaign, filled_publisher
 from adserver.domain import ids
 from adserver.ledger.verify import verify
 
-# Servers with load of their own: one at a time, or they starve each other.
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("loadtest")]
+pytestmark = pytest.mark.slow
 
 EVENTS = ("impression_url", "impression_url", "impression_url", "viewable_url", "click_url", "release_url")
 EDIT_S = 0.1

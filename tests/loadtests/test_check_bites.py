@@ -11,8 +11,7 @@ import pytest
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 LAWS = {"feeds": "1 feed cap", "caps": "2 frequency cap", "budgets": "3 budget"}
-# Servers with load of their own: one at a time, or they measure each other.
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("loadtest")]
+pytestmark = pytest.mark.slow
 
 
 def load(work: Path, *flags: str) -> tuple[int, str]:
