@@ -118,7 +118,7 @@ $(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime
 # Without build isolation, setuptools is the locked one and nothing is
 # downloaded here. Where there is a compiler, the kernel is built beside its
 # source; without one the index walks in Python.
-$(VENV)/.project: pyproject.toml setup.py $(wildcard adserver/engine/_*.[ch]) $(VENV)/.runtime
+$(VENV)/.project: pyproject.toml setup.py $(wildcard adserver/_*.[ch] adserver/engine/_*.[ch]) $(VENV)/.runtime
 	@$(PIP_INSTALL) --no-deps --no-build-isolation -e .
 	@touch $@
 
