@@ -5,20 +5,16 @@ What a command needs is imported within it: ``adserver check`` need not wait for
 
 import os
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, NoReturn
+from typing import Annotated, Final, NoReturn
 
 import typer
 from typer.exceptions import TyperException
 
 from adserver import asking
+from adserver.commands.keys import KEYS
+from adserver.options import FAILED, WRONG, Config, Data, Failed, Wrong, existing, instant, settings_of
 
-if TYPE_CHECKING:
-    from adserver.settings import Settings
-
-WRONG: Final = 2
-FAILED: Final = 1
 _NOT_BUILT: Final = (
     "plan", "pull", "upload", "forecast",
 )  # fmt: skip
@@ -31,20 +27,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-keys = typer.Typer(help="Access keys of the management API.", no_args_is_help=True, rich_markup_mode=None)
-app.add_typer(keys, name="keys")
+app.add_typer(KEYS, name="keys")
 
 _RATE: Final = "Impressions/clicks a minute above which they are filtered, 0 for no limit, "
-Config = Annotated[str | None, typer.Option(help="A TOML file of settings.")]
-Data = Annotated[str | None, typer.Option(help="The folder of catalog, journal and secrets (default: data).")]
-
-
-class Wrong(Exception):
-    """What the caller asked for cannot be done; the message is shown alone."""
-
-
-class Failed(Exception):
-    """What was asked for is right, and yet it did not come about; the message is shown alone."""
 
 
 def main() -> NoReturn:
@@ -78,7 +63,7 @@ def check(folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder o
     from adserver.catalog.folder import read_folder
     from adserver.commands.shown import counted, show_problems
 
-    found = read_folder(_folder(folder))
+    found = read_folder(existing(folder))
     problems = [*found.problems, *found.dangling]
     show_problems(problems)
     print(counted(found, problems))
@@ -94,7 +79,7 @@ def apply(
     """Create or replace what changed in a folder since it was last applied; archive nothing."""
     from adserver.commands.catalog import apply_folder
 
-    raise typer.Exit(apply_folder(_folder(folder), _settings(data=data, config=config).data))
+    raise typer.Exit(apply_folder(existing(folder), settings_of(data=data, config=config).data))
 
 
 @app.command()
@@ -135,7 +120,7 @@ def serve(
 ) -> None:
     """Run the server: everything embedded in this process. Every option is also read from the
     environment (ADSERVER_PORT, ...) and from the TOML file named by --config or ADSERVER_CONFIG."""
-    settings = _settings(
+    settings = settings_of(
         campaigns=campaigns, data=data, host=host, port=port, public_url=public_url,
         trusted_proxies=trusted_proxies or None, log_level=log_level, geoip=geoip,
         segment_bytes=segment_bytes, keep_alive_seconds=keep_alive_seconds, config=config,
@@ -144,7 +129,7 @@ def serve(
         workers=workers, redis=redis, database=database,
     )  # fmt: skip
     if settings.campaigns is not None:
-        _folder(settings.campaigns)
+        existing(settings.campaigns)
     from adserver.serving import CannotServe
     from adserver.serving import serve as run
 
@@ -184,7 +169,7 @@ def verify(
         raise typer.Exit(1 if check_bill(statement, export) else 0)
     if export is not None:
         raise Wrong("--export goes with --statement")
-    folder = _settings(data=data, config=config).data
+    folder = settings_of(data=data, config=config).data
     if not folder.is_dir():
         raise Wrong(f"{folder} is not a data folder")
     from adserver.ledger.verify import verify as audit
@@ -207,8 +192,8 @@ def export(
     is in them. Also beside a running server. Needs pyarrow."""
     from adserver.commands.export import export as write
 
-    from_ms, to_ms = _instant("--from", since, 0), _instant("--to", until, 1 << 62)
-    print(f"{write(_settings(data=data, config=config).data, folder, from_ms, to_ms)} events")
+    from_ms, to_ms = instant("--from", since, 0), instant("--to", until, 1 << 62)
+    print(f"{write(settings_of(data=data, config=config).data, folder, from_ms, to_ms)} events")
 
 
 @app.command()
@@ -253,43 +238,7 @@ def replay(
     server. Exit code 1 if they differ, 3 if something it was made from is gone or erased."""
     from adserver.commands.replay import replay as make_again
 
-    raise typer.Exit(make_again(_settings(data=data, config=config).data, event_id, as_json))
-
-
-@keys.command("create")
-def keys_create(
-    role: Annotated[str, typer.Option(help="operator, advertiser or publisher.")],
-    data: Data = None,
-    advertiser: Annotated[str, typer.Option(help="The advertiser the key belongs to.")] = "",
-    publisher: Annotated[str, typer.Option(help="The publisher the key belongs to.")] = "",
-    read_prices: Annotated[bool, typer.Option("--read-prices", help="Show prices in decisions.")] = False,
-    config: Config = None,
-) -> None:
-    """Make a key and print it, alone on a line. It is shown only now."""
-    from adserver.commands.catalog import create_key
-
-    owners = {"advertiser": advertiser, "publisher": publisher}
-    print(create_key(_settings(data=data, config=config).data, role, owners, read_prices))
-
-
-@keys.command("list")
-def keys_list(data: Data = None, config: Config = None) -> None:
-    """List the keys (never their secrets)."""
-    from adserver.commands.catalog import list_keys
-
-    list_keys(_settings(data=data, config=config).data)
-
-
-@keys.command("revoke")
-def keys_revoke(
-    key: Annotated[str, typer.Argument(metavar="KEY", help="The id of the key, or the key itself.")],
-    data: Data = None,
-    config: Config = None,
-) -> None:
-    """Revoke a key; it works at most a second longer."""
-    from adserver.commands.catalog import revoke_key
-
-    revoke_key(_settings(data=data, config=config).data, key)
+    raise typer.Exit(make_again(settings_of(data=data, config=config).data, event_id, as_json))
 
 
 def _not_built(name: str) -> None:
@@ -306,29 +255,3 @@ for _asked in asking.ALL:
     app.command()(_asked)
 for _name in _NOT_BUILT:
     _not_built(_name)
-
-
-def _instant(option: str, text: str, default: int) -> int:
-    """A day or an instant, UTC where it does not say otherwise, in ms since the epoch."""
-    if not text:
-        return default
-    try:
-        at = datetime.fromisoformat(text)
-        return int(at.replace(tzinfo=at.tzinfo or UTC).timestamp() * 1000)
-    except (ValueError, OverflowError):
-        raise Wrong(f"{option} {text[:64]} is not a day or an instant, such as 2026-06-01") from None
-
-
-def _folder(path: Path) -> Path:
-    if not path.is_dir():
-        raise Wrong(f"{path} is not a folder")
-    return path
-
-
-def _settings(**flags: object) -> "Settings":
-    from adserver.settings import BadSettings, load
-
-    try:
-        return load(flags, os.environ)
-    except BadSettings as error:
-        raise Wrong(str(error)) from error

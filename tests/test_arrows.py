@@ -1,4 +1,5 @@
-"""Arrows point inward only (DESIGN, "The house"): a walk over every import, and over every call of eval."""
+"""Arrows point inward only (DESIGN, "The house"): a walk over every import, over every call of eval, and over
+how long files are."""
 
 import ast
 import sys
@@ -61,6 +62,7 @@ TYING = {
     "posting",
     "simulation",
     "commands",
+    "options",
     "recovery",
     "screens",
     "replaying",
@@ -136,6 +138,11 @@ def test_nothing_is_evaluated(path: Path) -> None:
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
         assert not {"pickle", "marshal", "shelve", "dill"} & {name.split(".")[0] for name in names}, path
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(HOUSE)))
+def test_files_are_short(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= 300
 
 
 def test_the_walk_sees_something() -> None:

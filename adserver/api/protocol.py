@@ -30,8 +30,9 @@ from adserver.api.deadlines import DEADLINES, Deadlines, Watch
 from adserver.api.envelope import preflight
 from adserver.api.messages import Head, Reply, problem
 from adserver.api.outlet import cycle_of
-from adserver.api.reading import IDLE, Reading, Service
+from adserver.api.reading import IDLE, Reading
 from adserver.api.row import Row
+from adserver.api.service import Service
 from adserver.api.turn import Turn, answered, bare, needs_no_body
 from adserver.api.wire import CONTINUE, Dated, sent
 from adserver.domain import limits

@@ -10,33 +10,19 @@ from math import inf
 from typing import Any, ClassVar, Final
 
 import httptools
-from msgspec import Struct
 from uvicorn.config import Config
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from adserver.api.asgi import Application
-from adserver.api.deadlines import Deadlines, Watch
 from adserver.api.framing import Refusal
-from adserver.api.hot import HotRoutes
-from adserver.api.row import Row
+from adserver.api.service import Service
 from adserver.api.turn import Turn
 from adserver.domain import limits
 
 IDLE: Final = 0
 HEAD: Final = 1
 BODY: Final = 2
-
-
-class Service(Struct, frozen=True):
-    """What the connections of one server share. ``routes``: what is answered here; None: all is ASGI's."""
-
-    application: Application
-    routes: HotRoutes | None
-    deadlines: Deadlines
-    watch: Watch
-    row: Row
 
 
 class Reading(HttpToolsProtocol):

@@ -7,9 +7,9 @@ from typing import Any, Final
 
 import msgspec
 
-from adserver.cli import Wrong
 from adserver.domain.bills import CLOSINGS, Bill, Exported, Moved, against, as_closed, by_itself
 from adserver.domain.statements import month_of, parse_month
+from adserver.options import Wrong
 
 _EPOCH: Final = date(1970, 1, 1)
 

@@ -11,11 +11,11 @@ from adserver.catalog.folder import read_folder
 from adserver.catalog.keys import ROLES, Keys, Role
 from adserver.catalog.store import Conflict, Invalid, Store
 from adserver.catalog.tables import FILE, Unusable
-from adserver.cli import Wrong
 from adserver.clock import WallClock
 from adserver.commands.shown import show_problems
 from adserver.domain import ids
 from adserver.domain.changes import Unwritten
+from adserver.options import Wrong
 from adserver.services.pseudonyms import Pseudonyms
 
 

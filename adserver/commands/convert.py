@@ -9,9 +9,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-from adserver.cli import Wrong
 from adserver.commands.remote import Remote
 from adserver.domain import limits
+from adserver.options import Wrong
 
 _PATH: Final = "/v1/conversions"
 _NUMBERS: Final = ("value_micros",)

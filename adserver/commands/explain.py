@@ -9,10 +9,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from adserver.cli import Wrong
 from adserver.commands.remote import Remote
 from adserver.commands.shown import plain
 from adserver.domain import limits
+from adserver.options import Wrong
 
 Told = dict[str, Any]
 

@@ -9,10 +9,10 @@ from typing import Any, Final, Self
 
 import msgspec
 
-from adserver.cli import Failed, Wrong
 from adserver.domain.bills import CLOSINGS, Closing, Exported
 from adserver.ledger.export import EventRow, events
 from adserver.ledger.segments import Damage
+from adserver.options import Failed, Wrong
 
 ROWS_PER_GROUP: Final = 65_536
 HOURS_OPEN: Final = 3

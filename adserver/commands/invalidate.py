@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from adserver.cli import Wrong
 from adserver.commands.remote import Remote
 from adserver.domain import ids, limits
+from adserver.options import Wrong
 
 _PATH: Final = "/v1/invalidations"
 

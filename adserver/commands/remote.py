@@ -5,7 +5,7 @@ import json
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from adserver.cli import Failed, Wrong
+from adserver.options import Failed, Wrong
 
 _TIMEOUT_S: Final = 30.0
 _ANSWER_BYTES_MAX: Final = 64 * 1024 * 1024

@@ -6,12 +6,12 @@ from typing import Any, Final
 
 import msgspec
 
-from adserver.cli import FAILED, Failed, Wrong
 from adserver.commands.shown import plain
 from adserver.domain import ids, money
 from adserver.domain.campaign import MODELS
 from adserver.domain.decision import Ad, Decision, Slot, event_id
 from adserver.ledger.segments import Damage
+from adserver.options import FAILED, Failed, Wrong
 from adserver.replaying import Outcome, Replayed, Unknown
 from adserver.replaying import replay as make_again
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from adserver.cli import Wrong
 from adserver.commands.shown import show_problems
 from adserver.domain.changes import Invalid
+from adserver.options import Wrong
 from adserver.simulation import plots, summary, tables
 from adserver.simulation.config import read_config
 from adserver.simulation.run import simulate

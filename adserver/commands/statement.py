@@ -7,10 +7,10 @@ from urllib.parse import quote
 from rich.console import Console
 from rich.table import Table
 
-from adserver.cli import Wrong
 from adserver.commands.remote import Remote
 from adserver.domain import money
 from adserver.domain.statements import UNITS, parse_month
+from adserver.options import Wrong
 
 _TOLD: Final = ("month", "status")
 

@@ -20,13 +20,13 @@ from typing import Final
 
 from rich.console import Console
 
-from adserver.cli import Wrong
 from adserver.demo import exchange, world
 from adserver.demo.audit import audit, print_verdicts
 from adserver.demo.client import Client, Lost
 from adserver.demo.score import Score
 from adserver.demo.shown import Screen
 from adserver.demo.traffic import RATE, Traffic
+from adserver.options import Wrong
 
 HOST: Final = "127.0.0.1"
 SEED: Final = 20260601

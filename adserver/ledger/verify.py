@@ -14,10 +14,11 @@ from adserver.domain.books import Position
 from adserver.ledger import journals
 from adserver.ledger.audit_books import Heard
 from adserver.ledger.audit_caps import CapAudit
+from adserver.ledger.audit_differences import compare
 from adserver.ledger.audit_feeds import FeedAudit
 from adserver.ledger.audit_judging import Books
 from adserver.ledger.audit_leases import LeaseAudit, read_leases
-from adserver.ledger.audit_ledger import Posted, Unreadable, compare, read_ledger, reading
+from adserver.ledger.audit_ledger import Posted, Unreadable, read_ledger, reading
 from adserver.ledger.audit_reports import ReportAudit
 from adserver.ledger.audit_walk import Walk, together
 from adserver.ledger.ledger import LEDGER
