@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -21,6 +22,15 @@ TIRELESS = {"ADSERVER_RATE_PER_USER": "0/0", "ADSERVER_FASTEST_CLICK_MS": "0"}
 _START_S = 30.0
 LIVE_S = 2.0 * 3
 """In which a change is live: two seconds, thrice that on a machine that has other things to do."""
+
+
+def written(folder: Path, documents: Mapping[str, Any]) -> Path:
+    """A campaign folder of these documents, by their paths in it."""
+    for name, document in documents.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(document))
+    return folder
 
 
 class Answer:

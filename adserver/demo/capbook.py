@@ -58,7 +58,7 @@ class CapBook:
         expires_ms = round(datetime.fromisoformat(ad["expires_at"]).timestamp() * 1000)
         exposure = Exposure(answered_ms, expires_ms)
         self._people.add(person or session)
-        for key, caps in self._binding(ad):
+        for key, caps in binding(self._caps, ad):
             counters = {cap.session: (*key, session if cap.session else person or session) for cap in caps}
             for cap in caps:
                 self._judge(ad, cap, self._seen[counters[cap.session]], asked_ms, answered_ms)
@@ -66,19 +66,6 @@ class CapBook:
                 self._seen[counter].append(exposure)
         self.exposures += 1
         return exposure
-
-    def _binding(self, ad: dict[str, Any]) -> Iterator[tuple[Counter, list[FrequencyCap]]]:
-        item = f"{ad['advertiser']}/{ad['campaign']}/{ad['line_item']}"
-        keys: list[Counter] = [
-            ("line_item", item),
-            ("campaign", f"{ad['advertiser']}/{ad['campaign']}"),
-            ("advertiser", ad["advertiser"]),
-        ]
-        for key in keys:
-            if caps := self._caps.get(key):
-                yield key, caps
-        if caps := self._caps.get(("creative", item)):
-            yield ("creative", item, ad["creative"]["id"]), caps
 
     def _judge(
         self, ad: dict[str, Any], cap: FrequencyCap, seen: list[Exposure], asked_ms: int, answered_ms: int
@@ -109,3 +96,16 @@ def caps_of(catalogue: Catalogue) -> dict[Counter, list[FrequencyCap]]:
                 if cap.event == "impression":
                     found[cap.scope, named[cap.scope]].append(cap)
     return dict(found)
+
+
+def binding(
+    caps: dict[Counter, list[FrequencyCap]], ad: dict[str, Any]
+) -> Iterator[tuple[Counter, list[FrequencyCap]]]:
+    """Of ``caps_of``, those of an ad that was answered, by what they count."""
+    campaign = f"{ad['advertiser']}/{ad['campaign']}"
+    item = f"{campaign}/{ad['line_item']}"
+    for key in (("line_item", item), ("campaign", campaign), ("advertiser", ad["advertiser"])):
+        if found := caps.get(key):
+            yield key, found
+    if found := caps.get(("creative", item)):
+        yield ("creative", item, ad["creative"]["id"]), found

@@ -1,5 +1,7 @@
 """What journal and ledger speak of: places, totals, and the refusal of a full disk."""
 
+from collections.abc import Sequence
+
 from msgspec import Struct
 
 
@@ -19,12 +21,11 @@ class JournalClosed(Exception):
     """There is no room for another record: paid ads stop, events are refused with 503."""
 
 
-class LineItemTotals(Struct):
-    """What the ledger holds of one line item; the starting point of the budgets. Amounts in nanos;
-    ``free_nanos``: the worth of accepted billable events that found no room in a budget. Counts and
-    ``billed_nanos`` are gross; ``invalid_*`` and ``refunded_nanos`` are what was reversed of them."""
+class Counts(Struct, kw_only=True):
+    """What events add up to, amounts in nanos. ``free_nanos``: the worth of accepted billable events that
+    found no room in a budget. Counts and ``billed_nanos`` are gross; ``invalid_*`` and ``refunded_nanos`` are
+    what was reversed of them."""
 
-    line_item: int
     impressions: int = 0
     viewable: int = 0
     clicks: int = 0
@@ -49,6 +50,17 @@ class LineItemTotals(Struct):
         """``impressions``, ``viewable``, ``clicks`` or ``conversions`` without those found invalid later."""
         count: int = getattr(self, counted) - getattr(self, f"invalid_{counted}")
         return count
+
+
+class LineItemTotals(Counts):
+    """What the ledger holds of one line item; the starting point of the budgets."""
+
+    line_item: int
+
+
+def totals_of(line_item: int, numbers: Sequence[int]) -> LineItemTotals:
+    """``numbers``: in the order of the fields of ``Counts``."""
+    return LineItemTotals(line_item, **dict(zip(Counts.__struct_fields__, numbers, strict=True)))
 
 
 class Shown(Struct, frozen=True, array_like=True):

@@ -9,6 +9,8 @@ from typing import Final
 
 from msgspec import Struct
 
+from adserver.domain.books import Counts
+
 TIMES: Final = ("hour", "day")
 DIMENSIONS: Final = (
     *TIMES, "advertiser", "campaign", "line_item", "creative", "publisher", "placement", "country", "device",
@@ -71,26 +73,13 @@ class Scope(Struct, frozen=True):
     publisher: str = ""
 
 
-class Figures(Struct):
+class Figures(Counts):
     """A row's sums. ``key``: full ids, country, number of a device, in the order asked for; of a creative, a
     serial of its versions. ``kept``: impressions of whose people the ledger knows; ``people`` of them, and by
     how often they saw it (1, 2, ..., ``FREQUENCIES`` and more)."""
 
     key: tuple[str | int, ...]
     currency: str
-    impressions: int = 0
-    viewable: int = 0
-    clicks: int = 0
-    conversions: int = 0
-    filtered: int = 0
-    expired: int = 0
-    billed_nanos: int = 0
-    free_nanos: int = 0
-    invalid_impressions: int = 0
-    invalid_viewable: int = 0
-    invalid_clicks: int = 0
-    invalid_conversions: int = 0
-    refunded_nanos: int = 0
     earned_nanos: int = 0
     requests: int = 0
     asked: int = 0
@@ -98,10 +87,6 @@ class Figures(Struct):
     people: int = 0
     kept: int = 0
     frequency: tuple[int, ...] = ()
-
-    @property
-    def net_impressions(self) -> int:
-        return self.impressions - self.invalid_impressions
 
     @property
     def crowd(self) -> int:
@@ -115,5 +100,5 @@ class Figures(Struct):
             or self.viewable
             or self.conversions
         ):
-            return self.people + max(0, self.net_impressions - self.kept)
+            return self.people + max(0, self.net("impressions") - self.kept)
         return self.requests

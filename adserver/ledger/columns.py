@@ -1,8 +1,19 @@
-"""Columns that a ledger of an earlier version lacks."""
+"""Columns of the ledger's tables, and those that a ledger of an earlier version lacks."""
 
 from collections.abc import Iterable
+from typing import Any
 
-from sqlalchemy import Connection, inspect
+from sqlalchemy import BigInteger, Column, Connection, Integer, inspect
+
+
+def keys(*names: str) -> list[Column[Any]]:
+    """Serials and days that a row is known by."""
+    return [Column(name, Integer, primary_key=True) for name in names]
+
+
+def numbers(*names: str) -> list[Column[Any]]:
+    """What is counted, and instants and amounts."""
+    return [Column(name, BigInteger, nullable=False) for name in names]
 
 
 def has_column(connection: Connection, table: str, column: str) -> bool:

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, select, text
 
-from adserver.domain.books import LineItemTotals, Position, Shown
+from adserver.domain.books import LineItemTotals, Position, Shown, totals_of
 from adserver.domain.credits import Credit
 from adserver.domain.records import Reversed, Status
 from adserver.domain.statements import Statement
@@ -117,7 +117,7 @@ class Ledger:
         columns = [TOTALS.c.line_item, *(TOTALS.c[name] for name in COUNTED)]
         with self._engine.connect() as connection:
             rows = connection.execute(select(*columns).where(TOTALS.c.day == LIFETIME)).all()
-        return (LineItemTotals(*row) for row in rows)
+        return (totals_of(row[0], row[1:]) for row in rows)
 
     def shown(self) -> tuple[Position, list[Shown]]:
         """What was delivered per line item, placement and creative, and up to where in the journal: both of

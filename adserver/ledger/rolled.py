@@ -14,7 +14,6 @@
 from typing import Final
 
 from sqlalchemy import (
-    BigInteger,
     Column,
     Connection,
     Integer,
@@ -27,6 +26,7 @@ from sqlalchemy import (
     select,
 )
 
+from adserver.ledger.columns import keys, numbers
 from adserver.ledger.schema import COUNTED
 
 TABLES: Final = MetaData()
@@ -40,24 +40,20 @@ PEOPLE_SINCE: Final = "people_since_ms"
 ROLLUPS: Final = Table(
     "rollups",
     TABLES,
-    Column("quarter", Integer, primary_key=True),
-    Column("line_item", Integer, primary_key=True),
-    Column("creative", Integer, primary_key=True),
-    Column("placement", Integer, primary_key=True),
+    *keys("quarter", "line_item", "creative", "placement"),
     Column("country", String(2), primary_key=True),
     Column("device", SmallInteger, primary_key=True),
-    *(Column(name, BigInteger, nullable=False) for name in ROLLED),
+    *numbers(*ROLLED),
     sqlite_with_rowid=False,
 )
 
 REQUESTS: Final = Table(
     "requests",
     TABLES,
-    Column("quarter", Integer, primary_key=True),
-    Column("placement", Integer, primary_key=True),
+    *keys("quarter", "placement"),
     Column("country", String(2), primary_key=True),
     Column("device", SmallInteger, primary_key=True),
-    *(Column(name, BigInteger, nullable=False) for name in ASKED),
+    *numbers(*ASKED),
     sqlite_with_rowid=False,
 )
 
@@ -65,7 +61,7 @@ PEOPLE: Final = Table(
     "people",
     TABLES,
     Column("event_id", LargeBinary(16), primary_key=True),
-    Column("person", BigInteger, nullable=False),
+    *numbers("person"),
     sqlite_with_rowid=False,
 )
 
@@ -80,7 +76,7 @@ MARKS: Final = Table(
     "marks",
     TABLES,
     Column("name", String, primary_key=True),
-    Column("number", BigInteger, nullable=False),
+    *numbers("number"),
     sqlite_with_rowid=False,
 )
 

@@ -42,6 +42,7 @@ from sqlalchemy import (
     inspect,
 )
 
+from adserver.domain.books import Counts
 from adserver.ledger import statement_tables
 from adserver.ledger.columns import add_columns
 from adserver.ledger.conversions import CONVERSIONS
@@ -121,22 +122,8 @@ BUDGETS: Final = Table(
     sqlite_with_rowid=False,
 )
 
-COUNTED: Final = (
-    "impressions",
-    "viewable",
-    "clicks",
-    "conversions",
-    "filtered",
-    "expired",
-    "billed_nanos",
-    "free_nanos",
-    "invalid_impressions",
-    "invalid_viewable",
-    "invalid_clicks",
-    "invalid_conversions",
-    "refunded_nanos",
-)
-"""The numbers of a line item, as in ``books.LineItemTotals``."""
+COUNTED: Final = Counts.__struct_fields__
+"""The numbers of a line item."""
 
 TOTALS: Final = Table(
     "totals",

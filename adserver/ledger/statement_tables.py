@@ -9,7 +9,7 @@
 * ``statement_credits``: on which closed statement each of them was taken off.
 """
 
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import (
     BigInteger,
@@ -25,6 +25,8 @@ from sqlalchemy import (
     text,
 )
 
+from adserver.ledger.columns import keys, numbers
+
 METADATA: Final = MetaData()
 
 EARNED_COUNTED: Final = (
@@ -37,18 +39,12 @@ EARNED_COUNTED: Final = (
 )
 
 
-def _numbers(*names: str) -> list[Column[Any]]:
-    return [Column(name, BigInteger, nullable=False) for name in names]
-
-
 EARNED: Final = Table(
     "earned",
     METADATA,
-    Column("line_item", Integer, primary_key=True),
-    Column("placement", Integer, primary_key=True),
-    Column("month", Integer, primary_key=True),
+    *keys("line_item", "placement", "month"),
     Column("kind", SmallInteger, primary_key=True),
-    *_numbers(*EARNED_COUNTED),
+    *numbers(*EARNED_COUNTED),
     sqlite_with_rowid=False,
 )
 
@@ -56,11 +52,11 @@ STATEMENTS: Final = Table(
     "statements",
     METADATA,
     Column("party", String, primary_key=True),
-    Column("month", Integer, primary_key=True),
+    *keys("month"),
     Column("at_ms", BigInteger, primary_key=True),
     Column("stands", SmallInteger, nullable=False),
     Column("segment", Integer, nullable=False),
-    Column("byte", BigInteger, nullable=False),
+    *numbers("byte"),
     Column("chain", LargeBinary(16), nullable=False),
     sqlite_with_rowid=False,
 )
@@ -69,12 +65,10 @@ LINES: Final = Table(
     "statement_lines",
     METADATA,
     Column("party", String, primary_key=True),
-    Column("month", Integer, primary_key=True),
-    Column("line_item", Integer, primary_key=True),
-    Column("placement", Integer, primary_key=True),
+    *keys("month", "line_item", "placement"),
     Column("currency", String(3), nullable=False),
     Column("model", String, nullable=False),
-    *_numbers(
+    *numbers(
         "amount_micros", "impressions", "viewable", "clicks", "conversions", "days", "refunded",
         "gross_nanos", "refunded_nanos", "carried_nanos", "adjusted_nanos", "micros",
     ),
@@ -84,12 +78,11 @@ LINES: Final = Table(
 CREDITS: Final = Table(
     "credits",
     METADATA,
-    Column("advertiser", Integer, primary_key=True),
+    *keys("advertiser"),
     Column("id", String, primary_key=True),
     Column("kind", String, nullable=False),
     Column("currency", String(3), nullable=False),
-    Column("amount_micros", BigInteger, nullable=False),
-    Column("at_ms", BigInteger, nullable=False),
+    *numbers("amount_micros", "at_ms"),
     Column("reason", String, nullable=False),
     sqlite_with_rowid=False,
 )
@@ -97,7 +90,7 @@ CREDITS: Final = Table(
 TAKEN_OFF: Final = Table(
     "statement_credits",
     METADATA,
-    Column("advertiser", Integer, primary_key=True),
+    *keys("advertiser"),
     Column("id", String, primary_key=True),
     Column("month", Integer, nullable=False),
     sqlite_with_rowid=False,

@@ -41,8 +41,8 @@ METRICS: Final[dict[str, Callable[[Figures], Number]]] = {
     "refunded_micros": _micros("refunded_nanos"),
     "free_micros": _micros("free_nanos"),
     "earned_micros": _micros("earned_nanos"),
-    "ctr": lambda one: _share(_net("clicks")(one), one.net_impressions),
-    "viewability": lambda one: _share(_net("viewable")(one), one.net_impressions),
+    "ctr": lambda one: _share(_net("clicks")(one), one.net("impressions")),
+    "viewability": lambda one: _share(_net("viewable")(one), one.net("impressions")),
     "requests": _of("requests"),
     "asked": _of("asked"),
     "answered": _of("answered"),
@@ -55,7 +55,7 @@ METRICS: Final[dict[str, Callable[[Figures], Number]]] = {
 def ecpm_micros(one: Figures, role: str) -> int | None:
     """Of a thousand valid impressions: what was spent, to a publisher what it earned."""
     nanos = one.earned_nanos if role == PUBLISHER else _spend(one)
-    return nanos // one.net_impressions if one.net_impressions else None
+    return nanos // one.net("impressions") if one.net("impressions") else None
 
 
 def told(one: Figures, metrics: tuple[str, ...], role: str) -> list[Number]:

@@ -7,12 +7,12 @@ journal's audit.) Answers tell prices in whole micros, rounded down, so sums are
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from msgspec import Struct
 
-from adserver.demo.capbook import caps_of
+from adserver.demo.capbook import binding, caps_of
 from adserver.demo.spendbook import budgets_of
 from adserver.domain import money
 from adserver.domain.campaign import Budget, FrequencyCap
@@ -52,32 +52,18 @@ class CapBook:
         """One ad of an answer of this instant. ``person``: whoever is counted, with consent or without."""
         exposure = Exposure(expires_ms)
         self.exposures += 1
-        for named, caps in self._binding(ad):
+        for named, caps in binding(self._caps, ad):
             for who, by_session in ((person, False), (session, True)):
-                binding = [cap for cap in caps if cap.session is by_session]
-                if binding:
+                alike = [cap for cap in caps if cap.session is by_session]
+                if alike:
                     # Somebody without consent is known by the session, which counts for both apart.
                     seen = self._seen[named, who, by_session]
-                    self._judge(named, binding, seen, who, now_ms)
+                    self._judge(named, alike, seen, who, now_ms)
                     seen.append(exposure)
         return exposure
 
     def peaks(self) -> dict[tuple[Named, FrequencyCap], Counter[int]]:
         return {key: Counter(people.values()) for key, people in self._peaks.items()}
-
-    def _binding(self, ad: dict[str, Any]) -> Iterator[tuple[Named, list[FrequencyCap]]]:
-        campaign = f"{ad['advertiser']}/{ad['campaign']}"
-        item = f"{campaign}/{ad['line_item']}"
-        keys: tuple[Named, ...] = (
-            ("line_item", item),
-            ("campaign", campaign),
-            ("advertiser", ad["advertiser"]),
-        )
-        for key in keys:
-            if caps := self._caps.get(key):
-                yield key, caps
-        if caps := self._caps.get(("creative", item)):
-            yield ("creative", item, ad["creative"]["id"]), caps
 
     def _judge(
         self, named: Named, caps: list[FrequencyCap], seen: list[Exposure], who: str, now_ms: int

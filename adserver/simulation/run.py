@@ -14,7 +14,7 @@ from sqlalchemy import select
 
 from adserver.app import App
 from adserver.clock import Clock
-from adserver.domain.books import LineItemTotals
+from adserver.domain.books import LineItemTotals, totals_of
 from adserver.domain.campaign import Campaign, LineItem
 from adserver.domain.catalogue import Catalogue
 from adserver.ledger import schema
@@ -127,4 +127,4 @@ def _totals(path: Path) -> dict[tuple[int, int], LineItemTotals]:
             rows = connection.execute(select(schema.TOTALS)).all()
     finally:
         engine.dispose()
-    return {(row[0], row[1]): LineItemTotals(row[0], *row[2:]) for row in rows}
+    return {(row[0], row[1]): totals_of(row[0], row[2:]) for row in rows}

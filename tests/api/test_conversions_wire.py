@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from live import Live
+from live import Live, written
 from test_cli import run
 from world import campaign, filled_campaign, filled_publisher, publisher
 
@@ -36,11 +36,7 @@ def started(folder: Path) -> Live:
         "acme/a.json": filled_campaign(campaign("acme/a", {"id": "l", "pricing": CPA})),
         "bolt/b.json": filled_campaign(campaign("bolt/b", {"id": "l", "status": "paused"})),
     }
-    for name, document in documents.items():
-        path = folder / "campaigns" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(document))
-    return Live(folder / "data", folder / "campaigns")
+    return Live(folder / "data", written(folder / "campaigns", documents))
 
 
 def ask(server: Live, body: object, *role: str) -> Any:

@@ -1,12 +1,10 @@
 """Diagnosis over HTTP: what is documented is what is answered, to whom it belongs."""
 
-import json
 from collections.abc import Iterator
-from pathlib import Path
 
 import msgspec
 import pytest
-from live import Answer, Live
+from live import Answer, Live, written
 from world import campaign, filled_campaign, filled_publisher, publisher
 
 from adserver.api.answers import CampaignDiagnosis, PlacementDiagnosis
@@ -25,11 +23,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
             campaign("bolt/b", {"id": "l", "pricing": {"model": "cpm", "amount": "3.00"}})
         ),
     }
-    for name, document in documents.items():
-        path: Path = folder / "campaigns" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(document))
-    with Live(folder / "data", folder / "campaigns") as live:
+    with Live(folder / "data", written(folder / "campaigns", documents)) as live:
         for _ in range(4):
             ad = live.decide({"placements": [{"id": "top"}]})["decisions"][0]["ads"][0]
             live.get(ad["impression_url"])

@@ -1,15 +1,13 @@
 """``POST /v1/invalidations`` and ``adserver invalidate`` against a real server."""
 
-import json
 import subprocess
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from live import LIVE_S, Live
+from live import LIVE_S, Live, written
 from test_cli import run, wrong
 from world import campaign, filled_campaign, filled_publisher, publisher
 
@@ -26,11 +24,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
         "publishers/gazette.json": filled_publisher(publisher()),
         "acme/a.json": filled_campaign(campaign("acme/a", {"id": "l"})),
     }
-    for name, document in documents.items():
-        path: Path = folder / "campaigns" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(document))
-    with Live(folder / "data", folder / "campaigns") as live:
+    with Live(folder / "data", written(folder / "campaigns", documents)) as live:
         yield live
 
 

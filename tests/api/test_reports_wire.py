@@ -2,16 +2,14 @@
 
 import csv
 import io
-import json
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from live import LIVE_S, Live
+from live import LIVE_S, Live, written
 from test_cli import run, wrong
 from world import campaign, filled_campaign, filled_publisher, publisher
 
@@ -29,11 +27,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
         "publishers/gazette.json": filled_publisher(publisher()),
         "acme/a.json": filled_campaign(campaign("acme/a", {"id": "l"})),
     }
-    for name, document in documents.items():
-        path: Path = folder / "campaigns" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(document))
-    with Live(folder / "data", folder / "campaigns") as live:
+    with Live(folder / "data", written(folder / "campaigns", documents)) as live:
         for number in range(SHOWN):
             asked = {"placements": [{"id": "top"}], "user": {"id": f"u{number}"}, "geo": {"country": "FR"}}
             ad = live.decide(asked)["decisions"][0]["ads"][0]

@@ -1,14 +1,13 @@
 """Invalid traffic over HTTP: settings from the command line, addresses through a trusted proxy, and what a
 caller, a diagnosis, the metrics and the documentation are told."""
 
-import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from live import Live
+from live import Live, written
 from world import campaign, filled_campaign, filled_publisher, publisher
 
 from adserver.domain.invalid import Invalid
@@ -20,19 +19,17 @@ CLOUD, HOME = "198.51.100.7", "203.0.113.7"
 def server(tmp_path: Path) -> Iterator[Live]:
     folder = tmp_path / "screening"
     item = {"id": "a", "serve_without_user": True}
-    for name, document in (
-        ("publishers/gazette.json", filled_publisher(publisher())),
-        ("acme/a.json", filled_campaign(campaign("acme/a", item))),
-    ):
-        path: Path = folder / "campaigns" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(document))
+    documents = {
+        "publishers/gazette.json": filled_publisher(publisher()),
+        "acme/a.json": filled_campaign(campaign("acme/a", item)),
+    }
+    campaigns = written(folder / "campaigns", documents)
     (folder / "centres.txt").write_text("198.51.100.0/24\n")
     flags = (
         "--trusted-proxies", "127.0.0.1", "--data-centres", str(folder / "centres.txt"),
         "--rate-per-address", "5/5", "--rate-per-user", "2/2", "--fastest-click-ms", "10000",
     )  # fmt: skip
-    with Live(folder / "data", folder / "campaigns", None, *flags) as live:
+    with Live(folder / "data", campaigns, None, *flags) as live:
         yield live
 
 

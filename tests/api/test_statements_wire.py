@@ -7,12 +7,11 @@ import subprocess
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from live import LIVE_S, Live
+from live import LIVE_S, Live, written
 from test_cli import run, wrong
 from world import campaign, filled_campaign, filled_publisher, publisher
 
@@ -34,11 +33,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
         ),
         "rival/b.json": filled_campaign(campaign("rival/b", status="paused")),
     }
-    for name, document in documents.items():
-        path: Path = folder / "campaigns" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(document))
-    with Live(folder / "data", folder / "campaigns") as live:
+    with Live(folder / "data", written(folder / "campaigns", documents)) as live:
         ad = live.decide({"placements": [{"id": "top"}]})["decisions"][0]["ads"][0]
         assert live.get(ad["impression_url"]).headers["x-adserver-billed"] == "true"
         yield live

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from live import Live
+from live import Live, written
 from test_cli import run, wrong
 from world import campaign, filled_campaign, filled_publisher, publisher
 
@@ -25,11 +25,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
             campaign("acme/a", {"id": "l", "pricing": {"model": "cpm", "amount": "3.00"}})
         ),
     }
-    for name, document in documents.items():
-        path = folder / "campaigns" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(document))
-    with Live(folder / "data", folder / "campaigns") as live:
+    with Live(folder / "data", written(folder / "campaigns", documents)) as live:
         yield live
 
 

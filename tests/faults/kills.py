@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from live import BROWSER
+from live import BROWSER, written
 
 
 class Lost(Exception):
@@ -59,11 +59,7 @@ class Asker:
 
 def world(folder: Path, *documents: tuple[str, dict[str, Any]]) -> Path:
     """A campaign folder from (path, document)."""
-    for name, document in documents:
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(document))
-    return folder
+    return written(folder, dict(documents))
 
 
 def publisher(**more: Any) -> tuple[str, dict[str, Any]]:

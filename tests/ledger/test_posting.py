@@ -102,8 +102,10 @@ def sample() -> list[Record]:
 def test_what_is_posted(tmp_path: Path) -> None:
     ledger = post(tmp_path / "ledger.sqlite", sample())
     totals = {total.line_item: total for total in ledger.totals()}
-    assert totals[1] == LineItemTotals(1, 25, 29, 0, 0, 5, 4, 25 * PRICE, 0)
-    assert totals[2] == LineItemTotals(2, 0, 0, 9, 0, 0, 0, 0, 9 * PRICE)
+    assert totals[1] == LineItemTotals(
+        1, impressions=25, viewable=29, filtered=5, expired=4, billed_nanos=25 * PRICE
+    )
+    assert totals[2] == LineItemTotals(2, clicks=9, free_nanos=9 * PRICE)
     assert list(ledger.billed_by_day(DAY)) == [(1, DAY, 25 * PRICE)]
     assert list(ledger.billed_by_day(DAY + 1)) == []
     assert ledger.billed_campaigns() == {10}

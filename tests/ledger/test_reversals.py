@@ -39,7 +39,13 @@ def test_the_money_goes_back_and_the_counts_stay(tmp_path: Path, size: int) -> N
     ledger = post(path, [*sold(), *taken_back(), *taken_back()], size)
     (totals,) = ledger.totals()
     assert totals == LineItemTotals(
-        1, 1, 1, billed_nanos=PRICE, invalid_impressions=1, invalid_viewable=1, refunded_nanos=PRICE
+        1,
+        impressions=1,
+        viewable=1,
+        billed_nanos=PRICE,
+        invalid_impressions=1,
+        invalid_viewable=1,
+        refunded_nanos=PRICE,
     )
     assert (totals.net("impressions"), totals.invalidated) == (0, 2)
     found = rows(path)
@@ -110,7 +116,7 @@ def test_a_ledger_of_before_there_were_any(tmp_path: Path) -> None:
     assert differences(tmp_path) == []
     ledger = post(path, [])
     (totals,) = ledger.totals()
-    assert totals == LineItemTotals(1, 1, 1, billed_nanos=PRICE)
+    assert totals == LineItemTotals(1, impressions=1, viewable=1, billed_nanos=PRICE)
     ledger.close()
     assert differences(tmp_path) == []
 
