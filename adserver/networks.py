@@ -130,7 +130,7 @@ def _network(said: str) -> tuple[bytes, int]:
             if 0 < length <= width and not int.from_bytes(address, "big") & ((1 << width - length) - 1):
                 return address, length
     except (OSError, ValueError):
-        pass
+        pass  # spelled otherwise, or wrong: ``ip_network`` below reads the one and says what is the other
     if len(said) > _NETWORK_CHARS or "%" in said:
         raise ValueError("not a network such as 192.0.2.0/24")
     found = ip_network(said)

@@ -91,7 +91,7 @@ class BlockFiles:
         try:
             self.held[key] = Lying(opened(given, checked=False), number, at)
         except (ImageError, msgspec.DecodeError):
-            pass  # it is made anew
+            pass  # torn by a kill, or another version's: made anew, as all are where there are no files
 
     def _listed(self, given: memoryview) -> Iterable[tuple[str, tuple[int, int, Batch]]]:
         """Digest -> place, as far as the file goes."""

@@ -209,7 +209,7 @@ def play(store: Store, step: Any) -> None:
         else:
             store.put(kind, full_id, step[3])
     except (Invalid, Conflict):
-        pass
+        pass  # drawn without regard to what there is; refused, it changes nothing, which is part of the case
 
 
 def copied(path: Path, to: Path) -> Path:

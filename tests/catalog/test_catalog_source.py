@@ -38,7 +38,7 @@ def test_following_change_by_change_is_reading_everything(changes: list[Any]) ->
             try:
                 store.put(*change) if len(change) == 3 else store.archive(*change)
             except (Invalid, Conflict):
-                pass
+                pass  # refused, it changes nothing: then the source must see nothing changed either
             loaded = store.load()
             with source.state() as state:
                 changed = [name for name, key in state.owners.items() if held.get(name, ("",))[0] != key]
