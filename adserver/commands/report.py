@@ -30,8 +30,10 @@ def report(asked: Mapping[str, str], remote: Remote, csv: bool) -> None:
         console.width = 1000
     console.print(_table(found))
     for held in found["withheld"]:
-        many = f"{held['rows']} rows about fewer than {found['people_min']} people, and one more"
-        console.print(Text(f"withheld: {many}; their sums are the last lines"), soft_wrap=True)
+        many = (
+            f"{held['rows']} rows, told as their sum: some are about fewer than {found['people_min']} people"
+        )
+        console.print(Text(f"withheld: {many}"), soft_wrap=True)
 
 
 def _table(found: Any) -> Table:
