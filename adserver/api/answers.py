@@ -180,8 +180,9 @@ class DeliveryReport(Struct, frozen=True, kw_only=True):
 
 class DeliveryTable(Struct, frozen=True, kw_only=True, rename={"since": "from"}):
     """Each of ``rows`` and ``withheld`` has the metrics by name; rows what they are grouped by too (null: not
-    known), and with money its ``currency``. ``withheld``: sums of so many ``rows`` about fewer than
-    ``people_min`` people, and one more, by country, device, placement or hour, or of a part of a day."""
+    known), and with money its ``currency``. ``withheld``: sums of so many ``rows``: those about fewer than
+    ``people_min`` people, by country, device, placement or hour, or of a part of a day, and, if there are
+    others, one of these; without numbers where all of a part of a day is about fewer."""
 
     since: str
     to: str

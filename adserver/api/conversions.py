@@ -68,6 +68,7 @@ class ConversionResults(Struct, frozen=True):
     results: list[ConversionResult]
 
 
+_MEMBERS: Final = Conversion.__struct_fields__
 _DECODER: Final = msgspec.json.Decoder(_Raw)
 _ENCODER: Final = msgspec.json.Encoder()
 
@@ -103,11 +104,21 @@ def operations(conversions: Conversions, metrics: Metrics) -> list[Operation]:
 
 def _read(given: Any) -> Told:
     try:
+        _check_names(given)
         one = msgspec.convert(_present(given), Conversion, strict=True)
         return _told(one)
     except (msgspec.ValidationError, ValueError) as error:
         name = given.get("id") if isinstance(given, dict) else None
         return Told(name[: limits.CONVERSION_ID_CHARS] if isinstance(name, str) else "", str(error))
+
+
+def _check_names(given: Any) -> None:
+    """An id is told once, whatever came of it, so a misspelt member would be lost for good: ValueError."""
+    unknown = given.keys() - set(_MEMBERS) if isinstance(given, dict) else ()
+    if unknown:
+        raise ValueError(
+            f"{min(unknown)[: limits.SLUG_CHARS]}: unknown field; known are {', '.join(_MEMBERS)}"
+        )
 
 
 def _present(given: Any) -> Any:

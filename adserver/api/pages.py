@@ -129,9 +129,29 @@ class Page:
             return not_allowed(tuple(self.operations), _missing(head.method))
         # The key first: a stranger's sixteen mebibytes are not worth reading.
         holder = needed(head, self._find_key) if operation.secured else None
+        query = _query(operation, Request(scope).query_params.multi_items())
         body = await read_body(head, receive, limit) if limit else b""
-        query = dict(Request(scope).query_params)
         return await operation.act(Asked(head, scope["path_params"], query, body, holder))
+
+
+def _query(operation: Operation, given: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Name -> value. A misspelt parameter would be an answer to another question, so it is refused (Refused,
+    400), and so is one that is there twice; except of pages that need no key: who probes may add what they
+    like."""
+    query = dict[str, str]()
+    errors = list[tuple[str, str]]()
+    for name, value in given:
+        if operation.secured and (name in query or name not in operation.query):
+            known = ", ".join(operation.query) or "none"
+            errors.append(
+                (name[: limits.SLUG_CHARS], "given twice" if name in query else f"known are {known}")
+            )
+        query[name] = value
+    if errors:
+        raise Refused(
+            400, "a parameter that is not known here, or twice", errors[: limits.PROBLEMS_PER_DOCUMENT]
+        )
+    return query
 
 
 def _missing(method: str) -> str:

@@ -1,13 +1,11 @@
 """What is billed or owed, line by line (API.md section 3): JSON, or CSV where that is asked for."""
 
-import csv
-import io
 from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta, Struct
 
-from adserver.api import bodies
+from adserver.api import bodies, tables
 from adserver.api.management import who
 from adserver.api.messages import JSON, NO_STORE, Reply, check_media_type
 from adserver.api.pages import Asked, Operation
@@ -17,7 +15,6 @@ from adserver.services.manage import visible
 from adserver.services.refusals import Refused
 from adserver.services.stating import Side, Statements
 
-CSV: Final = (b"content-type", b"text/csv; charset=utf-8")
 _ENCODER: Final = msgspec.json.Encoder()
 _MONTH: Final = {"month": "such as 2026-11: of the decisions, in the campaigns' time zones"}
 
@@ -141,8 +138,8 @@ class _Side:
         visible(who(asked), self.name, (owner,))
         month = _month(asked.query.get("month"))
         found = await self._statements.of(who(asked), self.name, owner, month)
-        if b"text/csv" in (asked.head.header(b"accept") or b""):
-            return Reply(200, (CSV, NO_STORE), spelled(shown(found, self.name, owner)))
+        if tables.wants_csv(asked.head.text(b"accept")):
+            return Reply(200, (tables.CSV, NO_STORE), spelled(shown(found, self.name, owner)))
         return self._told(found, owner)
 
     async def close(self, asked: Asked) -> Reply:
@@ -204,14 +201,22 @@ def _sums(line: Line) -> dict[str, Any]:
 
 
 def spelled(statement: AdvertiserStatement | PublisherStatement) -> bytes:
-    """As CSV: a line a row, amounts in nanos and micros. Every text is an id, a code or a decimal number, so
-    none is a formula."""
-    kind = AdvertiserLine if isinstance(statement, AdvertiserStatement) else PublisherLine
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\r\n")
-    rows.writerow(("month", "status", *kind.__struct_fields__))
-    for line in statement.lines:
-        rows.writerow(
-            (statement.month, statement.status, *(getattr(line, name) for name in kind.__struct_fields__))
-        )
-    return text.getvalue().encode()
+    """As CSV: a line a row, amounts in nanos and micros. What comes off an advertiser's is a row too, so that
+    ``micros`` add up to what is to be paid."""
+    ours = isinstance(statement, AdvertiserStatement)
+    names = (AdvertiserLine if ours else PublisherLine).__struct_fields__
+    columns = (*names, "credit", "kind", "reason") if ours else names
+    credits = statement.credits if isinstance(statement, AdvertiserStatement) else ()
+    rows = [{name: getattr(line, name) for name in names} for line in statement.lines]
+    rows += [
+        {
+            "currency": one.currency,
+            "micros": -one.micros,
+            "credit": one.id,
+            "kind": one.kind,
+            "reason": one.reason,
+        }
+        for one in credits
+    ]
+    told = ((statement.month, statement.status, *map(row.get, columns)) for row in rows)
+    return tables.csv([("month", "status", *columns), *told])

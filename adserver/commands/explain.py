@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from adserver.commands.remote import Remote
-from adserver.commands.shown import plain
+from adserver.commands.shown import plain, show_table
 from adserver.domain import limits
 from adserver.options import Wrong
 
@@ -18,7 +18,8 @@ Told = dict[str, Any]
 
 
 def explain(file: Path | None, remote: Remote, line_items: list[str], as_json: bool) -> None:
-    """``file`` None: standard input. Raises Wrong, Failed."""
+    """``file`` None: standard input. Raises Wrong, also for ``line_items`` that are not there, behind what is
+    told of the others; Failed."""
     request = _request(file)
     request["explain"] = True
     if line_items:
@@ -28,6 +29,10 @@ def explain(file: Path | None, remote: Remote, line_items: list[str], as_json: b
         print(json.dumps(answer, indent=2, ensure_ascii=False))
     else:
         _show(answer)
+    told = [{one["line_item"] for one in placement["line_items"]} for placement in answer["explain"] or ()]
+    missing = [name for name in line_items if told and not any(name in known for known in told)]
+    if missing:
+        raise Wrong(f"no such line item here, or not yet: {', '.join(missing)}")
 
 
 def _request(file: Path | None) -> Told:
@@ -63,7 +68,7 @@ def _show(answer: Told) -> None:
             console.print("  not decided anew: nothing to explain")
             continue
         _show_left(console, told.get("counts"))
-        console.print(_line_items(told["line_items"]))
+        show_table(_line_items(told["line_items"]))
 
 
 def _show_left(console: Console, counts: Told | None) -> None:
@@ -76,7 +81,9 @@ def _show_left(console: Console, counts: Told | None) -> None:
 
 
 def _line_items(line_items: list[Told]) -> Table:
-    table = Table("rank", "line item", "outcome", "why", "what would win", box=None)
+    table = Table(box=None)
+    for name in ("rank", "line item", "outcome", "why", "what would win"):
+        table.add_column(name, overflow="fold")
     for told in line_items:
         cells = (str(told["rank"]), told["line_item"], _outcome(told), _why(told), _wins(told))
         table.add_row(*(Text(plain(cell)) for cell in cells))

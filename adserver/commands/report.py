@@ -5,12 +5,11 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from adserver.commands.remote import Remote
-from adserver.commands.shown import plain
+from adserver.commands.shown import plain, show_table
 from adserver.domain.money import format_micros
 
 _PATH: Final = "/v1/reports/delivery"
@@ -24,14 +23,12 @@ def report(asked: Mapping[str, str], remote: Remote, csv: bool) -> None:
         sys.stdout.write(remote.text(path, "text/csv"))
         return
     found = remote.get(path)
-    console = Console(highlight=False)
-    if not sys.stdout.isatty():
-        # Whoever reads a pipe wants whole lines.
-        console.width = 1000
-    console.print(_table(found))
+    show_table(_table(found))
     for held in found["withheld"]:
-        many = f"{held['rows']} rows about fewer than {found['people_min']} people, and one more"
-        console.print(Text(f"withheld: {many}; their sums are the last lines"), soft_wrap=True)
+        many = (
+            f"{held['rows']} rows, told as their sum: some are about fewer than {found['people_min']} people"
+        )
+        print(f"withheld: {many}")
 
 
 def _table(found: Any) -> Table:

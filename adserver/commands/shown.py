@@ -1,13 +1,19 @@
 """How problems and counts are printed."""
 
+import sys
 from collections import Counter
 from collections.abc import Sequence
+from typing import Final
 
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from adserver.catalog.folder import Folder
 from adserver.domain.changes import Problem
+
+_WIDE: Final = 1000
+"""Columns."""
 
 
 def show_problems(problems: Sequence[Problem]) -> None:
@@ -32,6 +38,14 @@ def counted(folder: Folder, problems: Sequence[Problem]) -> str:
         return f"{listed or 'nothing found'}: no problems"
     files = len({problem.document for problem in problems})
     return f"{listed or 'nothing readable'}: {_many(len(problems), 'problem')} in {_many(files, 'file')}"
+
+
+def show_table(table: Table) -> None:
+    """As wide as it is where it is not a terminal: whoever reads a pipe wants whole lines, and numbers."""
+    console = Console(highlight=False)
+    if not sys.stdout.isatty():
+        console.width = _WIDE
+    console.print(table)
 
 
 def _many(number: int, word: str) -> str:

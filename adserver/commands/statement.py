@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from typing import Any, Final
 from urllib.parse import quote
 
-from rich.console import Console
 from rich.table import Table
 
 from adserver.commands.remote import Remote
+from adserver.commands.shown import plain, show_table
 from adserver.domain import money
 from adserver.domain.statements import UNITS, parse_month
 from adserver.options import Wrong
@@ -39,24 +39,32 @@ def _show(told: dict[str, Any]) -> None:
     print(f"{owner}, {told['month']}: {told['status']}")
     named = [name for name in ("placement", "campaign", "line_item", "model", "rate") if _any(told, name)]
     counted = [name for name in (*UNITS, "refunded") if any(line[name] for line in told["lines"])]
-    table = Table(*named, box=None, pad_edge=False)
-    for name in (*counted, "carried", "adjusted", "amount"):
-        table.add_column(name, justify="right")
+    moved = [name for name in ("carried", "adjusted") if any(line[f"{name}_nanos"] for line in told["lines"])]
+    table = Table(box=None, pad_edge=False)
+    for name in named:
+        table.add_column(name, overflow="fold")
+    for name in (*counted, *moved, "amount"):
+        # A number cut short would be another number.
+        table.add_column(name, justify="right", no_wrap=name == "amount", overflow="fold")
     for line in told["lines"]:
-        table.add_row(*_row(line, named, counted))
-    Console(soft_wrap=True, highlight=False).print(table)
+        table.add_row(*_row(line, [*named, *counted], moved))
+    if told["lines"]:
+        show_table(table)
     for credit in told.get("credits", ()):
         amount = money.format_micros(-credit["micros"])
-        print(f"{credit['kind'].replace('_', '-')} {credit['id']}: {amount} {credit['currency']}")
+        kind = credit["kind"].replace("_", "-")
+        print(f"{kind} {credit['id']}: {amount} {credit['currency']} ({plain(credit['reason'])})")
     for total in told["totals"]:
         print(f"total: {total['amount']} {total['currency']}")
+    if not told["totals"]:
+        print("total: nothing")
 
 
 def _any(told: dict[str, Any], name: str) -> bool:
     return any(line.get(name) for line in told["lines"])
 
 
-def _row(line: dict[str, Any], named: Sequence[str], counted: Sequence[str]) -> list[str]:
-    nanos = [money.format_nanos(line[f"{name}_nanos"]) for name in ("carried", "adjusted")]
+def _row(line: dict[str, Any], named: Sequence[str], moved: Sequence[str]) -> list[str]:
+    nanos = [money.format_nanos(line[f"{name}_nanos"]) for name in moved]
     amount = f"{money.format_micros(line['micros'])} {line['currency']}"
-    return [*(str(line[name]) for name in (*named, *counted)), *nanos, amount]
+    return [*(str(line[name]) for name in named), *nanos, amount]

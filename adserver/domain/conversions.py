@@ -5,7 +5,8 @@ from msgspec import Struct
 
 class Converted(Struct, frozen=True, array_like=True, tag=8):
     """What an advertiser told of, once per ``key``: a keyed hash (16 bytes) of the advertiser and its own id
-    of it. ``happened_ms`` is the advertiser's clock, ``at_ms`` ours; ``called`` its word for it (a purchase);
+    of it. ``happened_ms`` is the advertiser's clock (no earlier than the click it names, where that is
+    a matter of clocks), ``at_ms`` ours; ``called`` its word for it (a purchase);
     ``value_micros``: what it was worth to it. ``touch``: the event id of the ad it is owed to, ``touched``:
     the kind of that ad's event; of one owed to nobody all from there on says nothing. ``billed_nanos`` to
     ``free_nanos`` as in ``Recorded``, all others are the ad's own."""

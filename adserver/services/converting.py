@@ -145,12 +145,22 @@ class Conversions:
             return Outcome(told.id, Fate.DUPLICATE)
         if happened_ms < now_ms - limits.CONVERSION_LATE_MS:
             return Outcome(told.id, Fate.LATE)
+        happened_ms = self._behind_its_click(advertiser, told.click, happened_ms)
         touch = self._touch(advertiser, told, spaces, happened_ms)
         return self._keep(told, Converted(
             key, advertiser, now_ms, happened_ms, told.called, told.value_micros, told.currency
         ), touch)  # fmt: skip
 
     # -- whose it is -------------------------------------------------------------------------------
+
+    def _behind_its_click(self, advertiser: int, click: bytes | None, happened_ms: int) -> int:
+        """Who names a click came from it. An advertiser's clock may be behind ours, or tell whole seconds:
+        what happened before its click by no more than clocks differ, happened with it."""
+        if click is None:
+            return happened_ms
+        clicks = (touch.at_ms for touch in self._own(advertiser, self._touches.click(click)))
+        skewed = (at_ms for at_ms in clicks if happened_ms < at_ms <= happened_ms + limits.GRACE_MS)
+        return max(skewed, default=happened_ms)
 
     def _touch(self, advertiser: int, told: Told, spaces: list[str], happened_ms: int) -> Touch | None:
         """That of the click that is named, where it counts; else the person's last."""

@@ -62,11 +62,14 @@ class Wanted(Struct, frozen=True):
         return not frozenset(REQUESTED).isdisjoint(self.metrics)
 
     @property
+    def whole_days(self) -> bool:
+        return begins_day(self.zone, self.first) and begins_day(self.zone, self.end)
+
+    @property
     def pointing(self) -> bool:
         """Whether its rows may be about few enough people to point at one: a part of a day is as good as an
         hour."""
-        whole = begins_day(self.zone, self.first) and begins_day(self.zone, self.end)
-        return not whole or not POINTING.isdisjoint(self.group_by)
+        return not self.whole_days or not POINTING.isdisjoint(self.group_by)
 
     @property
     def reach(self) -> bool:

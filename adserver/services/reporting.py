@@ -87,16 +87,17 @@ class Reporting:
             raise Refused(429, "other reports are being made: try again")
         self._running += 1
         try:
-            found = await asyncio.to_thread(self._read, want)
+            found, few = await asyncio.to_thread(self._read, want)
             names = await self._names(want, found)
-            return await asyncio.to_thread(self._told, want, found, names, who.role)
+            return await asyncio.to_thread(self._told, want, found, few, names, who.role)
         except TimeoutError:
             raise Refused(503, f"the report took more than {limits.REPORT_S:.0f} s: ask for less") from None
         finally:
             self._running -= 1
 
-    def _read(self, want: Wanted) -> list[tuple[Span, Figures]]:
-        """In the thread of its own."""
+    def _read(self, want: Wanted) -> tuple[list[tuple[Span, Figures]], frozenset[str]]:
+        """In the thread of its own: the rows, and the currencies in which all of them together are about few
+        people, of a part of a day (whole days may be about anybody)."""
         since_ms = self._books.people_since_ms()
         if want.reach and want.first * QUARTER_MS < since_ms:
             since = datetime.fromtimestamp(since_ms / 1000, UTC).isoformat()
@@ -104,8 +105,12 @@ class Reporting:
         by = tuple(name for name in want.group_by if name not in TIMES)
         times = tuple(name for name in want.group_by if name in TIMES)
         people = want.reach or want.pointing
-        rows = list[tuple[Span, Figures]]()
+        rows, few = list[tuple[Span, Figures]](), frozenset[str]()
         with self._books.at_once() as moment:
+            if not want.whole_days:
+                quarters = want.first, want.end
+                whole = moment.figures((), want.scope, quarters, want.money, want.requests, True)
+                few = frozenset(one.currency for one in whole if one.crowd < self._people_min)
             for span in spans(times, want.zone, want.first, want.end):
                 quarters = span.first, span.end
                 found = moment.figures(by, want.scope, quarters, want.money, want.requests, people)
@@ -113,7 +118,7 @@ class Reporting:
                 if len(rows) > limits.REPORT_ROWS:
                     message = f"more than {limits.REPORT_ROWS} rows: ask for less time, or by less"
                     raise Refused(400, "the report is too long", [("group_by", message)])
-        return rows
+        return rows, few
 
     async def _names(self, want: Wanted, found: list[tuple[Span, Figures]]) -> dict[int, str]:
         """The full ids of creatives, which the catalogue knows: a few in each turn of the loop."""
@@ -132,8 +137,9 @@ class Reporting:
     # -- telling -----------------------------------------------------------------------------------
 
     def _told(
-        self, want: Wanted, found: list[tuple[Span, Figures]], names: dict[int, str], role: str
-    ) -> Report:
+        self, want: Wanted, found: list[tuple[Span, Figures]], few: frozenset[str], names: dict[int, str],
+        role: str,
+    ) -> Report:  # fmt: skip
         withheld = list[Withheld]()
         if want.pointing:
             found, withheld = withhold(found, lambda row: row[1], self._people_min)
@@ -143,8 +149,8 @@ class Reporting:
         ]
         for one in withheld:
             numbers = told(one.figures, want.metrics, role)
-            of_people = (name in OF_PEOPLE for name in want.metrics)
-            numbers = [None if hidden else number for number, hidden in zip(numbers, of_people, strict=True)]
+            hidden = (one.figures.currency in few or name in OF_PEOPLE for name in want.metrics)
+            numbers = [None if gone else number for number, gone in zip(numbers, hidden, strict=True)]
             rows.append(ReportRow((), one.figures.currency, numbers, one.rows))
         return Report(want, self._people_min, rows)
 

@@ -3,7 +3,8 @@
 By country, device, placement or hour, or of a part of a day, a row may be about one reader. So of such a
 report, rows about fewer people than a minimum are taken out and told as one sum (a currency each), and with
 them the row about the fewest of the others: the sum of a single row would be that row. The report's totals
-are whole so.
+are whole so. Where there are no others, the sum is what the days were in all, which may be told; of a part of
+a day it is a row like any other, so its numbers are not told if it is about few (``reporting``).
 
 That protects the rows of one report. It does not protect against whoever compares reports of times or scopes
 that overlap, for which numbers would have to be blurred; and not against operators, who have the ledger.

@@ -95,6 +95,7 @@ def test_each_is_told_of_by_itself(server: Live) -> None:
         ({"id": "e-h\n", "user": "u-1"}, "invalid", "control characters"),
         ({"id": "", "user": "u-1"}, "invalid", "$.id"),
         ({"id": "x" * 129, "user": "u-1"}, "invalid", "$.id"),
+        ({"id": "e-i", "user": "u-1", "vlaue_micros": 5}, "invalid", "vlaue_micros: unknown field"),
         ({"user": "u-1"}, "invalid", "missing required field `id`"),
     ]  # fmt: skip
     results = tell(server, *(one for one, _, _ in told))

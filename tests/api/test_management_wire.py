@@ -247,6 +247,22 @@ def test_collections_are_paged(server: Wire) -> None:
         assert server.ask("GET", _quoted(path), None, {"authorization": "Bearer adk_op"}).status == 400
 
 
+def test_a_parameter_that_is_not_known_is_refused_and_never_passed_over(server: Wire) -> None:
+    """A misspelt one would be the first page again, for ever."""
+    fill(server)
+    for query, path, message in (
+        ("cursor=summer", "cursor", "known are after, limit"),
+        ("limit=2&limit=3", "limit", "given twice"),
+        ("limit=2&Limit=3", "Limit", "known are after, limit"),
+    ):
+        answer = call(server, "GET", f"/v1/advertisers?{query}")
+        assert (answer.status, answer.json["errors"]) == (400, [{"path": path, "message": message}])
+    told = call(server, "PUT", f"{CAMPAIGN}?dry_run=true", SUMMER)
+    assert (told.status, told.json["errors"]) == (400, [{"path": "dry_run", "message": "known are none"}])
+    assert call(server, "GET", f"{CAMPAIGN}?fields=labels", key=None).status == 401
+    assert call(server, "GET", "/healthz?probe=7", key=None).status == 200
+
+
 def test_delivery(server: Wire) -> None:
     answer = call(server, "GET", CAMPAIGN + "/delivery", key="adk_acme")
     assert (answer.status, answer.json["campaign"]) == (200, "acme/summer")

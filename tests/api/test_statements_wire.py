@@ -71,9 +71,9 @@ def test_what_is_billed_and_what_is_owed(server: Live) -> None:
 def test_as_csv(server: Live) -> None:
     billed(server, PATH, "operator")
     answer = ask(server, f"{PATH}?month={NOW}", "operator", accept="text/csv")
-    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+    assert answer.headers["content-type"].startswith("text/csv; charset=utf-8")
     head, row = csv.reader(io.StringIO(answer.body.decode()))
-    assert head == ["month", "status", *AdvertiserLine.__struct_fields__]
+    assert head == ["month", "status", *AdvertiserLine.__struct_fields__, "credit", "kind", "reason"]
     assert dict(zip(head, row, strict=True))["micros"] == "10000"
 
 
@@ -119,13 +119,17 @@ def test_closing(server: Live, body: object, role: tuple[str, ...], status: int)
 
 def test_the_command(server: Live) -> None:
     def told(*more: object) -> "subprocess.CompletedProcess[str]":
-        return run("statement", *more, "--month", NOW, "--url", server.url, ADSERVER_KEY=server.key())
+        env = {"ADSERVER_KEY": server.key(), "COLUMNS": "30"}
+        return run("statement", *more, "--month", NOW, "--url", server.url, **env)
 
     billed(server, PATH, "operator")
     done = told("acme")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.splitlines()[0] == f"acme, {NOW}: open"
-    assert done.stdout.splitlines()[-1] == "total: 0.01 EUR"
+    first, _, row, total = done.stdout.splitlines()
+    assert (first, total) == (f"acme, {NOW}: open", "total: 0.01 EUR")
+    assert row.split() == ["a", "l", "cpm", "10.00", "1", "0.01", "EUR"], "whole, in a pipe"
+    empty = run("statement", "acme", "--month", "1999-01", "--url", server.url, ADSERVER_KEY=server.key())
+    assert empty.stdout.splitlines()[1:] == ["total: nothing"]
     assert "0.007 EUR" in told("--publisher", "gazette").stdout
     assert told("acme", "--csv").stdout.splitlines()[1].startswith(f"{NOW},open,EUR,1,")
     assert json.loads(told("acme", "--json").stdout)["advertiser"] == "acme"
@@ -165,6 +169,15 @@ def test_credits(server: Live) -> None:
         assert answer.status == status, change
         if status == 200:
             assert answer.json()["amount"] == "0.01"
+    more = CREDIT | {"id": "x", "kind": "credit", "amount": "0.005", "reason": "=1+1, sorry"}
+    assert server.post(path, more, authorization=f"Bearer {server.key()}").status == 200
+    until = time.monotonic() + LIVE_S
+    while len((told := ask(server, f"{PATH}?month={NOW}", "operator").json())["credits"]) < 2:
+        assert time.monotonic() < until
+    answer = ask(server, f"{PATH}?month={NOW}", "operator", accept="text/csv")
+    rows = list(csv.DictReader(io.StringIO(answer.body.decode())))
+    assert sum(int(row["micros"]) for row in rows) == told["totals"][0]["micros"] == 10_000 - 15_000
+    assert [row["reason"] for row in rows] == ["", "too late", "'=1+1, sorry"]
 
 
 def test_the_command_of_credits(server: Live) -> None:

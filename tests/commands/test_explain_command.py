@@ -67,6 +67,16 @@ def test_an_advertiser_sees_its_own(server: Live) -> None:
     assert "by another" in done.stdout
 
 
+def test_who_names_a_line_item_that_is_not_there_is_told(server: Live) -> None:
+    for role, name in (("operator", "bolt/b/lwo"), ("advertiser", "acme/a/l")):
+        done = asked(server, "--line-item", name, "--line-item", "bolt/b/low", role=role)
+        assert "bolt/b/low" in done.stdout
+        assert (done.returncode, done.stderr) == (
+            2,
+            f"adserver: no such line item here, or not yet: {name}\n",
+        )
+
+
 def test_the_request_may_come_from_standard_input(server: Live) -> None:
     command = [sys.executable, "-m", "adserver", "explain", "--url", server.url, "--key", server.key()]
     done = subprocess.run(command, input=json.dumps(REQUEST), capture_output=True, text=True, check=True)

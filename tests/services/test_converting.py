@@ -156,6 +156,22 @@ def test_its_own_time_decides(tmp_path: Path) -> None:
         ]
 
 
+def test_the_clock_of_who_names_a_click_may_be_behind_ours(tmp_path: Path) -> None:
+    """Or tell whole seconds; without the click nothing says which came first."""
+    with made(tmp_path) as world:
+        shown = show(world, clicked=True)
+        clicked_ms = world.clock.ms
+        world.clock.ms += 3600_000
+        slow_ms = clicked_ms - limits.GRACE_MS
+        told = Told("o-1", click=click(shown), happened_ms=slow_ms)
+        assert fates(tell(world, told)) == [("attributed", "click", True)]
+        told = Told("o-2", click=click(shown), happened_ms=slow_ms - 1)
+        assert fates(tell(world, told)) == [("unattributed", "", False)]
+        told = Told("o-3", user="u-1", happened_ms=clicked_ms - 1)
+        assert fates(tell(world, told)) == [("unattributed", "", False)]
+        audited(world)
+
+
 @pytest.mark.parametrize("clean", [False, True])
 @pytest.mark.parametrize(("clicked", "days"), [(True, 30), (False, 1)])
 def test_windows_to_the_millisecond_and_as_late_as_can_be(

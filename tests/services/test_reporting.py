@@ -294,6 +294,18 @@ def test_a_part_of_a_day_is_as_good_as_an_hour(lived: tuple[World, list[Happened
     assert all(row.rows for row in report(world, least=5, **elsewhere).rows)
 
 
+def test_the_sum_of_a_part_of_a_day_is_a_row_too(lived: tuple[World, list[Happened]]) -> None:
+    """Of a quarter of an hour it is one person's, by whatever it is asked."""
+    world, happened = lived
+    one = next(one for one in happened if one.what == "impressions")
+    since = datetime.fromtimestamp(one.at_ms // 900_000 * 900, UTC)
+    part = {"since": since.isoformat(), "to": (since + timedelta(minutes=15)).isoformat()}
+    for asked in ({}, {"group_by": "line_item"}, {"group_by": "country"}, {"metrics": "clicks"}):
+        rows = report(world, least=5, **part, **asked).rows
+        assert rows and all(row.rows and set(row.numbers) == {None} for row in rows)
+        assert all(None not in row.numbers[:1] for row in report(world, **part, **asked).rows)
+
+
 WRONG = {
     "no days": ({"since": "", "to": "x"}, 400, {"from", "to"}),
     "the wrong way round": ({"since": "2026-02-01", "to": "2026-01-01"}, 400, {"to"}),
