@@ -206,6 +206,10 @@ def bench(
     """Measure: the engine by size, whole decisions, HTTP beside an empty endpoint. Prints tables."""
     from adserver.bench import run
 
+    # Not found out after minutes.
+    for file in (json, markdown):
+        if file is not None:
+            _folder(file.parent)
     try:
         run.bench(run.QUICK if quick else run.FULL, json, markdown, plots)
     except OSError as error:
