@@ -209,7 +209,7 @@ def bench(
     # Not found out after minutes.
     for file in (json, markdown):
         if file is not None:
-            _folder(file.parent)
+            existing(file.parent)
     try:
         run.bench(run.QUICK if quick else run.FULL, json, markdown, plots)
     except OSError as error:
