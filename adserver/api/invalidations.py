@@ -10,7 +10,7 @@ from adserver.api.management import who
 from adserver.api.messages import JSON, NO_STORE, Reply, check_media_type
 from adserver.api.pages import Asked, Operation
 from adserver.domain import limits
-from adserver.services.invalidating import Invalidated, Invalidation, refunded_micros
+from adserver.services.invalidating import Invalidated, Invalidation, refunded
 from adserver.services.refusals import Refused
 
 _ID_CHARS: Final = 64
@@ -33,11 +33,16 @@ class InvalidatedEvent(Struct, frozen=True):
     invalidated: list[str]
 
 
+class Refund(Struct, frozen=True):
+    currency: str
+    micros: int
+
+
 class InvalidationReport(Struct, frozen=True):
-    """``refunded_micros`` in all, in the campaigns' currencies, rounded down."""
+    """``refunded``: in all, a sum for each currency, rounded down."""
 
     results: list[InvalidatedEvent]
-    refunded_micros: int
+    refunded: list[Refund]
 
 
 _DECODER: Final = msgspec.json.Decoder(Invalidations)
@@ -53,7 +58,10 @@ def operations(invalidation: Invalidation) -> list[Operation]:
         found = await invalidation.reverse(wanted.events, wanted.reason)
         return Reply(200, (JSON, NO_STORE), _ENCODER.encode(_report(found)))
 
-    said = {200: InvalidationReport, 400: "not event ids", 403: "not an operator's key"}
+    said = {
+        200: InvalidationReport, 400: "not event ids", 403: "not an operator's key",
+        503: "no room to keep them, send them again",
+    }  # fmt: skip
     summary = "Take events back that were found to be invalid traffic"
     return [
         Operation("POST", "/v1/invalidations", summary, "operators", act, said, Invalidations, secured=True)
@@ -62,4 +70,4 @@ def operations(invalidation: Invalidation) -> list[Operation]:
 
 def _report(found: list[Invalidated]) -> InvalidationReport:
     results = [InvalidatedEvent(one.event_id, list(one.kinds)) for one in found]
-    return InvalidationReport(results, refunded_micros(found))
+    return InvalidationReport(results, [Refund(*one) for one in refunded(found)])

@@ -1,6 +1,6 @@
 """``adserver verify --statement``: a bill checked by whoever received it, without access to the server."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any, Final
@@ -17,11 +17,15 @@ _EPOCH: Final = date(1970, 1, 1)
 def check(file: Path, folder: Path | None) -> int:
     """Print every difference; how many there are. ``folder``: an export. Raises Wrong."""
     bill = _read(file, Bill, "a statement as JSON (adserver statement ... --json)")
+    try:
+        month = parse_month(bill.month)
+    except ValueError as error:
+        raise Wrong(f"{file} is not a statement: {error}") from None
     found = list(by_itself(bill))
     if folder is not None:
         if not bill.advertiser:
             raise Wrong("exports tell what advertisers are billed: check an advertiser's statement")
-        found += _against(bill, folder)
+        found += _against(bill, month, folder)
     for difference in found:
         print(difference)
     whose, what = bill.advertiser or bill.publisher, "" if folder is None else " and the export"
@@ -30,26 +34,38 @@ def check(file: Path, folder: Path | None) -> int:
     return len(found)
 
 
-def _against(bill: Bill, folder: Path) -> Iterator[str]:
+def _against(bill: Bill, month: int, folder: Path) -> Iterator[str]:
     exported = _read(folder / CLOSINGS, Exported, "what an export says of itself")
     wanted = "advertiser", bill.advertiser, bill.month
     closing = next((one for one in exported.closings if (one.party, one.owner, one.month) == wanted), None)
     yield from as_closed(bill, closing)
     until = closing.place if closing is not None and bill.status == "closed" else 1 << 62
-    yield from against(bill, _moved(bill, folder, until), exported.from_ms == 0)
+    yield from against(bill, _moved(bill, month, folder, until), exported.from_ms == 0)
 
 
-def _moved(bill: Bill, folder: Path, until: int) -> Iterator[Moved]:
+def _moved(bill: Bill, month: int, folder: Path, until: int) -> Iterator[Moved]:
     """Of the advertiser, up to the month's end, before the place ``until`` of the journal."""
-    parquet, month = _parquet(), parse_month(bill.month)
-    columns = ["campaign", "line_item", "kind", "day", "billed_nanos", "place"]
+    mine = [("advertiser", "=", bill.advertiser), ("billed_nanos", "!=", 0), ("place", "<", until)]
     for path in sorted(folder.rglob("*.parquet")):
-        mine = [("advertiser", "=", bill.advertiser), ("billed_nanos", "!=", 0), ("place", "<", until)]
-        for row in parquet.ParquetDataset(path, filters=mine, partitioning=None).read(columns).to_pylist():
+        for row in _rows(path, mine):
             of = month_of((row["day"] - _EPOCH).days)
             if of <= month:
                 name = f"{row['campaign']}/{row['line_item']}"
-                yield Moved(name, row["kind"], of < month, row["billed_nanos"])
+                yield Moved(name, row["kind"], of < month, row["currency"], row["billed_nanos"])
+
+
+def _rows(path: Path, mine: Sequence[tuple[str, str, Any]]) -> list[dict[str, Any]]:
+    """Those of an export's file that are wanted."""
+    parquet = _parquet()
+    import pyarrow
+
+    columns = ["campaign", "line_item", "kind", "day", "currency", "billed_nanos", "place"]
+    try:
+        found = parquet.ParquetDataset(path, filters=mine, partitioning=None).read(columns)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise Wrong(f"{path} is not what an export writes: {error}") from None
+    rows: list[dict[str, Any]] = found.to_pylist()
+    return rows
 
 
 def _read(path: Path, kind: Any, what: str) -> Any:

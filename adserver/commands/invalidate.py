@@ -6,6 +6,7 @@ from typing import Final
 
 from adserver.commands.remote import Remote
 from adserver.domain import ids, limits
+from adserver.domain.money import format_micros
 from adserver.options import Wrong
 
 _PATH: Final = "/v1/invalidations"
@@ -17,16 +18,17 @@ def invalidate(event_ids: Iterable[str], reason: str, remote: Remote) -> None:
     if not wanted:
         raise Wrong("no event ids: name them, or give them one a line on standard input")
     _check(wanted)
-    taken, refunded = Counter[str](), 0
+    taken, refunded = Counter[str](), Counter[str]()
     for part in _parts(wanted):
         answer = remote.post(_PATH, {"events": part, "reason": reason})
-        refunded += answer["refunded_micros"]
+        refunded.update({one["currency"]: one["micros"] for one in answer["refunded"]})
         for result in answer["results"]:
             kinds = result["invalidated"]
             taken.update(kinds)
             print(result["event_id"], ", ".join(kinds) or "nothing to take back")
     told = ", ".join(f"{count} {kind}" for kind, count in sorted(taken.items())) or "nothing"
-    print(f"taken back: {told}; refunded {refunded} micros")
+    money = [f"{format_micros(micros)} {currency}" for currency, micros in sorted(refunded.items())]
+    print(f"taken back: {told}; refunded: {', '.join(money) or 'nothing'}")
 
 
 def _check(event_ids: Sequence[str]) -> None:

@@ -4,7 +4,7 @@ Nothing of it needs the server: the statement is the JSON that was sent, the eve
 to the place of the journal at which the month was closed. Told is every difference, in words.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Final
 
@@ -82,6 +82,7 @@ class Moved(Struct, frozen=True):
     name: str
     kind: str
     before: bool
+    currency: str
     nanos: int
 
 
@@ -107,6 +108,9 @@ class Exported(Struct, frozen=True):
 def by_itself(bill: Bill) -> Iterator[str]:
     """What does not add up."""
     sums: defaultdict[str, int] = defaultdict(int)
+    for name, times in Counter(line.name for line in bill.lines).items():
+        if times > 1:
+            yield f"{name}: stands twice"
     for line in bill.lines:
         sums[line.currency] += line.micros
         whole = line.carried_nanos + line.adjusted_nanos + line.gross_nanos - line.refunded_nanos
@@ -116,6 +120,8 @@ def by_itself(bill: Bill) -> Iterator[str]:
             yield f"{line.name}: {line.carried_nanos} nanos carried are not less than a micro"
     for credit in bill.credits:
         sums[credit.currency] -= credit.micros
+        if credit.micros <= 0:
+            yield f"a credit of {credit.micros} micros takes nothing off"
     stated = [(total.currency, total.micros) for total in bill.totals]
     if sorted(stated) != sorted(sums.items()):
         yield f"the totals are {stated}, lines and credits add up to {sorted(sums.items())}"
@@ -125,7 +131,9 @@ def against(bill: Bill, moved: Iterable[Moved], from_the_beginning: bool) -> Ite
     """Where events say something else. ``from_the_beginning``: no event of earlier months is missing."""
     month: defaultdict[str, defaultdict[str, int]] = defaultdict(lambda: defaultdict(int))
     before: defaultdict[str, int] = defaultdict(int)
+    currencies: defaultdict[str, set[str]] = defaultdict(set)
     for event in moved:
+        currencies[event.name].add(event.currency)
         if event.before:
             before[event.name] += event.nanos
         else:
@@ -134,6 +142,8 @@ def against(bill: Bill, moved: Iterable[Moved], from_the_beginning: bool) -> Ite
     for name in sorted(month.keys() - lines.keys()):
         yield f"{name}: the events come to {dict(month[name])}, the statement has no line of it"
     for name, line in lines.items():
+        if others := currencies[name] - {line.currency}:
+            yield f"{name}: is in {line.currency}, the events are in {', '.join(sorted(others))}"
         for counted in _COUNTED:
             stated, found = getattr(line, counted), month[name][counted]
             if stated != found:

@@ -6,6 +6,7 @@ Only what is posted can be taken back; an event of the last second is told as un
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -17,7 +18,7 @@ from adserver.domain import ids, limits, money
 from adserver.domain.books import JournalClosed, Position
 from adserver.domain.counted import COUNTED
 from adserver.domain.decision import EventKind
-from adserver.domain.records import Reversed
+from adserver.domain.records import LineItemTerms, Reversed
 from adserver.services.ports import Journal
 from adserver.services.refusals import Refused
 
@@ -33,6 +34,7 @@ class Books(Protocol):
 
 class Spending(Protocol):
     def refund(self, found: Reversed, counted: str) -> None: ...
+    def terms(self, line_item: int) -> LineItemTerms | None: ...
 
 
 class Touches(Protocol):
@@ -40,10 +42,12 @@ class Touches(Protocol):
 
 
 class Invalidated(Struct, frozen=True):
-    """``kinds``: of the events taken back under this id; empty: there is none posted, or all were before."""
+    """``kinds``: of the events taken back under this id; empty: there is none posted, or all were before.
+    ``currency``: of what was refunded, the campaign's."""
 
     event_id: str
     kinds: tuple[str, ...]
+    currency: str
     refunded_nanos: int
 
 
@@ -76,7 +80,7 @@ class Invalidation:
                 if (event.event_id, event.kind) not in self._unposted:
                     done.setdefault(event.event_id, []).append(self._take_back(event, reason))
         await self._journal.synced()
-        return [_told(event_id, taken) for event_id, taken in done.items()]
+        return [self._told(event_id, taken) for event_id, taken in done.items()]
 
     def _reversible(self, event_ids: list[bytes]) -> list[Reversed]:
         """With an ad's events go the conversions that were owed to them."""
@@ -93,6 +97,12 @@ class Invalidation:
         self._touches.taken_back(taken)
         self._budgets.refund(taken, COUNTED[EventKind(event.kind)])
         return taken
+
+    def _told(self, event_id: bytes, taken: Sequence[Reversed]) -> Invalidated:
+        kinds = tuple(EventKind(event.kind).name.lower() for event in taken)
+        terms = self._budgets.terms(taken[0].line_item) if taken else None
+        nanos = sum(event.billed_nanos for event in taken)
+        return Invalidated(ids.encode(event_id), kinds, "" if terms is None else terms.currency, nanos)
 
     def _forget_posted(self) -> None:
         """What is posted, the ledger knows."""
@@ -113,11 +123,9 @@ def _ids(texts: Sequence[str]) -> list[bytes]:
     return found
 
 
-def _told(event_id: bytes, taken: Sequence[Reversed]) -> Invalidated:
-    kinds = tuple(EventKind(event.kind).name.lower() for event in taken)
-    return Invalidated(ids.encode(event_id), kinds, sum(event.billed_nanos for event in taken))
-
-
-def refunded_micros(results: Sequence[Invalidated]) -> int:
-    """In all, rounded down."""
-    return money.floor_micros(sum(result.refunded_nanos for result in results))
+def refunded(results: Sequence[Invalidated]) -> list[tuple[str, int]]:
+    """(currency, micros) of all that was refunded, each rounded down."""
+    sums = Counter[str]()
+    for result in results:
+        sums[result.currency] += result.refunded_nanos
+    return [(currency, money.floor_micros(nanos)) for currency, nanos in sorted(sums.items()) if nanos]

@@ -11,7 +11,7 @@ from live import LIVE_S, Live, written
 from test_cli import run, wrong
 from world import campaign, filled_campaign, filled_publisher, publisher
 
-from adserver.api.invalidations import InvalidationReport
+from adserver.api.invalidations import InvalidationReport, Refund
 
 PATH = "/v1/invalidations"
 UNKNOWN = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
@@ -50,9 +50,9 @@ def test_taken_back_once_it_is_posted(server: Live) -> None:
             break
         assert time.monotonic() < until
     assert (report.results[0].invalidated, report.results[1].invalidated) == (["impression"], [])
-    assert report.refunded_micros == 1000
+    assert report.refunded == [Refund("EUR", 1000)]
     again = ask(server, {"events": [event_id], "reason": "a farm"}).json()
-    assert again == {"results": [{"event_id": event_id, "invalidated": []}], "refunded_micros": 0}
+    assert again == {"results": [{"event_id": event_id, "invalidated": []}], "refunded": []}
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_the_command(server: Live) -> None:
     assert done.stdout.splitlines() == [
         f"{event_id} impression",
         f"{UNKNOWN} nothing to take back",
-        "taken back: 1 impression; refunded 1000 micros",
+        "taken back: 1 impression; refunded: 0.001 EUR",
     ]
 
 

@@ -1,6 +1,7 @@
 """``adserver verify --statement``: a bill checked by itself and against an export, without any server."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,23 @@ def more(number: int) -> int:
     return number + 1
 
 
+def twice(statement: Any) -> None:
+    """A line stands twice, and the total adds it up."""
+    statement["lines"].append(statement["lines"][0])
+    statement["totals"][0]["micros"] += statement["lines"][0]["micros"]
+
+
+def credited_the_wrong_way(statement: Any) -> None:
+    statement["credits"] = [{"currency": "EUR", "micros": -7}]
+    statement["totals"][0]["micros"] += 7
+
+
+def in_dollars(statement: Any) -> None:
+    for line in statement["lines"]:
+        line["currency"] = "USD"
+    statement["totals"][0]["currency"] = "USD"
+
+
 @pytest.mark.parametrize(
     ("act", "said", "alone"),
     [
@@ -86,6 +104,9 @@ def more(number: int) -> int:
         (change("journal.chain", "ff" * 16), "the statement cites", False),
         (change("status", "open"), "the month was closed", False),
         (change("month", "2027-03"), "no closing of it", False),
+        (twice, "stands twice", True),
+        (credited_the_wrong_way, "a credit of -7 micros", True),
+        (in_dollars, "is in USD, the events are in EUR", False),
     ],
 )
 def test_a_changed_bill(
@@ -121,6 +142,11 @@ def test_wrong_input(exported: Path, tmp_path: Path) -> None:
     publisher = {"publisher": "lumen", "month": "2027-01", "status": "open", "totals": [], "lines": []}
     (tmp_path / "theirs.json").write_text(json.dumps(publisher))
     assert bill.check(tmp_path / "theirs.json", None) == 0
+    statement = json.loads((exported / "june.json").read_bytes())
+    (tmp_path / "month.json").write_text(json.dumps(statement | {"month": "2026-13"}))
+    spoilt = tmp_path / "spoilt"
+    shutil.copytree(exported / "out", spoilt)
+    next(spoilt.rglob("*.parquet")).write_bytes(b"PAR1 and no more")
     for arguments, said in (
         (("--statement", tmp_path / "none.json"), "No such file"),
         (("--statement", tmp_path / "bad.json"), "is not a statement as JSON"),
@@ -130,5 +156,7 @@ def test_wrong_input(exported: Path, tmp_path: Path) -> None:
             "an advertiser's statement",
         ),
         (("--export", exported / "out"), "goes with --statement"),
+        (("--statement", tmp_path / "month.json"), "month.json is not a statement"),
+        (("--statement", exported / "june.json", "--export", spoilt), "is not what an export writes"),
     ):
         assert said in wrong("verify", *arguments)

@@ -8,7 +8,7 @@ import pytest
 from world import World, campaign, publisher
 
 from adserver.ledger.verify import verify
-from adserver.services.invalidating import Invalidated
+from adserver.services.invalidating import Invalidated, refunded
 from adserver.services.refusals import Refused
 
 EURO = {"model": "cpm", "amount": "1000.00"}
@@ -40,19 +40,31 @@ def numbers(world: World) -> list[int]:
 def test_a_refund_is_made_once(tmp_path: Path) -> None:
     with sold(tmp_path, budget={"lifetime": "3.00"}) as world:
         shown = [show(world) for _ in range(2)]
-        assert take_back(world, shown[0]) == [Invalidated(shown[0], (), 0)], "nothing is posted yet"
+        assert take_back(world, shown[0]) == [Invalidated(shown[0], (), "", 0)], "nothing is posted yet"
         world.tick()
         assert numbers(world) == [2, 0, 2_000_000, 1_000_000]
-        assert take_back(world, shown[0], shown[0]) == [Invalidated(shown[0], ("impression",), 10**9)]
+        assert take_back(world, shown[0], shown[0]) == [Invalidated(shown[0], ("impression",), "EUR", 10**9)]
         assert numbers(world) == [2, 1, 1_000_000, 2_000_000]
         for _ in range(2):
-            assert take_back(world, shown[0]) == [Invalidated(shown[0], (), 0)], "before and after posting"
+            assert take_back(world, shown[0]) == [Invalidated(shown[0], (), "", 0)], (
+                "before and after posting"
+            )
             world.tick()
         for clean in (False, True):
             world.restart(clean)
             assert numbers(world) == [2, 1, 1_000_000, 2_000_000]
             assert take_back(world, shown[0])[0].kinds == ()
         assert verify(world.folder / "data", lambda line: None) == []
+
+
+def test_currencies_are_not_added_up() -> None:
+    results = [
+        Invalidated("a", ("click",), "USD", 1_500),
+        Invalidated("b", ("click",), "EUR", 1_500),
+        Invalidated("c", (), "", 0),
+        Invalidated("d", ("click",), "EUR", 1_500),
+    ]
+    assert refunded(results) == [("EUR", 3), ("USD", 1)]
 
 
 def test_the_budget_and_the_goal_have_room_again(tmp_path: Path) -> None:
