@@ -50,6 +50,7 @@ from adserver.services.sold import SoldFinder
 from adserver.services.stating import Statements
 from adserver.services.supply import Supply
 from adserver.services.upkeep import LoopLag
+from adserver.services.wallets import Wallets
 from adserver.services.withdrawing import Withdrawal
 from adserver.services.world import World
 from adserver.services.writing import Writer
@@ -161,7 +162,8 @@ class App:
             self.world, self.names, states.touches, states.budgets, journal, self.ledger, states.seen, clock
         )
         self.statements = Statements(self.journal, self.ledger, self.world, clock)
-        self.crediting = Crediting(self.journal, self.ledger, self.world, clock)
+        self.wallets = Wallets(self.world, states.budgets)
+        self.crediting = Crediting(self.journal, self.ledger, states.budgets, self.world, clock)
         self.publishing = Publishing(self.world, self.promises, clock, self._build_failed)
         self.manage = Manage(self.store, documents.parse_json, self.delivery, self.builder.look)
         self.asgi = asgi.build(self._services(extra), settings.trusted_proxies)
@@ -194,6 +196,7 @@ class App:
             statements=self.statements,
             reporting=Reporting(self.ledger.reports, self.sold, self.settings.report_people),
             crediting=self.crediting,
+            wallets=self.wallets,
             extra=(*openrtb.routes(), *extra),
         )
 

@@ -100,6 +100,7 @@ def take_books(states: States, ledger: Ledger, since_day: int) -> None:
     conversion more."""
     older = ledger.billed_days(list(states.budgets.lasting), since_day - LASTING_DAYS, since_day)
     states.budgets.load(ledger.totals(), [*ledger.billed_accounts(since_day), *older])
+    states.budgets.paid_in(ledger.paid_in())
     states.budgets.forget_days(since_day)
 
 
@@ -136,7 +137,7 @@ def renew(data: Path, segment: int) -> None:
         states, _ = recover(data, until, until)
         delivered = None
     else:
-        states, recount, _ = reread(data, start, until)
+        states, recount = _reread_anyhow(data, start, until)
         delivered = recount.dump()
     hot = states.hot
     hot.sweep(hot.latest_ms)
@@ -145,6 +146,15 @@ def renew(data: Path, segment: int) -> None:
     if delivered is not None:
         checkpoints.keep(data, until, hot.latest_ms, dumped)
     checkpoints.write(data / FILE, dumped)
+
+
+def _reread_anyhow(data: Path, start: Checkpoint | None, until: Position) -> tuple[States, Recount]:
+    """From the journal's beginning where the checkpoint is an earlier version's."""
+    try:
+        states, recount, _ = reread(data, start, until)
+    except ValueError:
+        states, recount, _ = reread(data, None, until)
+    return states, recount
 
 
 def renewing(data: Path, segment: int) -> list[str]:

@@ -15,9 +15,11 @@ from adserver import recovery
 from adserver.domain import ids
 from adserver.domain.books import Position
 from adserver.domain.campaign import MODELS
+from adserver.domain.credits import PREPAID
 from adserver.domain.decision import Ad, Decision, EventKind, Slot, event_id
 from adserver.domain.records import (
     BudgetTerms,
+    Credited,
     Decided,
     LineItemTerms,
     PlacementTerms,
@@ -77,7 +79,7 @@ class Shelf:
         budgets = [
             BudgetTerms(name, period, self.limits[name, period], ZONE)
             for name in levels(bare)
-            for period in ("lifetime", "day")
+            for period in ("lifetime", "day", PREPAID)
             if (name, period) in self.limits
         ]
         return LineItemTerms(
@@ -119,6 +121,7 @@ class Till:
         self.states = recovery.fresh(self.leasing)
         self.budgets = self.states.budgets
         self.budgets.load((), billed)
+        self.budgets.paid_in(self.books.paid_in())
         with closing(Reader(folder)) as reader:
             for _, record, personal in reader.read(Position()):
                 self.states.hot.apply(record, personal)
@@ -194,6 +197,10 @@ class Till:
             self.budgets.refund(taken, "impressions" if event.kind == EventKind.IMPRESSION else "clicks")
         return sum(event.billed_nanos for event in found)
 
+    def deposit(self, name: str, advertiser: int, micros: int, now_ms: int) -> None:
+        """Booked here; counts, for everybody, once it is posted."""
+        self.journal.append(Credited(name, advertiser, "deposit", "EUR", micros, now_ms, "paid"))
+
     # -- beside it ---------------------------------------------------------------------------------
 
     def post(self) -> None:
@@ -201,7 +208,8 @@ class Till:
         self.poster.drain()
 
     def turn(self, now_ms: int) -> None:
-        """Of the leases, as a duty would; ``settle`` would run in a thread."""
+        """Of the leases, as a duty would; ``settle`` would run in a thread. What is booked is heard of."""
+        self.budgets.paid_in(self.books.paid_in())
         returned, asks = self.leasing.plan(self.budgets, now_ms)
         self.leasing.apply(returned, self.leases.settle(returned, asks, self.leasing.heard))
 

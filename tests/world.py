@@ -24,6 +24,7 @@ from adserver import recovery
 from adserver.api import bodies
 from adserver.app import App
 from adserver.catalog.folder import read_folder
+from adserver.domain import money
 from adserver.domain.decision import EventKind
 from adserver.domain.verdicts import Verdict
 from adserver.duties import Duties
@@ -162,6 +163,16 @@ class World:
         path, _, token = url.removeprefix("https://ads.example/").partition("/")
         kind = EventKind[_PATHS[path]]
         return asyncio.run(self.app.recorder.record(token, kind, call or Call(user_agent=BROWSER)))
+
+    def pay_in(self, advertiser: str, amount: str, kind: str = "deposit", name: str = "") -> None:
+        """A booking by an operator, in the advertiser's currency."""
+        name = name or f"{kind}-{self.app.journal.position.number}"
+        currency = self.app.world.snapshot.advertisers[advertiser].currency
+        micros = money.parse_amount(amount)
+        booking = self.app.crediting.book(
+            Asker(role="operator"), advertiser, name, kind, currency, micros, "a transfer"
+        )
+        asyncio.run(booking)
 
     def delivery(self, campaign: str) -> Any:
         return self.app.delivery.of(campaign)

@@ -54,8 +54,8 @@ def build(
         managed += statements.operations(services.statements)
     if services.reporting is not None:
         managed += reports.operations(services.reporting)
-    if services.crediting is not None:
-        managed += credits.operations(services.crediting)
+    if services.crediting is not None and services.wallets is not None:
+        managed += credits.operations(services.crediting, services.wallets)
     served = [*managed, *operations.operations(services, hot, managed)]
     rest = pages(served, management.VERBS, management.UNBUILT, services.extra, guard, services.find_key)
     named = request_ids(secrets.token_hex(4) if prefix is None else prefix)

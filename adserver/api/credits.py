@@ -1,4 +1,4 @@
-"""Deposits, credits and make-goods, booked by operators."""
+"""Deposits, credits and make-goods, booked by operators; and what advertisers find in their wallets."""
 
 from typing import Annotated, Final, Literal
 
@@ -13,6 +13,7 @@ from adserver.domain import limits, money
 from adserver.services.crediting import Crediting
 from adserver.services.manage import visible
 from adserver.services.refusals import Refused
+from adserver.services.wallets import Wallet, Wallets
 
 
 class Booking(Struct, frozen=True):
@@ -38,7 +39,11 @@ _DECODER: Final = msgspec.json.Decoder(Booking)
 _ENCODER: Final = msgspec.json.Encoder()
 
 
-def operations(crediting: Crediting) -> list[Operation]:
+def operations(crediting: Crediting, wallets: Wallets) -> list[Operation]:
+    async def look(asked: Asked) -> Reply:
+        found = wallets.of(who(asked), asked.params["owner"])
+        return Reply(200, (JSON, NO_STORE), _ENCODER.encode(found))
+
     async def act(asked: Asked) -> Reply:
         visible(who(asked), "advertiser", (asked.params["owner"],))
         check_media_type(asked.head)
@@ -59,7 +64,12 @@ def operations(crediting: Crediting) -> list[Operation]:
         409: "another one has it",
     }
     path, summary = "/v1/advertisers/{owner}/credits", "Book a deposit, credit or make-good"
-    return [Operation("POST", path, summary, "operators", act, said, Booking, secured=True)]
+    wallet, balance = "/v1/advertisers/{owner}/wallet", "What was paid in, and what is left of it"
+    found = {200: Wallet, 404: "absent"}
+    return [
+        Operation("POST", path, summary, "operators", act, said, Booking, secured=True),
+        Operation("GET", wallet, balance, "advertisers", look, found, None, secured=True),
+    ]
 
 
 def _micros(text: str) -> int:

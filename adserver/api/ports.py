@@ -20,6 +20,7 @@ from adserver.services.manage import Manage
 from adserver.services.ports import Durable
 from adserver.services.reporting import Reporting
 from adserver.services.stating import Statements
+from adserver.services.wallets import Wallets
 
 
 class Answered(Protocol):
@@ -117,5 +118,6 @@ class Services(Struct, frozen=True):
     statements: Statements | None = None
     reporting: Reporting | None = None
     crediting: Crediting | None = None
+    wallets: Wallets | None = None
     extra: tuple[BaseRoute, ...] = ()
     """Further routes of Starlette's, such as the demo's page."""

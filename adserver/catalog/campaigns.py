@@ -17,7 +17,8 @@ CURRENCY = "it is an ISO 4217 currency such as EUR"
 def read_advertiser(fields: Fields) -> Advertiser:
     """``<advertiser>/advertiser.yaml``; only the id is required, and with a budget its currency."""
     budget = read_budget(fields)
-    limited = budget.daily_nanos is not None or budget.lifetime_nanos is not None
+    prepaid = fields.choice("billing", ("invoiced", "prepaid"), "invoiced") == "prepaid"
+    limited = prepaid or budget.daily_nanos is not None or budget.lifetime_nanos is not None
     advertiser = Advertiser(
         id=fields.slug("advertiser", required="it is the advertiser's id"),
         serial=0,
@@ -26,6 +27,7 @@ def read_advertiser(fields: Fields) -> Advertiser:
         timezone=fields.convert("timezone", "UTC", check_zone),
         domains=fields.values("domains", check_domain),
         budget=budget,
+        prepaid=prepaid,
     )
     fields.done()
     return advertiser

@@ -104,13 +104,14 @@ class Examination:
 
     def _currency(self, draft: Draft, campaign: Campaign, advertiser: Advertiser) -> None:
         budget = advertiser.budget
-        limited = budget.daily_nanos is not None or budget.lifetime_nanos is not None
+        limited = advertiser.prepaid or budget.daily_nanos is not None or budget.lifetime_nanos is not None
         if limited and campaign.currency and advertiser.currency and campaign.currency != advertiser.currency:
+            what = "wallet" if advertiser.prepaid else "budget"
             self._add(
                 draft,
                 "currency",
-                f"is {campaign.currency}, but the advertiser's budget is in {advertiser.currency}; "
-                "one budget has one currency",
+                f"is {campaign.currency}, but the advertiser's {what} is in {advertiser.currency}; "
+                f"one {what} has one currency",
             )
 
     def _reference(self, draft: Draft, path: str, kind: Kind, full_id: str) -> None:

@@ -3,6 +3,7 @@
 from urllib.parse import quote
 
 from adserver.commands.remote import Remote
+from adserver.domain import money
 
 
 def credit(
@@ -14,3 +15,12 @@ def credit(
     print(
         f"{advertiser}: {told['kind'].replace('_', '-')} {told['id']} of {told['amount']} {told['currency']}"
     )
+    balance(remote, advertiser)
+
+
+def balance(remote: Remote, advertiser: str) -> None:
+    """What is left of what was paid in, of who pays ahead. Raises Failed."""
+    told = remote.get(f"/v1/advertisers/{quote(advertiser, safe='')}/wallet")
+    if told["billing"] == "prepaid":
+        left, paid = (money.format_micros(told[f"{name}_micros"]) for name in ("remaining", "paid_in"))
+        print(f"left in the wallet: {left} of {paid} {told['currency']}")

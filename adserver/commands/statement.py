@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 from rich.table import Table
 
+from adserver.commands.credit import balance
 from adserver.commands.remote import Remote
 from adserver.commands.shown import plain, show_table
 from adserver.domain import money
@@ -29,6 +30,8 @@ def statement(remote: Remote, advertiser: str, publisher: str, month: str, form:
         remote.post(f"{path}:close", {"month": month})
     if form == "table":
         _show(remote.get(f"{path}?month={month}"))
+        if advertiser:
+            balance(remote, advertiser)
     else:
         media = "text/csv" if form == "csv" else "application/json"
         print(remote.text(f"{path}?month={month}", media), end="" if form == "csv" else "\n")

@@ -139,7 +139,7 @@ class Campaign(Struct, frozen=True, omit_defaults=True):
 
 
 class Advertiser(Struct, frozen=True, omit_defaults=True):
-    """An advertiser without a file of its own has only its id."""
+    """An advertiser without a file of its own has only its id. ``prepaid``: it pays ahead."""
 
     id: str
     serial: int
@@ -148,3 +148,4 @@ class Advertiser(Struct, frozen=True, omit_defaults=True):
     timezone: str = "UTC"
     domains: tuple[str, ...] = ()
     budget: Budget = Budget()
+    prepaid: bool = False

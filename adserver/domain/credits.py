@@ -1,7 +1,8 @@
 """Money that operators book for advertisers: deposits, credits and make-goods.
 
 A *deposit* was paid in ahead; a *credit* makes good for what should not have been billed, a *make-good* for
-what should have been delivered: both come off the next statement and are borne by the operator.
+what should have been delivered: both come off the next statement and are borne by the operator. Who pays
+ahead (``PREPAID``) is billed no more than all of them together.
 """
 
 from hashlib import blake2b
@@ -11,6 +12,8 @@ from msgspec import Struct
 
 Kind = Literal["deposit", "credit", "make_good"]
 KINDS: Final = ("deposit", "credit", "make_good")
+PREPAID: Final = "prepaid"
+"""The period of a budget that is what was paid in: all of these, whenever they were booked."""
 
 
 class Credit(Struct, frozen=True):

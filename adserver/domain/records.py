@@ -90,7 +90,8 @@ class Released(Struct, frozen=True, array_like=True, tag=3):
 
 class BudgetTerms(Struct, frozen=True, array_like=True):
     """One budget that binds a line item. ``account`` is ``line_item:<serial>``, ``campaign:<serial>`` or
-    ``advertiser:<serial>``; ``period`` is ``lifetime`` or ``day``; days begin at midnight in ``timezone``."""
+    ``advertiser:<serial>``; ``period`` is ``lifetime``, ``day`` (it begins at midnight in ``timezone``) or
+    ``prepaid`` (the limit is what was paid in)."""
 
     account: str
     period: str

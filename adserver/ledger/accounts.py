@@ -5,9 +5,10 @@ from typing import Final, Protocol
 
 from msgspec import Struct
 
-from adserver.domain import limits
+from adserver.domain import limits, money
 from adserver.domain.books import LineItemTotals
 from adserver.domain.records import BudgetTerms, LineItemTerms
+from adserver.ledger.wallets import Paid, Wallets, name_of
 
 LIFETIME: Final = -1
 """The day of an account that knows no days."""
@@ -16,6 +17,8 @@ LASTING_DAYS: Final = (limits.CLICK_WINDOW_MS_MAX + limits.CONVERSION_LATE_MS) /
 
 Key = tuple[str, int]
 """(name, day)."""
+_ADVERTISERS: Final = 4
+"""Of a line item's accounts, its advertiser's lifetime."""
 
 Day = Callable[[str, int], tuple[int, int, int]]
 """(time zone, instant) -> (local day, its start ms, its end ms); given by the composition, which knows the
@@ -23,13 +26,15 @@ engine's calendar."""
 
 
 class Account(Struct):
-    """``limit_nanos`` is that of the last touch (``Accounts.of``); None: no limit."""
+    """``limit_nanos`` is that of the last touch (``Accounts.of``); None: no limit. ``wallet``: that is what
+    was paid in, in this currency."""
 
     limit_nanos: int | None = None
     billed_nanos: int = 0
     held_nanos: int = 0
     hoped_nanos: int = 0
     """Of what is held, the part that is an expectation and not a price."""
+    wallet: str = ""
 
     @property
     def firm_nanos(self) -> int:
@@ -96,6 +101,11 @@ class Bound(Struct):
             self.wanting.add(self.terms.serial)
         return least
 
+    def emptied(self, amount_nanos: int) -> bool:
+        """Whether what was paid in has no room for a hold of this amount."""
+        own = self.accounts[_ADVERTISERS]
+        return bool(own.wallet) and own.billed_nanos + own.held_nanos + amount_nanos > (own.limit_nanos or 0)
+
     def fits(self, amount_nanos: int) -> bool:
         """Whether a hold of this amount fits into every account."""
         for account in self.limited:
@@ -141,6 +151,7 @@ class Accounts:
 
     def __init__(self, shared: Shared | None = None) -> None:
         self.lasting: set[str] = set()
+        self.wallets = Wallets()
         self._shared = shared
         self._kept_day = 0
         self._accounts: dict[Key, Account] = {}
@@ -181,15 +192,40 @@ class Accounts:
         keys, accounts = list[Key](), list[Account]()
         for name in levels(terms):
             lifetime, daily = self.get(name), self.get(name, day)
-            limits = {budget.period: budget.limit_nanos for budget in self._budgets.get(name, ())}
-            lifetime.limit_nanos = self._limit((name, LIFETIME), lifetime, limits.get("lifetime"))
+            limits = self._limits(name)
+            self._limit_in_all(name, lifetime, terms.currency, limits)
             daily.limit_nanos = self._limit((name, day), daily, limits.get("day"))
             keys += (name, LIFETIME), (name, day)
             accounts += lifetime, daily
         return tuple(keys), tuple(accounts)
 
+    def _limits(self, name: str) -> dict[str, int]:
+        """By period."""
+        return {budget.period: budget.limit_nanos for budget in self._budgets.get(name, ())}
+
+    def _limit_in_all(self, name: str, account: Account, currency: str, limits: dict[str, int]) -> None:
+        """The limit of a lifetime."""
+        limit = self.wallets.limit(name, currency, limits)
+        account.wallet = currency if limit != limits.get("lifetime") else ""
+        account.limit_nanos = self._limit((name, LIFETIME), account, limit)
+
     def _limit(self, key: Key, account: Account, limit_nanos: int | None) -> int | None:
         return limit_nanos if self._shared is None else self._shared.bind(key, account, limit_nanos)
+
+    def pay_in(self, advertiser: int, currency: str, nanos: int) -> None:
+        """Booked for an advertiser: one that pays ahead may be billed so much more at once."""
+        self.wallets.pay_in(advertiser, currency, nanos)
+        name = name_of(advertiser)
+        account = self._accounts.get((name, LIFETIME))
+        if account is not None and account.wallet == currency:
+            self._limit_in_all(name, account, currency, self._limits(name))
+
+    def paid_in(self, paid: Iterable[Paid]) -> None:
+        """What the ledger says was booked, in all."""
+        for advertiser, currency, micros in paid:
+            more = money.nanos(micros) - self.wallets.paid_nanos(name_of(advertiser), currency)
+            if more:
+                self.pay_in(advertiser, currency, more)
 
     def change(self, keys: Iterable[Key], held_nanos: int, firm: bool) -> None:
         add([self.get(*key) for key in keys], held_nanos, firm)

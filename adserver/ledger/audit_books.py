@@ -18,6 +18,7 @@ from typing import Final
 from adserver.domain import ids, limits
 from adserver.domain.campaign import MODELS
 from adserver.domain.conversions import Converted
+from adserver.domain.credits import PREPAID
 from adserver.domain.decision import EventKind, event_id
 from adserver.domain.records import (
     Closed,
@@ -30,6 +31,7 @@ from adserver.domain.records import (
     Reversed,
     Status,
 )
+from adserver.ledger.audit_ahead import PaidAhead
 from adserver.ledger.audit_rows import Rows
 from adserver.ledger.audit_statements import Booked, Closing, Owners
 from adserver.ledger.audit_walk import at_ms
@@ -96,6 +98,7 @@ class Heard:
         self._keys: set[bytes] = set()
         self.closings: list[Closing] = []
         self.booked: list[Booked] = []
+        self._ahead = PaidAhead()
         self._terms: dict[int, int] = {}
         self._sells: defaultdict[int, dict[int, LineItemTerms]] = defaultdict(dict)
         self._payees: dict[int, tuple[int, int]] = {}
@@ -121,6 +124,7 @@ class Heard:
             self._close(record)
         elif isinstance(record, Credited):
             self.booked.append(Booked(self.number, record))
+            self._ahead.pay_in(record, self._limit)
         elif isinstance(record, PlacementTerms):
             self._payees[record.serial] = record.publisher, record.revenue_share_ppm
 
@@ -133,7 +137,11 @@ class Heard:
             stale = terms.revision < self._revisions.get(account, 0)
             self._revisions[account] = max(terms.revision, self._revisions.get(account, 0))
             for period in ("lifetime", "day"):
-                self._limit((account, period), named.get((account, period)), stale, terms.at_ms)
+                limit = named.get((account, period))
+                if period == "lifetime":
+                    ahead = (account, PREPAID) in named
+                    limit = self._ahead.limit(account, terms.currency, limit, ahead, stale)
+                self._limit((account, period), limit, stale, terms.at_ms)
 
     def _limit(self, key: tuple[str, str], limit: int | None, stale: bool, told_ms: int) -> None:
         """``stale``: told by one of several processes that had not heard of a change yet. What it promised by

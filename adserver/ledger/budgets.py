@@ -18,8 +18,8 @@ was bound under, with its campaign and its advertiser. So a lowered limit binds 
 very next click, whoever asks. Those that leave the catalogue are found as it changes, and take the last
 limits they had along.
 
-Lifetime accounts start from the ledger's totals; day accounts likewise. Lowering a limit below what is
-billed and held bars new holds at once and breaks no promise already made. All integers, in nanos.
+Accounts start from the ledger's totals. Lowering a limit below what is billed and held bars new holds at once
+and breaks no promise already made. All integers, in nanos.
 """
 
 from collections.abc import Iterable
@@ -35,12 +35,13 @@ from adserver.ledger.inforce import InForce, Nothing
 
 
 class Budgets:
-    """Accounts of all line items ever touched; ``lasting``, ``shared``: see ``Accounts``."""
+    """Accounts of all line items ever touched; ``lasting``, ``wallets``, ``shared``: see ``Accounts``."""
 
     def __init__(self, day: Day, shared: Shared | None = None) -> None:
         self._day = day
         self._accounts = Accounts(shared)
-        self.lasting = self._accounts.lasting
+        self.lasting, self.wallets = self._accounts.lasting, self._accounts.wallets
+        self.pay_in, self.paid_in = self._accounts.pay_in, self._accounts.paid_in
         self._wanting = None if shared is None else shared.wanting
         self._in_force: InForce = Nothing()
         self._edition = 0
@@ -168,8 +169,7 @@ class Budgets:
 
     def room(self, line_item: int, amount_nanos: int, now_ms: int) -> bool:
         """Whether a hold of this amount fits into every account of the line item."""
-        bound = self.standing(line_item, now_ms)
-        return bound is not None and bound.fits(amount_nanos)
+        return (bound := self.standing(line_item, now_ms)) is not None and bound.fits(amount_nanos)
 
     def reserve(
         self, event_id: bytes, line_item: int, amount_nanos: int, now_ms: int, expires_ms: int,

@@ -7,6 +7,7 @@ from sqlalchemy import Connection, text
 from adserver.domain import money
 from adserver.domain.credits import Credit, accounts, entry_id
 from adserver.domain.records import Credited
+from adserver.ledger.wallets import Wallets
 
 _COLUMNS = "id, kind, currency, amount_micros, at_ms, reason"
 _ADD = text(
@@ -23,7 +24,7 @@ _MOVE = text(
 )
 
 
-def post(connection: Connection, credited: Credited) -> None:
+def post(connection: Connection, credited: Credited, wallets: Wallets) -> None:
     """Does nothing where it is in the books already."""
     values = {name: getattr(credited, name) for name in Credited.__struct_fields__}
     if connection.execute(_ADD, values).rowcount < 1:
@@ -34,6 +35,7 @@ def post(connection: Connection, credited: Credited) -> None:
     connection.execute(_ENTER, {**entry, "currency": credited.currency, "nanos": nanos})
     for account, amount in ((debit, nanos), (credit, -nanos)):
         connection.execute(_MOVE, {"account": account, "nanos": amount})
+    wallets.pay_in(credited.advertiser, credited.currency, nanos)
 
 
 def find(connection: Connection, advertiser: int, credit: str) -> Credit | None:

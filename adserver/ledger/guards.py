@@ -7,7 +7,8 @@ known here, but their life is bounded: nothing reserved is billed later than 24 
 ``render_within``) and a grace after its decision, and what is not reserved is billed under the limit of
 its own instant. Hence the *guard* of an account at an instant t: the highest limit that was in force at
 any time in (t - 25 h, t]; no limit for a part of that time is no guard. A budget lowered below what is
-billed stops everything once those 25 h are over. Cost: a few comparisons a posted event.
+billed stops everything once those 25 h are over. Who paid ahead all that time has a guard of no more than
+what is booked so far, which only grows. Cost: a few comparisons a posted event.
 """
 
 from collections.abc import Iterator
@@ -16,10 +17,12 @@ from typing import Final
 from msgspec import Struct
 
 from adserver.domain import limits
+from adserver.domain.credits import PREPAID
 from adserver.domain.records import LineItemTerms
+from adserver.ledger.wallets import Wallets
 
 WINDOW_MS: Final = limits.RENDER_WITHIN_MS_MAX + 3600_000
-PERIODS: Final = ("lifetime", "day")
+PERIODS: Final = ("lifetime", "day", PREPAID)
 
 
 class Limit(Struct, frozen=True):
@@ -37,9 +40,10 @@ def levels(line_item: int, campaign: int, advertiser: int) -> tuple[str, str, st
 
 
 class Guards:
-    """The history of every budget, as the terms in the journal tell it."""
+    """The history of every budget, as the terms in the journal tell it; ``wallets``: what was paid in."""
 
     def __init__(self) -> None:
+        self.wallets = Wallets()
         self._history: dict[tuple[str, str], list[Limit]] = {}
         self._known: dict[str, int] = {}
 
@@ -89,6 +93,12 @@ class Guards:
     def fixed(self, account: str, period: str) -> bool:
         """Whether the guard is the same at every instant, until more is learned."""
         return len(self._history.get((account, period), ())) <= 1
+
+    def guard_in_all(self, account: str, currency: str, at_ms: int) -> int | None:
+        """The guard of a lifetime."""
+        said = {period: self.guard(account, period, at_ms) for period in ("lifetime", PREPAID)}
+        limits = {period: limit for period, limit in said.items() if limit is not None}
+        return self.wallets.limit(account, currency, limits)
 
     def guard(self, account: str, period: str, at_ms: int) -> int | None:
         """The highest limit in force within the window before ``at_ms``; None: no guard."""

@@ -197,6 +197,11 @@ class Ledger:
         with self._engine.connect() as connection:
             return crediting.find(connection, advertiser, credit)
 
+    def paid_in(self) -> Iterator[tuple[int, str, int]]:
+        """(advertiser, currency, micros) of everything booked for it."""
+        with self._engine.connect() as connection:
+            return crediting.paid_in(connection)
+
     def currencies(self, advertiser: int) -> set[str]:
         """In which anything of an advertiser was ever sold."""
         found = text("SELECT DISTINCT currency FROM line_items WHERE advertiser = :serial")

@@ -3,8 +3,9 @@
 from msgspec import Struct
 from sqlalchemy import Connection, select
 
+from adserver.domain import money
 from adserver.domain.records import LineItemTerms
-from adserver.ledger import schema
+from adserver.ledger import crediting, schema
 from adserver.ledger.guards import Guards, Limit, levels
 
 
@@ -54,4 +55,6 @@ def read_parties(connection: Connection) -> Parties:
     ordered = select(history.account, history.period, history.at_ms, history.limit_nanos)
     for row in connection.execute(ordered.order_by(history.number)):
         parties.guards.restore(Limit(*row))
+    for advertiser, currency, micros in crediting.paid_in(connection):
+        parties.guards.wallets.pay_in(advertiser, currency, money.nanos(micros))
     return parties

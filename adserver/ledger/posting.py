@@ -91,6 +91,7 @@ class Batch:
         self.refusals: list[str] = []
         self._sheets: dict[tuple[int, int], Sheet] = {}
         self._parties = parties
+        self.wallets = parties.guards.wallets
         self._billed = billed
 
     @property
@@ -201,27 +202,30 @@ class Batch:
             sheet = self._sheets[event.line_item, event.day] = self._open(event, payer)
         elif not sheet.fixed:
             for row in sheet.budgets:
-                self._limit(row, event.at_ms)
+                self._limit(row, sheet.payer.currency, event.at_ms)
         return sheet
 
     def _open(self, event: Recorded | Reversed, payer: Payer) -> Sheet:
         guards, keys = self._parties.guards, budget_keys(event.line_item, event.day, payer)
-        rows = tuple(self._budget(*key, event.at_ms) for key in keys)
+        rows = tuple(self._budget(*key, payer.currency, event.at_ms) for key in keys)
         fixed = all(guards.fixed(account, period) for account, _ in keys for period in PERIODS)
         debit = f"advertiser:{payer.advertiser}:{payer.currency}"
         return Sheet(payer, debit, month_of(event.day), rows, fixed)
 
-    def _budget(self, account: str, day: int, at_ms: int) -> Budgeted:
+    def _budget(self, account: str, day: int, currency: str, at_ms: int) -> Budgeted:
         row = self.budgets.get((account, day))
         if row is None:
             billed = self._billed.get((account, day), 0)
             row = self.budgets[account, day] = Budgeted(account, day, None, billed)
-        self._limit(row, at_ms)
+        self._limit(row, currency, at_ms)
         return row
 
-    def _limit(self, row: Budgeted, at_ms: int) -> None:
-        period = "lifetime" if row.day == LIFETIME else "day"
-        guard = self._parties.guards.guard(row.account, period, at_ms)
+    def _limit(self, row: Budgeted, currency: str, at_ms: int) -> None:
+        guards = self._parties.guards
+        if row.day == LIFETIME:
+            guard = guards.guard_in_all(row.account, currency, at_ms)
+        else:
+            guard = guards.guard(row.account, "day", at_ms)
         row.limit_nanos = None if guard is None else max(guard, row.billed_nanos)
 
     # -- moving it ---------------------------------------------------------------------------------

@@ -123,7 +123,7 @@ class LedgerWriter(Ledger):
         if isinstance(last, Closed):
             stating.close(connection, last)
         elif isinstance(last, Credited):
-            crediting.post(connection, last)
+            crediting.post(connection, last, batch.wallets)
         return batch
 
     def _collect(

@@ -4,6 +4,7 @@ import asyncio
 from typing import Protocol
 
 from adserver.clock import Clock
+from adserver.domain import money
 from adserver.domain.books import JournalClosed
 from adserver.domain.credits import Credit
 from adserver.domain.records import Credited
@@ -21,12 +22,19 @@ class Books(Protocol):
     def currencies(self, advertiser: int) -> set[str]: ...
 
 
+class Wallets(Protocol):
+    """Budgets, of which some are what was paid in."""
+
+    def pay_in(self, advertiser: int, currency: str, nanos: int) -> None: ...
+
+
 class Crediting:
     """The use case."""
 
-    def __init__(self, journal: Journal, books: Books, world: World, clock: Clock) -> None:
+    def __init__(self, journal: Journal, books: Books, wallets: Wallets, world: World, clock: Clock) -> None:
         self._journal = journal
         self._books = books
+        self._wallets = wallets
         self._world = world
         self._clock = clock
         self._lately: dict[tuple[int, str], Credit] = {}
@@ -64,6 +72,8 @@ class Crediting:
         except JournalClosed:
             raise Refused(503, "credits cannot be kept: no room on disk") from None
         self._lately[advertiser, credit.id] = credit
+        # What is sold by it stands behind it in the journal.
+        self._wallets.pay_in(advertiser, credit.currency, money.nanos(credit.amount_micros))
         return credit
 
     async def _check_currency(self, owner: str, advertiser: int, currency: str) -> None:

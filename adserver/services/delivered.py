@@ -9,11 +9,11 @@ from typing import Final, Protocol
 
 from msgspec import Struct
 
-from adserver.domain import ids
+from adserver.domain import ids, money
 from adserver.domain.books import LineItemTotals, Shown
 from adserver.domain.counted import COUNTED, event_of
 from adserver.domain.decision import EventKind
-from adserver.domain.records import Record, Recorded, Reversed, Status
+from adserver.domain.records import Credited, Record, Recorded, Reversed, Status
 
 _SHOWN: Final = tuple(COUNTED)
 _ENDED: Final = {Status.FILTERED: "filtered", Status.EXPIRED: "expired"}
@@ -22,9 +22,19 @@ Key = tuple[int, int, int]
 """Line item, placement, version of the creative."""
 Billed = tuple[str, int, int]
 """Account, day, nanos."""
+Paid = tuple[int, str, int]
+"""Advertiser, currency, micros."""
+
+
+class Wallets(Protocol):
+    def paid(self) -> list[Paid]: ...
 
 
 class Books(Protocol):
+    @property
+    def wallets(self) -> Wallets: ...
+    def pay_in(self, advertiser: int, currency: str, nanos: int) -> None: ...
+    def paid_in(self, paid: list[Paid]) -> None: ...
     def bill(self, line_item: int, price_nanos: int, decided_ms: int) -> None: ...
     def refund(self, found: Reversed, counted: str) -> None: ...
     def totals(self, line_item: int) -> tuple[LineItemTotals, int] | None: ...
@@ -33,11 +43,13 @@ class Books(Protocol):
 
 
 class Delivered(Struct, frozen=True, array_like=True):
-    """At a position of the journal, for a checkpoint."""
+    """At a position of the journal, for a checkpoint; one that does not say what was paid in is of an earlier
+    version."""
 
     totals: list[LineItemTotals]
     billed: list[Billed]
     shown: list[Shown]
+    paid: list[Paid] | None = None
 
 
 class Recount:
@@ -51,6 +63,9 @@ class Recount:
         """One record of the journal, in order. ``shown``: whether the rates asked for go as far."""
         if isinstance(record, Reversed):
             self._take_back(record, shown)
+        elif isinstance(record, Credited):
+            nanos = money.nanos(record.amount_micros)
+            self._books.pay_in(record.advertiser, record.currency, nanos)
         event = event_of(record)
         if event is None or event.test:
             return
@@ -81,10 +96,14 @@ class Recount:
         return [Shown(*key, *counts) for key, counts in self._shown.items()]
 
     def dump(self) -> Delivered:
-        return Delivered(*self._books.delivered(), self.shown())
+        return Delivered(*self._books.delivered(), self.shown(), self._books.wallets.paid())
 
     def load(self, dumped: Delivered) -> None:
+        """Raises ValueError for one of an earlier version: what was paid in before is in the journal only."""
+        if dumped.paid is None:
+            raise ValueError("a checkpoint that does not tell what was paid in")
         self._books.load(dumped.totals, dumped.billed)
+        self._books.paid_in(dumped.paid)
         for row in dumped.shown:
             counts = [row.impressions, row.viewable, row.clicks, row.conversions]
             self._shown[row.line_item, row.placement, row.creative] = counts

@@ -42,6 +42,10 @@ class Standing(Protocol):
         """Billed, firmly held, and ``per_million`` of what is held as an upper expectation."""
         ...
 
+    def emptied(self, amount_nanos: int) -> bool:
+        """Whether what the advertiser paid in has no room for a hold of this amount."""
+        ...
+
     def left_nanos(self) -> int | None:
         """The least any account still allows; None without a budget."""
         ...
@@ -85,7 +89,8 @@ def drop(entry: Entry, accounts: Accounts, traffic: Traffic, now_ms: int) -> Dro
     hold = ranking.hold_nanos(item.pricing.model, item.pricing.amount_micros)
     left = standing.left_nanos() if standing is not None else 0
     if standing is None or (left is not None and left < hold):
-        return Drop(NoFill.BUDGET_EXHAUSTED, "budget", hold, left)
+        empty = standing is not None and standing.emptied(hold)
+        return Drop(NoFill.BUDGET_EXHAUSTED, "wallet" if empty else "budget", hold, left)
     ahead = _ahead(entry, standing, traffic, now_ms)
     return None if ahead is None else Drop(NoFill.PACED, "pacing", ahead[1], ahead[0])
 

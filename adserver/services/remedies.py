@@ -118,6 +118,21 @@ def _budget(drop: Drop, entry: Entry, case: Case) -> Remedy | None:
     return None
 
 
+def _wallet(drop: Drop, entry: Entry, case: Case) -> Remedy:
+    """So much paid in, in all, that one more is held."""
+    pricing, account = entry.line_item.pricing, case.accounts.account(f"advertiser:{entry.advertiser}")
+    hold = ranking.hold_nanos(pricing.model, pricing.amount_micros)
+    needed = _round_up(account.billed_nanos + account.held_nanos + hold)
+    told: dict[str, object] = {
+        "change": "wallet",
+        "of": "advertiser",
+        "from_micros": (account.limit_nanos or 0) // 1000,
+        "to_micros": needed // 1000,
+        "currency": entry.campaign.currency,
+    }
+    return Remedy(told, Change(entry, raised=Raised(account, needed)))
+
+
 def _accounts(entry: Entry, case: Case) -> Iterator[tuple[str, str, plans.Account]]:
     """(level, period, account)."""
     day = localtime.day(entry.campaign.timezone, case.context.request.now_ms)
@@ -222,6 +237,7 @@ _BY_RULE: Final[dict[str, Callable[[Drop, Entry, Case], Remedy | None]]] = {
     "floor": _floor,
     "goal": _goal,
     "budget": _budget,
+    "wallet": _wallet,
     "pacing": _pacing,
     "repeat_in_request": _repeat,
     "exclude_labels": _labels,

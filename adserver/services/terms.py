@@ -5,8 +5,9 @@ from collections.abc import Iterator
 import msgspec
 from msgspec.structs import force_setattr
 
-from adserver.domain.campaign import Budget
+from adserver.domain.campaign import Advertiser, Budget
 from adserver.domain.caps import BoundCap
+from adserver.domain.credits import PREPAID
 from adserver.domain.records import BudgetTerms, CapTerms, LineItemTerms, PlacementTerms
 from adserver.engine.snapshot import Entry, Snapshot, View
 
@@ -37,7 +38,7 @@ class InForce:
             found[name] = tuple(_budgets(name, campaign.budget, terms.timezone))
         if advertiser is not None:
             name = f"advertiser:{advertiser.serial}"
-            found[name] = tuple(_budgets(name, advertiser.budget, terms.timezone))
+            found[name] = tuple(_advertisers(name, advertiser, terms.timezone))
         return found
 
     def absent(self, serials: set[int]) -> set[int]:
@@ -62,9 +63,7 @@ def _line_item(snapshot: Snapshot, entry: Entry) -> LineItemTerms:
         budgets=(
             *_budgets(f"line_item:{item.serial}", item.budget, zone),
             *_budgets(f"campaign:{campaign.serial}", campaign.budget, zone),
-            *_budgets(
-                f"advertiser:{entry.advertiser}", snapshot.advertisers[campaign.advertiser].budget, zone
-            ),
+            *_advertisers(f"advertiser:{entry.advertiser}", snapshot.advertisers[campaign.advertiser], zone),
         ),
         creatives=tuple((creative.serial, creative.identity) for creative in item.creatives),
         click_window_ms=campaign.attribution.click_ms,
@@ -90,6 +89,12 @@ def _budgets(account: str, budget: Budget, timezone: str) -> Iterator[BudgetTerm
     for period, limit in (("lifetime", budget.lifetime_nanos), ("day", budget.daily_nanos)):
         if limit is not None:
             yield BudgetTerms(account, period, limit, timezone)
+
+
+def _advertisers(account: str, advertiser: Advertiser, timezone: str) -> Iterator[BudgetTerms]:
+    yield from _budgets(account, advertiser.budget, timezone)
+    if advertiser.prepaid:
+        yield BudgetTerms(account, PREPAID, 0, timezone)
 
 
 def placement_terms(view: View) -> PlacementTerms:

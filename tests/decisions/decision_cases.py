@@ -21,7 +21,7 @@ DOCUMENTS = ("publishers", "campaigns", "audiences", "advertisers")
 FIELDS = {"description", *DOCUMENTS, "now", "seed", "before", "asker", "terms", "request", "seeds",
           "expected", "after"}  # fmt: skip
 STEP_FIELDS = {"at", "as", "times", "seed", "asker", "terms", "request", "expected", "event", "release", "of",
-               "call", "verdict", "billed", "location", "delivery", "restart", "tick", "archive",
+               "call", "verdict", "billed", "location", "delivery", "restart", "tick", "archive", "paid_in",
                *DOCUMENTS}  # fmt: skip
 
 
@@ -80,6 +80,8 @@ class Play:
             self.world.put(**documents)
         if "archive" in step:
             self.world.archive(*step["archive"])
+        if "paid_in" in step:
+            self.world.pay_in(*step["paid_in"])
         if step.get("tick"):
             self.world.tick()
         if step.get("restart"):

@@ -102,6 +102,7 @@ class Books:
         self._payees: dict[int, tuple[int, int]] = {}
         self._limits: defaultdict[tuple[str, str], list[tuple[int, int | None]]] = defaultdict(list)
         self._revisions: defaultdict[str, int] = defaultdict(int)
+        self._ahead: dict[str, tuple[str, int | None] | None] = {}
         self._billed: set[bytes] = set()
         self.conversions: dict[Key, Row] = {}
         self._windows: dict[Key, LineItemTerms] = {}
@@ -120,6 +121,15 @@ class Books:
         elif isinstance(record, LineItemTerms):
             self._terms[record.serial] = record
             named = {(budget.account, budget.period): budget.limit_nanos for budget in record.budgets}
+            advertiser = f"advertiser:{record.advertiser}"
+            if record.revision >= self._revisions[advertiser]:
+                ahead = (advertiser, "prepaid") in named
+                self._ahead[advertiser] = (
+                    (record.currency, named.get((advertiser, "lifetime"))) if ahead else None
+                )
+            if (advertiser, "prepaid") in named:
+                budget = named.get((advertiser, "lifetime"))
+                named[advertiser, "lifetime"] = self._affordable(record.advertiser, record.currency, budget)
             for account in _levels(record):
                 for period in ("lifetime", "day"):
                     self._told(account, period, record.revision, named.get((account, period)))
@@ -326,6 +336,17 @@ class Books:
             debit, credit = (f"{name}:{record.currency}" for name in accounts)
             ident = blake2b(f"{record.advertiser}/{record.id}".encode(), digest_size=16).digest()
             self._enter((ident, 0, 0), debit, credit, record.currency, record.amount_micros * 1000)
+            account = f"advertiser:{record.advertiser}"
+            currency, budget = self._ahead.get(account) or ("", None)
+            if currency == record.currency:
+                limit = self._affordable(record.advertiser, currency, budget)
+                self._limits[account, "lifetime"].append((self._number, limit))
+
+    def _affordable(self, advertiser: int, currency: str, budget: int | None) -> int:
+        """What an advertiser that pays ahead may be billed: all that was booked for it, by its balances."""
+        names = (f"wallet:{advertiser}:{currency}", f"credit:{advertiser}:{currency}")
+        paid = -sum(self.balances[name] for name in names if name in self.balances)
+        return paid if budget is None else min(paid, budget)
 
     def _off(self, party: str) -> list[tuple[int, str]]:
         side, _, serial = party.partition(":")

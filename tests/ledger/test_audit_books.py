@@ -25,6 +25,7 @@ from verified_samples import sound
 from adserver.domain.conversions import Converted
 from adserver.domain.decision import EventKind
 from adserver.domain.records import (
+    Credited,
     Decided,
     LineItemTerms,
     PlacementTerms,
@@ -65,6 +66,9 @@ _TOLD = {
 }
 
 
+PAYS_AHEAD = budget("advertiser:20", 0, "prepaid")
+
+
 def shaken(records: list[Record], chance: random.Random, changes: int) -> list[Record]:
     """With so many things wrong: dropped, repeated, moved, changed."""
     records = list(records)
@@ -94,8 +98,12 @@ def changed(record: Record, chance: random.Random) -> Record:
     if isinstance(record, LineItemTerms):
         limit = chance.choice((0, 3 * PRICE, 20 * PRICE))
         own = budget(chance.choice(("line_item:1", "campaign:10", "advertiser:20")), limit, "day")
+        ahead = chance.choice(((), (PAYS_AHEAD,), (PAYS_AHEAD, budget("advertiser:20", limit))))
         zone = chance.choice(("UTC", "Asia/Kathmandu", "Pacific/Kiritimati"))
-        return msgspec.structs.replace(record, budgets=(own,), timezone=zone)
+        return msgspec.structs.replace(record, budgets=(own, *ahead), timezone=zone)
+    if isinstance(record, Credited):
+        kind = chance.choice(("deposit", "make_good"))
+        return msgspec.structs.replace(record, kind=kind, amount_micros=chance.choice((1, 4000, 10**6)))
     if isinstance(record, PlacementTerms):
         return placement(record.serial, revenue_share_ppm=chance.choice((0, 1, 333_333, 1_000_000)))
     if isinstance(record, Decided):

@@ -74,18 +74,25 @@ class Ad:
 
 class Model:
     """``limits``: (account, period) -> nanos; ``promised``: what was billed and held as the limits changed
-    last, which a lowered limit lets stand."""
+    last, which a lowered limit lets stand; ``prepaid``: advertisers that pay ahead, ``paid`` what."""
 
     def __init__(self, now_ms: int) -> None:
         self.now_ms = now_ms
         self.ads: list[Ad] = []
         self.limits: dict[tuple[str, str], int] = {}
         self.promised: dict[Key, int] = {}
+        self.prepaid: set[str] = set()
+        self.paid: dict[str, int] = {}
 
     # -- sums --------------------------------------------------------------------------------------
 
     def limit(self, key: Key) -> int | None:
-        return self.limits.get((key[0], "lifetime" if key[1] == LIFETIME else "daily"))
+        """Of who pays ahead, also what was paid in."""
+        limit = self.limits.get((key[0], "lifetime" if key[1] == LIFETIME else "daily"))
+        if key[0] not in self.prepaid or key[1] != LIFETIME:
+            return limit
+        paid = self.paid.get(key[0], 0)
+        return paid if limit is None else min(limit, paid)
 
     def billed(self, key: Key) -> int:
         return sum(ad.net_nanos for ad in self.ads if ad.is_in(key))
@@ -124,6 +131,16 @@ class Model:
             self.limits.pop((account, period), None)
         else:
             self.limits[account, period] = nanos
+        self._changed()
+
+    def pay_ahead(self, account: str, ahead: bool) -> None:
+        (self.prepaid.add if ahead else self.prepaid.discard)(account)
+        self._changed()
+
+    def pay_in(self, account: str, nanos: int) -> None:
+        self.paid[account] = self.paid.get(account, 0) + nanos
+
+    def _changed(self) -> None:
         self.promised = {key: self.billed(key) + self.held(key) for key in self.touched()}
 
     def expect(self, sold: Sold, count: int) -> int:

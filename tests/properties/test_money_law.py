@@ -1,7 +1,7 @@
 """Laws 3 and 4 over everything that money passes through: budgets, journal, posting, ledger, recovery.
 
-A whole server in this process (``world``) is asked for ads, told of events, has events taken back, its
-budgets changed, and is ended and opened again, in any order; beside it stands a list of ads
+A whole server in this process (``world``) is asked for ads, told of events, has events taken back, money paid
+in, its budgets changed, and is ended and opened again, in any order; beside it stands a list of ads
 (``money_model``). After every step its accounts are what the list adds up to, and no account is over what it
 may be; now and then all is posted, and the books are compared row by row, searched for floats, and audited
 from the journal.
@@ -12,6 +12,7 @@ from the journal.
 import asyncio
 import shutil
 import sqlite3
+from collections.abc import Collection
 from contextlib import closing
 from pathlib import Path
 from tempfile import mkdtemp
@@ -27,10 +28,12 @@ from world import BROWSER, World, campaign, publisher
 from adserver import recovery
 from adserver.domain import ids
 from adserver.domain.books import Position
+from adserver.domain.credits import KINDS as KINDS_BOOKED
 from adserver.domain.decision import EventKind
 from adserver.domain.records import Status
 from adserver.ledger.reader import Reader
 from adserver.ledger.verify import verify
+from adserver.services.ask import Asker
 from adserver.services.calls import Call
 
 UNIT: Final = 10**9
@@ -45,13 +48,15 @@ SOLD: Final = {
 """Line items by the placement that each of them is alone on."""
 AMOUNTS: Final = {"eur-cpm": "4205.700001", "eur-second": "3000", "eur-click": "4", "eur-view": "3000",
                   "usd-cpm": "2000"}  # fmt: skip
+OWNERS: Final = {"acme": EUR, "zest": USD}
+OPERATOR: Final = Asker(role="operator")
 ACCOUNTS: Final = sorted({name for sold in SOLD.values() for name in sold.accounts})
 KINDS: Final = ("impression", "viewable", "click")
 DAY_MS: Final = 86_400_000
 
 
-def documents(limits: dict[tuple[str, str], int]) -> dict[str, Any]:
-    """Everything that is sold, under these limits."""
+def documents(limits: dict[tuple[str, str], int], prepaid: Collection[str] = ()) -> dict[str, Any]:
+    """Everything that is sold, under these limits; ``prepaid``: who pays ahead."""
 
     def budget(account: str) -> dict[str, Any]:
         found = {period: limits.get((account, period)) for period in ("lifetime", "daily")}
@@ -75,11 +80,15 @@ def documents(limits: dict[tuple[str, str], int]) -> dict[str, Any]:
             repeat_in_request=True, **budget(f"campaign:{full_id}"),
         )  # fmt: skip
 
-    owners = (("acme", EUR), ("zest", USD))
     return {
         "advertisers": [
-            {"advertiser": owner, "currency": currency, **budget(f"advertiser:{owner}")}
-            for owner, currency in owners
+            {
+                "advertiser": owner,
+                "currency": currency,
+                "billing": "prepaid" if f"advertiser:{owner}" in prepaid else "invoiced",
+                **budget(f"advertiser:{owner}"),
+            }
+            for owner, currency in OWNERS.items()
         ],
         "campaigns": [
             whole("acme/one", "eur-cpm", "eur-click"),
@@ -103,7 +112,7 @@ def publishers() -> list[dict[str, Any]]:
 
 class Money(RuleBasedStateMachine):
     operations = 0
-    """Of all runs in this process: questions, events, reversals, changes, ends."""
+    """Of all runs in this process: questions, events, reversals, changes, bookings, ends."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -250,7 +259,31 @@ class Money(RuleBasedStateMachine):
 
     def put_live(self) -> None:
         Money.operations += 1
-        self.world.put(**documents(self.model.limits))
+        self.world.put(**documents(self.model.limits, self.model.prepaid))
+
+    @rule(owner=st.sampled_from(sorted(OWNERS)), ahead=st.booleans())
+    def pay_ahead(self, owner: str, ahead: bool) -> None:
+        self.settle_clock()
+        self.model.pay_ahead(f"advertiser:{owner}", ahead)
+        self.put_live()
+
+    @rule(
+        owner=st.sampled_from(sorted(OWNERS)),
+        kind=st.sampled_from(KINDS_BOOKED),
+        units=st.integers(1, 12),
+        again=st.booleans(),
+    )
+    def pay_in(self, owner: str, kind: str, units: int, again: bool) -> None:
+        """Booked once, however often it is asked; to be spent at once."""
+        self.settle_clock()
+        name = f"{kind}-{Money.operations}"
+        for _ in range(1 + again):
+            Money.operations += 1
+            booking = self.world.app.crediting.book(
+                OPERATOR, owner, name, kind, OWNERS[owner], units * 10**6, "a reason"
+            )
+            self.loop.run_until_complete(booking)
+        self.model.pay_in(f"advertiser:{owner}", units * UNIT)
 
     @rule(
         how=st.sampled_from(
