@@ -4,6 +4,7 @@ from urllib.parse import quote
 
 from adserver.commands.remote import Remote
 from adserver.domain import money
+from adserver.options import Wrong
 
 
 def credit(
@@ -20,7 +21,10 @@ def credit(
 
 def balance(remote: Remote, advertiser: str) -> None:
     """What is left of what was paid in, of who pays ahead. Raises Failed."""
-    told = remote.get(f"/v1/advertisers/{quote(advertiser, safe='')}/wallet")
+    try:
+        told = remote.get(f"/v1/advertisers/{quote(advertiser, safe='')}/wallet")
+    except Wrong:
+        return  # archived: it is billed and credited still, and buys nothing
     if told["billing"] == "prepaid":
         left, paid = (money.format_micros(told[f"{name}_micros"]) for name in ("remaining", "paid_in"))
         print(f"left in the wallet: {left} of {paid} {told['currency']}")

@@ -47,17 +47,19 @@ def pay(server: Live, name: str, amount: str) -> str:
 
 
 def shown(server: Live) -> int:
-    """How many ads come, and are billed, until none comes any more."""
-    count = 0
-    while ads := server.decide(ASK)["decisions"][0]["ads"]:
-        assert server.get(ads[0]["impression_url"]).headers["x-adserver-billed"] == "true"
-        count += 1
+    """How many ads come, and are billed, until there is no money any more."""
+    count, until = 0, time.monotonic() + LIVE_S
+    while (answer := server.decide(ASK)["decisions"][0])["no_fill"] != "budget_exhausted":
+        assert time.monotonic() < until, answer["no_fill"]
+        for ad in answer["ads"]:
+            assert server.get(ad["impression_url"]).headers["x-adserver-billed"] == "true"
+            count += 1
     return count
 
 
 def test_from_an_empty_wallet_to_an_empty_wallet(tmp_path: Path) -> None:
     with Live(tmp_path / "data", written(tmp_path / "campaigns")) as server:
-        assert server.decide(ASK)["decisions"][0]["no_fill"] == "budget_exhausted"
+        assert shown(server) == 0
         assert server.get(PATH, authorization=bearer(server, *OWN)).json() == EMPTY
         told = "acme: deposit 1 of 35.00 EUR\nleft in the wallet: 35.00 of 35.00 EUR\n"
         assert pay(server, "1", "35.00") == told
@@ -74,4 +76,6 @@ def test_from_an_empty_wallet_to_an_empty_wallet(tmp_path: Path) -> None:
         other = bearer(server, "advertiser", "--advertiser", "rival")
         assert server.get(PATH, authorization=other).status == 404
         assert server.get(PATH).status == 401
+        assert server.call("DELETE", "/v1/advertisers/acme", authorization=bearer(server)).status < 300
+        assert pay(server, "2", "1.00") == "acme: deposit 2 of 1.00 EUR\n"
     assert verify(tmp_path / "data", lambda line: None) == []

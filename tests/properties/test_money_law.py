@@ -261,6 +261,14 @@ class Money(RuleBasedStateMachine):
         Money.operations += 1
         self.world.put(**documents(self.model.limits, self.model.prepaid))
 
+    @rule(units=st.integers(1, 9), kind=st.sampled_from(KINDS_BOOKED))
+    def pay_in_between(self, units: int, kind: str) -> None:
+        """Of who pays ahead so much more is served than before, at once."""
+        self.pay_ahead("zest", True)
+        self.ask("usd-cpm", 4)
+        self.pay_in("zest", kind, units, False)
+        self.ask("usd-cpm", 4)
+
     @rule(owner=st.sampled_from(sorted(OWNERS)), ahead=st.booleans())
     def pay_ahead(self, owner: str, ahead: bool) -> None:
         self.settle_clock()

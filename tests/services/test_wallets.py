@@ -161,6 +161,20 @@ def test_clicks_are_paid_as_long_as_there_is_something(tmp_path: Path) -> None:
         assert sound(world)
 
 
+def test_what_left_the_catalogue_is_paid_by_the_wallet_too(tmp_path: Path) -> None:
+    click = {"id": "a", "pricing": {"model": "cpc", "amount": "1.00"}}
+    with sold(tmp_path, click) as world:
+        pay(world, 1)
+        ads = ask(world, 3)
+        for ad in ads:
+            world.event(ad["impression_url"])
+        world.put(campaigns=[campaign("acme/a", {"id": "b", "status": "paused"})])
+        assert [world.event(ad["click_url"]).billed for ad in ads[:2]] == [True, False]
+        pay(world, 1)
+        assert world.event(ads[2]["click_url"]).billed
+        assert sound(world)
+
+
 def test_an_empty_wallet_is_explained_with_what_would_fill_it(tmp_path: Path) -> None:
     with sold(tmp_path) as world:
         told = world.decide(ASK | {"explain": True, "explain_line_items": ["acme/a/a"]}, asker=OPERATOR)
