@@ -3,6 +3,7 @@
 """
 
 from enum import IntEnum, StrEnum
+from typing import Final
 
 from msgspec import Struct
 
@@ -41,10 +42,15 @@ class EventKind(IntEnum):
     """Told by advertisers, never by a tracking URL."""
 
 
+UNRECORDED: Final = 0x8000
+"""Added to the numbers of ads that no journal holds: house ads without a price or a cap, to crawlers or while
+there is no room. So their events say themselves that there is no decision to be found."""
+
+
 class Ad(Struct, frozen=True, array_like=True):
-    """One winner. ``index`` numbers the ads of a request from 1; ``price_nanos`` is what the billable
-    event (``counted.BILLED``) costs; ``hold_nanos`` what was reserved for it;
-    ``rate_micros`` what the line item asked, in its pricing model's unit; ``model`` numbers the model
+    """One winner. ``index`` numbers the ads of a request from 1 (or from ``UNRECORDED`` + 1);
+    ``price_nanos`` is what the billable event (``counted.BILLED``) costs; ``hold_nanos`` what was reserved
+    for it; ``rate_micros`` what the line item asked, in its pricing model's unit; ``model`` numbers the model
     (``campaign.MODELS``): both as they were decided. ``position`` is the feed's, else -1."""
 
     index: int
@@ -124,3 +130,8 @@ class Decision(Struct, frozen=True, array_like=True):
 def event_id(request_id: bytes, index: int) -> bytes:
     """The id of the ad number ``index`` of a request."""
     return request_id[:14] + index.to_bytes(2, "big")
+
+
+def is_recorded(ident: bytes) -> bool:
+    """Whether the journal holds the decision of the ad with this event id."""
+    return not ident[-2] & UNRECORDED >> 8

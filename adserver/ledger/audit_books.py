@@ -191,11 +191,15 @@ class Heard:
                     whence,
                 )  # fmt: skip
 
+    def zones_told(self) -> list[int]:
+        """The number of each version's time zone."""
+        return [self._zone_named(terms.timezone) for terms in self.versions]
+
     def _zone(self, line_item: int) -> int:
         version = self._terms.get(line_item)
-        if version is None:
-            return 0
-        name = self.versions[version].timezone
+        return 0 if version is None else self._zone_named(self.versions[version].timezone)
+
+    def _zone_named(self, name: str) -> int:
         found = self._zone_of.get(name)
         if found is None:
             found = self._zone_of[name] = len(self.zones)

@@ -18,6 +18,7 @@ from adserver.ledger.audit_books import NOBODY, Heard, Tell, model_of, name_of
 from adserver.ledger.audit_budgets import Spent, check_budgets
 from adserver.ledger.audit_conversions import ads_of, check_conversions
 from adserver.ledger.audit_counts import COLUMN, shown_of, totals_of
+from adserver.ledger.audit_given import decided, were_given
 from adserver.ledger.audit_paid import Split, balances_of, booked
 from adserver.ledger.audit_rollups import Cells, told_whence
 from adserver.ledger.audit_rows import Array, Groups, each, ordered, places, repeats
@@ -49,6 +50,7 @@ class Books:
     def __init__(self, heard: Heard, tell: Tell) -> None:
         self._tell = tell
         self.reasons = heard.reasons
+        self._zones = heard.zones_told()
         self._promises = self._once(ordered(heard.promises.array(), "number"), (), "decided twice")
         events = heard.events.array()
         is_filtered = events["status"] == Status.FILTERED
@@ -103,6 +105,9 @@ class Books:
         promises = self._promises[at] if len(self._promises) else np.zeros(len(rows), self._promises.dtype)
         known &= promises["number"] < rows["number"]
         with_terms = rows["terms"] != NOBODY
+        given = ~known & with_terms & were_given(ads)
+        promises[given] = decided(rows[given], self._zones)
+        known |= given
         for row in each(rows, ~(known & with_terms)):
             missing = (
                 "no decision" if not known[_at(rows, row)] else f"no terms of line item {row['line_item']}"

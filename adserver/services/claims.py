@@ -6,7 +6,7 @@ more, without the collector, which finds what goes in a circle.
 
 from collections.abc import Mapping
 
-from adserver.domain.decision import NoFill, event_id
+from adserver.domain.decision import UNRECORDED, NoFill, event_id
 from adserver.domain.request import Request
 from adserver.engine.live import Live
 from adserver.engine.rules import Drop
@@ -38,7 +38,6 @@ class Claims:
         paid: bool, live: Live | None,
     ) -> None:  # fmt: skip
         self.live = live
-        self.ads = 0
         self._request = request
         self._holds = holds
         self._traffic = traffic
@@ -46,6 +45,7 @@ class Claims:
         self._paid = paid
         self._test = request.mode == "test"
         self._recorded = paid and not request.invalid_traffic
+        self.ads = 0 if self._recorded else UNRECORDED
         self._told = self._test or not self._recorded
 
     def need(self, entry: Entry, now_ms: int) -> float:

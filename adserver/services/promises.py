@@ -19,6 +19,7 @@ import msgspec
 
 from adserver.domain.books import JournalClosed
 from adserver.domain.conversions import Converted
+from adserver.domain.decision import is_recorded
 from adserver.domain.records import (
     Decided,
     LineItemTerms,
@@ -91,6 +92,8 @@ class Promises:
             for _, placement, *_ in record.cells:
                 if placement not in self._placed:
                     self._placement(placement, record.at_ms)
+        elif isinstance(record, Recorded) and not is_recorded(record.event_id):
+            self._given(record)
         elif (
             isinstance(record, Recorded | Converted)
             and record.line_item not in self._standing
@@ -132,6 +135,13 @@ class Promises:
                 for ad in slot.ads:
                     if ad.line_item not in self._standing:
                         self._line_item(ad.line_item, record.decision.now_ms)
+
+    def _given(self, event: Recorded) -> None:
+        """Of an ad whose decision told nothing, so its events do, whatever becomes of them."""
+        if event.placement not in self._placed:
+            self._placement(event.placement, event.at_ms)
+        if event.line_item not in self._standing:
+            self._line_item(event.line_item, event.at_ms)
 
     def _line_item(self, serial: int, now_ms: int) -> None:
         terms = self._limits.terms(serial)

@@ -180,6 +180,12 @@ class Books:
         )  # fmt: skip
         promise = self.promises.get(ad)
         terms = self._terms.get(event.line_item)
+        if promise is None and terms is not None and ad[14] >= 0x80:
+            # Given away without a record, so it is worth nothing and lives by its token.
+            promise = Promise(
+                0, event.line_item, event.creative, event.placement, 0, event.test, event.at_ms, "cpm",
+                terms.timezone, (event.country, event.device),
+            )  # fmt: skip
         if promise is None or terms is None:
             missing = "no decision" if promise is None else f"no terms of line item {event.line_item}"
             self._tell(f"{_name(key)}: {missing} in the journal")

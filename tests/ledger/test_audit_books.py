@@ -23,7 +23,7 @@ from plain_books import Books as PlainBooks
 from verified_samples import sound
 
 from adserver.domain.conversions import Converted
-from adserver.domain.decision import EventKind
+from adserver.domain.decision import UNRECORDED, EventKind
 from adserver.domain.records import (
     Credited,
     Decided,
@@ -213,6 +213,20 @@ def test_a_kind_nobody_knows_is_told_and_not_stumbled_over() -> None:
     event = Recorded(request(5), 77, Status.ACCEPTED, NOW_MS, 1, 101, 7, 0, Unbilled.NONE, DAY)
     told, _ = by_columns([terms(1), event, reversed_(event)])
     assert any("of kind 77: no decision in the journal" in line for line in told)
+
+
+def test_an_ad_that_was_given_away_needs_no_decision_and_moves_nothing() -> None:
+    given = request(5)[:14] + (UNRECORDED + 1).to_bytes(2, "big")
+    event = Recorded(given, EventKind.IMPRESSION, Status.ACCEPTED, NOW_MS, 1, 101, 7, 0, Unbilled.FREE, DAY)
+    told, found = by_columns([terms(1), event])
+    assert (told, found["totals"][1, -1][:2]) == (set(), (1, 0))
+    for change in ({}, {"billed_nanos": 5}, {"free_nanos": 5}, {"day": DAY + 1}, {"status": Status.FILTERED}):
+        records = [terms(1), msgspec.structs.replace(event, **change)]
+        assert by_columns(records) == by_rows(records), change
+        assert bool(by_rows(records)[0]) == (
+            change.keys() <= {"billed_nanos", "free_nanos", "day"} and bool(change)
+        )
+    assert by_columns([event])[0] == by_rows([event])[0] != set(), "nobody told its terms"
 
 
 rows_of = st.lists(

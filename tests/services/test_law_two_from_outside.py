@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 from world import World, campaign, publisher
 
+from adserver.ledger.verify import verify
 from adserver.services.ask import Asker
+from adserver.services.calls import Call
 
 GOOGLEBOT = Asker(user_agent="Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)")
 REQUEST = {"placements": [{"id": "top"}], "session": "s-1"}
@@ -33,6 +35,24 @@ def test_a_crawler_gets_nothing_that_costs_or_counts(tmp_path: Path, house: Any,
         written = world.app.journal.position
         assert [len(ads(world, GOOGLEBOT)) for _ in range(3)] == [served] * 3
         assert world.app.journal.position == written
+
+
+def test_what_became_of_a_crawlers_house_ad_is_sound_to_audits(tmp_path: Path) -> None:
+    """Its URLs are filtered for the crawler and count for a person who follows them, and no decision is there
+    to be found."""
+    item = {"id": "own", "priority": "house", "pricing": {"model": "cpm", "amount": "0.00"}}
+    with World(tmp_path, publishers=[publisher()], campaigns=[campaign("acme/own", item)]) as world:
+        for _ in range(2):
+            [ad] = ads(world, GOOGLEBOT)
+            for call in (Call(GOOGLEBOT.user_agent), None):
+                for url in ("impression_url", "viewable_url", "click_url"):
+                    world.event(ad[url], call)
+                    world.clock.ms += 1000
+            world.restart()
+        world.tick()
+        [told] = world.delivery("acme/own")["line_items"]
+        assert (told["impressions"], told["clicks"], told["filtered"]) == (2, 2, 6)
+        assert verify(world.folder / "data", lambda line: None) == []
 
 
 @pytest.mark.parametrize("clean", [None, False, True])

@@ -15,6 +15,7 @@ from adserver.domain.records import Status
 from adserver.engine.compile import compile_snapshot
 from adserver.engine.snapshot import Snapshot
 from adserver.ledger.journal import Journal
+from adserver.ledger.verify import verify
 from adserver.services.refusals import Refused
 
 REQUEST: dict[str, Any] = {"placements": [{"id": "top"}], "user": {"id": "u-1"}}
@@ -67,9 +68,13 @@ def test_a_full_disk_stops_what_must_be_kept_and_leaves_house_ads(world: World) 
         Disk(patch)
         assert reason(world.decide(REQUEST)) == "disk_full"
         world.put(campaigns=[HOUSE])
-        assert reason(world.decide(REQUEST)) == ["own"]
+        answer = world.decide(REQUEST)
+        assert reason(answer) == ["own"]
     world.archive("campaign", "bolt/b")
     assert reason(world.decide(REQUEST)) == ["a"], "nothing was used up meanwhile"
+    world.event(answer["decisions"][0]["ads"][0]["impression_url"])
+    world.tick()
+    assert verify(world.folder / "data", lambda line: None) == [], "shown when there was room again"
 
 
 def test_a_journal_that_closes_in_between_gives_no_ads_and_keeps_nothing(world: World) -> None:
