@@ -128,9 +128,12 @@ TALLIED_CELLS: Final = 100_000
 TALLIED_CELLS_A_RECORD: Final = 10_000
 PEOPLE_DAYS: Final = 396
 """For how long the ledger knows who saw an impression, unless the settings say otherwise: 13 months."""
+INSTANT_MS_MAX: Final = 253_370_764_800_000
+"""The year 9999: behind its last day no time zone has a date."""
 REPORT_DAYS: Final = 400
 REPORT_DAYS_BY_HOUR: Final = 32
 REPORT_ROWS: Final = 50_000
+"""Of each span of a report so many and one are read, and of all of them so many are told."""
 REPORT_S: Final = 60.0
 REPORTS_AT_ONCE: Final = 2
 

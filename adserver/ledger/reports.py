@@ -105,17 +105,22 @@ class Moment:
     def _add(
         self, found: dict[Key, Figures], statement: Select[Any], names: Sequence[str], by: Sequence[str]
     ) -> None:
-        for row in self._connection.execute(statement):
+        for row in self._connection.execute(_bounded(statement)):
             figures = _at(found, row, by)
             # Of nothing at all there is a row too, without a sum.
             for name, number in zip(names, row[2 * len(by) + 1 :], strict=True):
                 setattr(figures, name, int(number or 0))
 
     def _people(self, found: dict[Key, Figures], statement: Select[Any], by: Sequence[str]) -> None:
-        for row in self._connection.execute(statement):
+        for row in self._connection.execute(_bounded(statement)):
             figures = _at(found, row, by)
             figures.people, figures.kept, *times = (int(number or 0) for number in row[2 * len(by) + 1 :])
             figures.frequency = tuple(times)
+
+
+def _bounded(statement: Select[Any]) -> Select[Any]:
+    """One row more than can be told says that there are too many."""
+    return statement.limit(limits.REPORT_ROWS + 1)
 
 
 def _at(found: dict[Key, Figures], row: Sequence[Any], by: Sequence[str]) -> Figures:

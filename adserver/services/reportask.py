@@ -119,8 +119,8 @@ def _quarter(path: str, text: str, zone: ZoneInfo, errors: list[tuple[str, str]]
     except (ValueError, OverflowError):
         errors.append((path, "must be a day, such as 2026-01-31, or an instant of RFC 3339"))
         return 0
-    if at_ms < 0 or at_ms % QUARTER_MS:
-        errors.append((path, "must be on a quarter of an hour since 1970"))
+    if not 0 <= at_ms < limits.INSTANT_MS_MAX or at_ms % QUARTER_MS:
+        errors.append((path, "must be on a quarter of an hour between 1970 and 9999"))
     return at_ms // QUARTER_MS
 
 

@@ -13,7 +13,7 @@ from world import World, campaign, publisher
 
 from adserver.domain import limits
 from adserver.domain.records import Status
-from adserver.domain.reports import DIMENSIONS, METRICS, hidden_from
+from adserver.domain.reports import DIMENSIONS, METRICS, Scope, hidden_from
 from adserver.services.refusals import Refused
 from adserver.services.reportask import ReportAsk
 from adserver.services.reporting import Report, Reporting
@@ -311,6 +311,10 @@ WRONG = {
     "the wrong way round": ({"since": "2026-02-01", "to": "2026-01-01"}, 400, {"to"}),
     "not on a quarter": ({"since": "2026-01-01T00:01:00Z"}, 400, {"from"}),
     "before there was time": ({"since": "1950-01-01"}, 400, {"from"}),
+    "behind the calendar": (
+        {"since": "9999-12-30T10:00:00Z", "to": "9999-12-31T12:00:00Z", "timezone": "Pacific/Kiritimati"},
+        400, {"from", "to"},
+    ),
     "too long": ({"since": "2020-01-01", "to": "2021-12-31"}, 400, {"to"}),
     "too long by hour": ({"since": "2020-01-01", "to": "2020-02-28", "group_by": "hour"}, 400, {"to"}),
     "nowhere": ({"timezone": "Mars/Olympus"}, 400, {"timezone"}),
@@ -372,6 +376,21 @@ def test_limits(lived: tuple[World, list[Happened]], monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(limits, "REPORTS_AT_ONCE", 0)
     with pytest.raises(Refused, match="other reports"):
         report(world, **asks)
+
+
+def test_no_more_rows_are_read_than_may_be_told(
+    lived: tuple[World, list[Happened]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a span that has many, as of several."""
+    world, asks = lived[0], around(*lived)
+    by, quarters = ("line_item", "creative", "placement", "country"), (0, 1 << 28)
+    with world.app.ledger.reports.at_once() as moment:
+        whole = moment.figures(by, Scope(), quarters, True, False, True)
+        monkeypatch.setattr(limits, "REPORT_ROWS", 2)
+        some = moment.figures(by, Scope(), quarters, True, False, True)
+    assert len(some) < len(whole) and len(some) <= 2 * 3
+    with pytest.raises(Refused, match="too long"):
+        report(world, group_by=",".join(by), metrics="impressions", **asks)
 
 
 def test_one_that_takes_too_long_is_ended(
