@@ -113,6 +113,15 @@ def serve(
     fastest_click_ms: Annotated[
         str | None, typer.Option(help="A click sooner after its impression is filtered (default: 100).")
     ] = None,
+    report_people: Annotated[
+        str | None,
+        typer.Option(
+            help="Rows of reports about fewer people, by place or hour, are withheld (default: 50)."
+        ),
+    ] = None,
+    people_days: Annotated[
+        str | None, typer.Option(help="How long it is known who saw an impression (default: 396).")
+    ] = None,
     config: Config = None,
     workers: Annotated[str | None, typer.Option(hidden=True)] = None,
     redis: Annotated[str | None, typer.Option(hidden=True)] = None,
@@ -126,6 +135,7 @@ def serve(
         segment_bytes=segment_bytes, keep_alive_seconds=keep_alive_seconds, config=config,
         data_centres=data_centres, rate_per_user=rate_per_user, rate_per_address=rate_per_address,
         rate_per_placement=rate_per_placement, fastest_click_ms=fastest_click_ms,
+        report_people=report_people, people_days=people_days,
         workers=workers, redis=redis, database=database,
     )  # fmt: skip
     if settings.campaigns is not None:
