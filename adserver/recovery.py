@@ -24,8 +24,9 @@ from adserver.domain.records import Decided, Recorded
 from adserver.engine import localtime
 from adserver.ledger.accounts import LASTING_DAYS, Shared
 from adserver.ledger.budgets import Budgets
+from adserver.ledger.files import segment_path
 from adserver.ledger.ledger import Ledger
-from adserver.ledger.reader import Reader, segment_path
+from adserver.ledger.reader import Reader
 from adserver.services.delivered import Recount
 from adserver.services.hot import HotState
 from adserver.services.repeats import Repeats

@@ -29,7 +29,8 @@ from adserver.domain.records import ENCODER, Decided, Personal
 from adserver.domain.request import Request
 from adserver.engine.rates import Rates, learn
 from adserver.engine.snapshot import Snapshot
-from adserver.ledger.reader import Reader, segment_numbers, segment_path
+from adserver.ledger.files import segment_numbers, segment_path
+from adserver.ledger.reader import Reader
 from adserver.recovery import Reread
 from adserver.services.asked import Unreadable, request_of
 from adserver.services.deciding import Deciding

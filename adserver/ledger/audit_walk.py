@@ -42,7 +42,7 @@ class Walk:
     def records(self) -> Iterator[Read]:
         """To the end of what is written, or to where it is damaged, which is told."""
         behind = Position()
-        with closing(Reader(self._journal)) as reader:
+        with closing(Reader(self._journal, strict=True)) as reader:
             try:
                 for behind, record, personal in reader.read(Position()):
                     self.read += 1

@@ -24,7 +24,8 @@ from adserver.domain.records import Mark, Personal, Record
 from adserver.ledger import disk, segments
 from adserver.ledger.commits import Batch, Commits
 from adserver.ledger.disk import Synced
-from adserver.ledger.reader import Cursor, segment_path
+from adserver.ledger.files import segment_path
+from adserver.ledger.reader import Cursor
 from adserver.ledger.recovery import recover
 from adserver.ledger.segments import HEADER_BYTES, SEGMENT_BYTES, SEGMENT_BYTES_MIN, Header
 
@@ -79,7 +80,7 @@ class Journal:
             self._continue(found.number, found.offset)
             if found.sealed:
                 self._spare.allocate()
-                self._begin_segment(Header(found.number + 1, self._chain.digest()))
+                self._begin_segment(self._header(found.number + 1))
             elif self._offset > self._half:
                 # Before anything is decided: the first answers shall not find the journal without room.
                 self._spare.wait()
@@ -89,7 +90,7 @@ class Journal:
     def _first_segment(self) -> None:
         """The only one whose header nothing else could tell: it is on disk before anything follows."""
         self._spare.allocate()
-        self._begin_segment(Header(1, os.urandom(segments.CHAIN_BYTES)))
+        self._begin_segment(Header(1, os.urandom(segments.CHAIN_BYTES), self._segment_bytes))
         disk.flush([self._fd], self._directory)
         disk.sync_directory(self._directory.parent)
 
@@ -202,7 +203,11 @@ class Journal:
         seal = segments.encode_frame(Mark(proven.offset, proven.chain, True), None, self._seed)
         self._write(*seal)
         self._retired.append(self._fd)
-        self._begin_segment(Header(self._number + 1, self._chain.digest()))
+        self._begin_segment(self._header(self._number + 1))
+
+    def _header(self, number: int) -> Header:
+        """Of the segment behind this one."""
+        return Header(number, self._chain.digest(), self._segment_bytes)
 
     def _begin_segment(self, header: Header) -> None:
         fd = self._spare.take(header.encode(), segment_path(self._directory, header.number))

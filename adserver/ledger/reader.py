@@ -21,6 +21,7 @@ import msgspec
 from adserver.domain.books import Position
 from adserver.domain.records import PERSONAL, Closed, Mark, Personal, Record
 from adserver.ledger import segments
+from adserver.ledger.files import check_rest, follows, segment_path
 from adserver.ledger.segments import CLOSED_TAG, HEADER_BYTES, MARK_TAG, Damage, Frame, Header, Short
 
 JOURNAL: Final = "journal"
@@ -28,15 +29,6 @@ JOURNAL: Final = "journal"
 READ_BYTES: Final = 1024 * 1024
 _PASSED: Final = (1, 3)
 """The tags of ``Decided`` and ``Released``."""
-
-
-def segment_path(directory: Path, number: int) -> Path:
-    return directory / f"{number:08d}.seg"
-
-
-def segment_numbers(directory: Path) -> list[int]:
-    """The numbers of the segments there, ascending."""
-    return sorted(int(path.stem) for path in directory.glob("[0-9]" * 8 + ".seg"))
 
 
 class Cursor:
@@ -52,12 +44,12 @@ class Cursor:
         self.sealed = False
         self.marked = 0
         """The highest durable offset a mark has told."""
-        self._path = segment_path(directory, number)
+        self.path = segment_path(directory, number)
         self.proven: tuple[int, bytes] | None = None
         """What the last mark told: an offset, and the chain there."""
         self.before: tuple[int, bytes] | None = None
         """The same of the segment before, where it was read."""
-        self._file = self._path.open("rb", buffering=0)
+        self._file = self.path.open("rb", buffering=0)
         try:
             self.header = self._read_header(previous)
         except Damage:
@@ -172,10 +164,12 @@ class Cursor:
 
 class Reader:
     """Records in order, from any position, beside a running writer or without one. One consumer each: it
-    goes on where the last ``read`` stopped without reading a segment twice."""
+    goes on where the last ``read`` stopped without reading a segment twice. ``strict``: what nobody reads,
+    the zeros behind a seal, must be as it was written too."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, strict: bool = False) -> None:
         self._directory = directory
+        self._strict = strict
         self._cursor: Cursor | None = None
         self._behind = 1, 0
 
@@ -221,7 +215,9 @@ class Reader:
             if not cursor.sealed:
                 self._check_end(cursor, successor or until is not None)
                 return
-            if not successor and not segment_path(self._directory, cursor.number + 1).exists():
+            if self._strict:
+                check_rest(cursor.path, cursor.header, cursor.offset)
+            if not successor and not follows(self._directory, cursor.number):
                 return
             cursor, first = self._next(cursor), 0
 
@@ -232,7 +228,7 @@ class Reader:
         self.close()
         self._behind = start.segment, start.offset
         if not segment_path(self._directory, start.segment).exists():
-            if start <= Position(1, HEADER_BYTES):
+            if start <= Position(1, HEADER_BYTES) and not follows(self._directory, 0):
                 return None
             raise Damage(start.segment, start.offset, "the segment is missing")
         previous = self._final_chain(start.segment - 1)

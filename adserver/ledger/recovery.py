@@ -18,7 +18,8 @@ from msgspec import Struct
 
 from adserver.ledger import segments
 from adserver.ledger.disk import sync_directory
-from adserver.ledger.reader import Cursor, segment_numbers, segment_path
+from adserver.ledger.files import segment_numbers, segment_path
+from adserver.ledger.reader import Cursor
 from adserver.ledger.segments import HEADER_BYTES, Damage, Header
 
 
@@ -44,7 +45,7 @@ def recover(directory: Path) -> Found | None:
     cursor = _walk(directory, _last_proven(directory, numbers), numbers[-1])
     try:
         cut = _drop(directory, numbers, cursor.number)
-        cut += _cut(segment_path(directory, cursor.number), cursor.offset, cursor.sealed)
+        cut += _cut(segment_path(directory, cursor.number), cursor.offset)
     finally:
         cursor.close()
     sync_directory(directory)
@@ -117,10 +118,10 @@ def _drop(directory: Path, numbers: list[int], last: int) -> int:
     return dropped
 
 
-def _cut(path: Path, offset: int, sealed: bool) -> int:
+def _cut(path: Path, offset: int) -> int:
     """Zeros over everything behind ``offset``, and the file to the disk; how many bytes were not zero."""
     with path.open("r+b", buffering=0) as file:
-        tail = b"" if sealed else os.pread(file.fileno(), path.stat().st_size, offset).rstrip(b"\0")
+        tail = os.pread(file.fileno(), path.stat().st_size, offset).rstrip(b"\0")
         if tail:
             os.pwrite(file.fileno(), bytes(len(tail)), offset)
         os.fsync(file.fileno())

@@ -46,6 +46,7 @@ SECRET_BYTES_MAX: Final = 0xFFF
 
 _HEADER: Final = struct.Struct("<4sHHQ16s")
 _WORD: Final = struct.Struct("<I")
+_SIZE: Final = struct.Struct("<Q")
 _HEAD: Final = struct.Struct("<II")
 MARK_TAG: Final = 6
 CLOSED_TAG: Final = 11
@@ -66,14 +67,16 @@ class Damage(Exception):
 
 class Header(Struct, frozen=True):
     """``number`` counts from 1; ``previous``: the final chain value of the segment before (of the first
-    segment: chance, so that no two journals share a chain)."""
+    segment: chance, so that no two journals share a chain); ``size``: the bytes of the file, 0 in older
+    ones, which do not say."""
 
     number: int
     previous: bytes
+    size: int = 0
 
     def encode(self) -> bytes:
         fields = _HEADER.pack(MAGIC, VERSION, 0, self.number, self.previous)
-        return (fields + _WORD.pack(crc32(fields))).ljust(HEADER_BYTES, b"\0")
+        return (fields + _WORD.pack(crc32(fields)) + _SIZE.pack(self.size)).ljust(HEADER_BYTES, b"\0")
 
     @property
     def seed(self) -> int:
@@ -92,7 +95,10 @@ def decode_header(raw: bytes) -> Header:
         raise ValueError(f"journal version {version}; this program reads version {VERSION}")
     if _WORD.unpack_from(raw, _HEADER.size)[0] != crc32(raw[: _HEADER.size]):
         raise ValueError("the header's checksum is wrong")
-    return Header(number, previous)
+    header = Header(number, previous, _SIZE.unpack_from(raw, _HEADER.size + _WORD.size)[0])
+    if header.encode() != raw:
+        raise ValueError("a header of ours ends with zeros")
+    return header
 
 
 def chain_of(header: Header) -> blake2b:

@@ -14,8 +14,9 @@ import pytest
 
 from adserver.domain.books import JournalClosed, Position
 from adserver.domain.records import Personal, Released
+from adserver.ledger.files import segment_path
 from adserver.ledger.journal import Journal
-from adserver.ledger.reader import Reader, segment_path
+from adserver.ledger.reader import Reader
 
 SEGMENT = 256 * 1024
 RECORD = Released(bytes(16), 1, 1)

@@ -8,8 +8,9 @@ import pytest
 from adserver.domain.books import Position
 from adserver.domain.records import Personal, Record, Released
 from adserver.ledger import segments
+from adserver.ledger.files import segment_path
 from adserver.ledger.journal import Journal
-from adserver.ledger.reader import Reader, segment_path
+from adserver.ledger.reader import Reader
 from adserver.ledger.segments import HEADER_BYTES, Damage
 
 SMALL = segments.SEGMENT_BYTES_MIN

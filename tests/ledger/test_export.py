@@ -16,7 +16,7 @@ from adserver.domain.bills import CLOSINGS
 from adserver.domain.counted import event_of
 from adserver.domain.decision import EventKind
 from adserver.domain.records import Reversed, Status
-from adserver.ledger.reader import segment_path
+from adserver.ledger.files import segment_path
 from adserver.ledger.verify import verify
 
 HOUR_MS = 3_600_000

@@ -26,8 +26,9 @@ from adserver.domain.books import JournalClosed, Position
 from adserver.domain.records import ENCODER, PERSONAL, Mark, Personal, Record, Released
 from adserver.ledger import segments
 from adserver.ledger.disk import JournalBusy
+from adserver.ledger.files import segment_numbers, segment_path
 from adserver.ledger.journal import Journal
-from adserver.ledger.reader import Reader, segment_numbers, segment_path
+from adserver.ledger.reader import Reader
 from adserver.ledger.segments import Damage, Frame, Header, Short
 
 SEED = Header(1, bytes(16)).seed

@@ -7,8 +7,8 @@ from ledger_samples import contents, decided, person, recorded, request, write
 
 from adserver.domain.records import Personal
 from adserver.ledger import segments
+from adserver.ledger.files import segment_path
 from adserver.ledger.journal import Journal
-from adserver.ledger.reader import segment_path
 from adserver.ledger.segments import Damage
 
 

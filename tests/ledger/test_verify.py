@@ -9,9 +9,10 @@ from ledger_samples import person
 from verified_samples import differences, keep, sound
 
 from adserver.domain.records import Decided
+from adserver.ledger.files import segment_path
 from adserver.ledger.journal import Journal
 from adserver.ledger.poster import Poster
-from adserver.ledger.reader import Reader, segment_path
+from adserver.ledger.reader import Reader
 from adserver.ledger.verify import verify
 from adserver.ledger.writer import LedgerWriter
 
