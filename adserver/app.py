@@ -163,7 +163,9 @@ class App:
         )
         self.statements = Statements(self.journal, self.ledger, self.world, clock)
         self.wallets = Wallets(self.world, states.budgets)
-        self.crediting = Crediting(self.journal, self.ledger, states.budgets, self.world, clock)
+        self.crediting = Crediting(
+            self.journal, self.ledger, states.budgets, self.world, clock, lambda: self.journal.position
+        )
         self.publishing = Publishing(self.world, self.promises, clock, self._build_failed)
         self.manage = Manage(self.store, documents.parse_json, self.delivery, self.builder.look)
         self.asgi = asgi.build(self._services(extra), settings.trusted_proxies)

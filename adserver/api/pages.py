@@ -53,10 +53,6 @@ class Unbuilt(Struct, frozen=True):
     what: str
 
 
-Noted = Callable[[str, int, str], None]
-"""(route, status, request id) of what was refused."""
-
-
 class Guard:
     """Turns whatever a handler raises into one answer, one line of the log and one step of a counter."""
 

@@ -52,10 +52,12 @@ def _lines(text: Iterable[str]) -> Iterator[tuple[int, Any]]:
 
 
 def _rows(text: Iterable[str]) -> Iterator[tuple[int, Any]]:
-    """An empty cell says nothing."""
+    """An empty cell says nothing; one that no name stands above is a comma too many before it."""
     rows = csv.DictReader(text, strict=True)
     try:
         for row in rows:
+            if None in row:
+                raise Wrong(f"line {rows.line_num} has more cells than the line of names")
             given: dict[str, Any] = {name: cell for name, cell in row.items() if name and cell}
             for name in _NUMBERS:
                 if given.get(name, "").isascii() and given.get(name, "").isdigit():

@@ -128,15 +128,6 @@ class Ledger:
             rows = connection.execute(select(SHOWN)).all()
             return self._position_in(connection), [Shown(*row) for row in rows]
 
-    def billed_by_day(self, since_day: int) -> Iterator[tuple[int, int, int]]:
-        """(line item, day, billed nanos) of the days from ``since_day`` on; days are the campaign's."""
-        found = select(TOTALS.c.line_item, TOTALS.c.day, TOTALS.c.billed_nanos).where(
-            TOTALS.c.day >= max(since_day, 0), TOTALS.c.billed_nanos > 0
-        )
-        with self._engine.connect() as connection:
-            rows = connection.execute(found).all()
-        return ((row[0], row[1], row[2]) for row in rows)
-
     def billed_accounts(self, since_day: int) -> Iterator[tuple[str, int, int]]:
         """(account, day, billed nanos) of every budget account ever billed: lifetimes (day ``LIFETIME``) and
         the days from ``since_day`` on."""

@@ -32,7 +32,9 @@ from adserver.services.world import World
 _KIND: Final = bytes((EventKind.CONVERSION,))
 _SEEN_MS: Final = 600_000
 _AT_ONCE: Final = 20
-"""Conversions judged before others have their turn: each looks into some hundred buckets."""
+"""Conversions judged, and people looked for, before others have their turn: each of both looks into as many
+buckets as there are hours and days in the windows, a thousand at most. One e-mail may be as many people as
+there are user spaces."""
 
 
 class Fate(StrEnum):
@@ -124,10 +126,13 @@ class Conversions:
         known |= await asyncio.to_thread(self._books.conversions, keys)
         publishers = self._world.snapshot.publishers.values()
         spaces = list(dict.fromkeys(one.user_space or one.id for one in publishers))
-        outcomes = []
-        for number, (key, told) in enumerate(zip(keys, conversions, strict=True), 1):
-            outcomes.append(self._judge(owner.serial, key, told, _sought(told, spaces), key in known))
-            if number % _AT_ONCE == 0:
+        outcomes, looked = list[Outcome](), 0
+        for key, told in zip(keys, conversions, strict=True):
+            people = _sought(told, spaces)
+            outcomes.append(self._judge(owner.serial, key, told, people, key in known))
+            looked += 1 + len(people)
+            if looked >= _AT_ONCE:
+                looked = 0
                 await asyncio.sleep(0)
         await asyncio.shield(self._journal.synced())
         return outcomes

@@ -1,11 +1,12 @@
 """Deposits, credits and make-goods: booked by operators, each once, durable before it is told."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Protocol
 
 from adserver.clock import Clock
 from adserver.domain import money
-from adserver.domain.books import JournalClosed
+from adserver.domain.books import JournalClosed, Position
 from adserver.domain.credits import Credit
 from adserver.domain.records import Credited
 from adserver.services.manage import Who, absent, visible
@@ -17,6 +18,8 @@ from adserver.services.world import World
 class Books(Protocol):
     """What is posted. Blocking: called from a thread."""
 
+    @property
+    def position(self) -> Position: ...
     def credit(self, advertiser: int, credit: str) -> Credit | None: ...
     def serial_of(self, side: str, owner: str) -> int | None: ...
     def currencies(self, advertiser: int) -> set[str]: ...
@@ -29,15 +32,20 @@ class Wallets(Protocol):
 
 
 class Crediting:
-    """The use case."""
+    """The use case. ``written``: the journal's end; ``unposted``: what was booked, and up to where it stands
+    in the journal, until the ledger knows it."""
 
-    def __init__(self, journal: Journal, books: Books, wallets: Wallets, world: World, clock: Clock) -> None:
+    def __init__(
+        self, journal: Journal, books: Books, wallets: Wallets, world: World, clock: Clock,
+        written: Callable[[], Position],
+    ) -> None:  # fmt: skip
         self._journal = journal
         self._books = books
         self._wallets = wallets
         self._world = world
         self._clock = clock
-        self._lately: dict[tuple[int, str], Credit] = {}
+        self._written = written
+        self.unposted: dict[tuple[int, str], tuple[Credit, Position]] = {}
         self._one_at_a_time = asyncio.Lock()
 
     async def book(
@@ -51,7 +59,8 @@ class Crediting:
         advertiser = await self._serial(owner)
         wanted = Credit(credit, kind, currency, amount_micros, self._clock(), reason)
         async with self._one_at_a_time:
-            known = self._lately.get((advertiser, credit))
+            self._forget_posted()
+            known = self.unposted.get((advertiser, credit), (None,))[0]
             if known is None:
                 known = await asyncio.to_thread(self._books.credit, advertiser, credit)
             if known is None:
@@ -59,7 +68,7 @@ class Crediting:
                 known = self._write(advertiser, wanted)
         if _said(known) != _said(wanted):
             raise Refused(409, f"{credit} was booked before, as something else")
-        await self._journal.synced()
+        await asyncio.shield(self._journal.synced())
         return known
 
     def _write(self, advertiser: int, credit: Credit) -> Credit:
@@ -71,10 +80,15 @@ class Crediting:
             self._journal.append(record)
         except JournalClosed:
             raise Refused(503, "credits cannot be kept: no room on disk") from None
-        self._lately[advertiser, credit.id] = credit
+        self.unposted[advertiser, credit.id] = credit, self._written()
         # What is sold by it stands behind it in the journal.
         self._wallets.pay_in(advertiser, credit.currency, money.nanos(credit.amount_micros))
         return credit
+
+    def _forget_posted(self) -> None:
+        posted = self._books.position
+        for key in [key for key, (_, behind) in self.unposted.items() if behind <= posted]:
+            del self.unposted[key]
 
     async def _check_currency(self, owner: str, advertiser: int, currency: str) -> None:
         found = self._world.snapshot.advertisers.get(owner)

@@ -79,7 +79,7 @@ class Invalidation:
             for event in await asyncio.to_thread(self._reversible, list(wanted)):
                 if (event.event_id, event.kind) not in self._unposted:
                     done.setdefault(event.event_id, []).append(self._take_back(event, reason))
-        await self._journal.synced()
+        await asyncio.shield(self._journal.synced())
         return [self._told(event_id, taken) for event_id, taken in done.items()]
 
     def _reversible(self, event_ids: list[bytes]) -> list[Reversed]:

@@ -25,7 +25,8 @@ class Journal(Protocol):
         ...
 
     def synced(self) -> asyncio.Future[None]:
-        """Done once everything appended before the call is on disk (group commit). Raises JournalClosed."""
+        """Done once everything appended before the call is on disk (group commit); others wait for the same
+        one, so whoever may be cancelled shields it. Raises JournalClosed."""
         ...
 
 

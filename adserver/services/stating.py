@@ -106,7 +106,7 @@ class Statements:
         except JournalClosed:
             raise Refused(503, "a closing cannot be kept: no room on disk") from None
         behind = self._journal.position
-        await self._journal.synced()
+        await asyncio.shield(self._journal.synced())
         await self._posted(behind)
         found = await asyncio.to_thread(self._books.statement, due.party, due.month)
         if not found.closed:

@@ -164,6 +164,9 @@ def test_the_command(server: Live, tmp_path: Path) -> None:
     done = told("sales.csv", rows)
     assert (done.returncode, done.stdout) == (1, "1 duplicate, 1 invalid, 1 unattributed\n")
     assert done.stderr.startswith("line 4: d-2 is invalid: ")
+    done = told("shifted.csv", "id,user,user_space\ne-1,Smith, John,lumen\n")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "line 2 has more cells than the line of names" in done.stderr
     assert "line 1 is not JSON" in told("sales.ndjson", "{").stderr
     assert "cannot be read" in run("convert", tmp_path / "none.csv", ADSERVER_KEY="k").stderr
 

@@ -106,8 +106,9 @@ def test_what_is_posted(tmp_path: Path) -> None:
         1, impressions=25, viewable=29, filtered=5, expired=4, billed_nanos=25 * PRICE
     )
     assert totals[2] == LineItemTotals(2, clicks=9, free_nanos=9 * PRICE)
-    assert list(ledger.billed_by_day(DAY)) == [(1, DAY, 25 * PRICE)]
-    assert list(ledger.billed_by_day(DAY + 1)) == []
+    mine = [row for row in ledger.billed_accounts(DAY) if row[0] == "line_item:1"]
+    assert sorted(mine) == [("line_item:1", -1, 25 * PRICE), ("line_item:1", DAY, 25 * PRICE)]
+    assert {day for _, day, _ in ledger.billed_accounts(DAY + 1)} == {-1}
     assert ledger.billed_campaigns() == {10}
     assert ledger.refused == 0
     found = rows(tmp_path / "ledger.sqlite")

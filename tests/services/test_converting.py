@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,37 @@ def test_a_hashed_email_where_publishers_call_people_so(tmp_path: Path) -> None:
         assert fates(tell(world, told)) == [("attributed", "view", False)], "the ad was billed before"
         assert fates(tell(world, Told("o-3", user="u", user_space="nobodys"))) == [("invalid", "", False)]
         audited(world)
+
+
+def test_others_have_their_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many people an e-mail may be."""
+    spaces = 30
+    with made(tmp_path) as world:
+        world.put(publishers=[publisher(f"p{number}") for number in range(spaces)])
+        touches, looked, turns = world.app.states.touches, 0, [0]
+        of = touches.of
+
+        def counted(subject: bytes) -> Any:
+            nonlocal looked
+            looked += 1
+            return of(subject)
+
+        monkeypatch.setattr(touches, "of", counted)
+
+        async def beside() -> None:
+            while True:
+                turns.append(looked)
+                await asyncio.sleep(0)
+
+        async def together() -> None:
+            other = asyncio.create_task(beside())
+            told = [Told(f"o-{number}", email="ab" * 32) for number in range(40)]
+            await world.app.conversions.tell("acme", told)
+            other.cancel()
+
+        asyncio.run(together())
+        assert looked >= 40 * spaces
+        assert max(after - before for before, after in pairwise(turns)) <= spaces + 1
 
 
 def test_once_for_good(tmp_path: Path) -> None:

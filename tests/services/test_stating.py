@@ -186,7 +186,10 @@ def test_a_credit_is_booked_once_and_comes_off_the_statement(tmp_path: Path) -> 
         first = book(world)
         world.clock.ms += 1000
         assert book(world) == first, "before it is posted"
+        assert len(world.app.crediting.unposted) == 1
         world.tick()
+        assert book(world) == first
+        assert not world.app.crediting.unposted, "the ledger knows it"
         for clean in (False, True):
             world.restart(clean)
             assert book(world) == first, "and after"
