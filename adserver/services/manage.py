@@ -17,7 +17,7 @@ PAGE_MAX: Final = 1000
 
 _AUDIENCE_MEANT: Final = re.compile(r'; did you mean "([^"/]*/[^"]*)"\?\Z')
 _OWNERS: Final = ("advertiser", "publisher")
-_OPERATORS_ALONE: Final = ("revenue_share",)
+_OPERATORS_ALONE: Final = ("revenue_share", "billing")
 """Fields of theirs that they cannot change: what was agreed with the operator."""
 
 

@@ -76,6 +76,12 @@ def test_from_an_empty_wallet_to_an_empty_wallet(tmp_path: Path) -> None:
         other = bearer(server, "advertiser", "--advertiser", "rival")
         assert server.get(PATH, authorization=other).status == 404
         assert server.get(PATH).status == 401
+        for change in ({"billing": "invoiced"}, {}):
+            put = server.call(
+                "PUT", "/v1/advertisers/acme", {"currency": "EUR", **change},
+                authorization=bearer(server, *OWN),
+            )  # fmt: skip
+            assert (put.status, "billing" in put.json()["detail"]) == (403, True)
         assert server.call("DELETE", "/v1/advertisers/acme", authorization=bearer(server)).status < 300
         assert pay(server, "2", "1.00") == "acme: deposit 2 of 1.00 EUR\n"
     assert verify(tmp_path / "data", lambda line: None) == []
