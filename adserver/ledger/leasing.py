@@ -13,8 +13,9 @@ turn some ten times a second (``plan``, the ledger's ``settle`` in a thread, ``a
   turns will take. So nobody sits on the last of a budget.
 
 What is given back is out of the account before the ledger hears of it, what is granted is in it only after:
-the ledger's numbers are never below ours. A limit that is lowered takes the free part along at once; one that
-is new binds what was promised before, and is told to the ledger; refunds go back to the budget, not to us.
+the ledger's numbers are never below ours. A lease *rests* from its beginning, and from when its limit is
+lowered, until the ledger grants a slice of it under that limit: nothing new is promised, what was promised is
+held, whatever the limit is, and what is not needed of it goes back. Refunds go back to the budget, not to us.
 
 Cost: nothing where ads are decided; a turn looks at the line items that were asked for, and at
 ``limits.LEASES_LOOKED_AT`` leases.
@@ -48,7 +49,8 @@ class Budgets(Protocol):
 
 class Lease(Struct):
     """Of one account. ``elsewhere_nanos``: what of the account's bill is not this process's; ``limit_nanos``:
-    the catalogue's; ``since``: its revision that brought it; ``price_nanos``: the dearest event asked for;
+    the catalogue's; ``since``: its revision that brought it; ``told_nanos``: what the ledger has heard is
+    held; ``asked``: something was asked for under this limit; ``price_nanos``: the dearest event asked for;
     ``used_nanos``: billed and held at the last look; ``moved_nanos``: how much more that was than at the one
     before; ``still``: looks since it changed."""
 
@@ -57,6 +59,9 @@ class Lease(Struct):
     elsewhere_nanos: int
     limit_nanos: int
     since: int
+    told_nanos: int = 0
+    asked: bool = False
+    rests: bool = False
     price_nanos: int = 0
     used_nanos: int = 0
     moved_nanos: int = 0
@@ -64,15 +69,31 @@ class Lease(Struct):
 
     @property
     def granted_nanos(self) -> int:
-        return (self.account.limit_nanos or 0) - self.elsewhere_nanos
+        account = self.account
+        whole = account.billed_nanos + account.held_nanos if self.rests else account.limit_nanos or 0
+        return whole - self.elsewhere_nanos
 
     @property
     def free_nanos(self) -> int:
         account = self.account
+        if self.rests:
+            return 0
         return (account.limit_nanos or 0) - account.billed_nanos - account.held_nanos
+
+    def rest(self) -> None:
+        """Promise nothing more. Without room beside what is billed nothing fits, whatever holds end."""
+        self.rests, self.asked = True, False
+        self.account.limit_nanos = self.account.billed_nanos
 
     def grow(self, nanos: int) -> None:
         self.account.limit_nanos = (self.account.limit_nanos or 0) + nanos
+
+    def take(self, slice_nanos: int) -> None:
+        """A slice was granted beside what the ledger had heard of."""
+        if self.rests:
+            self.rests = False
+            self.account.limit_nanos = self.elsewhere_nanos + self.told_nanos
+        self.grow(slice_nanos)
 
     def look(self) -> None:
         used_nanos = self.account.billed_nanos + self.account.held_nanos
@@ -81,6 +102,7 @@ class Lease(Struct):
         self.used_nanos = used_nanos
 
     def ask(self, least_nanos: int, target_nanos: int) -> Ask:
+        self.asked = True
         return Ask(self.key, self.limit_nanos, self.since, self.granted_nanos, least_nanos, target_nanos)
 
 
@@ -127,18 +149,18 @@ class Leasing:
             self._leases[key] = self._begin(key, account, limit_nanos, since)
         else:
             if limit_nanos < lease.limit_nanos:
-                self._give(lease, lease.free_nanos)
+                lease.rest()
+                self._untold.add(key)
             lease.limit_nanos = limit_nanos
         return account.limit_nanos
 
     def _begin(self, key: Key, account: Account, limit_nanos: int, since: int) -> Lease:
-        """What is promised already is held, whatever the limit is."""
-        elsewhere, granted = self._elsewhere.get(key, 0), self._granted.pop(key, None) or 0
-        used = account.billed_nanos + account.held_nanos
-        account.limit_nanos = max(used, elsewhere + granted)
-        lease = Lease(key, account, elsewhere, limit_nanos, since, used_nanos=used)
-        if lease.granted_nanos != granted:
-            self._untold.add(key)
+        """What was granted before may be of a higher limit than there is by now: it rests."""
+        told = self._granted.pop(key, None) or 0
+        lease = Lease(key, account, self._elsewhere.get(key, 0), limit_nanos, since, told)
+        lease.rest()
+        lease.look()
+        self._retell(lease)
         return lease
 
     def refund(self, key: Key, nanos: int) -> None:
@@ -167,28 +189,40 @@ class Leasing:
         return self._returned(), [group for group in groups if group]
 
     def apply(self, returned: Returned, settled: Settled) -> None:
-        """What ``settle`` made of a plan. What was given back since then is told the next time."""
+        """What ``settle`` made of a plan. What was given back since then is told the next time, and what was
+        granted under a limit that is lower by now goes back."""
         for key, told in returned.items():
             lease = self._leases.get(key)
             if told == (None if lease is None else lease.granted_nanos):
                 self._untold.discard(key)
         for key, slice_nanos in settled.granted.items():
             lease = self._leases.get(key)
-            if lease is None:
+            if lease is None or not lease.asked:
                 self._untold.add(key)
             else:
-                lease.grow(slice_nanos)
+                lease.take(slice_nanos)
         self._others_want = settled.wanted
 
     def give_all_back(self) -> Returned:
         """All that is free: a clean end."""
         for lease in self._leases.values():
             self._give(lease, lease.free_nanos)
+            self._retell(lease)
         return self._returned()
 
     def _returned(self) -> Returned:
-        leases = self._leases
-        return {key: leases[key].granted_nanos if key in leases else None for key in self._untold}
+        returned = Returned()
+        for key in self._untold:
+            lease = self._leases.get(key)
+            if lease is not None:
+                lease.told_nanos = lease.granted_nanos
+            returned[key] = None if lease is None else lease.told_nanos
+        return returned
+
+    def _retell(self, lease: Lease) -> None:
+        """Of one that rests, less is held with every hold that ends."""
+        if lease.rests and lease.granted_nanos != lease.told_nanos:
+            self._untold.add(lease.key)
 
     def _bind_some(self, budgets: Budgets, now_ms: int) -> None:
         unbound = self._unbound
@@ -220,6 +254,7 @@ class Leasing:
         for lease in map(self._leases.get, bound.keys):
             if lease is None:
                 continue
+            self._retell(lease)
             lease.price_nanos = max(lease.price_nanos, price_nanos)
             missing = price_nanos - lease.free_nanos
             if missing > 0:
@@ -230,6 +265,7 @@ class Leasing:
     def _ahead(self, lease: Lease) -> list[Ask]:
         """More before there is none; less where it lies idle."""
         lease.look()
+        self._retell(lease)
         if lease.moved_nanos and lease.free_nanos < AHEAD * lease.moved_nanos:
             return [lease.ask(lease.price_nanos, LASTS * lease.moved_nanos)]
         if lease.still >= IDLE:

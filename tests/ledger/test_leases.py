@@ -178,6 +178,31 @@ def test_a_lowered_limit_binds_at_once_and_a_raised_one_soon(tmp_path: Path) -> 
     assert sum(len(sell(till)) for till in (first, second) * 4) == 2
 
 
+def test_what_ends_under_a_lowered_limit_is_not_sold_again(tmp_path: Path) -> None:
+    """Nor is it after a restart, nor what was granted while the limit was lowered."""
+    first, second = (opened(tmp_path, number, shelf(campaign=40)) for number in (1, 2))
+    out = sell(first, 20) + sell(second, 0)
+    plan = first.leasing.plan(first.budgets, NOW_MS)
+    settled = first.leases.settle(*plan, first.leasing.heard)
+    lowered = shelf(2, campaign=5)
+    for till in (first, second):
+        till.follow(lowered, NOW_MS)
+    first.leasing.apply(plan[0], settled)
+    for sale in out[:10]:
+        first.release(sale, NOW_MS)
+    assert sell(first) == sell(second) == []
+    first.journal.sync()
+    first.close()
+    first = opened(tmp_path, 1, lowered)
+    show(first, out[10:14])
+    assert sell(first) == sell(second) == []
+    for sale in out[14:]:
+        first.release(sale, NOW_MS)
+    first.post()
+    assert sum(len(sell(till)) for _ in range(3) for till in (first, second)) == 1
+    assert differences(tmp_path) == []
+
+
 def test_a_new_limit_finds_what_both_have_promised(tmp_path: Path) -> None:
     """And nobody leases from it before the other has heard of it."""
     first, second = (opened(tmp_path, number, shelf()) for number in (1, 2))

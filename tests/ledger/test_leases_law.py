@@ -3,7 +3,7 @@
 Each is a whole till (journal, hot state, leases, posting). Steps of their leases are taken apart, so that the
 other acts between what is planned, settled and applied; either is killed at any point, or leaves; limits
 change, heard of by one before the other. After every step, over both: billed and firmly held <= the limit,
-or what it was when it was lowered, in every account.
+or what was promised when it was lowered and is not over yet, in every account.
 """
 
 import shutil
@@ -154,7 +154,7 @@ class Shared(RuleBasedStateMachine):
         self.tills[first].follow(shelf, self.now_ms)
         self.sell(3 - first, [1, 2, 3, 4])
         self.tills[3 - first].follow(shelf, self.now_ms)
-        self.promised = {key: self.all_of(key) for key in self.touched()}
+        self.promised |= {key: self.all_of(key) for key in {*self.touched(), *self.billed}}
 
     def touched(self) -> set[Key]:
         days = {localtime.day_span("UTC", at)[0] for at in (self.now_ms, *self.decided())}
@@ -178,7 +178,9 @@ class Shared(RuleBasedStateMachine):
         for key in {*self.touched(), *self.billed}:
             limit = self.limits.get((key[0], "lifetime" if key[1] < 0 else "day"))
             if limit is not None:
-                assert self.all_of(key, firm=True) <= max(limit, self.promised.get(key, 0)), key
+                promised = self.promised.get(key, 0)
+                assert self.all_of(key, firm=True) <= max(limit, promised), key
+                self.promised[key] = min(promised, self.all_of(key))
 
 
 TestShared = Shared.TestCase
