@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from adserver.domain.bills import CLOSINGS, Bill, Exported, Moved, against, as_closed, by_itself
+from adserver.domain.bills import CLOSINGS, Bill, Exported, Moved, against, as_closed, by_itself, cited
 from adserver.domain.statements import month_of, parse_month
 from adserver.options import Wrong
 
@@ -37,7 +37,7 @@ def check(file: Path, folder: Path | None) -> int:
 def _against(bill: Bill, month: int, folder: Path) -> Iterator[str]:
     exported = _read(folder / CLOSINGS, Exported, "what an export says of itself")
     wanted = "advertiser", bill.advertiser, bill.month
-    closing = next((one for one in exported.closings if (one.party, one.owner, one.month) == wanted), None)
+    closing = cited(bill, [one for one in exported.closings if (one.party, one.owner, one.month) == wanted])
     yield from as_closed(bill, closing)
     until = closing.place if closing is not None and bill.status == "closed" else 1 << 62
     yield from against(bill, _moved(bill, month, folder, until), exported.from_ms == 0)
