@@ -50,7 +50,8 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / f"{name}.json").write_bytes(msgspec.json.encode(shown(statement, "advertiser", "acme")))
     ledger.close()
     export(data, folder / "out", 0, 1 << 62)
-    export(data, folder / "late", NOW_MS + 30 * DAY_MS, 1 << 62)
+    export(data, folder / "late", NOW_MS + 16 * DAY_MS, 1 << 62)
+    export(data, folder / "early", 0, NOW_MS + 16 * DAY_MS)
     return folder
 
 
@@ -167,6 +168,11 @@ def test_wrong_input(exported: Path, tmp_path: Path) -> None:
             "an advertiser's statement",
         ),
         (("--export", exported / "out"), "goes with --statement"),
+        (
+            ("--statement", exported / "june.json", "--export", exported / "late"),
+            "does not hold all of 2027-01",
+        ),
+        (("--statement", exported / "june.json", "--export", exported / "early"), "does not hold all of"),
         (("--statement", tmp_path / "month.json"), "month.json is not a statement"),
         (("--statement", exported / "june.json", "--export", spoilt), "is not what an export writes"),
     ):
