@@ -18,4 +18,4 @@ settings.register_profile("long", max_examples=10_000, deadline=None)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     from workers import OneLoadAtATime
 
-    return OneLoadAtATime(config, log)
+    return OneLoadAtATime(config, log) if config.getvalue("dist") == "load" else None

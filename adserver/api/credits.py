@@ -62,6 +62,7 @@ def operations(crediting: Crediting, wallets: Wallets) -> list[Operation]:
         403: "not an operator's key",
         404: "absent",
         409: "another one has it",
+        503: "no room to keep it, send it again",
     }
     path, summary = "/v1/advertisers/{owner}/credits", "Book a deposit, credit or make-good"
     wallet, balance = "/v1/advertisers/{owner}/wallet", "What was paid in, and what is left of it"

@@ -118,7 +118,10 @@ def operations(statements: Statements) -> list[Operation]:
 
 def _of(side: "_Side", path: str, answer: type) -> list[Operation]:
     tag, summary = f"{side.name}s", "What is billed or owed, line by line"
-    closed = {200: answer, 403: "not an operator's key", 404: "absent", 409: "it cannot be closed now"}
+    closed = {
+        200: answer, 400: "not a month", 403: "not an operator's key", 404: "absent",
+        409: "it cannot be closed now", 503: "no room to keep it, or not posted yet: ask again",
+    }  # fmt: skip
     read = {200: answer, 400: "not a month", 404: "absent"}
     verb = f"{path}:close"
     return [

@@ -7,11 +7,13 @@ from typing import Any, Final
 
 import msgspec
 
-from adserver.domain.bills import CLOSINGS, Bill, Exported, Moved, against, as_closed, by_itself
-from adserver.domain.statements import month_of, parse_month
+from adserver.domain.bills import CLOSINGS, Bill, Exported, Moved, against, as_closed, by_itself, cited
+from adserver.domain.statements import WESTERNMOST_MS, month_end_ms, month_of, parse_month
 from adserver.options import Wrong
 
 _EPOCH: Final = date(1970, 1, 1)
+_EASTERNMOST_MS: Final = 14 * 3600_000
+"""A month begins first where it is UTC+14."""
 
 
 def check(file: Path, folder: Path | None) -> int:
@@ -36,8 +38,11 @@ def check(file: Path, folder: Path | None) -> int:
 
 def _against(bill: Bill, month: int, folder: Path) -> Iterator[str]:
     exported = _read(folder / CLOSINGS, Exported, "what an export says of itself")
+    begins_ms, ends_ms = month_end_ms(month - 1) - _EASTERNMOST_MS, month_end_ms(month) + WESTERNMOST_MS
+    if exported.from_ms > max(begins_ms, 0) or exported.to_ms < ends_ms:
+        raise Wrong(f"{folder} does not hold all of {bill.month}: export that month whole, or everything")
     wanted = "advertiser", bill.advertiser, bill.month
-    closing = next((one for one in exported.closings if (one.party, one.owner, one.month) == wanted), None)
+    closing = cited(bill, [one for one in exported.closings if (one.party, one.owner, one.month) == wanted])
     yield from as_closed(bill, closing)
     until = closing.place if closing is not None and bill.status == "closed" else 1 << 62
     yield from against(bill, _moved(bill, month, folder, until), exported.from_ms == 0)

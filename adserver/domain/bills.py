@@ -5,7 +5,7 @@ to the place of the journal at which the month was closed. Told is every differe
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from msgspec import Struct
@@ -163,14 +163,23 @@ def _count(counts: defaultdict[str, int], event: Moved) -> None:
         counts["gross_nanos"] += event.nanos
 
 
+def cited(bill: Bill, closings: Sequence[Closing]) -> Closing | None:
+    """Of the closings of its month the one that the bill cites: where money moved at that moment one closed
+    nothing, and there is another behind it. Else the last."""
+    last = closings[-1] if closings else None
+    return next((one for one in closings if one.journal == bill.journal), last)
+
+
 def as_closed(bill: Bill, closing: Closing | None) -> Iterator[str]:
-    """Where the bill and the closing in the journal disagree."""
+    """Where the bill and the closing in the journal disagree. Nobody closes a month in which nothing was
+    sold: it is closed with the one behind it."""
     if bill.status != "closed":
         if closing is not None:
             yield "the statement is open, and the month was closed: ask for it again"
         return
     if closing is None:
-        yield "the statement is closed, the export knows no closing of it"
+        if bill.lines or bill.credits or bill.journal is not None:
+            yield "the statement is closed, the export knows no closing of it"
         return
     if bill.journal != closing.journal:
         yield f"the statement cites {bill.journal}, the journal {closing.journal}"

@@ -34,6 +34,9 @@ UNIT_OF: Final = {
 }
 """By the kind of event that was billed."""
 
+WESTERNMOST_MS: Final = 12 * 3600_000
+"""A month ends last where it is UTC-12."""
+
 Subject = tuple[int, int]
 """What a line is about: (line item, placement), on an advertiser's statement (line item, 0)."""
 

@@ -8,7 +8,8 @@ from typing import Final
 
 from sqlalchemy import Connection, select
 
-from adserver.domain.records import LineItemTerms, Record, Recorded
+from adserver.domain.counted import event_of
+from adserver.domain.records import LineItemTerms, Record
 from adserver.ledger import schema
 from adserver.ledger.accounts import Key, levels
 from adserver.ledger.lease_tables import LEASES
@@ -40,10 +41,10 @@ class LeaseAudit:
             return
         if isinstance(record, LineItemTerms):
             self._terms[journal, record.serial] = levels(record)
-        elif isinstance(record, Recorded) and record.billed_nanos:
-            for name in self._terms.get((journal, record.line_item), ()):
-                self._spent[journal, (name, _ALL_DAYS)] += record.billed_nanos
-                self._spent[journal, (name, record.day)] += record.billed_nanos
+        elif (event := event_of(record)) is not None and event.billed_nanos:
+            for name in self._terms.get((journal, event.line_item), ()):
+                self._spent[journal, (name, _ALL_DAYS)] += event.billed_nanos
+                self._spent[journal, (name, event.day)] += event.billed_nanos
 
     def compare(self) -> None:
         """Leases of days that are over are dropped; those that are there are right."""

@@ -8,7 +8,7 @@ Only what is posted can be taken back; an event of the last second is told as un
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 from msgspec import Struct
@@ -21,6 +21,9 @@ from adserver.domain.decision import EventKind
 from adserver.domain.records import LineItemTerms, Reversed
 from adserver.services.ports import Journal
 from adserver.services.refusals import Refused
+
+_TURN: Final = 100
+"""Events taken back in one turn of the loop: an ad may have led to any number of conversions."""
 
 
 class Books(Protocol):
@@ -76,9 +79,11 @@ class Invalidation:
         # What another call takes back while the ledger is asked, neither it nor ``_unposted`` might tell.
         async with self._one_at_a_time:
             self._forget_posted()
-            for event in await asyncio.to_thread(self._reversible, list(wanted)):
+            for number, event in enumerate(await asyncio.to_thread(self._reversible, list(wanted)), 1):
                 if (event.event_id, event.kind) not in self._unposted:
                     done.setdefault(event.event_id, []).append(self._take_back(event, reason))
+                if number % _TURN == 0:
+                    await asyncio.sleep(0)
         await asyncio.shield(self._journal.synced())
         return [self._told(event_id, taken) for event_id, taken in done.items()]
 

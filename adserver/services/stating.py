@@ -13,7 +13,7 @@ from adserver.clock import Clock
 from adserver.domain import limits
 from adserver.domain.books import JournalClosed, Position
 from adserver.domain.records import Closed
-from adserver.domain.statements import Statement, month_end_ms, month_text, totals
+from adserver.domain.statements import WESTERNMOST_MS, Statement, month_end_ms, month_text, totals
 from adserver.services.manage import Who, absent, visible
 from adserver.services.ports import Journal
 from adserver.services.refusals import Refused
@@ -21,10 +21,8 @@ from adserver.services.world import World
 
 Side = Literal["advertiser", "publisher"]
 
-_WESTERNMOST_MS: Final = 12 * 3600_000
-"""A month ends last where it is UTC-12."""
 _SETTLED_MS: Final = (
-    _WESTERNMOST_MS + limits.RENDER_WITHIN_MS_MAX + limits.CLICK_EXTRA_MS + limits.GRACE_MS
+    WESTERNMOST_MS + limits.RENDER_WITHIN_MS_MAX + limits.CLICK_EXTRA_MS + limits.GRACE_MS
 )  # fmt: skip
 """So long behind a month's end in UTC its last token is dead."""
 

@@ -186,3 +186,10 @@ def test_the_command_of_credits(server: Live) -> None:
         "--url", server.url, ADSERVER_KEY=server.key(),
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (0, "rival: deposit x of 1.00 EUR\n")
+
+
+def test_what_a_full_disk_answers_is_documented(server: Live) -> None:
+    paths = server.get("/openapi.json").json()["paths"]
+    for path in (f"{PATH}:close", "/v1/advertisers/acme/credits", "/v1/invalidations"):
+        documented = paths[path.replace("acme", "{owner}")]["post"]["responses"]
+        assert "503" in documented, path

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 from ledger_samples import NOW_MS, decided, placement, recorded, request, reversed_, terms
+from msgspec import structs
 from test_cli import run, wrong
 from verified_samples import MONTH, closes, keep
 
@@ -23,13 +24,16 @@ FULL = "acme/summer/item-1"
 
 
 def sold() -> list[Record]:
-    """Two months; the first is closed, and then something of it is taken back."""
+    """Two months; the first is closed, where money had moved at a first attempt, and then something of it is
+    taken back."""
     records: list[Record] = [terms(1), terms(2), placement(7)]
     for number in range(1, 6):
         mine = request(number, NOW_MS + number)
         records += [decided(mine, (number % 2 + 1,), price=1700)]
         records += [recorded(mine, line_item=number % 2 + 1, billed=1700)]
     first = records[4]
+    vain = closes(records, "advertiser:20", MONTH, NOW_MS + 31 * DAY_MS - 1)
+    records.append(structs.replace(vain, totals=(("EUR", 1),), offset=vain.offset + 1))
     records.append(closes(records, "advertiser:20", MONTH, NOW_MS + 31 * DAY_MS))
     later = request(9, NOW_MS + 31 * DAY_MS)
     return [*records, reversed_(first), decided(later, price=400), recorded(later, billed=400)]  # type: ignore[arg-type]
@@ -41,12 +45,13 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bill")
     data = keep(folder / "data", sold())
     ledger = Ledger(data / "ledger.sqlite")
-    for name, month in (("june", MONTH), ("july", MONTH + 1)):
+    for name, month in (("may", MONTH - 1), ("june", MONTH), ("july", MONTH + 1)):
         statement = ledger.statement("advertiser:20", month)
         (folder / f"{name}.json").write_bytes(msgspec.json.encode(shown(statement, "advertiser", "acme")))
     ledger.close()
     export(data, folder / "out", 0, 1 << 62)
-    export(data, folder / "late", NOW_MS + 30 * DAY_MS, 1 << 62)
+    export(data, folder / "late", NOW_MS + 16 * DAY_MS, 1 << 62)
+    export(data, folder / "early", 0, NOW_MS + 16 * DAY_MS)
     return folder
 
 
@@ -56,6 +61,13 @@ def test_a_sound_bill(exported: Path) -> None:
         assert (done.returncode, done.stderr) == (0, "")
         assert done.stdout.endswith(f"{status}: 2 lines and the export: no differences\n")
         assert bill.check(exported / f"{name}.json", None) == 0
+
+
+def test_a_month_of_nothing_before_one_that_is_closed(exported: Path) -> None:
+    """Nobody closed it, and nothing is billed in it."""
+    statement = json.loads((exported / "may.json").read_bytes())
+    assert (statement["status"], statement["lines"], statement["journal"]) == ("closed", [], None)
+    assert bill.check(exported / "may.json", exported / "out") == 0
 
 
 def change(path: str, value: Any) -> Callable[[Any], None]:
@@ -156,6 +168,11 @@ def test_wrong_input(exported: Path, tmp_path: Path) -> None:
             "an advertiser's statement",
         ),
         (("--export", exported / "out"), "goes with --statement"),
+        (
+            ("--statement", exported / "june.json", "--export", exported / "late"),
+            "does not hold all of 2027-01",
+        ),
+        (("--statement", exported / "june.json", "--export", exported / "early"), "does not hold all of"),
         (("--statement", tmp_path / "month.json"), "month.json is not a statement"),
         (("--statement", exported / "june.json", "--export", spoilt), "is not what an export writes"),
     ):

@@ -57,6 +57,14 @@ def test_each_is_posted_once(tmp_path: Path, size: int) -> None:
     ledger.close()
 
 
+def test_one_is_paid_out_of_the_lease_of_who_was_told(tmp_path: Path) -> None:
+    keep(tmp_path, sold(converted(1, CLICK, PRICE)), holder=0)
+    with closing(sqlite3.connect(tmp_path / "ledger.sqlite")) as connection:
+        leases = connection.execute("SELECT account, spent_nanos FROM leases").fetchall()
+    assert set(leases) == {(account, PRICE) for account in ("line_item:1", "campaign:10", "advertiser:20")}
+    assert differences(tmp_path) == []
+
+
 def test_they_are_append_only(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
     post(path, sold(converted(1, CLICK, PRICE))).close()

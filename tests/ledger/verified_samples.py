@@ -144,13 +144,13 @@ def closes(
     return Closed(party, month, at_ms, said, 0, 0, bytes(16))
 
 
-def keep(directory: Path, records: Iterable[Record]) -> Path:
-    """Journal and post them."""
+def keep(directory: Path, records: Iterable[Record], holder: int | None = None) -> Path:
+    """Journal and post them, out of the leases of a ``holder``."""
     journal = Journal(directory / "journal", 16 * 1024)
     for record in records:
         journal.append(record, person_of(record))
     journal.close()
-    ledger = LedgerWriter(directory / "ledger.sqlite")
+    ledger = LedgerWriter(directory / "ledger.sqlite", holder=holder)
     with closing(Reader(directory / "journal")) as reader:
         Poster(reader, ledger).drain()
     ledger.close()

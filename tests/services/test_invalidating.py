@@ -1,6 +1,7 @@
 """Events taken back: refunded once, however often it is told, and what they stood for is free again."""
 
 import asyncio
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,28 @@ def test_a_refund_is_made_once(tmp_path: Path) -> None:
             assert numbers(world) == [2, 1, 1_000_000, 2_000_000]
             assert take_back(world, shown[0])[0].kinds == ()
         assert verify(world.folder / "data", lambda line: None) == []
+
+
+def test_others_have_their_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("adserver.services.invalidating._TURN", 3)
+    with sold(tmp_path) as world:
+        shown = [show(world) for _ in range(10)]
+        world.tick()
+        turns = [0]
+
+        async def beside() -> None:
+            while True:
+                turns.append(numbers(world)[1])
+                await asyncio.sleep(0)
+
+        async def together() -> None:
+            other = asyncio.create_task(beside())
+            await world.app.invalidation.reverse(shown, "a farm")
+            other.cancel()
+
+        asyncio.run(together())
+        assert numbers(world)[1] == 10
+        assert max(after - before for before, after in pairwise(turns)) <= 3
 
 
 def test_currencies_are_not_added_up() -> None:
