@@ -16,7 +16,7 @@ from adserver.services.refusals import Refused
 from adserver.services.wallets import Wallet, Wallets
 
 
-class Booking(Struct, frozen=True):
+class Booking(Struct, frozen=True, forbid_unknown_fields=True):
     """``id``: yours, once for each of an advertiser's; asked again with the same, nothing more is booked."""
 
     id: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,63}$")]

@@ -16,7 +16,7 @@ from adserver.services.refusals import Refused
 _ID_CHARS: Final = 64
 
 
-class Invalidations(Struct, frozen=True):
+class Invalidations(Struct, frozen=True, forbid_unknown_fields=True):
     """Event ids as decisions name them; ``reason``: for those who are refunded."""
 
     events: Annotated[

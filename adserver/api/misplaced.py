@@ -44,6 +44,10 @@ def _of_object(value: dict[str, Any], wanted: type[Struct], path: str) -> Proble
             found += problems_of(value[field.encode_name], hints[field.name], place)
         elif field.required:
             found.append((place, "required"))
+    if wanted.__struct_config__.forbid_unknown_fields:
+        known = {field.encode_name for field in msgspec.structs.fields(wanted)}
+        unknown = (name for name in value if name not in known)
+        found += [(f"{path}.{name}" if path else name, "unknown field") for name in unknown]
     return found
 
 

@@ -19,7 +19,7 @@ _ENCODER: Final = msgspec.json.Encoder()
 _MONTH: Final = {"month": "such as 2026-11: of the decisions, in the campaigns' time zones"}
 
 
-class Close(Struct, frozen=True):
+class Close(Struct, frozen=True, forbid_unknown_fields=True):
     month: Annotated[str, Meta(max_length=7)]
 
 

@@ -69,6 +69,7 @@ def verify(data_dir: Path, report: Callable[[str], None] = print) -> list[str]:
         f"law 4: {len(posted.events)} events, {len(posted.filtered)} filtered, {len(posted.entries)} entries"
     )
     report(f"reports: {reports.told}")
+    report(f"statements: {len(heard.closings)} closings, {len(heard.booked)} bookings")
     report("no differences" if not differences else f"{len(differences)} differences")
     return differences
 

@@ -43,6 +43,19 @@ def test_a_repeated_key_is_found_in_every_spelling(
     assert refused.value.status == 400 and "repeated" in refused.value.title
 
 
+class Asked(msgspec.Struct, forbid_unknown_fields=True):
+    name: str
+    least: int
+
+
+def test_every_problem_is_told_unknown_fields_too() -> None:
+    with pytest.raises(Refused) as refused:
+        bodies.decode(msgspec.json.Decoder(list[Asked]), b'[{"nmae": "a", "least": "1"}]')
+    assert refused.value.errors == [
+        ("[0].name", "required"), ("[0].least", "Expected `int`, got `str`"), ("[0].nmae", "unknown field"),
+    ]  # fmt: skip
+
+
 @given(st.binary(max_size=40))
 def test_any_bytes_are_read_or_refused(raw: bytes) -> None:
     try:

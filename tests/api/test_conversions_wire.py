@@ -95,7 +95,7 @@ def test_each_is_told_of_by_itself(server: Live) -> None:
         ({"id": "e-h\n", "user": "u-1"}, "invalid", "control characters"),
         ({"id": "", "user": "u-1"}, "invalid", "$.id"),
         ({"id": "x" * 129, "user": "u-1"}, "invalid", "$.id"),
-        ({"id": "e-i", "user": "u-1", "vlaue_micros": 5}, "invalid", "vlaue_micros: unknown field"),
+        ({"id": "e-i", "user": "u-1", "vlaue_micros": 5}, "invalid", "unknown field `vlaue_micros`"),
         ({"user": "u-1"}, "invalid", "missing required field `id`"),
     ]  # fmt: skip
     results = tell(server, *(one for one, _, _ in told))
@@ -128,6 +128,7 @@ def test_others_are_owed_nothing(server: Live) -> None:
         ({"conversions": [{"id": "w", "user": "u"}] * 1000}, ACME, 200),
         ({"conversions": [{"id": "w", "user": "u"}] * 1001}, ACME, 400),
         ({}, ACME, 400),
+        ({"conversions": [{"id": "w", "user": "u"}], "dry_run": True}, ACME, 400),
         (b"{", ACME, 400),
     ],
 )

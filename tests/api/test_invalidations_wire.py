@@ -66,6 +66,7 @@ def test_taken_back_once_it_is_posted(server: Live) -> None:
         ({"events": [UNKNOWN], "reason": ""}, ("operator",), 400),
         ({"events": [UNKNOWN], "reason": "a" * 201}, ("operator",), 400),
         ({"events": [UNKNOWN]}, ("operator",), 400),
+        ({"events": [UNKNOWN], "reason": "a farm", "kinds": ["click"]}, ("operator",), 400),
         (b"{", ("operator",), 400),
     ],
 )

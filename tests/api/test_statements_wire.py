@@ -103,6 +103,7 @@ def test_who_may_and_how(server: Live, path: str, role: tuple[str, ...], status:
         ({"month": NOW}, ACME, 403),
         ({"month": "never"}, ("operator",), 400),
         ({}, ("operator",), 400),
+        ({"month": "1999-02", "force": True}, ("operator",), 400),
     ],
 )
 def test_closing(server: Live, body: object, role: tuple[str, ...], status: int) -> None:
@@ -157,6 +158,7 @@ BOOKED: Any = [
     ({"id": "2026/8", "currency": "USD"}, ("operator",), 400),
     ({"id": "=1+1"}, ("operator",), 400),
     ({"reason": ""}, ("operator",), 400),
+    ({"id": "2026/8", "months": 2}, ("operator",), 400),
 ]
 """In this order: the first is booked, the second is the same."""
 

@@ -38,6 +38,7 @@ def test_a_sound_journal_and_its_ledger(tmp_path: Path) -> None:
         "law 3: 10 budget accounts",
         "law 4: 52 events, 4 filtered, 81 entries",
         "reports: 23 rollups, 14 of requests, 15 impressions by people",
+        "statements: 2 closings, 4 bookings",
         "no differences",
     ]
 
