@@ -167,7 +167,7 @@ def in_time_ms(entry: Entry, accounts: Accounts, traffic: Traffic, now_ms: int) 
 
 class _Plan(NamedTuple):
     """``done`` so far, of which ``before`` was due before the day [start_ms, end_ms) and ``today`` is within
-    it: all in the plan's unit. ``curve``: None where it is even."""
+    it, with what was missed before: all in the plan's unit. ``curve``: None where it is even."""
 
     done: int
     before: int
@@ -192,7 +192,15 @@ def _plan(entry: Entry, standing: Standing) -> _Plan | None:
     start, end = flight.start_ms, flight.end_ms
     curve = curves.of(item, entry.campaign.timezone, start, end)
     before, behind = (plan_to_date(total, start, end, at, curve) for at in (start_ms, end_ms))
+    before = min(before, _before_today(entry, standing, done))
     return _Plan(done, before, behind - before, start_ms, end_ms, curve)
+
+
+def _before_today(entry: Entry, standing: Standing, done: int) -> int:
+    """What of it was done on the days before: as much as was spent on them, of all that was spent. Books are
+    kept by day of money alone; at one price it is exact."""
+    whole = _likely(entry, standing, today=False)
+    return done - done * _likely(entry, standing, today=True) // whole if whole else done
 
 
 def _whole(entry: Entry, standing: Standing) -> tuple[int, int] | None:

@@ -148,6 +148,24 @@ def test_a_line_item_follows_the_traffic_from_the_second_day_on(tmp_path: Path) 
     assert 96 <= sum(second) <= 100
 
 
+def test_what_was_missed_over_midnight_is_spread_over_the_day(tmp_path: Path) -> None:
+    """A goal of 24 a day for 144 who come, six an hour; nothing reaches the server from noon to six in the
+    morning."""
+    month = {"start": "2026-06-01", "end": "2026-07-01"}
+    goal = {"budget": {}, "flight": month, "goal": {"impressions": 30 * 24}, "priority": "standard"}
+    with world(tmp_path, **goal) as w:
+
+        def hour(number: int) -> int:
+            return served(w, MIDNIGHT_MS + number * HOUR_MS, 6, HOUR_MS // 6)
+
+        first = [hour(number) for number in range(36)]
+        assert 23 <= sum(first[:24]) <= 25 and max(first) <= 2, "one an hour"
+        missed = 48 - sum(first)
+        morning = [hour(number) for number in range(54, 72)]
+        assert max(morning) <= 4, f"{missed} are missing: a burst would have all of an hour"
+        assert sum(first) + sum(morning) == pytest.approx(72, abs=2), "and the day ends on its plan"
+
+
 def test_the_journal_tells_all_of_it_again(tmp_path: Path) -> None:
     with world(tmp_path) as w:
         served(w, MIDNIGHT_MS, 30)
