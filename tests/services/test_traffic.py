@@ -103,6 +103,20 @@ def test_weeks_go_before_days() -> None:
     assert found.rest / found.rate == 4 * (12 * NIGHT + 11 * NOON) / NIGHT
 
 
+def test_hours_see_a_part_of_a_day() -> None:
+    """By the clock on the first day, then by what comes in such hours; outages are none of them."""
+    first = MIDNIGHT_MS // HOUR_MS
+    assert Traffic().part_of_day({first}, 0, MIDNIGHT_MS + HOUR_MS) == pytest.approx(1 / 24)
+    assert Traffic().part_of_day({first}, MIDNIGHT_MS, MIDNIGHT_MS + 1000) == 1 / 1440, "or so"
+    traffic, now_ms = filled(2), MIDNIGHT_MS + 2 * DAY_MS
+    night, day = set(range(first + 24, first + 36)), set(range(first + 36, first + 48))
+    for hours, came in ((night, 12 * NIGHT), (day, 12 * NOON), (night | day, 12 * (NIGHT + NOON))):
+        part = traffic.part_of_day(hours, 0, now_ms)
+        assert part == pytest.approx(came / (12 * (NIGHT + NOON)), rel=0.02)
+    assert traffic.part_of_day(day, now_ms - HOUR_MS, now_ms) == pytest.approx(NOON / (12 * 11), rel=0.02)
+    assert traffic.part_of_day(set(), 0, now_ms) > 0
+
+
 def test_only_some_weeks_are_kept() -> None:
     traffic = filled(40)
     assert len(traffic._counts) <= 5 * 7 * 96 + 1
@@ -187,7 +201,7 @@ def test_ahead_by_traffic_waits_until_it_is_due(tmp_path: Path) -> None:
         took = served(w, now_ms, 90)
         entry = w.app.world.snapshot.by_serial[1]
         books, traffic = w.app.states.budgets, w.app.states.traffic
-        drop = plans.drop(entry, books, traffic, w.clock.ms)
+        drop = plans.drop(entry, books, traffic, {}, w.clock.ms)
         assert 40 < took < 70 and drop is not None and drop.reason is NoFill.PACED
         assert drop.got == drop.wanted + 1_000_000 - drop.wanted % 1_000_000 or drop.got > drop.wanted
         until_ms = plans.in_time_ms(entry, books, traffic, w.clock.ms)
