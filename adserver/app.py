@@ -139,7 +139,7 @@ class App:
             self.world, self.kept, normaliser, clock, lambda: self.signer.current, salts,
             self.lag.overloaded,
         )  # fmt: skip
-        self.samples, self.supply, self.marked = Samples(clock), Supply(clock), Marked(clock)
+        self.samples, self.supply, self.marked = Samples(clock), Supply(clock, states.traffic), Marked(clock)
         self.renderer = Renderer(self.signer, settings.base_url, self.sold)
         self.writer = Writer(self.signer, settings.base_url, self.sold)
         self.server = AdServer(self.decisions, self.writer, self._served)
@@ -149,7 +149,7 @@ class App:
             self.samples.event, hot.touched,
         )  # fmt: skip
         self.diagnosis = Diagnosis(self.world, self.kept, self.samples, self.marked)
-        self.delivery = Delivery(self.world, states.budgets, states.traffic, clock)
+        self.delivery = Delivery(self.world, states.budgets, states.traffic, hot.allotment, clock)
         self.learning = Learning(self.ledger, self.world)
         self.planning = Planning(
             self.world, self.supply, states.budgets, states.traffic, self.journal, hot.allotment,

@@ -16,12 +16,17 @@ State is O(1) a line item and a draw costs what it did: a compact plan in the se
 using a compact allocation plan, EC 2012) and SHALE (Bharadwaj et al., KDD 2012), whose duals are logarithms
 here. That whoever is ahead of his plan waits is pacing's part; only the shares of those who do not are here.
 
-Pure. Cost: linear in the matches a round, ``_ROUNDS`` rounds at most; tiers one behind the other, each on
-what those before it leave.
+A forecast may be wrong, and who waited for traffic that does not come has missed what he let go. So the plan
+is made a second time of less traffic (``SURE`` of it): whoever would then get less than he wants *hurries*,
+which is to say that pacing does not hold him back. What he takes ahead of his pace brings him back into what
+is sure, so he runs ahead by as much as is at risk and no more.
+
+Pure. Cost: linear in the matches a round, ``_ROUNDS`` rounds at most, twice; tiers one behind the other, each
+on what those before it leave.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final, NamedTuple
 
 import numpy as np
 from msgspec import Struct
@@ -32,6 +37,10 @@ _STEP: Final = 4.0
 """A weight changes by this factor at most in a round."""
 _LEAST, _MOST = 1e-9, 1e9
 _NEAR: Final = 0.002
+SURE: Final = 0.7
+"""Of the traffic that is expected, so much comes even if the forecast is wrong."""
+_WHOLE: Final = 0.99
+"""Who would get so much of what he wants has it."""
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -44,31 +53,53 @@ class Wanted(Struct, frozen=True):
     daily: float
 
 
-def weights(kinds: Sequence[tuple[float, Sequence[int]]], wanted: Mapping[int, Wanted]) -> dict[int, float]:
+class Plan(NamedTuple):
+    """``weights``: of each tier they add up to what it wants. ``hurried``: those not to be held back."""
+
+    weights: dict[int, float]
+    hurried: Collection[int]
+
+
+def plan(kinds: Sequence[tuple[float, Sequence[int]]], wanted: Mapping[int, Wanted]) -> Plan:
     """``kinds``: impressions a day, and the line items (any ids) that may have them; those not ``wanted``
-    are left out. Of each tier the weights add up to what it wants."""
+    are left out."""
     ids = sorted(wanted)
     places = {ident: place for place, ident in enumerate(ids)}
-    left = np.array([count for count, _ in kinds], dtype=np.float64)
+    supply = np.array([count for count, _ in kinds], dtype=np.float64)
     pairs = [(row, places[ident]) for row, (_, mine) in enumerate(kinds) for ident in mine if ident in places]
     found = np.array(pairs, dtype=np.int64).reshape(-1, 2)
     demand = np.array([wanted[ident].daily for ident in ids], dtype=np.float64)
     tiers = np.array([wanted[ident].tier for ident in ids], dtype=np.int64)
-    given = np.zeros(len(ids))
+    weight, _ = _divided(supply, found, demand, tiers, demand)
+    _, got = _divided(supply * SURE, found, demand, tiers, weight)
+    short = (weight > 0) & (got < demand * _WHOLE)
+    return Plan(
+        {ident: float(mine) for ident, mine in zip(ids, weight, strict=True) if mine > 0},
+        {ident for ident, is_short in zip(ids, short, strict=True) if is_short},
+    )
+
+
+def _divided(left: Floats, found: Ints, demand: Floats, tiers: Ints, began: Floats) -> tuple[Floats, Floats]:
+    """The weights, tier by tier, and what each gets by them. ``began``: weights to begin with."""
+    given, had = np.zeros(len(demand)), np.zeros(len(demand))
     for tier in np.unique(tiers):
         rows, columns = found[tiers[found[:, 1]] == tier].T
         mine = np.where(tiers == tier, demand, 0.0)
-        solved, taken = _solved(left, rows, columns, mine)
-        left -= taken
+        solved, got, taken = _solved(left, rows, columns, mine, began)
+        left = left - taken
         whole = solved.sum()
         given += solved * (mine.sum() / whole) if whole else 0.0
-    return {ident: float(weight) for ident, weight in zip(ids, given, strict=True) if weight > 0}
+        had += np.minimum(got, mine)
+    return given, had
 
 
-def _solved(left: Floats, rows: Ints, columns: Ints, demand: Floats) -> tuple[Floats, Floats]:
-    """The weights of one tier, 0 where nothing is wanted or may be had; and what it takes of each kind."""
+def _solved(
+    left: Floats, rows: Ints, columns: Ints, demand: Floats, began: Floats
+) -> tuple[Floats, Floats, Floats]:
+    """The weights of one tier, 0 where nothing is wanted or may be had; what each gets, and what all of it
+    takes of each kind."""
     wants = (demand > 0) & (_sums(columns, left[rows], len(demand)) > 0)
-    weight = np.where(wants, demand, 0.0)
+    weight = np.where(wants, began, 0.0)
     for _ in range(_ROUNDS):
         whole = np.maximum(_sums(rows, weight[columns], len(left)), _LEAST)
         share = weight[columns] * (left / whole)[rows]
@@ -79,7 +110,7 @@ def _solved(left: Floats, rows: Ints, columns: Ints, demand: Floats) -> tuple[Fl
         if np.abs(factor - 1).max(initial=0.0) < _NEAR:
             break
     used = np.minimum(demand / got, 1.0)
-    return weight, _sums(rows, share * used[columns], len(left))
+    return weight, got, _sums(rows, share * used[columns], len(left))
 
 
 def _sums(places: Ints, values: Floats, size: int) -> Floats:

@@ -1,6 +1,7 @@
-"""The allocation plan in force, as decisions look into it: weights of guaranteed line items."""
+"""The allocation plan in force, as decisions look into it: weights of guaranteed line items, and which of
+them hurry (``engine.allocation``)."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 from adserver.domain.records import Planned
@@ -11,7 +12,19 @@ _MOVED: Final = 32
 """A weight that moved by less than a 32nd stays as it was told."""
 
 Allotment = dict[int, int]
-"""Line item -> its weight in the plan in force, in thousandths of impressions a day."""
+"""Line item -> its weight in the plan in force, in thousandths of impressions a day; below 0, as much, of one
+that hurries."""
+
+
+def weight_of(allotment: Mapping[int, int], serial: int) -> float | None:
+    """None: the plan has nothing of it."""
+    weight = allotment.get(serial)
+    return None if weight is None else abs(weight) / UNIT
+
+
+def hurries(allotment: Mapping[int, int], serial: int) -> bool:
+    """Whether its pace is not to hold it back."""
+    return allotment.get(serial, 0) < 0
 
 
 def follow(allotment: Allotment, planned: Planned) -> None:
@@ -23,9 +36,15 @@ def follow(allotment: Allotment, planned: Planned) -> None:
             allotment.pop(serial, None)
 
 
-def moved(before: Mapping[int, int], found: Mapping[int, float]) -> Iterable[tuple[int, int]]:
+def moved(
+    before: Mapping[int, int], found: Mapping[int, float], hurried: Collection[int] = ()
+) -> Iterable[tuple[int, int]]:
     """(line item, weight) of what is worth telling, by line item."""
     for serial in sorted({*before, *found}):
-        old, new = before.get(serial, 0), round(found.get(serial, 0.0) * UNIT)
-        if new != old and (not new or not old or abs(new - old) * _MOVED > old):
+        old = before.get(serial, 0)
+        # Who gives way everywhere has a weight still: without one he would be drawn by all that he wants.
+        new = max(round(found[serial] * UNIT), 1) if serial in found else 0
+        if serial in hurried:
+            new = -new
+        if new != old and (new * old <= 0 or abs(new - old) * _MOVED > abs(old)):
             yield serial, new

@@ -12,7 +12,7 @@ from adserver.engine.live import Live
 from adserver.engine.rules import Drop
 from adserver.engine.snapshot import Entry
 from adserver.services import plans
-from adserver.services.allotment import UNIT
+from adserver.services.allotment import weight_of
 from adserver.services.kept import Holds, Traffic
 
 
@@ -50,17 +50,15 @@ class Claims:
 
     def need(self, entry: Entry, now_ms: int) -> float:
         """How urgently it wants delivery: by the allocation plan, or by itself where that has nothing."""
-        weight = self._allotment.get(entry.line_item.serial)
-        if weight is not None:
-            return weight / UNIT
-        return plans.need(entry, self._holds, now_ms)
+        weight = weight_of(self._allotment, entry.line_item.serial)
+        return plans.need(entry, self._holds, now_ms) if weight is None else weight
 
     def drop(self, entry: Entry) -> Drop | None:
         """What of goals, budgets and pacing holds it back, if anything."""
         if not self._recorded and (entry.capped or entry.score or entry.line_item.priority != "house"):
             reason = NoFill.INVALID_TRAFFIC if self._paid else NoFill.DISK_FULL
             return Drop(reason, "recorded", True, False)
-        drop = plans.drop(entry, self._holds, self._traffic, self._request.now_ms)
+        drop = plans.drop(entry, self._holds, self._traffic, self._allotment, self._request.now_ms)
         if drop is not None:
             self._spare(entry, drop.reason)
         return drop
@@ -70,7 +68,7 @@ class Claims:
         nothing but a budget could, and budgets say so themselves: only then it is looked for what it was."""
         request, item = self._request, entry.line_item
         now_ms = request.now_ms
-        if self._told or not plans.is_free(entry, self._holds, self._traffic, now_ms):
+        if self._told or not plans.is_free(entry, self._holds, self._traffic, self._allotment, now_ms):
             drop = self.drop(entry)
             if drop is not None:
                 return drop

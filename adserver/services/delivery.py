@@ -1,5 +1,6 @@
 """Delivery numbers of a campaign, from the live books: never older than the last event."""
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from adserver.clock import Clock
@@ -32,10 +33,13 @@ class Books(plans.Accounts, Protocol):
 class Delivery:
     """``GET .../delivery``."""
 
-    def __init__(self, world: World, books: Books, traffic: plans.Traffic, clock: Clock) -> None:
+    def __init__(
+        self, world: World, books: Books, traffic: plans.Traffic, allotment: Mapping[int, int], clock: Clock
+    ) -> None:
         self._world = world
         self._books = books
         self._traffic = traffic
+        self._allotment = allotment
         self._clock = clock
 
     def of(self, campaign: str) -> dict[str, Any] | None:
@@ -99,7 +103,7 @@ class Delivery:
             return "scheduled"
         if flight.end_ms is not None and now_ms >= flight.end_ms:
             return "ended"
-        drop = plans.drop(entry, self._books, self._traffic, now_ms)
+        drop = plans.drop(entry, self._books, self._traffic, self._allotment, now_ms)
         if drop is None:
             return "delivering"
         if drop.rule == "goal":

@@ -54,11 +54,11 @@ class Endings:
         return self._kept.state.full(cap, request.subject, request.session, request.now_ms)
 
     def _drop(self, entry: Entry) -> Drop | None:
-        context = self.slate.context
+        context, kept = self.slate.context, self._kept
         return (
             rules.first_drop(entry, context)
             or next((capped(cap) for cap in entry.caps if self.full(cap)), None)
-            or plans.drop(entry, self._kept.holds, self._kept.traffic, context.request.now_ms)
+            or plans.drop(entry, kept.holds, kept.traffic, kept.allotment, context.request.now_ms)
         )
 
     def _unreached(self, entry: Entry) -> Drop | Outbid:

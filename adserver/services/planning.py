@@ -14,7 +14,7 @@ from adserver.clock import Clock
 from adserver.domain import limits
 from adserver.domain.books import JournalClosed
 from adserver.domain.records import Planned
-from adserver.engine.allocation import Wanted, weights
+from adserver.engine.allocation import Wanted, plan
 from adserver.services import plans
 from adserver.services.allotment import Allotment, follow, moved
 from adserver.services.ports import Journal
@@ -54,8 +54,9 @@ class Planning:
         if not kinds:
             return False
         wanted = await self._wanted({serial for _, mine in kinds for serial in mine})
-        found = await asyncio.to_thread(weights, kinds, wanted)
-        planned = Planned(self._clock(), tuple(moved(self._allotment, found)))
+        found = await asyncio.to_thread(plan, kinds, wanted)
+        hurried = {serial for serial in found.hurried if self._may_hurry(serial)}
+        planned = Planned(self._clock(), tuple(moved(self._allotment, found.weights, hurried)))
         if not planned.weights:
             return False
         try:
@@ -64,6 +65,11 @@ class Planning:
             return False
         follow(self._allotment, planned)
         return True
+
+    def _may_hurry(self, serial: int) -> bool:
+        """A plan of a day leaves nothing for tomorrow, whoever is ahead of it."""
+        entry = self._world.snapshot.by_serial.get(serial)
+        return entry is not None and entry.line_item.budget.daily_nanos is None
 
     async def _wanted(self, serials: Iterable[int]) -> dict[int, Wanted]:
         """Of those that are limited by a goal or budget, and in service."""

@@ -1,5 +1,6 @@
 """Delivery goals and pacing: whether a line item may serve now, and how urgently it wants to."""
 
+from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
 from adserver.domain import limits
@@ -11,6 +12,7 @@ from adserver.engine.pacing import due, plan_to_date, reached_ms
 from adserver.engine.rates import CLICKS, CONVERSIONS, PER_MILLION, VIEWABLE
 from adserver.engine.rules import Drop
 from adserver.engine.snapshot import Entry
+from adserver.services.allotment import hurries
 from adserver.services.traffic import STEP_MS, Course
 
 
@@ -77,7 +79,9 @@ _LIKELY = {
 _DAY_MS = 86_400_000
 
 
-def drop(entry: Entry, accounts: Accounts, traffic: Traffic, now_ms: int) -> Drop | None:
+def drop(
+    entry: Entry, accounts: Accounts, traffic: Traffic, allotment: Mapping[int, int], now_ms: int
+) -> Drop | None:
     """The first of goal, budget and pacing that holds the line item back."""
     item = entry.line_item
     standing = accounts.standing(item.serial, now_ms)
@@ -91,11 +95,13 @@ def drop(entry: Entry, accounts: Accounts, traffic: Traffic, now_ms: int) -> Dro
     if standing is None or (left is not None and left < hold):
         empty = standing is not None and standing.emptied(hold)
         return Drop(NoFill.BUDGET_EXHAUSTED, "wallet" if empty else "budget", hold, left)
-    ahead = _ahead(entry, standing, traffic, now_ms)
+    ahead = _ahead(entry, standing, traffic, allotment, now_ms)
     return None if ahead is None else Drop(NoFill.PACED, "pacing", ahead[1], ahead[0])
 
 
-def is_free(entry: Entry, accounts: Accounts, traffic: Traffic, now_ms: int) -> bool:
+def is_free(
+    entry: Entry, accounts: Accounts, traffic: Traffic, allotment: Mapping[int, int], now_ms: int
+) -> bool:
     """Whether neither goal nor plan holds it back, where that is told at once: only its budgets can then."""
     item = entry.line_item
     if item.goal is not None and item.goal.kind != "share":
@@ -103,18 +109,22 @@ def is_free(entry: Entry, accounts: Accounts, traffic: Traffic, now_ms: int) -> 
     if item.pacing == "asap":
         return True
     standing = accounts.standing(item.serial, now_ms)
-    return standing is None or _ahead(entry, standing, traffic, now_ms) is None
+    return standing is None or _ahead(entry, standing, traffic, allotment, now_ms) is None
 
 
-def _ahead(entry: Entry, standing: Standing, traffic: Traffic, now_ms: int) -> tuple[int, int] | None:
-    """(done, planned to date) where that holds it back: more is done, or nothing is wanted at this hour."""
+def _ahead(
+    entry: Entry, standing: Standing, traffic: Traffic, allotment: Mapping[int, int], now_ms: int
+) -> tuple[int, int] | None:
+    """(done, planned to date) where that holds it back: more is done, unless it hurries, or nothing is wanted
+    at this hour."""
     item = entry.line_item
     if item.pacing == "asap":
         return None
     plan = to_date(entry, standing, traffic, now_ms)
     if item.pacing == "hourly" and not curves.wants(item, entry.campaign.timezone, now_ms):
         return plan or (0, 0)
-    return plan if plan is not None and plan[0] > plan[1] else None
+    is_ahead = plan is not None and plan[0] > plan[1] and not hurries(allotment, item.serial)
+    return plan if is_ahead else None
 
 
 def delivered(entry: Entry, standing: Standing) -> int:
@@ -167,7 +177,7 @@ def in_time_ms(entry: Entry, accounts: Accounts, traffic: Traffic, now_ms: int) 
 
 class _Plan(NamedTuple):
     """``done`` so far, of which ``before`` was due before the day [start_ms, end_ms) and ``today`` is within
-    it: all in the plan's unit. ``curve``: None where it is even."""
+    it, with what was missed before: all in the plan's unit. ``curve``: None where it is even."""
 
     done: int
     before: int
@@ -192,7 +202,15 @@ def _plan(entry: Entry, standing: Standing) -> _Plan | None:
     start, end = flight.start_ms, flight.end_ms
     curve = curves.of(item, entry.campaign.timezone, start, end)
     before, behind = (plan_to_date(total, start, end, at, curve) for at in (start_ms, end_ms))
+    before = min(before, _before_today(entry, standing, done))
     return _Plan(done, before, behind - before, start_ms, end_ms, curve)
+
+
+def _before_today(entry: Entry, standing: Standing, done: int) -> int:
+    """What of it was done on the days before: as much as was spent on them, of all that was spent. Books are
+    kept by day of money alone; at one price it is exact."""
+    whole = _likely(entry, standing, today=False)
+    return done - done * _likely(entry, standing, today=True) // whole if whole else done
 
 
 def _whole(entry: Entry, standing: Standing) -> tuple[int, int] | None:

@@ -8,9 +8,9 @@ after a restart it begins anew, and the plan that the journal has stays in force
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from itertools import takewhile
-from typing import Final
+from typing import Final, Protocol
 
 from msgspec import Struct
 
@@ -25,7 +25,6 @@ from adserver.services.serve import Outcome
 from adserver.services.slate import PlacementSlate
 
 DAY_MS: Final = 24 * HOUR_MS
-_LEAST_MS: Final = HOUR_MS // 4
 
 Part = tuple[int, tuple[int, ...]]
 """Places for ads, and the serials of the line items that may have them."""
@@ -38,11 +37,18 @@ class _Hour(Struct):
     requests: dict[int, tuple[Part, ...]]
 
 
+class Traffic(Protocol):
+    def part_of_day(self, hours: Collection[int], since_ms: int, now_ms: int) -> float:
+        """How much of a day's traffic these hours have seen, as far as they lie in [since, now)."""
+        ...
+
+
 class Supply:
     """``clock``: what hours are told by."""
 
-    def __init__(self, clock: Callable[[], int]) -> None:
+    def __init__(self, clock: Callable[[], int], traffic: Traffic) -> None:
         self._clock = clock
+        self._traffic = traffic
         self._hours: dict[int, _Hour] = {}
         self._below = SEEDS
         self._since_ms = clock()
@@ -68,16 +74,15 @@ class Supply:
         Empty where that is too little."""
         now_ms = self._clock()
         counts: Counter[tuple[int, ...]] = Counter()
-        sampled = 0
-        for at, hour in self._hours.items():
-            if at > now_ms // HOUR_MS - 24:
-                sampled += len(hour.requests)
-                for places, mine in (part for parts in hour.requests.values() for part in parts):
-                    counts[mine] += places << hour.shift
-        if sampled < limits.SUPPLY_LEAST:
+        recent = {at: hour for at, hour in self._hours.items() if at > now_ms // HOUR_MS - 24}
+        if sum(len(hour.requests) for hour in recent.values()) < limits.SUPPLY_LEAST:
             return []
-        known_ms = max(now_ms - max(self._since_ms, (now_ms // HOUR_MS - 23) * HOUR_MS), _LEAST_MS)
-        return [(count * DAY_MS / known_ms, mine) for mine, count in counts.items() if mine]
+        for hour in recent.values():
+            for places, mine in (part for parts in hour.requests.values() for part in parts):
+                counts[mine] += places << hour.shift
+        # An hour in which nobody came tells of an outage: it is not among them.
+        seen = self._traffic.part_of_day(recent, self._since_ms, now_ms)
+        return [(count / seen, mine) for mine, count in counts.items() if mine]
 
     def _begin(self, at: int) -> _Hour:
         """With twice the last one's rate: traffic may have gone."""

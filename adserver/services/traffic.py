@@ -8,7 +8,7 @@ are left out of a mean, for they tell of outages. A day is paced by traffic from
 (Agarwal et al., Budget pacing for targeted online advertisements at LinkedIn, KDD 2014; see ``pacing``).
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final
 
 import msgspec
@@ -18,6 +18,8 @@ from adserver.engine import pacing
 from adserver.engine.curves import Curve
 
 STEP_MS: Final = 900_000
+_MINUTE_MS: Final = 60_000
+_HOUR: Final = 4
 _DAY: Final = 96
 _DAY_MS: Final = _DAY * STEP_MS
 _WEEK: Final = 7 * _DAY
@@ -100,6 +102,24 @@ class Traffic:
         expected = [self._expected(step) for step in range(now, now + _DAY)]
         whole = sum(expected)
         return sum(expected[: max(end - now, 0)]) / whole if whole else max(rest_ms, 0) / _DAY_MS
+
+    def part_of_day(self, hours: Collection[int], since_ms: int, now_ms: int) -> float:
+        """How much of a day's traffic these hours (since the epoch) have seen, as far as they lie in [since,
+        now): by what is expected of the same hours of the day to come, or by the clock while too little is
+        known. A minute at least, by the clock."""
+        seen_ms = {
+            step: min(now_ms, (step + 1) * STEP_MS) - max(since_ms, step * STEP_MS)
+            for hour in hours
+            for step in range(hour * _HOUR, (hour + 1) * _HOUR)
+        }
+        seen_ms = {step: ms for step, ms in seen_ms.items() if ms > 0}
+        now = now_ms // STEP_MS
+        if self._counts and now - next(iter(self._counts)) >= _DAY:
+            whole = sum(map(self._expected, range(now + 1, now + 1 + _DAY))) * STEP_MS
+            seen = sum(self._expected(step + _DAY) * ms for step, ms in seen_ms.items())
+            if seen and whole:
+                return seen / whole
+        return max(sum(seen_ms.values()), _MINUTE_MS) / _DAY_MS
 
     def _now(self, window: Window, now_ms: int) -> Course:
         ahead_ms = STEP_MS - now_ms % STEP_MS

@@ -68,7 +68,8 @@ class View(Struct, frozen=True):
 
 class Readers(Struct, frozen=True):
     """What becomes of ads: ``rendered`` so much later in the mean, given back (``released``), or neither;
-    then ``viewable`` and clicked, by line item where one is named (full id)."""
+    then ``viewable`` and clicked, by line item where one is named (full id). Of those who clicked, the share
+    ``buys`` some time later (``considers_ms`` in the mean), which advertisers tell as conversions."""
 
     rendered: float
     released: float
@@ -76,6 +77,8 @@ class Readers(Struct, frozen=True):
     viewable: float
     clicks: float
     line_items: dict[str, float]
+    buys: float = 0.0
+    considers_ms: int = 3600_000
 
 
 class Generated(Struct, frozen=True):
@@ -216,6 +219,8 @@ def _readers(parent: Fields) -> Readers:
         line_items={name: number(clicks, name, 0.0, 0.0, 1.0) for name in clicks.values_given()}
         if clicks is not None
         else {},
+        buys=number(fields, "buys", 0.0, 0.0, 1.0),
+        considers_ms=fields.convert("considers", 3600_000, duration_ms),
     )
     if readers.rendered + readers.released > 1:
         fields.add("released", "with `rendered` it is more than 1: an ad is one of them or neither")

@@ -17,8 +17,9 @@ _FASTEST_MS: Final = 250
 
 
 class Fate(Struct, frozen=True):
-    """``clicks``: in [0, 1); an ad is clicked by readers who click a larger share. ``after_ms`` and
-    ``clicked_ms``: from the answer to the impression (or the release), and from there to the click."""
+    """``clicks``: in [0, 1); an ad is clicked by readers who click a larger share; ``buys`` likewise, of
+    those who clicked. ``after_ms`` and ``clicked_ms``: from the answer to the impression (or the release),
+    and from there to the click; ``bought_ms``: from the click to the purchase."""
 
     rendered: bool
     released: bool
@@ -26,6 +27,8 @@ class Fate(Struct, frozen=True):
     clicks: float
     after_ms: int
     clicked_ms: int
+    buys: float
+    bought_ms: int
 
 
 class Fates:
@@ -44,4 +47,6 @@ class Fates:
             clicks=own.random(),
             after_ms=1 + int(own.expovariate(1) * readers.after_ms),
             clicked_ms=_FASTEST_MS + int(own.expovariate(1) * _CLICK_MS),
+            buys=own.random(),
+            bought_ms=1 + int(own.expovariate(1) * readers.considers_ms),
         )

@@ -17,17 +17,20 @@ from msgspec import Struct
 from adserver.api import bodies
 from adserver.app import App
 from adserver.demo.feedbook import Account, FeedBook, Page
+from adserver.domain import ids
 from adserver.domain.catalogue import Catalogue
 from adserver.domain.decision import EventKind
 from adserver.domain.records import Status
 from adserver.duties import Duties
 from adserver.services.ask import DECODER, Asker, Terms
 from adserver.services.calls import Call
+from adserver.services.converting import Outcome
 from adserver.services.refusals import Refused
 from adserver.simulation.clock import StandingClock
 from adserver.simulation.config import Config
 from adserver.simulation.fates import Fate, Fates
 from adserver.simulation.laws import CapBook, Exposure, Owed, SpendBook
+from adserver.simulation.purchases import Purchases, is_owed
 from adserver.simulation.record import Record
 from adserver.simulation.traffic import Person, Population, Visit, body, end_ms, visits
 
@@ -45,11 +48,12 @@ Act = Callable[[], None]
 
 
 class Shown(Struct):
-    """An ad in somebody's hands."""
+    """An ad in somebody's hands. ``buys_ms``: how long after its click; None: nothing is bought."""
 
     ad: dict[str, Any]
     exposure: Exposure
     owed: Owed
+    buys_ms: int | None
 
 
 class Play:
@@ -65,6 +69,7 @@ class Play:
         self.decisions = self.events = 0
         self._app, self._clock = app, clock
         self._duties = Duties(app)
+        self._purchases = Purchases(app.conversions, self._owed)
         self._queue: list[tuple[int, int, Act]] = []
         self._order = count()
         self._people = Population(config)
@@ -96,13 +101,18 @@ class Play:
             at_ms, _, act = heappop(queue)
             while at_ms >= self._turn_ms:
                 self._clock.ms = self._turn_ms
-                await self._duties.turn()
+                await self._turn()
                 self._turn_ms += TURN_MS
             self._clock.ms = at_ms
             if at_ms - self._swept_ms >= SWEEP_MS:
                 self._swept_ms = at_ms
                 self._free()
             act()
+        await self._turn()
+
+    async def _turn(self) -> None:
+        if not self._is_out():
+            self.events += await self._purchases.upload()
         await self._duties.turn()
 
     def _free(self) -> None:
@@ -208,7 +218,8 @@ class Play:
         within_ms = self._places[publisher, slot["placement"]].render_within_ms
         who = self._known(visit, person) or visit.session
         exposure = self.caps.take(ad, who, visit.session, now_ms, now_ms + within_ms)
-        shown = Shown(ad, exposure, self.spend.owed(ad, now_ms))
+        buys_ms = fate.bought_ms if fate.buys < readers.buys else None
+        shown = Shown(ad, exposure, self.spend.owed(ad, now_ms), buys_ms)
         if fate.released:
             self._later(fate.after_ms, partial(self._tell, shown, EventKind.RELEASE))
         if not fate.rendered:
@@ -233,6 +244,18 @@ class Play:
             self.spend.bill(shown.owed)
         if verdict.status is Status.ACCEPTED:
             self.record.happened(kind)
+        if kind is EventKind.CLICK and shown.buys_ms is not None:
+            self._later(shown.buys_ms, partial(self._buy, shown))
+
+    def _buy(self, shown: Shown) -> None:
+        self._purchases.happened(shown.ad, self._clock.ms)
+
+    def _owed(self, outcome: Outcome, ad: dict[str, Any]) -> None:
+        """What the server said of a purchase."""
+        if outcome.billed:
+            self.spend.bill(self.spend.owed(ad, ids.minted_ms(ids.decode(ad["event_id"]))))
+        if is_owed(outcome):
+            self.record.happened(EventKind.CONVERSION)
 
 
 def _item(ad: dict[str, Any]) -> str:

@@ -16,6 +16,7 @@ from adserver.domain.inventory import FeedPolicy
 from adserver.engine import localtime
 from adserver.engine.snapshot import Entry
 from adserver.services import plans
+from adserver.services.allotment import hurries
 from adserver.simulation.config import Config
 from adserver.simulation.traffic import HOUR_MS, end_ms
 
@@ -30,7 +31,8 @@ SERVERS_OWN: Final = ("paced", "reservation_limit", "overloaded", "disk_full", "
 
 class Standing(Struct, frozen=True):
     """A line item at an instant, in the unit of its plan; billed and held in the budget that is planned.
-    ``held_back``: it might have served, but for its plan, goal or budget."""
+    ``held_back``: it might have served, but for its plan, goal or budget; ``hurries``: by the allocation plan
+    it does not keep its pace."""
 
     at_ms: int
     line_item: int
@@ -39,6 +41,7 @@ class Standing(Struct, frozen=True):
     billed_nanos: int
     held_nanos: int
     held_back: bool
+    hurries: bool
 
 
 class Record:
@@ -91,8 +94,10 @@ class Record:
         if plan is None:
             return None
         own = standing.accounts[1 if item.budget.daily_nanos is not None else 0]
-        held_back = plans.drop(entry, budgets, self._app.states.traffic, now_ms) is not None
-        return Standing(now_ms, item.serial, *plan, own.billed_nanos, own.held_nanos, held_back)
+        traffic, allotment = self._app.states.traffic, self._app.states.hot.allotment
+        held_back = plans.drop(entry, budgets, traffic, allotment, now_ms) is not None
+        money = own.billed_nanos, own.held_nanos
+        return Standing(now_ms, item.serial, *plan, *money, held_back, hurries(allotment, item.serial))
 
     # -- what happens ------------------------------------------------------------------------------
 

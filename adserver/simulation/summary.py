@@ -41,7 +41,8 @@ def _traffic(found: Found) -> Iterator[str]:
     )
     yield (
         f"- Events: {counts['impression']:,} impressions, {counts['viewable']:,} viewable, "
-        f"{counts['click']:,} clicks; {counts['release']:,} ads given back."
+        f"{counts['click']:,} clicks, {counts['conversion']:,} conversions; "
+        f"{counts['release']:,} ads given back."
     )
     for currency, nanos in sorted(revenue.items()):
         yield f"- Billed: {_money(nanos)} {currency}; free beyond budgets: {_money(free[currency])}."

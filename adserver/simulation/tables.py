@@ -23,6 +23,7 @@ _EPOCH: Final = date(1970, 1, 1)
 _COUNTED: Final = ("impressions", "viewable", "clicks", "conversions")
 _HOURLY: Final = (
     "decisions", "lost", "placements", "filled", "ads", "impression", "viewable", "click", "release",
+    "conversion",
 )  # fmt: skip
 _UNITS: Final = (("d", 86_400_000), ("h", 3600_000), ("m", 60_000), ("s", 1000))
 

@@ -7,11 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adserver.engine.allocation import Wanted, weights
+from adserver.engine.allocation import SURE, Wanted, plan
 
 Kinds = Sequence[tuple[float, Sequence[int]]]
 
 _STEPS = 400
+
+
+def weights(kinds: Kinds, wanted: Mapping[int, Wanted]) -> dict[int, float]:
+    return plan(kinds, wanted).weights
 
 
 def delivered(kinds: Kinds, wanted: Mapping[int, Wanted], drawn: Mapping[int, float]) -> dict[int, float]:
@@ -73,6 +77,21 @@ def test_nobody_wants_and_nothing_is_had() -> None:
     assert weights([(10.0, (2,))], even(i1=5)) == {}
     assert weights([(10.0, (1, 2))], {1: Wanted(10, 0.0), 2: Wanted(10, 3.0)}) == {2: 3.0}
     assert weights([(10.0, (1,))], {}) == {}
+
+
+def test_who_would_be_short_of_less_traffic_hurries() -> None:
+    """Both have enough of what is expected; of SURE of it the narrow one has not, the wide one has."""
+    kinds, wanted = [(100.0, (1,)), (100.0, (2,))], even(i1=100 * SURE + 5, i2=100 * SURE - 5)
+    assert plan(kinds, wanted).hurried == {1}
+    elsewhere = even(i1=100 * SURE + 5, i2=100 * SURE - 10)
+    assert plan([(100.0, (1,)), (100.0, (1, 2))], elsewhere).hurried == set(), "who may go elsewhere does"
+    assert plan([(70.0, (1, 2)), (70.0, (2,))], wanted).hurried == {1, 2}
+    assert plan([(70.0, (2,))], wanted).hurried == {2}, "of who has nothing at all nothing is known"
+
+
+def test_a_lower_tier_hurries_for_what_is_left() -> None:
+    kinds, wanted = [(100.0, (1, 2))], {1: Wanted(0, 40.0), 2: Wanted(10, 40.0)}
+    assert plan(kinds, wanted).hurried == {2}
 
 
 IDS = st.integers(1, 6)

@@ -82,8 +82,48 @@ def test_the_narrow_one_is_drawn_where_the_wide_one_has_other_traffic(tmp_path: 
         after = ask(w, 400)
         assert 0.35 < before.count("narrow") / 200 < 0.6, "by need"
         weights = w.app.states.hot.allotment
-        assert weights[NARROW] > 2 * weights[WIDE]
+        assert abs(weights[NARROW]) > 2 * abs(weights[WIDE])
         assert after.count("narrow") / 200 > 0.75
+
+
+@pytest.mark.parametrize(("goal", "hurries"), [(300_000, False), (450_000, True)])
+def test_who_might_miss_its_goal_is_not_held_back(tmp_path: Path, goal: int, hurries: bool) -> None:
+    """Of 17 280 a day it still wants 9000, or 13 000; what is sure to come is 12 100."""
+    top = publisher("gazette", placements=[{"id": "top", "formats": ["image"]}])
+    with World(tmp_path, publishers=[top], campaigns=[sold("narrow", goal, "top", pacing="even")]) as w:
+
+        def shown(number: int) -> int:
+            count = 0
+            for _ in range(number):
+                w.clock.ms += 5000
+                answer = w.decide({"placements": [{"id": "top"}]}, seed=draw.mix(w.clock.ms, 0))
+                for ad in answer["decisions"][0]["ads"]:
+                    w.event(ad["impression_url"])
+                    count += 1
+            return count
+
+        standing = w.app.states.budgets.standing(1, w.clock.ms)
+        assert standing is not None
+        standing.totals.impressions = goal * 15 // 100
+        assert shown(50) == 0, "days ahead"
+        w.tick()
+        assert w.app.states.hot.allotment.keys() == {1}
+        assert (shown(50) == 50) is hurries
+        status = w.app.delivery.of("narrow/c")
+        assert status is not None
+        told = {one["serving_status"] for one in status["line_items"]}
+        assert told == {"delivering" if hurries else "paced"}
+        w.restart()
+        assert (w.app.states.hot.allotment[1] < 0) is hurries, "the journal tells it"
+
+
+def test_a_budget_of_a_day_is_kept_for_the_day(tmp_path: Path) -> None:
+    """It hurries nobody: what is not spent today is no budget of tomorrow."""
+    line = {"budget": {"daily": "1000"}, "pacing": "even"}
+    with world(tmp_path, **line) as w:
+        ask(w, 60)
+        w.tick()
+        assert w.app.states.hot.allotment[WIDE] > 0 > w.app.states.hot.allotment[NARROW]
 
 
 def test_a_plan_outlives_a_restart(tmp_path: Path) -> None:
@@ -105,6 +145,8 @@ def test_a_plan_tells_only_what_moved(tmp_path: Path) -> None:
         (3, 0),
         (4, 3000),
     ]
+    assert list(moved({}, {1: 1e-9, 2: 2.0})) == [(1, 1), (2, 2000)], "who gives way is in the plan"
+    assert list(moved({1: 1000, 2: -1000}, {1: 1.0, 2: 1.0}, {1})) == [(1, -1000), (2, 1000)]
     with world(tmp_path) as w:
         ask(w, 200)
         w.tick()

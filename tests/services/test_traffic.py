@@ -103,6 +103,20 @@ def test_weeks_go_before_days() -> None:
     assert found.rest / found.rate == 4 * (12 * NIGHT + 11 * NOON) / NIGHT
 
 
+def test_hours_see_a_part_of_a_day() -> None:
+    """By the clock on the first day, then by what comes in such hours; outages are none of them."""
+    first = MIDNIGHT_MS // HOUR_MS
+    assert Traffic().part_of_day({first}, 0, MIDNIGHT_MS + HOUR_MS) == pytest.approx(1 / 24)
+    assert Traffic().part_of_day({first}, MIDNIGHT_MS, MIDNIGHT_MS + 1000) == 1 / 1440, "or so"
+    traffic, now_ms = filled(2), MIDNIGHT_MS + 2 * DAY_MS
+    night, day = set(range(first + 24, first + 36)), set(range(first + 36, first + 48))
+    for hours, came in ((night, 12 * NIGHT), (day, 12 * NOON), (night | day, 12 * (NIGHT + NOON))):
+        part = traffic.part_of_day(hours, 0, now_ms)
+        assert part == pytest.approx(came / (12 * (NIGHT + NOON)), rel=0.02)
+    assert traffic.part_of_day(day, now_ms - HOUR_MS, now_ms) == pytest.approx(NOON / (12 * 11), rel=0.02)
+    assert traffic.part_of_day(set(), 0, now_ms) > 0
+
+
 def test_only_some_weeks_are_kept() -> None:
     traffic = filled(40)
     assert len(traffic._counts) <= 5 * 7 * 96 + 1
@@ -148,6 +162,24 @@ def test_a_line_item_follows_the_traffic_from_the_second_day_on(tmp_path: Path) 
     assert 96 <= sum(second) <= 100
 
 
+def test_what_was_missed_over_midnight_is_spread_over_the_day(tmp_path: Path) -> None:
+    """A goal of 24 a day for 144 who come, six an hour; nothing reaches the server from noon to six in the
+    morning."""
+    month = {"start": "2026-06-01", "end": "2026-07-01"}
+    goal = {"budget": {}, "flight": month, "goal": {"impressions": 30 * 24}, "priority": "standard"}
+    with world(tmp_path, **goal) as w:
+
+        def hour(number: int) -> int:
+            return served(w, MIDNIGHT_MS + number * HOUR_MS, 6, HOUR_MS // 6)
+
+        first = [hour(number) for number in range(36)]
+        assert 23 <= sum(first[:24]) <= 25 and max(first) <= 2, "one an hour"
+        missed = 48 - sum(first)
+        morning = [hour(number) for number in range(54, 72)]
+        assert max(morning) <= 4, f"{missed} are missing: a burst would have all of an hour"
+        assert sum(first) + sum(morning) == pytest.approx(72, abs=2), "and the day ends on its plan"
+
+
 def test_the_journal_tells_all_of_it_again(tmp_path: Path) -> None:
     with world(tmp_path) as w:
         served(w, MIDNIGHT_MS, 30)
@@ -169,7 +201,7 @@ def test_ahead_by_traffic_waits_until_it_is_due(tmp_path: Path) -> None:
         took = served(w, now_ms, 90)
         entry = w.app.world.snapshot.by_serial[1]
         books, traffic = w.app.states.budgets, w.app.states.traffic
-        drop = plans.drop(entry, books, traffic, w.clock.ms)
+        drop = plans.drop(entry, books, traffic, {}, w.clock.ms)
         assert 40 < took < 70 and drop is not None and drop.reason is NoFill.PACED
         assert drop.got == drop.wanted + 1_000_000 - drop.wanted % 1_000_000 or drop.got > drop.wanted
         until_ms = plans.in_time_ms(entry, books, traffic, w.clock.ms)

@@ -6,10 +6,12 @@ import re
 from collections import Counter
 from pathlib import Path
 
+import orjson
 import pytest
+from msgspec.structs import replace
 
 from adserver.domain.campaign import FrequencyCap
-from adserver.simulation import plots, summary, tables
+from adserver.simulation import generated, plots, summary, tables
 from adserver.simulation.config import read_config
 from adserver.simulation.run import Found, simulate
 
@@ -50,8 +52,6 @@ def test_the_same_again_is_the_same_bytes(written: Path, tmp_path: Path) -> None
 
 def test_another_seed_is_another_run(found: Found) -> None:
     """Only then does the test above say anything."""
-    from msgspec.structs import replace
-
     config = read_config(HERE / "small.yaml")
     other = simulate(replace(config, seed=8, days=1), lambda line: None)
     assert summary.to_markdown(other) != summary.to_markdown(found)
@@ -146,3 +146,25 @@ def test_plots_are_drawn_where_they_can_be(found: Found, tmp_path: Path) -> None
     if told.startswith("no plots"):
         pytest.skip("matplotlib is not installed")
     assert {path.name for path in tmp_path.iterdir()} == set(plots.PLOTS)
+
+
+def test_purchases_behind_clicks_are_told_and_billed(tmp_path: Path) -> None:
+    """Of a line item sold per conversion: a click in two buys something, and is owed to its ad."""
+    config = read_config(HERE / "small.yaml")
+    assert config.generated is not None
+    generated.write(config, config.generated, tmp_path)
+    file = tmp_path / "bid-1" / "flight.json"
+    document = orjson.loads(file.read_bytes())
+    document["line_items"][0] |= {"pricing": {"model": "cpa", "amount": "2"}, "budget": {"daily": "30"}}
+    file.write_bytes(orjson.dumps(document))
+    readers = replace(config.readers, clicks=0.2, buys=0.5, considers_ms=600_000)
+    config = replace(config, campaigns=tmp_path, generated=None, days=1, readers=readers)
+    ran = simulate(config, lambda line: None)
+    assert ran.offences == []
+    whole = {ran.items[serial][1].full_id: one for (serial, day), one in ran.days.items() if day == -1}
+    sold = whole["bid-1/flight/line"]
+    assert 0 < sold.conversions < sold.clicks
+    assert sold.billed_nanos == 2_000_000_000 * sold.conversions
+    counts = sum(ran.play.record.hours.values(), Counter())
+    assert counts["conversion"] == sum(one.conversions for one in whole.values())
+    assert 0.3 < counts["conversion"] / counts["click"] < 0.6
