@@ -38,7 +38,7 @@ int kernel_usable(const Py_buffer *words, const Py_buffer *sparse, Py_ssize_t ch
 
 PyObject *kernel_program(PyObject *module, PyObject *arguments);
 PyObject *kernel_common(PyObject *module, PyObject *arguments);
-PyObject *kernel_rows(PyObject *module, PyObject *arguments);
+PyObject *kernel_pack(PyObject *module, PyObject *arguments);
 PyObject *kernel_mix(PyObject *module, PyObject *arguments);
 PyObject *kernel_below(PyObject *module, PyObject *arguments);
 
