@@ -250,6 +250,8 @@ class Deciding:
     def commit_pages(self, decision: Decision, journalled: bool) -> None:
         """Keep the new feed pages. One the journal has not is marked, so that the next tells that it goes on
         from something nobody can read back."""
+        if not any(self.pages):
+            return
         origin = origin_of(decision)
         for slot, page, slate in zip(decision.slots, self.pages, self.slates, strict=True):
             if page is None or slate is None or slate.layout is None or slot.feed is None:
