@@ -202,6 +202,7 @@ static PyMethodDef methods[] = {
 
 static int add_constants(PyObject *module)
 {
+    kernel_prepare();
     return PyModule_AddIntConstant(module, "CONTRACT", CONTRACT);
 }
 

@@ -30,19 +30,24 @@ typedef struct {
     size_t size;
 } Span;
 
+static uint32_t crcs[256];
+
+void kernel_prepare(void)
+{
+    for (uint32_t n = 0; n < 256; n++) {
+        uint32_t crc = n;
+        for (int i = 0; i < 8; i++)
+            crc = crc & 1 ? crc >> 1 ^ 0xedb88320 : crc >> 1;
+        crcs[n] = crc;
+    }
+}
+
 /* As zlib's, so that Python has it too; ``crc`` is what it gave for what stands before. */
 static uint32_t crc32(uint32_t crc, Span given)
 {
-    static const uint32_t nibbles[16] = {
-        0x00000000, 0x1db71064, 0x3b6e20c8, 0x26d930ac, 0x76dc4190, 0x6b6b51f4, 0x4db26158, 0x5005713c,
-        0xedb88320, 0xf00f9344, 0xd6d6a3e8, 0xcb61b38c, 0x9b64c2b0, 0x86d3d2d4, 0xa00ae278, 0xbdbdf21c,
-    };
     crc = ~crc;
-    for (size_t i = 0; i < given.size; i++) {
-        crc ^= (unsigned char)given.start[i];
-        crc = crc >> 4 ^ nibbles[crc & 15];
-        crc = crc >> 4 ^ nibbles[crc & 15];
-    }
+    for (size_t i = 0; i < given.size; i++)
+        crc = crc >> 8 ^ crcs[(crc ^ (unsigned char)given.start[i]) & 255];
     return ~crc;
 }
 
@@ -79,12 +84,11 @@ static int64_t border(const Table *table, uint64_t least, int64_t at, int64_t st
         low = high + 1;
         high = rows - high > step ? high + step : rows;
     }
-    while (low < high) {
-        int64_t middle = low + (high - low) / 2;
-        if (table->hashes[middle] < least)
-            low = middle + 1;
-        else
-            high = middle;
+    /* Without a branch that nobody can foresee. */
+    for (int64_t left = high - low; left > 0;) {
+        int64_t half = (left + 1) / 2;
+        low += table->hashes[low + half - 1] < least ? half : 0;
+        left -= half;
     }
     return low;
 }
