@@ -124,13 +124,13 @@ class Signer:
             self._prepared_pad = compiled.prepared(mask_key, _HIDDEN.size)
             self._by_id = tuple(self._prepared.get(n) for n in range(16))
 
-    def sign(self, token: Token, kinds: Sequence[EventKind], key_id: int | None = None) -> list[str]:
+    def sign(self, token: Token, kinds: Sequence[int], key_id: int | None = None) -> list[str]:
         """The token's text for each of ``kinds``, signed with ``key_id`` (default: the current key)."""
         texts = self.spell(token, kinds, key_id).decode("ascii")
         return [texts[at : at + CHARS] for at in range(0, len(texts), CHARS)]
 
     def spell(
-        self, token: Token, kinds: Sequence[EventKind], key_id: int | None = None,
+        self, token: Token, kinds: Sequence[int], key_id: int | None = None,
         between: tuple[bytes, ...] = (),
     ) -> bytes:  # fmt: skip
         """The same texts as ``sign`` gives, ``CHARS`` letters each, one behind the other; before each its own
@@ -141,7 +141,7 @@ class Signer:
         return compiled.spell(*self._asked(token, kinds, key_id, between))
 
     def named(
-        self, parts: tuple[bytes, ...], token: Token, kinds: Sequence[EventKind], key_id: int,
+        self, parts: tuple[bytes, ...], token: Token, kinds: Sequence[int], key_id: int,
         between: tuple[bytes, ...],
     ) -> bytes:  # fmt: skip
         """The first of ``parts``, the event id's text, the second, what ``spell`` gives, and the others."""
@@ -155,9 +155,7 @@ class Signer:
     def _known(self, key_id: int | None) -> int:
         return self.current if key_id is None or key_id not in self._macs else key_id
 
-    def _asked(
-        self, token: Token, kinds: Sequence[EventKind], key_id: int, between: tuple[bytes, ...]
-    ) -> _Asked:
+    def _asked(self, token: Token, kinds: Sequence[int], key_id: int, between: tuple[bytes, ...]) -> _Asked:
         """For what is compiled."""
         subject = token.subject
         flags = token.flags | token.model << _MODEL_SHIFT | (FLAG_SUBJECT if subject is not None else 0)
@@ -167,9 +165,7 @@ class Signer:
             flags, token.device, token.country, token.price_nanos, subject,
         )  # fmt: skip
 
-    def _spelled(
-        self, token: Token, kinds: Sequence[EventKind], key_id: int, between: tuple[bytes, ...]
-    ) -> bytes:
+    def _spelled(self, token: Token, kinds: Sequence[int], key_id: int, between: tuple[bytes, ...]) -> bytes:
         """Whole triples of bytes, so all are encoded in one call."""
         body, heads, parts = self._pack(token), _HEADS[key_id], list[bytes]()
         keyed = self._macs[key_id]

@@ -126,7 +126,7 @@ class Snapshot:
         self.advertisers: Mapping[str, Advertiser] = Table(given, "advertisers", _ADVERTISER, owners)
         self.publishers: Mapping[str, Publisher] = publishers
         self.only_publisher = publishers.at(0) if len(publishers) == 1 else None
-        self.members: Mapping[bytes, tuple[str, ...]] = People(given)
+        self.members = People(given)
         self.facets = Derived(audiences, partial(_facets, audiences))
         self.audience_publishers = Derived(audiences, partial(_publisher, audiences))
         self.entries = entries = Entries(given, places, campaigns, heading.required, decoded)
@@ -193,7 +193,7 @@ class Snapshot:
 
     def capped(self, counter: str) -> tuple[tuple[BoundCap, Bits], ...]:
         """The caps on a counter (those of scope creative excepted), and the line items each binds."""
-        found = self._capped.get(counter)
+        found = self._capped.young.get(counter) or self._capped.get(counter)
         if found is None:
             found = self._capped.put(counter, self._caps_on(counter))
         return found

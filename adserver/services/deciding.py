@@ -204,7 +204,7 @@ class Deciding:
             request_id=request.request_id,
             revision=snapshot.revision,
             publisher=snapshot.publishers[request.publisher].serial,
-            slots=tuple(slot or self._slot(number) for number, slot in enumerate(self.slots)),
+            slots=tuple([slot or self._slot(number) for number, slot in enumerate(self.slots)]),
             mode=MODES[request.mode],
             key_id=self.key_id,
             personalised=request.personalised,

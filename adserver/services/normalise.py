@@ -173,7 +173,7 @@ class Normaliser:
     ) -> None:
         if ask.user.segments:
             facts["segments"] = tuple(dict.fromkeys(normalised("segments", ask.user.segments)))
-        audiences = snapshot.members.get(person, ()) if person is not None else ()
+        audiences = snapshot.members.of(person) if person is not None else ()
         if audiences:
             owners = snapshot.audience_publishers
             audiences = tuple([one for one in audiences if owners.get(one, publisher.id) == publisher.id])

@@ -29,6 +29,7 @@ _NAMES: Final = (
 )  # fmt: skip
 """Of the URLs, in the order of ``KINDS``."""
 
+_KINDS: Final = bytes(KINDS)
 _FIRST: Final = b'{"event_id":"'
 _CLICK: Final = KINDS.index(EventKind.CLICK)
 
@@ -90,7 +91,7 @@ class Writer:
             shown, _ = self._filled(template, told, view, ident, b"")
             return b"".join((_FIRST, name_of(ident).encode(), shown, rest))
         token = token_of(told.origin, slot, ad, template.timezone, ident, told.asked.subject, told.decided_ms)
-        signed = token, KINDS, told.origin.key_id, self._urls
+        signed = token, _KINDS, told.origin.key_id, self._urls
         shown, trackers = template.shown, template.trackers
         if template.cut is not None:
             shown, trackers = self._filled(template, told, view, ident, self._signer.spell(*signed))
