@@ -12,7 +12,7 @@
 #include "_octets.h"
 
 /* Raised with every change of what the functions take or give: a build of another one is not used. */
-#define CONTRACT 5
+#define CONTRACT 6
 
 #define BLOCK 128
 #define STATE OCTETS_STATE
@@ -22,6 +22,9 @@
 #define HASHES 2   /* so kinds are 1 to 8 */
 #define KINDS_MAX (PARTS * HASHES)
 #define RAW OCTETS_RAW
+#define GIVEN 16   /* arguments that make tokens */
+#define ID 16      /* a minted id, and its text (domain/ids.py) */
+#define NAME 26
 #define CHARS OCTETS_CHARS
 
 /* -- BLAKE2b --------------------------------------------------------------------------------------- */
@@ -210,55 +213,144 @@ static void spelled(char *out, const uint8_t raw[RAW])
     }
 }
 
-/* spell(macs, pad, first, kinds, between, *fields): see ``pack``. */
-static PyObject *spell(PyObject *module, PyObject *const *given, Py_ssize_t count)
+/* What all tokens of an ad have in common, and the hashes that sign them. */
+typedef struct {
+    uint8_t said[2 + BODY], signs[HASHES][STATE];
+} Signed;
+
+/* From (macs, pad, first, kinds, between, *fields), see ``pack``: how long the tokens are, each behind its
+ * text of ``between``. */
+static Py_ssize_t sign(Signed *made, PyObject *const *given)
 {
     const uint8_t *macs, *pad, *kinds, *text;
-    uint8_t said[2 + BODY], signs[HASHES][STATE], raw[RAW];
-    (void)module;
-    if (count != 16) {
-        PyErr_SetString(PyExc_TypeError, "spell takes 16 arguments");
-        return NULL;
-    }
-    if (whole(given[0], STATE, &macs) < 0 || whole(given[1], STATE, &pad) < 0 || number(given[2], said, 1) < 0
-        || whole(given[3], -1, &kinds) < 0 || pack(said + 2, pad, given + 5) < 0)
-        return NULL;
-    Py_ssize_t many = PyBytes_Size(given[3]), size = 0;
+    if (whole(given[0], STATE, &macs) < 0 || whole(given[1], STATE, &pad) < 0
+        || number(given[2], made->said, 1) < 0 || whole(given[3], -1, &kinds) < 0
+        || pack(made->said + 2, pad, given + 5) < 0)
+        return -1;
+    Py_ssize_t many = PyBytes_Size(given[3]), size = many * CHARS;
     if (!PyTuple_Check(given[4]) || PyTuple_Size(given[4]) != many) {
         PyErr_SetString(PyExc_ValueError, "a text before each token");
-        return NULL;
+        return -1;
     }
     for (Py_ssize_t i = 0; i < many; i++) {
         if (whole(PyTuple_GetItem(given[4], i), -1, &text) < 0)
-            return NULL;
+            return -1;
         if (kinds[i] < 1 || kinds[i] > KINDS_MAX) {
             PyErr_SetString(PyExc_ValueError, "no such kind");
-            return NULL;
+            return -1;
         }
-        size += PyBytes_Size(PyTuple_GetItem(given[4], i)) + CHARS;
+        size += PyBytes_Size(PyTuple_GetItem(given[4], i));
     }
     for (uint8_t i = 0; i < HASHES; i++) {
-        said[1] = i;
-        octets_hashed(signs[i], macs, said, sizeof said);
+        made->said[1] = i;
+        octets_hashed(made->signs[i], macs, made->said, sizeof made->said);
     }
-    PyObject *made = PyBytes_FromStringAndSize(NULL, size);
-    char *out = made ? PyBytes_AsString(made) : NULL;
-    memcpy(raw, said, sizeof said);
-    for (Py_ssize_t i = 0; out && i < many; i++) {
-        PyObject *before = PyTuple_GetItem(given[4], i);
-        size_t length = (size_t)PyBytes_Size(before);
-        memcpy(out, PyBytes_AsString(before), length);
-        raw[1] = kinds[i];
-        memcpy(raw + sizeof said, signs[(kinds[i] - 1) / PARTS] + (kinds[i] - 1) % PARTS * MAC, MAC);
-        spelled(out + length, raw);
-        out += length + CHARS;
+    return size;
+}
+
+/* Bytes as they are; where they end. */
+static char *put(char *out, PyObject *bytes)
+{
+    size_t size = (size_t)PyBytes_Size(bytes);
+    memcpy(out, PyBytes_AsString(bytes), size);
+    return out + size;
+}
+
+static char *put_tokens(char *out, const Signed *of, PyObject *kinds, PyObject *between)
+{
+    uint8_t raw[RAW];
+    const char *kind = PyBytes_AsString(kinds);
+    memcpy(raw, of->said, sizeof of->said);
+    for (Py_ssize_t i = 0; i < PyBytes_Size(kinds); i++, out += CHARS) {
+        size_t n = (size_t)kind[i] - 1;
+        out = put(out, PyTuple_GetItem(between, i));
+        raw[1] = (uint8_t)kind[i];
+        memcpy(raw + sizeof of->said, of->signs[n / PARTS] + n % PARTS * MAC, MAC);
+        spelled(out, raw);
     }
-    return made;
+    return out;
+}
+
+static PyObject *spell(PyObject *module, PyObject *const *given, Py_ssize_t count)
+{
+    Signed made;
+    Py_ssize_t size;
+    (void)module;
+    if (count != GIVEN) {
+        PyErr_SetString(PyExc_TypeError, "spell takes 16 arguments");
+        return NULL;
+    }
+    if ((size = sign(&made, given)) < 0)
+        return NULL;
+    PyObject *texts = PyBytes_FromStringAndSize(NULL, size);
+    if (texts)
+        put_tokens(PyBytes_AsString(texts), &made, given[3], given[4]);
+    return texts;
+}
+
+/* -- ids ------------------------------------------------------------------------------------------- */
+
+/* Five bits a letter, the last of them first: 128 bits are the last of 130. */
+static void put_name(char out[NAME], const uint8_t minted[ID])
+{
+    static const char letters[] = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+    uint32_t bits = 0;
+    int have = 0;
+    for (int left = ID, at = NAME - 1; at >= 0; at--, bits >>= 5, have -= 5) {
+        if (have < 5 && left > 0) {
+            bits |= (uint32_t)minted[--left] << have;
+            have += 8;
+        }
+        out[at] = letters[bits & 31];
+    }
+}
+
+static PyObject *name(PyObject *module, PyObject *given)
+{
+    const uint8_t *minted;
+    char text[NAME];
+    (void)module;
+    if (whole(given, ID, &minted) < 0)
+        return NULL;
+    put_name(text, minted);
+    return PyUnicode_FromStringAndSize(text, NAME);
+}
+
+/* named(parts, *as of spell) */
+static PyObject *named(PyObject *module, PyObject *const *given, Py_ssize_t count)
+{
+    Signed made;
+    const uint8_t *text;
+    Py_ssize_t size, parts;
+    (void)module;
+    if (count != 1 + GIVEN || !PyTuple_Check(given[0]) || (parts = PyTuple_Size(given[0])) < 2) {
+        PyErr_SetString(PyExc_TypeError, "named takes two parts and more, and 16 arguments");
+        return NULL;
+    }
+    if ((size = sign(&made, given + 1)) < 0)
+        return NULL;
+    for (Py_ssize_t i = 0; i < parts; i++) {
+        if (whole(PyTuple_GetItem(given[0], i), -1, &text) < 0)
+            return NULL;
+        size += PyBytes_Size(PyTuple_GetItem(given[0], i));
+    }
+    PyObject *made_whole = PyBytes_FromStringAndSize(NULL, size + NAME);
+    if (!made_whole)
+        return NULL;
+    char *out = put(PyBytes_AsString(made_whole), PyTuple_GetItem(given[0], 0));
+    put_name(out, made.said + 2);
+    out = put(out + NAME, PyTuple_GetItem(given[0], 1));
+    out = put_tokens(out, &made, given[4], given[5]);
+    for (Py_ssize_t i = 2; i < parts; i++)
+        out = put(out, PyTuple_GetItem(given[0], i));
+    return made_whole;
 }
 
 static PyMethodDef methods[] = {
     {"prepared", prepared, METH_VARARGS, NULL},
     {"spell", (PyCFunction)(void (*)(void))spell, METH_FASTCALL, NULL},
+    {"named", (PyCFunction)(void (*)(void))named, METH_FASTCALL, NULL},
+    {"name", name, METH_O, NULL},
     {"open", (PyCFunction)(void (*)(void))octets_open, METH_FASTCALL, NULL},
     {"bare", octets_bare, METH_O, NULL},
     {"frame", (PyCFunction)(void (*)(void))octets_frame, METH_FASTCALL, NULL},

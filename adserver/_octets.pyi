@@ -13,6 +13,17 @@ def spell(
     """``tokens.Signer.spell``: each token behind its text of ``between``. ``macs`` and ``pad`` are prepared;
     ``first`` is a token's first byte; ``flags`` are its whole byte. ValueError, OverflowError."""
 
+def named(
+    parts: tuple[bytes, ...], macs: bytes, pad: bytes, first: int, kinds: bytes, between: tuple[bytes, ...],
+    event_id: bytes, line_item: int, creative: int, placement: int, render_s: int, day: int, flags: int,
+    device: int, country: str, price_nanos: int, subject: bytes | None, /,
+) -> bytes:  # fmt: skip
+    """``tokens.Signer.named``: the first of ``parts``, the event id's text, the second, what ``spell`` gives,
+    and the others. As ``spell``; TypeError for less than two parts."""
+
+def name(minted: bytes, /) -> str:
+    """``ids.encode``. ValueError."""
+
 def open(
     text: str, kind: int, macs: tuple[bytes | None, ...], pad: bytes, /
 ) -> tuple[int, bytes, int, int, int, int, int, int, int, int, bytes | None, str, int] | int:

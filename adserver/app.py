@@ -24,7 +24,7 @@ from adserver.ledger.poster import Poster
 from adserver.ledger.reader import JOURNAL, Reader
 from adserver.ledger.writer import LedgerWriter
 from adserver.posting.clerk import Clerk
-from adserver.salts import Chance, Salts, seed
+from adserver.salts import Chance, Salts, Seeds
 from adserver.services.answer import AdServer
 from adserver.services.converting import Conversions
 from adserver.services.crediting import Crediting
@@ -71,11 +71,11 @@ class App:
 
     def __init__(
         self, settings: Settings, clock: Clock | None = None, extra: tuple[Any, ...] = (),
-        chance: Chance = seed,
+        chance: Chance | None = None,
     ) -> None:  # fmt: skip
         self.settings = settings
         self.clock = clock or WallClock()
-        self._chance = chance
+        self._chance = chance or Seeds()
         self.log = logs.Log()
         self.metrics = Metrics()
         self.lag = LoopLag()

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
+from struct import Struct
 from typing import Final
 
 Chance = Callable[[], int]
@@ -9,6 +10,7 @@ Chance = Callable[[], int]
 
 SALT_BYTES: Final = 8
 _AT_ONCE: Final = 512
+_NUMBERS: Final = Struct(f">{_AT_ONCE}Q")
 
 
 class Salts:
@@ -26,6 +28,15 @@ class Salts:
         return salt
 
 
-def seed() -> int:
-    """64 bits, from which everything random in a request follows."""
-    return int.from_bytes(os.urandom(8), "big")
+class Seeds:
+    """Callable: 64 bits, from which everything random in a request follows."""
+
+    def __init__(self) -> None:
+        self._left: Iterator[int] = iter(())
+
+    def __call__(self) -> int:
+        seed = next(self._left, None)
+        if seed is None:
+            self._left = iter(_NUMBERS.unpack(os.urandom(_NUMBERS.size)))
+            seed = next(self._left)
+        return seed

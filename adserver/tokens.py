@@ -66,6 +66,12 @@ _HEADS: Final = [
 _WRONG: Final = ("not the spelling of a token", "not signed by this server", "a token for another purpose")
 
 
+_Asked = tuple[
+    bytes, bytes, int, bytes, tuple[bytes, ...], bytes, int, int, int, int, int, int, int, str, int,
+    bytes | None,
+]  # fmt: skip
+
+
 class BadToken(ValueError):
     """Not a token of ours, or not for this purpose."""
 
@@ -118,33 +124,48 @@ class Signer:
             self._prepared_pad = compiled.prepared(mask_key, _HIDDEN.size)
             self._by_id = tuple(self._prepared.get(n) for n in range(16))
 
-    def sign(self, token: Token, kinds: Sequence[EventKind], key_id: int | None = None) -> list[str]:
+    def sign(self, token: Token, kinds: Sequence[int], key_id: int | None = None) -> list[str]:
         """The token's text for each of ``kinds``, signed with ``key_id`` (default: the current key)."""
         texts = self.spell(token, kinds, key_id).decode("ascii")
         return [texts[at : at + CHARS] for at in range(0, len(texts), CHARS)]
 
     def spell(
-        self, token: Token, kinds: Sequence[EventKind], key_id: int | None = None,
+        self, token: Token, kinds: Sequence[int], key_id: int | None = None,
         between: tuple[bytes, ...] = (),
     ) -> bytes:  # fmt: skip
         """The same texts as ``sign`` gives, ``CHARS`` letters each, one behind the other; before each its own
         of ``between``, unless that is empty."""
-        key_id = self.current if key_id is None or key_id not in self._macs else key_id
-        between = between or (b"",) * len(kinds)
-        prepared = self._prepared.get(key_id)
-        if compiled is None or prepared is None:
+        key_id, between = self._known(key_id), between or (b"",) * len(kinds)
+        if compiled is None:
             return self._spelled(token, kinds, key_id, between)
+        return compiled.spell(*self._asked(token, kinds, key_id, between))
+
+    def named(
+        self, parts: tuple[bytes, ...], token: Token, kinds: Sequence[int], key_id: int,
+        between: tuple[bytes, ...],
+    ) -> bytes:  # fmt: skip
+        """The first of ``parts``, the event id's text, the second, what ``spell`` gives, and the others."""
+        key_id = self._known(key_id)
+        if compiled is not None:
+            return compiled.named(parts, *self._asked(token, kinds, key_id, between))
+        before, shown, *behind = parts
+        texts = self._spelled(token, kinds, key_id, between)
+        return b"".join((before, ids.encode(token.event_id).encode(), shown, texts, *behind))
+
+    def _known(self, key_id: int | None) -> int:
+        return self.current if key_id is None or key_id not in self._macs else key_id
+
+    def _asked(self, token: Token, kinds: Sequence[int], key_id: int, between: tuple[bytes, ...]) -> _Asked:
+        """For what is compiled."""
         subject = token.subject
         flags = token.flags | token.model << _MODEL_SHIFT | (FLAG_SUBJECT if subject is not None else 0)
-        return compiled.spell(
-            prepared, self._prepared_pad, VERSION << 4 | key_id, bytes(kinds), between,
+        return (
+            self._prepared[key_id], self._prepared_pad, VERSION << 4 | key_id, bytes(kinds), between,
             token.event_id, token.line_item, token.creative, token.placement, token.render_s, token.day,
             flags, token.device, token.country, token.price_nanos, subject,
         )  # fmt: skip
 
-    def _spelled(
-        self, token: Token, kinds: Sequence[EventKind], key_id: int, between: tuple[bytes, ...]
-    ) -> bytes:
+    def _spelled(self, token: Token, kinds: Sequence[int], key_id: int, between: tuple[bytes, ...]) -> bytes:
         """Whole triples of bytes, so all are encoded in one call."""
         body, heads, parts = self._pack(token), _HEADS[key_id], list[bytes]()
         keyed = self._macs[key_id]
@@ -211,6 +232,11 @@ class Signer:
         """Its own inverse: a pad used for one event id only."""
         pad = _digest(self._pad, event_id)
         return (int.from_bytes(hidden, "big") ^ int.from_bytes(pad, "big")).to_bytes(_HIDDEN.size, "big")
+
+
+def name_of(minted: bytes) -> str:
+    """The text of an id."""
+    return ids.encode(minted) if compiled is None else compiled.name(minted)
 
 
 def _letters(country: str) -> bytes:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from adserver import tokens
 from adserver.api import bodies
+from adserver.domain import ids
 from adserver.domain.decision import EventKind
 from adserver.ledger import segments
 from adserver.services.ask import DECODER
@@ -53,6 +54,43 @@ def test_tokens_are_spelled_as_python_spells_them(
     for told in ((), between):
         compiled, plain = spelled_by_both(signer, token, kinds, key_id, told)
         assert compiled == plain
+
+
+@given(TOKENS, st.lists(st.binary(max_size=40), min_size=2, max_size=6), st.integers(0, 15))
+def test_ads_are_joined_as_python_joins_them(token: Token, parts: list[bytes], key_id: int) -> None:
+    signer, kinds = Signer({key_id: b"k" * 32}, key_id, MASK), (EventKind.CLICK, EventKind.IMPRESSION)
+    asked = tuple(parts), token, kinds, key_id, (b"one:", b"")
+    compiled = signer.named(*asked)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tokens, "compiled", None)
+        assert compiled == signer.named(*asked)
+    assert compiled == parts[0] + ids.encode(token.event_id).encode() + parts[1] + signer.spell(
+        token, kinds, key_id, asked[4]
+    ) + b"".join(parts[2:])
+
+
+@given(EVENTS)
+@example(bytes(16))
+@example(b"\xff" * 16)
+def test_ids_are_spelled_as_python_spells_them(minted: bytes) -> None:
+    assert octets.name(minted) == tokens.name_of(minted) == ids.encode(minted)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [((b"", b""),), ((b"",), *range(16)), ([b"", b""], *range(16)), ((b"", b""), *range(17))],
+)
+def test_what_is_joined_is_checked(given: tuple[Any, ...]) -> None:
+    with pytest.raises(TypeError, match="two parts"):
+        octets.named(*given)
+    with pytest.raises(TypeError):
+        octets.named((b"", "text"), *(b"m" * 64, b"p" * 64, 49, b"\1", (b"",), *_fields()))
+    with pytest.raises(ValueError, match="16 bytes"):
+        octets.name(b"i" * 15)
+
+
+def _fields() -> tuple[Any, ...]:
+    return (b"i" * 16, 1, 2, 3, 900, 20605, 0, 1, "FR", 4_200_000, None)
 
 
 @pytest.mark.parametrize("name", BITS)

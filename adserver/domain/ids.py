@@ -41,13 +41,6 @@ def encode(minted: bytes) -> str:
     return "".join([pairs[(n >> shift) & 1023] for shift in range(120, -1, -10)])
 
 
-def encode_near(text: str, minted: bytes) -> str:
-    """``encode`` of an id of the request that one with this text belongs to: the index, and so all they
-    differ in, is in the last four letters."""
-    n, pairs = int.from_bytes(minted[-3:], "big"), _PAIRS
-    return text[:-4] + pairs[n >> 10 & 1023] + pairs[n & 1023]
-
-
 def decode(text: str) -> bytes:
     """26 characters -> 16 bytes; ValueError for anything ``encode`` does not write."""
     if len(text) != 26:

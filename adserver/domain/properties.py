@@ -6,6 +6,7 @@ devices, places and keywords in lower case, countries, regions and categories in
 """
 
 from collections.abc import Callable
+from functools import lru_cache, partial
 from typing import Final
 
 from msgspec import Struct
@@ -57,22 +58,9 @@ class Said(Struct, frozen=True):
 
     def look(self, parts: tuple[str, ...]) -> object:
         """The value of a name, None where the request does not say it."""
-        root, rest = parts[0], parts[1:]
-        if not rest or root not in _ROOTS:
-            found = _inside(self.placement, parts)
-            return _inside(self.properties.request, parts) if found is None else found
-        if root == "placement":
-            return _inside(self.placement, rest)
-        if root == "user":
-            return _inside(self.properties.user, rest)
-        if root == "geo" and rest in _POINT:
-            return None if self.point is None else _POINT[rest](self.point)
-        dimension = FACTS[root].get(rest[0]) if len(rest) == 1 else None
-        if dimension is not None:
-            return self._fact(dimension)
-        return _inside(self.properties.page, rest) if root == "page" else None
+        return _way(parts)(self)
 
-    def _fact(self, dimension: str) -> object:
+    def fact(self, dimension: str) -> object:
         values = self.facts.get(dimension)
         if not values:
             return None
@@ -80,6 +68,34 @@ class Said(Struct, frozen=True):
             return values
         # Of a language the tag comes first and the plain language last: fr-be, fr.
         return values[-1] if dimension == "languages" else values[0]
+
+
+Way = Callable[[Said], object]
+"""From all that is said to the value of one name."""
+
+
+@lru_cache(maxsize=4096)
+def _way(parts: tuple[str, ...]) -> Way:
+    """Where a name leads is the same in all requests, and few names are asked for."""
+    root, rest = parts[0], parts[1:]
+    if not rest or root not in _ROOTS:
+        return partial(_either, parts)
+    if root == "placement":
+        return lambda said: _inside(said.placement, rest)
+    if root == "user":
+        return lambda said: _inside(said.properties.user, rest)
+    if root == "geo" and rest in _POINT:
+        return lambda said: None if said.point is None else _POINT[rest](said.point)
+    dimension = FACTS[root].get(rest[0]) if len(rest) == 1 else None
+    if dimension is not None:
+        return lambda said: said.fact(dimension)
+    return (lambda said: _inside(said.properties.page, rest)) if root == "page" else lambda said: None
+
+
+def _either(parts: tuple[str, ...], said: Said) -> object:
+    """The placement's property, else the request's."""
+    found = _inside(said.placement, parts) if said.placement else None
+    return _inside(said.properties.request, parts) if found is None else found
 
 
 _ROOTS: Final = frozenset(("user", "placement", *FACTS))

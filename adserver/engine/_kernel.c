@@ -15,7 +15,7 @@
 #define CHUNKS_MAX ((Py_ssize_t)(((uint64_t)UINT32_MAX + 1) / CHUNK)) /* positions have 32 bits */
 
 /* Raised with every change of what the functions take or give: a build of another one is not used. */
-#define CONTRACT 4
+#define CONTRACT 5
 #define EVERYBODY (-1) /* instead of the word offset of wildcard or free */
 #define DENSE (-1)     /* instead of the count of a posting */
 
@@ -193,7 +193,7 @@ static PyMethodDef methods[] = {
     {"mask", mask, METH_VARARGS, NULL},
     {"program", kernel_program, METH_VARARGS, NULL},
     {"common", kernel_common, METH_VARARGS, NULL},
-    {"rows", kernel_rows, METH_VARARGS, NULL},
+    {"pack", kernel_pack, METH_VARARGS, NULL},
     {"mix", kernel_mix, METH_VARARGS, NULL},
     {"below", kernel_below, METH_VARARGS, NULL},
     {"positions", positions, METH_VARARGS, NULL},
@@ -202,6 +202,7 @@ static PyMethodDef methods[] = {
 
 static int add_constants(PyObject *module)
 {
+    kernel_prepare();
     return PyModule_AddIntConstant(module, "CONTRACT", CONTRACT);
 }
 

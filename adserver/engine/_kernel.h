@@ -36,9 +36,12 @@ int kernel_run(uint64_t *bits, const Index *index, const int64_t *program, Py_ss
 /* Whether the arrays and the chunk may be used; else 0 with an exception. */
 int kernel_usable(const Py_buffer *words, const Py_buffer *sparse, Py_ssize_t chunk);
 
+/* Once, before anything is looked up. */
+void kernel_prepare(void);
+
 PyObject *kernel_program(PyObject *module, PyObject *arguments);
 PyObject *kernel_common(PyObject *module, PyObject *arguments);
-PyObject *kernel_rows(PyObject *module, PyObject *arguments);
+PyObject *kernel_pack(PyObject *module, PyObject *arguments);
 PyObject *kernel_mix(PyObject *module, PyObject *arguments);
 PyObject *kernel_below(PyObject *module, PyObject *arguments);
 

@@ -24,8 +24,12 @@ def common(
     """The positions of a chunk that pass all ``dimensions`` (name, wildcard, free), as its 512 bytes: what
     ``mask`` says of each one's ``program`` for the values that ``facts`` has of it."""
 
-def rows(hashes: _Numbers, ends: _Numbers, text: _Numbers, facts: dict[str, tuple[str, ...]]) -> bytes:
-    """Of all values of all dimensions, ``Names.row`` of those that are there, in no order (i64)."""
+def pack(
+    hashes: _Numbers, ends: _Numbers, text: _Numbers,
+    also_hashes: _Numbers, also_ends: _Numbers, also_text: _Numbers, facts: dict[str, tuple[str, ...]],
+) -> bytes:  # fmt: skip
+    """``Vocabulary.pack``: of all values of all dimensions, ``Names.row`` of those that are in either table.
+    ValueError as above; TypeError for facts that are no tuples."""
 
 def positions(bits: _Numbers, first: int) -> bytes:
     """Those of the bits that are set in 512 bytes, ascending, as u32; the lowest bit stands for ``first``."""

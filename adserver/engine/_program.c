@@ -9,9 +9,12 @@
 
 #include "_kernel.h"
 
+#include <stdlib.h>
+
 #define PARTS 3     /* the postings a value has: include, exclude, required */
 #define NOBODY (-1) /* instead of a row: no line item names the value */
 #define CORRUPT (-2)
+#define FAR 0xFFFF  /* a distance between packed rows, and no row */
 #define NEAR 64     /* rows: the first step away from where a hash should be */
 
 typedef struct {
@@ -27,19 +30,24 @@ typedef struct {
     size_t size;
 } Span;
 
+static uint32_t crcs[256];
+
+void kernel_prepare(void)
+{
+    for (uint32_t n = 0; n < 256; n++) {
+        uint32_t crc = n;
+        for (int i = 0; i < 8; i++)
+            crc = crc & 1 ? crc >> 1 ^ 0xedb88320 : crc >> 1;
+        crcs[n] = crc;
+    }
+}
+
 /* As zlib's, so that Python has it too; ``crc`` is what it gave for what stands before. */
 static uint32_t crc32(uint32_t crc, Span given)
 {
-    static const uint32_t nibbles[16] = {
-        0x00000000, 0x1db71064, 0x3b6e20c8, 0x26d930ac, 0x76dc4190, 0x6b6b51f4, 0x4db26158, 0x5005713c,
-        0xedb88320, 0xf00f9344, 0xd6d6a3e8, 0xcb61b38c, 0x9b64c2b0, 0x86d3d2d4, 0xa00ae278, 0xbdbdf21c,
-    };
     crc = ~crc;
-    for (size_t i = 0; i < given.size; i++) {
-        crc ^= (unsigned char)given.start[i];
-        crc = crc >> 4 ^ nibbles[crc & 15];
-        crc = crc >> 4 ^ nibbles[crc & 15];
-    }
+    for (size_t i = 0; i < given.size; i++)
+        crc = crc >> 8 ^ crcs[(crc ^ (unsigned char)given.start[i]) & 255];
     return ~crc;
 }
 
@@ -76,12 +84,11 @@ static int64_t border(const Table *table, uint64_t least, int64_t at, int64_t st
         low = high + 1;
         high = rows - high > step ? high + step : rows;
     }
-    while (low < high) {
-        int64_t middle = low + (high - low) / 2;
-        if (table->hashes[middle] < least)
-            low = middle + 1;
-        else
-            high = middle;
+    /* Without a branch that nobody can foresee. */
+    for (int64_t left = high - low; left > 0;) {
+        int64_t half = (left + 1) / 2;
+        low += table->hashes[low + half - 1] < least ? half : 0;
+        left -= half;
     }
     return low;
 }
@@ -283,19 +290,21 @@ PyObject *kernel_common(PyObject *module, PyObject *arguments)
     return made < 0 ? NULL : PyBytes_FromStringAndSize((const char *)bits, sizeof bits);
 }
 
-/* The rows of all values of ``facts``, into ``rows``, which has room for them; how many, or -1. */
-static Py_ssize_t find_facts(const Table *table, PyObject *facts, int64_t *rows)
+/* The rows of all values of ``facts``, counted from ``first``, into ``rows``, which has room for them; how
+ * many, or -1. */
+static Py_ssize_t find_facts(const Table *table, PyObject *facts, int64_t first, int64_t *rows)
 {
     Py_ssize_t at = 0, count = 0, found;
     PyObject *spelled, *values;
     Span name;
-    while (PyDict_Next(facts, &at, &spelled, &values)) {
+    while (table->rows && PyDict_Next(facts, &at, &spelled, &values)) {
         if (spell(spelled, &name) < 0)
             return -1;
         name.size++; /* with the NUL that is between it and the value */
         if ((found = find_all(table, name, values, rows + count)) < 0)
             return -1;
-        count += found;
+        for (Py_ssize_t end = count + found; count < end; count++)
+            rows[count] += first;
     }
     return count;
 }
@@ -313,28 +322,75 @@ static Py_ssize_t count_facts(PyObject *facts)
     return count;
 }
 
-/* _kernel.pyi says what it is. */
-PyObject *kernel_rows(PyObject *module, PyObject *arguments)
+static int ascending(const void *one, const void *other)
 {
-    Py_buffer hashes, ends, text;
-    PyObject *facts, *bytes = NULL;
-    int64_t *rows = NULL;
-    Py_ssize_t count;
-    (void)module;
-    if (!PyArg_ParseTuple(arguments, "y*y*y*O!:rows", &hashes, &ends, &text, &PyDict_Type, &facts))
+    int64_t a = *(const int64_t *)one, b = *(const int64_t *)other;
+    return (a > b) - (a < b);
+}
+
+/* Ascending rows as distances of two bytes (vocabulary.py), into ``packed``; how many numbers. */
+static size_t distances(const int64_t *rows, Py_ssize_t count, uint16_t *packed)
+{
+    size_t made = 0;
+    int64_t before = -1;
+    for (Py_ssize_t i = 0; i < count; i++) {
+        int64_t far = rows[i] - before;
+        if (far == 0)
+            continue;
+        before = rows[i];
+        for (; far >= FAR; far -= FAR)
+            packed[made++] = FAR;
+        packed[made++] = (uint16_t)far;
+    }
+    return made;
+}
+
+/* The packed rows of ``facts`` in two tables, one behind the other; NULL with an exception. */
+static PyObject *packed(const Table tables[2], PyObject *facts)
+{
+    Py_ssize_t room = count_facts(facts), count, also;
+    if (room < 0)
         return NULL;
-    Table table = {hashes.buf, ends.buf, text.buf, NULL, hashes.len / 4, text.len};
-    if (!kernel_whole(&hashes, 4) || !kernel_whole(&ends, 8))
-        rows = NULL;
-    else if (ends.len / 8 - 1 != table.rows)
-        kernel_corrupt("names and their ends are not as many");
-    else if ((count = count_facts(facts)) >= 0 && (rows = PyMem_Calloc((size_t)count + 1, sizeof *rows)) == NULL)
-        PyErr_NoMemory();
-    if (rows != NULL && (count = find_facts(&table, facts, rows)) >= 0)
-        bytes = PyBytes_FromStringAndSize((const char *)rows, count * (Py_ssize_t)sizeof *rows);
+    /* A value may be in both tables. Whatever the rows, all they are apart is less than all rows there are. */
+    size_t rooms = 2 * (size_t)room, most = rooms + (size_t)(tables[0].rows + tables[1].rows) / FAR + 1;
+    int64_t *rows = PyMem_Malloc(rooms * sizeof *rows + most * sizeof(uint16_t) + 1);
+    PyObject *bytes = NULL;
+    if (rows == NULL)
+        return PyErr_NoMemory();
+    uint16_t *made = (uint16_t *)(rows + rooms);
+    if ((count = find_facts(&tables[0], facts, 0, rows)) >= 0 &&
+        (also = find_facts(&tables[1], facts, tables[0].rows, rows + count)) >= 0) {
+        qsort(rows, (size_t)(count + also), sizeof *rows, ascending);
+        size_t length = distances(rows, count + also, made);
+        bytes = PyBytes_FromStringAndSize((const char *)made, (Py_ssize_t)(length * sizeof *made));
+    }
     PyMem_Free(rows);
-    PyBuffer_Release(&hashes);
-    PyBuffer_Release(&ends);
-    PyBuffer_Release(&text);
+    return bytes;
+}
+
+/* _kernel.pyi says what it is. */
+PyObject *kernel_pack(PyObject *module, PyObject *arguments)
+{
+    Py_buffer hashes[2], ends[2], text[2];
+    PyObject *facts, *bytes = NULL;
+    Table tables[2];
+    int usable = 1;
+    (void)module;
+    if (!PyArg_ParseTuple(arguments, "y*y*y*y*y*y*O!:pack", &hashes[0], &ends[0], &text[0], &hashes[1],
+                          &ends[1], &text[1], &PyDict_Type, &facts))
+        return NULL;
+    for (size_t i = 0; i < 2; i++) {
+        tables[i] = (Table){hashes[i].buf, ends[i].buf, text[i].buf, NULL, hashes[i].len / 4, text[i].len};
+        if (usable && (usable = kernel_whole(&hashes[i], 4) && kernel_whole(&ends[i], 8)) &&
+            ends[i].len / 8 - 1 != tables[i].rows)
+            usable = (kernel_corrupt("names and their ends are not as many"), 0);
+    }
+    if (usable)
+        bytes = packed(tables, facts);
+    for (size_t i = 0; i < 2; i++) {
+        PyBuffer_Release(&hashes[i]);
+        PyBuffer_Release(&ends[i]);
+        PyBuffer_Release(&text[i]);
+    }
     return bytes;
 }

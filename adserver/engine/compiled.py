@@ -4,7 +4,7 @@ from typing import Final
 
 __all__ = ["kernel"]
 
-_CONTRACT: Final = 4
+_CONTRACT: Final = 5
 try:
     from adserver.engine import _kernel as kernel
 

@@ -1,6 +1,7 @@
 """Line items in rank order, decoded from the image when first looked at: those whose block the snapshot
 before had, too, are taken over from there, at their new position."""
 
+from bisect import bisect_left
 from collections.abc import Iterator
 from copy import copy
 from typing import Final
@@ -101,7 +102,8 @@ class Decoded:
 
 class Entries:
     """All entries by position. What a walk asks of every position is in arrays: ``tiers``, ``scores``,
-    ``runs``, ``serials`` and ``flags``, indexed by position; ``starts`` by run;
+    ``runs``, ``serials`` and ``flags``, indexed by position; ``starts`` by run; ``auction``: where the
+    auction's begin, and where they end;
     ``sorted_serials`` are all serials in order, each one's position in ``sorted_positions``."""
 
     def __init__(
@@ -116,6 +118,10 @@ class Entries:
         self.flags = given.numbers("flags", "H")
         self.sorted_serials = given.numbers("serials.sorted", "q")
         self.sorted_positions = given.numbers("serials.positions", "I")
+        self.auction = (
+            bisect_left(self.tiers, ranking.AUCTION * ranking.LEVELS),
+            bisect_left(self.tiers, (ranking.AUCTION + 1) * ranking.LEVELS),
+        )
         self._campaign = given.numbers("campaign_of", "I")
         self._block = given.numbers("block_of", "I")
         self._advertisers = given.numbers("block_serials", "q")

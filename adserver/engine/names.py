@@ -118,7 +118,7 @@ class Table(Mapping[str, T], Generic[T]):
         return map(self.names.name, range(len(self.names)))
 
     def __getitem__(self, name: str) -> T:
-        found = self._kept.get(name)
+        found = self._kept.young.get(name) or self._kept.get(name)
         if found is None:
             row = self.names.row(name.encode())
             if row < 0:

@@ -65,7 +65,7 @@ def ranked(blocks: Sequence[Block], before: Ranked | None = None) -> Ranked:
 
 def bids(rows: Array) -> Array:
     """What ranks within a tier: nothing in the guaranteed ones."""
-    auction = rows["tier"] // 10 == ranking.AUCTION
+    auction = rows["tier"] // ranking.LEVELS == ranking.AUCTION
     return np.where(auction, rows["score"], 0)
 
 

@@ -58,13 +58,25 @@ class People(Mapping[bytes, tuple[str, ...]]):
         return (_TWO.pack(*both) for both in zip(self._first, self._second, strict=True))
 
     def __getitem__(self, person: bytes) -> tuple[str, ...]:
+        row = self._row(person)
+        if row < 0:
+            raise KeyError(person)
+        return self._audiences(self._list[row])
+
+    def of(self, person: bytes) -> tuple[str, ...]:
+        """The same; most people are in none, and to say so costs no exception."""
+        row = self._row(person)
+        return self._audiences(self._list[row]) if row >= 0 else ()
+
+    def _row(self, person: bytes) -> int:
+        """-1 where nobody knows this person."""
         first, second = _TWO.unpack(person)
         row = bisect_left(self._first, first)
         while row < len(self._first) and self._first[row] == first:
             if self._second[row] == second:
-                return self._audiences(self._list[row])
+                return row
             row += 1
-        raise KeyError(person)
+        return -1
 
     def _audiences(self, number: int) -> tuple[str, ...]:
         found = self._kept.get(number)

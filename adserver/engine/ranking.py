@@ -28,15 +28,17 @@ _HELD: Final = {
 _PRIORS: Final = {"vcpm": VIEWABLE.prior, "cpc": CLICKS.prior, "cpa": CONVERSIONS.prior}
 
 AUCTION: Final = PRIORITIES.index("auction")
+LEVELS: Final = 10
+"""Of a priority: as many tiers."""
 
 
 def tier(line_item: LineItem) -> int:
     """Priority first, then level; lower serves first."""
-    return PRIORITIES.index(line_item.priority) * 10 + line_item.level - 1
+    return PRIORITIES.index(line_item.priority) * LEVELS + line_item.level - 1
 
 
 def is_auction(tier: int) -> bool:
-    return tier // 10 == AUCTION
+    return tier // LEVELS == AUCTION
 
 
 def ecpm_micros(pricing: Pricing) -> int:

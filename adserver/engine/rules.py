@@ -138,7 +138,7 @@ def passes_request(entry: Entry, context: Context) -> bool:
     block nobody and are no bot's or child's, so flight, creatives and floor are all there is to ask."""
     if context.strict or not entry.starts_ms <= context.request.now_ms < entry.ends_ms:
         return False
-    if not context.creatives(entry):
+    if not (context.view.fits(entry.position) if context.plain else context.creatives(entry)):
         return False
     return not context.floored or context.score(entry) >= context.floor(entry)
 

@@ -60,8 +60,9 @@ class Walk:
             yield from self._by_score(within, selectors)
             return
         index, entries = self._snapshot.index, self._snapshot.entries
+        first, end = entries.auction
         for run in runs(index.masks(within, selectors), entries):
-            if not ranking.is_auction(entries.tiers[run[0]]):
+            if not first <= run[0] < end:
                 yield from self._guaranteed(run)
                 continue
             for position in run if len(run) == 1 else draw.shuffled(run, self.seed):

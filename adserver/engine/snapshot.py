@@ -109,8 +109,9 @@ class Derived(Mapping[str, T], Generic[T]):
 
 class Snapshot:
     """``members``: pseudonym -> audiences; ``creatives``: serial -> (creative, entry); ``entries`` by
-    position, ``positions`` by serial; ``required``: see ``Heading``; ``stores``: the files beside the image
-    that it needs. Nothing here refers back to the snapshot, so its image is let go with it."""
+    position, ``positions`` by serial; ``required``: see ``Heading``; ``only_publisher``: where there is but
+    one; ``stores``: the files beside the image that it needs. Nothing here refers back to the snapshot, so
+    its image is let go with it."""
 
     def __init__(
         self, given: Sections, heading: Heading, places: Places, decoded: Decoded | None = None
@@ -124,7 +125,8 @@ class Snapshot:
         publishers = Table(given, "publishers", _PUBLISHER, owners)
         self.advertisers: Mapping[str, Advertiser] = Table(given, "advertisers", _ADVERTISER, owners)
         self.publishers: Mapping[str, Publisher] = publishers
-        self.members: Mapping[bytes, tuple[str, ...]] = People(given)
+        self.only_publisher = publishers.at(0) if len(publishers) == 1 else None
+        self.members = People(given)
         self.facets = Derived(audiences, partial(_facets, audiences))
         self.audience_publishers = Derived(audiences, partial(_publisher, audiences))
         self.entries = entries = Entries(given, places, campaigns, heading.required, decoded)
@@ -191,7 +193,7 @@ class Snapshot:
 
     def capped(self, counter: str) -> tuple[tuple[BoundCap, Bits], ...]:
         """The caps on a counter (those of scope creative excepted), and the line items each binds."""
-        found = self._capped.get(counter)
+        found = self._capped.young.get(counter) or self._capped.get(counter)
         if found is None:
             found = self._capped.put(counter, self._caps_on(counter))
         return found

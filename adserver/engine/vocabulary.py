@@ -8,7 +8,6 @@ name belong together only in images of one revision, so these bytes are read wit
 Cost: a look into the table for each value; some 60 bytes for thirty of a hundred thousand.
 """
 
-from array import array
 from collections.abc import Iterable
 from operator import sub
 from struct import Struct as Packing
@@ -47,23 +46,17 @@ class Vocabulary:
         self.looked_at = looked_at
         self._names = Names(given, "values")
         self._also = Names(given, ALSO)
+        self._arrays = *self._names.arrays, *self._also.arrays
         self._rows: dict[str, Kept[str, int]] = {name: Kept(limits.VALUES_KEPT) for name in dimensions}
 
     def pack(self, facts: Facts) -> bytes:
-        """The values that are in the table."""
-        distinct = sorted({-1, *(self._found(facts) if kernel is None else self._looked_up(facts))})
+        """The values that are in the table. The kernel has just found most of them for the walk."""
+        if kernel is not None:
+            return kernel.pack(*self._arrays, facts)
+        distinct = sorted({-1, *self._found(facts)})
         return _packed([*map(sub, distinct[1:], distinct)])
 
-    def _looked_up(self, facts: Facts) -> Iterable[int]:
-        """By the kernel, which has just found most of them for the walk."""
-        found = array("q", kernel.rows(*self._names.arrays, facts))
-        if len(self._also):
-            first = len(self._names)
-            found.extend(first + row for row in array("q", kernel.rows(*self._also.arrays, facts)))
-        return found
-
     def _found(self, facts: Facts) -> Iterable[int]:
-        """The same in Python."""
         for dimension, values in facts.items():
             rows = self._rows.get(dimension)
             if rows is not None:

@@ -87,8 +87,8 @@ class Bound(Struct):
         """Billed, firmly held, and ``per_million`` of what is held as an upper expectation: what will have
         been spent when all that is in flight is over."""
         own = self.accounts[1 if today else 0]
-        loose = own.held_nanos - own.firm_nanos
-        return own.billed_nanos + own.firm_nanos + loose * per_million // 1_000_000
+        loose = own.hoped_nanos
+        return own.billed_nanos + own.held_nanos - loose + loose * per_million // 1_000_000
 
     def left_nanos(self) -> int | None:
         """The least any account still allows; None without a budget."""
@@ -264,7 +264,8 @@ def add(accounts: Iterable[Account], held_nanos: int, firm: bool, billed_nanos: 
     """Hold so much more (or less) in each, and bill so much more."""
     for account in accounts:
         account.held_nanos += held_nanos
-        account.billed_nanos += billed_nanos
+        if billed_nanos:
+            account.billed_nanos += billed_nanos
         if not firm:
             account.hoped_nanos += held_nanos
 

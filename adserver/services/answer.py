@@ -46,8 +46,6 @@ class AdServer:
 
     def origins(self, publisher: str | None) -> Sequence[str]:
         """The web origins that may read this publisher's answers; empty: any."""
-        publishers = self._decisions.world.snapshot.publishers
-        found = publishers.get(publisher or "") or (
-            next(iter(publishers.values())) if len(publishers) == 1 else None
-        )
+        snapshot = self._decisions.world.snapshot
+        found = snapshot.publishers.get(publisher or "") or snapshot.only_publisher
         return found.origins if found is not None else ()

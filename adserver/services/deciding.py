@@ -204,7 +204,7 @@ class Deciding:
             request_id=request.request_id,
             revision=snapshot.revision,
             publisher=snapshot.publishers[request.publisher].serial,
-            slots=tuple(slot or self._slot(number) for number, slot in enumerate(self.slots)),
+            slots=tuple([slot or self._slot(number) for number, slot in enumerate(self.slots)]),
             mode=MODES[request.mode],
             key_id=self.key_id,
             personalised=request.personalised,
@@ -250,6 +250,8 @@ class Deciding:
     def commit_pages(self, decision: Decision, journalled: bool) -> None:
         """Keep the new feed pages. One the journal has not is marked, so that the next tells that it goes on
         from something nobody can read back."""
+        if not any(self.pages):
+            return
         origin = origin_of(decision)
         for slot, page, slate in zip(decision.slots, self.pages, self.slates, strict=True):
             if page is None or slate is None or slate.layout is None or slot.feed is None:

@@ -2,6 +2,7 @@
 become pseudonyms. After this, nothing of the server sees a raw id."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Protocol
 
 from adserver.domain import ids, limits, money
@@ -84,6 +85,7 @@ class Normaliser:
         person: bytes | None, session: bytes | None,
     ) -> tuple[PlacementAsk, ...]:  # fmt: skip
         asks, errors, feeds = list[PlacementAsk](), list[tuple[str, str]](), 0
+        silent = not (terms.strict_floor or terms.render_within_ms or terms.accepts or terms.markets)
         for number, asked in enumerate(ask.placements):
             view, feed = snapshot.view(publisher.id, asked.id), None
             if view is not None and (asked.feed is not None or view.placement.surface == "feed"):
@@ -91,6 +93,10 @@ class Normaliser:
                 if wrong:
                     errors.append((f"placements[{number}]{wrong[0]}", wrong[1]))
                 feeds += feed is not None
+            says = asked.formats or asked.sizes or asked.floor is not None or asked.properties
+            if silent and feed is None and not says:
+                asks.append(_only(asked.id, asked.count or 1))
+                continue
             floor_micros = 0
             if asked.floor is not None:
                 floor_micros, problem = _floor(asked.floor)
@@ -167,11 +173,10 @@ class Normaliser:
     ) -> None:
         if ask.user.segments:
             facts["segments"] = tuple(dict.fromkeys(normalised("segments", ask.user.segments)))
-        audiences = tuple(
-            audience
-            for audience in (snapshot.members.get(person, ()) if person is not None else ())
-            if snapshot.audience_publishers.get(audience, publisher.id) == publisher.id
-        )
+        audiences = snapshot.members.of(person) if person is not None else ()
+        if audiences:
+            owners = snapshot.audience_publishers
+            audiences = tuple([one for one in audiences if owners.get(one, publisher.id) == publisher.id])
         if audiences:
             facts["audiences"] = audiences
         told = ask.user.properties
@@ -190,8 +195,8 @@ def publisher_of(ask: Ask, asker: Asker, snapshot: Snapshot) -> Publisher:
         publisher = snapshot.publishers.get(ask.publisher)
         if publisher is None:
             raise Refused(400, "unknown publisher", [("publisher", "no publisher of this id")])
-    elif len(snapshot.publishers) == 1:
-        publisher = next(iter(snapshot.publishers.values()))
+    elif snapshot.only_publisher is not None:
+        publisher = snapshot.only_publisher
     else:
         message = "required: this server has more than one publisher, or none"
         raise Refused(400, "publisher missing", [("publisher", message)])
@@ -208,6 +213,12 @@ def _floor(text: str) -> tuple[int, str]:
         return money.parse_amount(text), ""
     except ValueError as error:
         return 0, str(error)
+
+
+@lru_cache(maxsize=4096)
+def _only(name: str, count: int) -> PlacementAsk:
+    """Of which nothing else is said, as of most: what is asked with next is often the same."""
+    return PlacementAsk(name, count)
 
 
 def _in_order(values: list[str]) -> tuple[str, ...]:

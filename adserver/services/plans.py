@@ -1,7 +1,9 @@
 """Delivery goals and pacing: whether a line item may serve now, and how urgently it wants to."""
 
 from collections.abc import Mapping
-from typing import NamedTuple, Protocol
+from typing import Protocol
+
+from msgspec import Struct
 
 from adserver.domain import limits
 from adserver.domain.books import LineItemTotals
@@ -175,7 +177,7 @@ def in_time_ms(entry: Entry, accounts: Accounts, traffic: Traffic, now_ms: int) 
     return min(now_ms + 1 + ahead * course.rest * STEP_MS // (left * course.rate), latest_ms)
 
 
-class _Plan(NamedTuple):
+class _Plan(Struct, frozen=True, gc=False):
     """``done`` so far, of which ``before`` was due before the day [start_ms, end_ms) and ``today`` is within
     it, with what was missed before: all in the plan's unit. ``curve``: None where it is even."""
 

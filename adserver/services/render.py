@@ -131,15 +131,17 @@ class Renderer:
     def _urls(
         self, origin: Origin, slot: Slot, ad: Ad, sold: Sold, ident: bytes, subject: bytes | None
     ) -> Urls:
-        token = token_of(origin, slot, ad, sold.timezone, ident, subject)
+        token = token_of(origin, slot, ad, sold.timezone, ident, subject, ids.minted_ms(ident))
         texts = self._signer.sign(token, KINDS, origin.key_id)
         base = self._public_url
         return Urls(*(f"{base}/{path}/{text}" for path, text in zip(PATHS, texts, strict=True)))
 
 
-def token_of(origin: Origin, slot: Slot, ad: Ad, timezone: str, ident: bytes, subject: bytes | None) -> Token:
-    """What the URLs of an ad say; ``ident``: its event id, ``timezone``: the campaign's."""
-    decided_ms = ids.minted_ms(ident)
+def token_of(
+    origin: Origin, slot: Slot, ad: Ad, timezone: str, ident: bytes, subject: bytes | None, decided_ms: int
+) -> Token:
+    """What the URLs of an ad say; ``ident``: its event id, ``timezone``: the campaign's, ``decided_ms``: the
+    origin's."""
     render_s, day = (slot.expires_ms - decided_ms) // 1000, localtime.day(timezone, decided_ms)
     return Token(
         ident, ad.line_item, ad.creative, slot.placement, render_s, day, ad.price_nanos, ad.model,

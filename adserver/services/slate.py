@@ -192,13 +192,14 @@ class PlacementSlate:
 
     def _creative(self, entry: Entry, full: Full) -> Creative | None:
         """By the line item's rotation, among those that fit and are not capped."""
-        fitting = self.context.creatives(entry)
+        context = self.context
+        fitting = context.view.fits(entry.position) if context.plain else context.creatives(entry)
         if entry.creative_caps:
             fitting = tuple(c for c in fitting if not any(full(cap) for cap in creative_caps(entry, c)))
         if len(fitting) == 1:
             return fitting[0]  # whatever the rotation
         seed = draw.mix(self._seed, _CREATIVE_SALT + entry.line_item.serial + (len(self.winners) << 32))
-        rates, placement = self.context.worth.rates, self.context.view.placement.serial
+        rates, placement = context.worth.rates, context.view.placement.serial
         return rotation.choose(entry.line_item, fitting, rates, placement, seed)
 
     # -- afterwards --------------------------------------------------------------------------------
@@ -208,7 +209,7 @@ class PlacementSlate:
         were walked over either won or failed a rule, so it is the first of the rest."""
         for entry in self._candidates:
             if not ranking.is_auction(entry.tier):
-                if entry.tier // 10 > ranking.AUCTION:
+                if entry.tier // ranking.LEVELS > ranking.AUCTION:
                     return None
                 continue
             if (
@@ -222,7 +223,7 @@ class PlacementSlate:
         return None
 
     def ads(self) -> tuple[Ad, ...]:
-        return tuple(_ad(winner) for winner in self.winners)
+        return tuple([_ad(winner) for winner in self.winners])
 
     def no_fill(self) -> NoFill:
         """Why nobody (else) served: the reason that came furthest."""

@@ -106,7 +106,7 @@ def _eligible(outcome: Outcome, slate: PlacementSlate) -> Iterable[int]:
     """Serials of the guaranteed line items, ascending, whatever their plans and budgets say now."""
     snapshot, context, capped = outcome.serving.snapshot, slate.context, slate.left_out
     walk = Walk(snapshot, full_chunks(len(snapshot.entries)), context, _alike, 0)
-    guaranteed = takewhile(lambda entry: entry.tier // 10 < ranking.AUCTION, walk.entries())
+    guaranteed = takewhile(lambda entry: entry.tier // ranking.LEVELS < ranking.AUCTION, walk.entries())
     return sorted(
         entry.line_item.serial
         for entry in guaranteed

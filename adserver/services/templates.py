@@ -19,7 +19,7 @@ Parts = tuple[bytes | str, ...]
 
 
 class Template(Struct, frozen=True):
-    """``shown``: from behind the event id to the creative's end; ``trackers``: both lists; ``cut``: the same
+    """``shown``: from the event id's end to the creative's; ``trackers``: both lists; ``cut``: the same
     two where there are macros to fill in. ``campaign``, ``line_item``, ``creative``: ids, for macros.
     ``timezone``: the campaign's; ``source``: what it was made of."""
 
@@ -47,7 +47,7 @@ def template_of(
     }
     shown = _joined(
         (
-            b",", orjson.dumps(head)[1:-1], b',"creative":', orjson.dumps(body)[:-1],
+            b'",', orjson.dumps(head)[1:-1], b',"creative":', orjson.dumps(body)[:-1],
             b',"assets":', *_assets(creative.assets), b"}",
         )
     )  # fmt: skip

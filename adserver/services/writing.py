@@ -21,7 +21,7 @@ from adserver.services.macros import MacroValues
 from adserver.services.render import DRY_RUN, KINDS, PATHS, FindSold, gdpr_text, origin_of, token_of
 from adserver.services.templates import Template, encoded, filled, template_of
 from adserver.services.world import Serving
-from adserver.tokens import CHARS, Signer
+from adserver.tokens import CHARS, Signer, name_of
 
 _NAMES: Final = (
     b',"impression_url":"', b'","viewable_url":"', b'","click_url":"', b'","release_url":"',
@@ -29,6 +29,8 @@ _NAMES: Final = (
 )  # fmt: skip
 """Of the URLs, in the order of ``KINDS``."""
 
+_KINDS: Final = bytes(KINDS)
+_FIRST: Final = b'{"event_id":"'
 _CLICK: Final = KINDS.index(EventKind.CLICK)
 
 
@@ -56,8 +58,8 @@ class Writer:
         self._click = slice(before, before + CHARS)
 
     def answer(self, decision: Decision, serving: Serving, asked: Asked, explain: object = None) -> bytes:
-        name = ids.encode(decision.request_id)
-        first = _Told(origin_of(decision), name, decision.mode != DRY_RUN, asked)
+        name = name_of(decision.request_id)
+        first = _Told(origin_of(decision), decision.now_ms, decision.mode != DRY_RUN, asked)
         slots = b",".join([self._slot(slot, first, serving) for slot in decision.slots])
         return b'{"request_id":"%b","snapshot":"r%d","decisions":[%b],"explain":%b}' % (
             name.encode(), decision.revision, slots, b"null" if explain is None else orjson.dumps(explain),
@@ -83,21 +85,27 @@ class Writer:
         return ads
 
     def _ad(self, slot: Slot, ad: Ad, told: "_Told", view: View, template: Template, expires: bytes) -> bytes:
-        """``expires``: the member that says when."""
-        origin, urls = told.origin, b""
-        ident = event_id(origin.request_id, ad.index)
-        name = ids.encode_near(told.name, ident)
-        if told.live:
-            token = token_of(origin, slot, ad, template.timezone, ident, told.asked.subject)
-            urls = self._signer.spell(token, KINDS, origin.key_id, self._urls)
+        """``expires``: the member that says when. One of a dry run is not to be shown."""
+        ident, rest = event_id(told.origin.request_id, ad.index), _rest(ad, told, view)
+        if not told.live:
+            shown, _ = self._filled(template, told, view, ident, b"")
+            return b"".join((_FIRST, name_of(ident).encode(), shown, rest))
+        token = token_of(told.origin, slot, ad, template.timezone, ident, told.asked.subject, told.decided_ms)
+        signed = token, _KINDS, told.origin.key_id, self._urls
         shown, trackers = template.shown, template.trackers
         if template.cut is not None:
-            values = told.values(name, ident, view, template, self._clicked(urls))
-            shown, trackers = (filled(parts, values) for parts in template.cut)
-        head = b'{"event_id":"', name.encode(), b'"', shown
-        # What an ad has that can be shown, and not one of a dry run.
-        links = (urls, b'"}', trackers, expires) if urls else ()
-        return b"".join((*head, *links, _rest(ad, told, view)))
+            shown, trackers = self._filled(template, told, view, ident, self._signer.spell(*signed))
+        return self._signer.named((_FIRST, shown, b'"}', trackers, expires, rest), *signed)
+
+    def _filled(
+        self, template: Template, told: "_Told", view: View, ident: bytes, urls: bytes
+    ) -> tuple[bytes, bytes]:
+        """Both texts, with the macros there are; ``urls``: what is signed, nothing in a dry run."""
+        if template.cut is None:
+            return template.shown, template.trackers
+        values = told.values(ident, view, template, self._clicked(urls))
+        shown, trackers = (filled(parts, values) for parts in template.cut)
+        return shown, trackers
 
     def _template(self, serving: Serving, serial: int) -> Template | None:
         sold = self._sold(serial)
@@ -115,21 +123,21 @@ class Writer:
 
 
 class _Told(Struct, frozen=True):
-    """What the ads of a request have in common. ``name``: the text of its id."""
+    """What the ads of a request have in common. ``decided_ms``: when."""
 
     origin: Origin
-    name: str
+    decided_ms: int
     live: bool
     asked: Asked
 
     def of(self, origin: Origin) -> "_Told":
         """The same for a feed page answered again, whose ads are told as they were first."""
-        return _Told(origin, ids.encode(origin.request_id), self.live, self.asked)
+        return _Told(origin, ids.minted_ms(origin.request_id), self.live, self.asked)
 
-    def values(self, name: str, ident: bytes, view: View, template: Template, click_url: str) -> MacroValues:
+    def values(self, ident: bytes, view: View, template: Template, click_url: str) -> MacroValues:
         return MacroValues(
-            event_id=name,
-            timestamp_ms=ids.minted_ms(ident),
+            event_id=name_of(ident),
+            timestamp_ms=self.decided_ms,
             publisher=view.publisher.id,
             placement=view.placement.id,
             campaign=template.campaign,

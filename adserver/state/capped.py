@@ -13,9 +13,11 @@ memory: a list of numbers a person who asked under this catalogue, for so many p
 """
 
 import heapq
+import weakref
 from collections.abc import Callable, Iterable, Mapping
-from typing import Final
+from typing import Final, Protocol
 
+from adserver.domain import limits
 from adserver.domain.caps import BoundCap
 
 Bits = Mapping[int, int]
@@ -85,6 +87,77 @@ class CappedOut:
                 self.bits[chunk] = left
             else:
                 del self.bits[chunk]
+
+
+class Catalogued(Protocol):
+    """The line items served, as far as caps bind them."""
+
+    def capped(self, counter: str, /) -> tuple[tuple[BoundCap, Bits], ...]:
+        """The caps that look at a counter, each with the line items it binds."""
+        ...
+
+
+class Remembered:
+    """What is kept of people under one catalogue: of those who asked last. In two generations: the older goes
+    when the younger is full, a few with everybody who comes, for ten thousand let go at once stop a request
+    for a millisecond. (To delete the first of a dictionary again and again walks past all that once were.)"""
+
+    __slots__ = ("_catalogue", "_gone", "_old", "_window", "_young")
+
+    def __init__(self, window: Window) -> None:
+        self._window = window
+        self._catalogue: weakref.ref[Catalogued] | None = None
+        self._young: dict[bytes, CappedOut] = {}
+        self._old: dict[bytes, CappedOut] = {}
+        self._gone: list[dict[bytes, CappedOut]] = []
+
+    def bits(
+        self, who: bytes | None, counters: Mapping[str, list[int]] | None, catalogue: Catalogued, now_ms: int
+    ) -> Bits:
+        """The line items that are capped for somebody with these ``counters``."""
+        if who is None or not counters:
+            return _NOBODY
+        if self._catalogue is None or self._catalogue() is not catalogue:
+            self._gone += (self._young, self._old)
+            self._catalogue, self._young, self._old = weakref.ref(catalogue), {}, {}
+        kept = self._young.get(who)
+        if kept is None:
+            kept = self._keep(who, self._old.pop(who) if who in self._old else CappedOut(counters))
+        return kept.refresh(counters, catalogue.capped, self._window, now_ms)
+
+    def _keep(self, who: bytes, capped: CappedOut) -> CappedOut:
+        self.shed(1)
+        if len(self._young) >= limits.PEOPLE_KEPT // 2:
+            self._gone.append(self._old)
+            self._old, self._young = self._young, {}
+        self._young[who] = capped
+        return capped
+
+    def moved(self, who: bytes, counter: str) -> None:
+        """This counter of somebody has changed."""
+        kept = self._young.get(who) or self._old.get(who)
+        if kept is not None:
+            kept.moved.add(counter)
+
+    def forget(self, who: bytes) -> None:
+        self._young.pop(who, None)
+        self._old.pop(who, None)
+
+    def shed(self, most: int) -> None:
+        """Let some go of those that nobody is asked for any more."""
+        while self._gone and most > 0:
+            if self._gone[-1]:
+                self._gone[-1].popitem()
+                most -= 1
+            else:
+                self._gone.pop()
+
+    def clear(self) -> None:
+        self._young.clear()
+        self._old.clear()
+
+
+_NOBODY: Final[Bits] = {}
 
 
 def full_until(counter: list[int], limit: int, per_ms: int, after_ms: int, now_ms: int) -> int:

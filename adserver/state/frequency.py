@@ -15,9 +15,8 @@ short. Cost of a check: one dictionary access and, on full counters, a look at t
 about 150 bytes a person and counter. Everything here is rebuilt from the journal.
 """
 
-import weakref
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
@@ -26,19 +25,11 @@ from adserver.domain import limits
 from adserver.domain.calendar import Calendar
 from adserver.domain.caps import BoundCap, Counted
 from adserver.domain.records import LineItemTerms
-from adserver.state.capped import Bits, CappedOut
+from adserver.state.capped import Bits, Catalogued, Remembered
 from adserver.state.windows import Window, Windows
 
 _SWEEP_STEP = 500
-_NOBODY: Bits = {}
-
-
-class Catalogued(Protocol):
-    """The line items served, as far as caps bind them."""
-
-    def capped(self, counter: str, /) -> tuple[tuple[BoundCap, Bits], ...]:
-        """The caps that look at a counter, each with the line items it binds."""
-        ...
+_NONE: Final[dict[str, list[int]]] = {}
 
 
 class Exposure(Struct, array_like=True, gc=False):
@@ -67,9 +58,7 @@ class Exposures:
         self._outstanding: dict[bytes | None, int] = {}
         self._ends = Calendar()
         self._idle: list[bytes] = []
-        self._capped: dict[bytes, CappedOut] = {}
-        self._formerly: dict[bytes, CappedOut] = {}
-        self._catalogue: weakref.ref[Catalogued] | None = None
+        self._capped = Remembered(self._windows.of)
 
     def __len__(self) -> int:
         return len(self._exposures)
@@ -102,25 +91,12 @@ class Exposures:
     ) -> Bits:
         """The line items with a cap that is full for this person or session; not to be changed. Expired
         exposures count until ``sweep`` has ended them."""
-        if self._catalogue is None or self._catalogue() is not catalogue:
-            # To let ten thousand people go at once would stop this request for a millisecond.
-            self._catalogue, self._formerly, self._capped = weakref.ref(catalogue), self._capped, {}
-        out = self._capped_out(subject, now_ms, catalogue)
-        other = self._capped_out(session, now_ms, catalogue)
+        counters = self._counters.get
+        out = self._capped.bits(subject, counters(subject or b""), catalogue, now_ms)
+        other = self._capped.bits(session, counters(session or b""), catalogue, now_ms)
         if not (out and other):
             return out or other
         return {chunk: out.get(chunk, 0) | other.get(chunk, 0) for chunk in out.keys() | other.keys()}
-
-    def _capped_out(self, who: bytes | None, now_ms: int, catalogue: Catalogued) -> Bits:
-        counters = self._counters.get(who) if who is not None else None
-        if who is None or not counters:
-            return _NOBODY
-        kept = self._capped.get(who)
-        if kept is None:
-            if len(self._capped) >= limits.PEOPLE_KEPT:
-                del self._capped[next(iter(self._capped))]
-            kept = self._capped[who] = CappedOut(counters)
-        return kept.refresh(counters, catalogue.capped, self._windows.of, now_ms)
 
     def grant(self, event_id: bytes, exposure: Exposure) -> None:
         """Count an exposure as outstanding. The caller has checked every cap, without awaiting since."""
@@ -228,11 +204,12 @@ class Exposures:
         self._change_outstanding(exposure.subject, -1)
         for counted in exposure.counts:
             who = exposure.session if counted.session else exposure.subject
-            counters = self._counters.get(who) if who is not None else None
-            counter = counters.get(counted.counter) if counters else None
+            if who is None:
+                continue
+            counter = self._counters.get(who, _NONE).get(counted.counter)
             if counter is not None and counter[0] > 0:
                 counter[0] -= 1
-                self._moved(who, counted.counter)
+                self._capped.moved(who, counted.counter)
 
     def _counter(self, who: bytes | None, counted: Counted) -> list[int] | None:
         if who is None:
@@ -246,19 +223,13 @@ class Exposures:
         # Also of one that is there: a cap's window may have grown since it was made.
         if self._keeps.get(counted.counter, 0) < counted.keep_ms:
             self._keeps[counted.counter] = counted.keep_ms
-        self._moved(who, counted.counter)
+        self._capped.moved(who, counted.counter)
         return counter
-
-    def _moved(self, who: bytes | None, counter: str) -> None:
-        kept = self._capped.get(who) if who is not None else None
-        if kept is not None:
-            kept.moved.add(counter)
 
     def forget(self, now_ms: int) -> None:
         """Drop people of whom nothing counts any more: some are looked at each call, in turn. A counter
         counts for as long as the longest window ever set on its name."""
-        for _ in range(min(_SWEEP_STEP, len(self._formerly))):
-            self._formerly.popitem()
+        self._capped.shed(_SWEEP_STEP)
         if not self._idle:
             self._idle = list(self._counters)
         for _ in range(min(_SWEEP_STEP, len(self._idle))):
@@ -270,7 +241,7 @@ class Exposures:
                 del counters[name]
             if not counters:
                 del self._counters[who]
-                self._capped.pop(who, None)
+                self._capped.forget(who)
 
     def _is_over(self, name: str, counter: list[int], now_ms: int) -> bool:
         if counter[0]:

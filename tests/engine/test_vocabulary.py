@@ -88,13 +88,14 @@ def test_with_the_kernel_and_without_it_is_the_same(
 @pytest.mark.skipif(kernel is None, reason="built without the kernel")
 def test_the_kernel_refuses_tables_that_are_none(large: Vocabulary) -> None:
     hashes, ends, text = large._names.arrays
+    also = large._also.arrays
     facts = {"segments": ("1", "2")}
     with pytest.raises(ValueError, match="not as many"):
-        kernel.rows(hashes[1:], ends, text, facts)
+        kernel.pack(hashes[1:], ends, text, *also, facts)
     with pytest.raises(ValueError, match="outside of the text"):
-        kernel.rows(hashes, ends, text[:10], facts)
+        kernel.pack(hashes, ends, text[:10], *also, facts)
     with pytest.raises(TypeError, match="tuples"):
-        kernel.rows(hashes, ends, text, {"segments": ["1"]})  # type: ignore[dict-item]
+        kernel.pack(hashes, ends, text, *also, {"segments": ["1"]})  # type: ignore[dict-item]
 
 
 def test_rows_of_another_table_are_refused(large: Vocabulary) -> None:

@@ -107,10 +107,3 @@ def test_the_bytes_are_those_of_the_obvious_way(
 @given(st.integers(0, 4_000_000_000_000))
 def test_instants_are_written_as_python_writes_them(at_ms: int) -> None:
     assert instant(at_ms).decode() == answers_as_objects._instant(at_ms)
-
-
-@given(SEED, st.integers(0, 2**16 - 1))
-def test_ids_of_one_request_are_spelled_from_its_own(seed: int, index: int) -> None:
-    request = ids.mint(NOW_MS, seed, 0)
-    minted = ids.mint(NOW_MS, seed, index)
-    assert ids.encode_near(ids.encode(request), minted) == ids.encode(minted)

@@ -2,10 +2,12 @@
 
 from itertools import count
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from adserver.domain import limits
 from adserver.domain.caps import BoundCap, counted
 from adserver.state.capped import Bits
 from adserver.state.frequency import Exposure, Exposures
@@ -51,6 +53,14 @@ class LeftOut(RuleBasedStateMachine):
         super().__init__()
         self.state, self.catalogue, self.now_ms, self.ids = Exposures(), Catalogue(), 10_000, count(1)
         self.open: list[bytes] = []
+        self.patch = pytest.MonkeyPatch()
+
+    @initialize(kept=st.sampled_from((2, 4, 10_000)))
+    def few_are_remembered(self, kept: int) -> None:
+        self.patch.setattr(limits, "PEOPLE_KEPT", kept)
+
+    def teardown(self) -> None:
+        self.patch.undo()
 
     @rule(position=st.integers(0, LINE_ITEMS - 1), life_ms=st.integers(1, 2000), known=st.booleans())
     def grant(self, position: int, life_ms: int, known: bool) -> None:
@@ -95,7 +105,7 @@ class LeftOut(RuleBasedStateMachine):
     @invariant()
     def exactly_the_full_are_left_out(self) -> None:
         self.state.sweep(self.now_ms)
-        for who, session in ((WHO, SESSION), (WHO, None), (None, SESSION), (None, None)):
+        for who, session in ((WHO, SESSION), (WHO, None), (None, SESSION), (STRANGER, None), (None, None)):
             out = self.state.capped_out(who, session, self.now_ms, self.catalogue)
             for position, caps in self.catalogue.caps.items():
                 chunk, bit = divmod(position, CHUNK)
