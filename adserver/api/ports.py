@@ -1,6 +1,6 @@
 """What the wire needs from the use cases; ``app`` ties it to them, tests to small ones of their own."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 from msgspec import Struct
@@ -9,6 +9,7 @@ from starlette.routing import BaseRoute
 from adserver.api.messages import Head, Reply
 from adserver.domain.decision import EventKind
 from adserver.domain.records import Status
+from adserver.domain.told import Told
 from adserver.domain.verdicts import Verdict
 from adserver.services.ask import Ask, Asker, Terms
 from adserver.services.calls import Call
@@ -52,6 +53,18 @@ class Recorder(Protocol):
 
     def peek(self, token_text: str, kind: EventKind, call: Call) -> Verdict:
         """For HEAD, of every kind: where a click would go; counts nothing."""
+        ...
+
+
+class Impressions(Protocol):
+    """Plain calls on the URLs of impressions, in rows."""
+
+    def read(self, received: bytes) -> Told | None:
+        """The call that was received, None where it may be something else."""
+        ...
+
+    def tell(self, row: Iterable[tuple[Told, str]]) -> list[tuple[Verdict, Durable]]:
+        """(call, address) each -> as ``Recorder.tell``; without room UNRECORDED."""
         ...
 
 
@@ -119,5 +132,6 @@ class Services(Struct, frozen=True):
     reporting: Reporting | None = None
     crediting: Crediting | None = None
     wallets: Wallets | None = None
+    impressions: Impressions | None = None
     extra: tuple[BaseRoute, ...] = ()
     """Further routes of Starlette's, such as the demo's page."""
