@@ -206,7 +206,10 @@ class HttpProtocol(Hearing):
             return
         if isinstance(reply, Standing) and not self.sealed:
             self._paid(turn)
-            self.transport.write(reply.octets(turn.request_id, self._dated_lines()))
+            self.transport.write(reply.octets(turn.request_id, self.server_state.default_headers))
+            if not (self.owed or self.held or self.flow.read_paused):
+                self.rest()
+                return
         else:
             self._pay(turn, reply)
         self.go_on()
@@ -229,15 +232,17 @@ class HttpProtocol(Hearing):
         turn.paid, turn.running = True, False
         self.server_state.total_requests += 1
 
-    def _dated_lines(self) -> bytes:
-        return self._dated.lines(self.server_state.default_headers)
-
     def _pay(self, turn: Turn, reply: Reply) -> None:
         self._paid(turn)
         last = not turn.keep_alive or (self.sealed and not self.owed)
         bodiless = turn.head.method == "HEAD"
         octets, last = sent(
-            reply, turn.request_id, self._dated_lines(), bodiless, last, self.service.application.guard
+            reply,
+            turn.request_id,
+            self._dated.lines(self.server_state.default_headers),
+            bodiless,
+            last,
+            self.service.application.guard,
         )
         self.transport.write(octets)
         if last:

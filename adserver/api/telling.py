@@ -14,6 +14,7 @@ from adserver.api.wire import Standing
 from adserver.domain.decision import EventKind
 from adserver.domain.records import Status
 from adserver.domain.told import Told
+from adserver.domain.verdicts import Verdict
 from adserver.services.ports import Durable
 
 _ROUTE: Final = "/i/{token}"
@@ -38,18 +39,24 @@ class Telling:
         # The last resort, as everywhere.
         except Exception as error:
             return [(self._guard.blamed(_ROUTE, error, turn.request_id), None) for turn in turns]
-        answers = list[tuple[Reply, Durable]]()
+        answers, calls = list[tuple[Reply, Durable]](), dict[tuple[Status, bool], int]()
         for turn, (verdict, durable) in zip(turns, judged, strict=True):
             key = verdict.status, verdict.billed
-            self._metrics.event(EventKind.IMPRESSION, *key)
-            reply = self._replies.get(key)
-            if reply is None:
-                made = answer(EventKind.IMPRESSION, "GET", verdict)
-                reply = self._replies[key] = Standing(made.status, made.headers, made.body)
+            calls[key] = calls.get(key, 0) + 1
+            reply = self._replies.get(key) or self._standing(verdict)
             if reply.status >= 400:
                 self._guard.note(_ROUTE, reply.status, turn.request_id)
             answers.append((reply, durable))
+        for (status, billed), number in calls.items():
+            self._metrics.event(EventKind.IMPRESSION, status, billed, number)
         return answers
+
+    def _standing(self, verdict: Verdict) -> Standing:
+        """The reply to all with this verdict."""
+        made = answer(EventKind.IMPRESSION, "GET", verdict)
+        reply = Standing(made.status, made.headers, made.body)
+        self._replies[verdict.status, verdict.billed] = reply
+        return reply
 
     def _heard(self, turn: Turn) -> tuple[Told, str]:
         told, head = turn.told, turn.head

@@ -73,14 +73,14 @@ def rendered(reply: Reply, request_id: str, dated: bytes, bodiless: bool, last: 
 class Standing(Reply):
     """A reply that many are given, most of it made beforehand."""
 
-    dated: bytes = b""
+    told: list[tuple[bytes, bytes]] | None = None
     before: bytes = b""
     after: bytes = b""
 
-    def octets(self, request_id: str, dated: bytes) -> bytes:
-        """As ``rendered``, where the connection stays."""
-        if dated != self.dated:
-            self.dated = dated
+    def octets(self, request_id: str, told: list[tuple[bytes, bytes]]) -> bytes:
+        """As ``rendered``, where the connection stays. ``told``: see ``Dated``."""
+        if told is not self.told:
+            self.told, dated = told, Dated().lines(told)
             self.before, self.after = rendered(self, _HERE, dated, False, False)[0].split(_HERE.encode())
         return b"%b%b%b" % (self.before, request_id.encode("ascii"), self.after)
 

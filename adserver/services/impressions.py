@@ -29,6 +29,7 @@ from adserver.tokens import FLAG_TEST, token_of
 
 _IMPRESSION: Final = EventKind.IMPRESSION
 _BILLS: Final = tuple(billed is _IMPRESSION for billed in BILLED)
+_BILLED: Final = Unbilled.NONE
 _PAID: Final = Verdict(Status.ACCEPTED, True)
 _UNPAID: Final = Verdict(Status.ACCEPTED)
 _UNRECORDED: Final = Verdict(Status.UNRECORDED)
@@ -81,7 +82,7 @@ class Impressions:
             found = self._screen.shown(told[0], told[6], told[12], ip, now_ms) if plain else None
             if plain and found is None:
                 keys.add(told[1])
-                run.append(self._priced(told))
+                run.append(_priced(told, self._chance()))
                 continue
             self._accept(run, now_ms, judged)
             run, keys = [], set()
@@ -101,13 +102,6 @@ class Impressions:
             and (not (price and _BILLS[model]) or self._budgets.is_held(event_id, price))
             and self._screen.is_browser(agent, ip)
         )
-
-    def _priced(self, told: Told) -> Accepted:
-        price, model = told[9], told[10]
-        conversion_nanos = price if model == CPA else 0
-        if not _BILLS[model]:
-            return told, 0, Unbilled.NOT_BILLABLE, conversion_nanos, self._chance()
-        return told, price, Unbilled.NONE if price else Unbilled.FREE, conversion_nanos, self._chance()
 
     def _accept(self, run: list[Accepted], now_ms: int, judged: list[Judged]) -> None:
         """Journal a run and move what moves with it. Where not all of it finds room, some of it may."""
@@ -156,3 +150,11 @@ class Impressions:
             return self._long.filtered(token_of(told), _IMPRESSION, now_ms, found)
         except JournalClosed:
             return _UNRECORDED, None
+
+
+def _priced(told: Told, salt: bytes) -> Accepted:
+    price, model = told[9], told[10]
+    conversion_nanos = price if model == CPA else 0
+    if not _BILLS[model]:
+        return told, 0, Unbilled.NOT_BILLABLE, conversion_nanos, salt
+    return told, price, _BILLED if price else Unbilled.FREE, conversion_nanos, salt

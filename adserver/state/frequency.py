@@ -166,7 +166,8 @@ class Exposures:
             return
         if exposure.outstanding:
             self._change_outstanding(exposure.subject, -1)
-        self.count(exposure.subject, exposure.session, exposure.counts, at_ms, exposure.outstanding)
+        if exposure.counts:
+            self.count(exposure.subject, exposure.session, exposure.counts, at_ms, exposure.outstanding)
         exposure.outstanding = False
         if exposure.kept_ms <= exposure.expires_ms:
             del self.known[event_id]

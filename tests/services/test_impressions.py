@@ -63,9 +63,11 @@ class Life:
 
     async def _tell(self, row: Row) -> list[Verdict]:
         judged = self._row(row) if self.in_rows else [self._alone(*call) for call in row]
-        for _, durable in judged:
+        for verdict, durable in judged:
+            assert (durable is None) is (verdict.status is Status.UNRECORDED)
             if durable is not None:
                 await asyncio.shield(durable)
+        assert self.world.app.journal.position == self.world.app.journal.synced_position or not judged
         return [verdict for verdict, _ in judged]
 
     def _row(self, row: Row) -> Any:
