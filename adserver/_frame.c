@@ -33,6 +33,24 @@ static uint32_t checked(uint32_t crc, const uint8_t *at, size_t size)
     return ~crc;
 }
 
+size_t octets_framed(uint8_t *frame, uint8_t *chain, const uint8_t *record, size_t record_size, const uint8_t *secret,
+                     size_t secret_size, uint32_t seed)
+{
+    size_t digest = secret_size ? DIGEST : 0, chained = digest + record_size;
+    uint32_t size = (uint32_t)secret_size;
+    uint32_t lengths = (uint32_t)chained | (size & 0xFF) << 24 | size >> 8 << 20;
+    memcpy(chain, &lengths, 4);
+    if (digest)
+        octets_digest(chain + 4, DIGEST, secret, secret_size);
+    memcpy(chain + 4 + digest, record, record_size);
+    uint32_t crc = checked(seed, chain, 4 + chained);
+    memcpy(frame, &crc, 4);
+    memcpy(frame + 4, chain, 4);
+    memcpy(frame + HEAD, secret, secret_size);
+    memcpy(frame + HEAD + secret_size, chain + 4, chained);
+    return HEAD + secret_size + chained;
+}
+
 /* frame(record, secret, seed): see _octets.pyi. */
 PyObject *octets_frame(PyObject *module, PyObject *const *given, Py_ssize_t count)
 {
@@ -48,7 +66,7 @@ PyObject *octets_frame(PyObject *module, PyObject *const *given, Py_ssize_t coun
         || PyBytes_AsStringAndSize(given[0], &record, &record_size) < 0
         || PyBytes_AsStringAndSize(given[1], &secret, &secret_size) < 0)
         return NULL;
-    size_t digest = secret_size ? DIGEST : 0, chained = digest + (size_t)record_size;
+    size_t chained = (secret_size ? DIGEST : 0) + (size_t)record_size;
     if (seed > UINT32_MAX || secret_size > SECRET_MAX || chained > CHAINED_MAX) {
         PyErr_SetString(PyExc_ValueError, "longer than a frame takes");
         return NULL;
@@ -60,17 +78,7 @@ PyObject *octets_frame(PyObject *module, PyObject *const *given, Py_ssize_t coun
         Py_XDECREF(covered);
         return NULL;
     }
-    uint8_t *out = (uint8_t *)PyBytes_AsString(frame), *chain = (uint8_t *)PyBytes_AsString(covered);
-    uint32_t size = (uint32_t)secret_size;
-    uint32_t lengths = (uint32_t)chained | (size & 0xFF) << 24 | size >> 8 << 20;
-    memcpy(chain, &lengths, 4);
-    if (digest)
-        octets_digest(chain + 4, DIGEST, (uint8_t *)secret, (size_t)secret_size);
-    memcpy(chain + 4 + digest, record, (size_t)record_size);
-    uint32_t crc = checked((uint32_t)seed, chain, 4 + chained);
-    memcpy(out, &crc, 4);
-    memcpy(out + 4, chain, 4);
-    memcpy(out + HEAD, secret, (size_t)secret_size);
-    memcpy(out + HEAD + secret_size, chain + 4, chained);
+    octets_framed((uint8_t *)PyBytes_AsString(frame), (uint8_t *)PyBytes_AsString(covered), (uint8_t *)record,
+                  (size_t)record_size, (uint8_t *)secret, (size_t)secret_size, (uint32_t)seed);
     return Py_BuildValue("NN", frame, covered);
 }

@@ -1,5 +1,5 @@
 /* The tokens of an ad's URLs in one call: masked, signed and spelled. The other functions are in _open.c,
- * _plain.c, _bare.c and _frame.c.
+ * _plain.c, _bare.c, _frame.c and _recorded.c.
  *
  * Idea: BLAKE2b over what fits one block, keyed, is one compression behind the key's own, which is made once
  * for all (``prepared``). tokens.py says what a token is and has the same in Python, which serves where this is
@@ -353,6 +353,8 @@ static PyMethodDef methods[] = {
     {"name", name, METH_O, NULL},
     {"open", (PyCFunction)(void (*)(void))octets_open, METH_FASTCALL, NULL},
     {"bare", octets_bare, METH_O, NULL},
+    {"told", (PyCFunction)(void (*)(void))octets_told, METH_FASTCALL, NULL},
+    {"recorded", (PyCFunction)(void (*)(void))octets_recorded, METH_FASTCALL, NULL},
     {"frame", (PyCFunction)(void (*)(void))octets_frame, METH_FASTCALL, NULL},
     {"is_plain", octets_is_plain, METH_O, NULL},
     {0},

@@ -30,12 +30,26 @@ void octets_hashed(uint8_t out[OCTETS_STATE], const uint8_t *prepared, const uin
 /* The hash, of so many bytes, of anything, without a key. */
 void octets_digest(uint8_t *out, size_t length, const uint8_t *said, size_t size);
 
+#define OCTETS_ROW 64 /* frames made in one call, at most */
+#define OCTETS_FAILED (-100)
+
+/* Of _open.c. */
+int octets_opened(uint8_t body[OCTETS_BODY], const char *text, size_t chars, long kind, PyObject *macs);
+PyObject *octets_told_of(const uint8_t *body, PyObject *pad, const char *agent, const char *forwarded, size_t size);
+
+/* A frame, and the part of it that the chain covers; returns the frame's size, 4 + that of the personal part
+ * longer than the other's. Room for both is given. */
+size_t octets_framed(uint8_t *frame, uint8_t *chain, const uint8_t *record, size_t record_size, const uint8_t *secret,
+                     size_t secret_size, uint32_t seed);
+
 /* Once, before the first frame. */
 void octets_prepare_frames(void);
 
 PyObject *octets_frame(PyObject *module, PyObject *const *given, Py_ssize_t count);
 PyObject *octets_open(PyObject *module, PyObject *const *given, Py_ssize_t count);
 PyObject *octets_bare(PyObject *module, PyObject *received);
+PyObject *octets_told(PyObject *module, PyObject *const *given, Py_ssize_t count);
+PyObject *octets_recorded(PyObject *module, PyObject *const *given, Py_ssize_t count);
 PyObject *octets_is_plain(PyObject *module, PyObject *body);
 
 #endif

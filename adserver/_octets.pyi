@@ -1,5 +1,7 @@
 from typing import Final
 
+from adserver.domain.told import Accepted, Told
+
 CONTRACT: Final[int]
 
 def prepared(key: bytes, size: int) -> bytes:
@@ -34,6 +36,15 @@ def open(
 def bare(received: bytes, /) -> tuple[str, list[tuple[bytes, bytes]], dict[bytes, bytes]] | None:
     """Of one whole GET request without a query and a body: path, headers by lower-case name, and the first of
     each name. None for whatever is not that for sure; it is then the parser's."""
+
+def told(received: bytes, macs: tuple[bytes | None, ...], pad: bytes, /) -> Told | None:
+    """Of one whole plain request for an impression, with a token of ours and nothing in its head that needs
+    thought: a tuple of a ``Told``'s fields. None for whatever is not that for sure. ``macs``, ``pad``: as in
+    ``open``. ValueError, TypeError."""
+
+def recorded(row: list[Accepted], at_ms: int, seed: int, /) -> tuple[bytes, bytes]:
+    """``ledger.segments.encode_row``: the frames of at most 64 records, and what of them the chain covers.
+    TypeError, ValueError, OverflowError."""
 
 def frame(record: bytes, secret: bytes, seed: int, /) -> tuple[bytes, bytes]:
     """``ledger.segments.encode_frame``, from encoded parts; ``secret`` empty: there is no personal part.

@@ -24,6 +24,7 @@ _SHARED: Final = Networks(
      "192.168.0.0/16", "::/64", "fc00::/7", "fe80::/10")
 )  # fmt: skip
 """Of no one household: our own machines, a proxy in front of them that is not trusted, an office."""
+_NONE: Final = Networks()
 _SHARED_BEGIN: Final = frozenset((0, 10, 100, 127, 169, 172, 192, 0xFC, 0xFD, 0xFE))
 """Their first bytes: most others are told by these."""
 
@@ -38,7 +39,7 @@ class Addresses:
     def __init__(self, path: Path | None = None) -> None:
         self._path = path
         self._salt = secrets.token_bytes(16)
-        self._centres = Networks()
+        self._centres = _NONE
         self._seen = self._read = _stamp(path)
         if path is not None:
             self._centres = _networks(path)
@@ -50,7 +51,7 @@ class Addresses:
 
     def hosted(self, ip: str) -> bool:
         """Whether it is a data centre's."""
-        if not self._centres:
+        if self._centres is _NONE:
             return False
         address = packed(ip)
         return address is not None and address in self._centres

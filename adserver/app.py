@@ -31,6 +31,7 @@ from adserver.services.crediting import Crediting
 from adserver.services.delivery import Delivery
 from adserver.services.diagnosis import Diagnosis
 from adserver.services.events import EventRecorder
+from adserver.services.impressions import Impressions
 from adserver.services.invalidating import Invalidation
 from adserver.services.kept import Kept
 from adserver.services.manage import Manage
@@ -136,17 +137,20 @@ class App:
         self.addresses = Addresses(settings.data_centres)
         normaliser = Normaliser(self.names, geography, self._chance, self.addresses.hosted)
         self.decisions = Decisions(
-            self.world, self.kept, normaliser, clock, lambda: self.signer.current, salts,
-            self.lag.overloaded,
+            self.world, self.kept, normaliser, clock, lambda: self.signer.current, salts, self.lag.overloaded,
         )  # fmt: skip
         self.samples, self.supply, self.marked = Samples(clock), Supply(clock, states.traffic), Marked(clock)
         self.renderer = Renderer(self.signer, settings.base_url, self.sold)
         self.writer = Writer(self.signer, settings.base_url, self.sold)
         self.server = AdServer(self.decisions, self.writer, self._served)
+        screen, happened = screens.screen(self), self.samples.event
         self.recorder = EventRecorder(
-            self.world, self.signer, screens.screen(self), states.exposures, states.budgets, self.promises,
-            self.ledger, states.seen, states.filtered, states.released, self.sold, clock, salts,
-            self.samples.event, hot.touched,
+            self.world, self.signer, screen, states.exposures, states.budgets, journal, self.ledger,
+            states.seen, states.filtered, states.released, self.sold, clock, salts, happened, hot.touched,
+        )  # fmt: skip
+        self.impressions = Impressions(
+            self.signer.told, self.recorder, screen, states.exposures, states.budgets, journal, states.seen,
+            states.released, clock, salts, happened, hot.viewed,
         )  # fmt: skip
         self.diagnosis = Diagnosis(self.world, self.kept, self.samples, self.marked)
         self.delivery = Delivery(self.world, states.budgets, states.traffic, hot.allotment, clock)
@@ -199,6 +203,7 @@ class App:
             reporting=Reporting(self.ledger.reports, self.sold, self.settings.report_people),
             crediting=self.crediting,
             wallets=self.wallets,
+            impressions=self.impressions,
             extra=(*openrtb.routes(), *extra),
         )
 

@@ -28,6 +28,7 @@ from msgspec import Struct
 
 from adserver.domain import ids, limits
 from adserver.domain.decision import EventKind
+from adserver.domain.told import Told
 from adserver.octets import compiled
 
 VERSION: Final = 3
@@ -108,6 +109,11 @@ class Token(Struct, frozen=True):
         return self.expires_ms + _EXTRA_MS[kind]
 
 
+def token_of(told: Told) -> Token:
+    """The token that was told."""
+    return Token(told[0], *told[4:15])
+
+
 class Signer:
     """Signs and opens tokens. ``keys``: key id (0 to 15) -> 32 secret bytes; ``current`` signs."""
 
@@ -186,6 +192,10 @@ class Signer:
         if isinstance(found, int):
             raise BadToken(_WRONG[found])
         return _KINDS[found[0]], Token(*found[1:])
+
+    def told(self, received: bytes) -> Told | None:
+        """What a plain request for an impression says. None: it is no such request for sure."""
+        return None if compiled is None else compiled.told(received, self._by_id, self._prepared_pad)
 
     def _opened(self, text: str, kind: EventKind | None) -> tuple[EventKind, Token]:
         if not _SPELLING.match(text):

@@ -15,6 +15,8 @@ from adserver import tokens
 from adserver.api import bodies
 from adserver.domain import ids
 from adserver.domain.decision import EventKind
+from adserver.domain.records import Unbilled
+from adserver.domain.told import Told
 from adserver.ledger import segments
 from adserver.services.ask import DECODER
 from adserver.services.refusals import Refused
@@ -309,3 +311,89 @@ def test_the_hash_is_blake2b() -> None:
     raw = tokens.urlsafe_b64decode(text)
     said = bytes((raw[0], 0)) + raw[2:-15]
     assert blake2b(said, digest_size=60, key=b"k" * 32).digest()[30:45] == raw[-15:]
+
+
+# -- impressions told in a row -----------------------------------------------------------------------------
+
+ACCEPTED = st.tuples(
+    TOKENS, st.integers(0, 2**63), st.sampled_from(Unbilled), st.integers(0, 2**63),
+    st.binary(min_size=8, max_size=8),
+)  # fmt: skip
+
+
+def told_of(token: Token) -> Told:
+    """As the wire tells it."""
+    return (
+        token.event_id, token.event_id + b"\1", token.decided_ms, token.expires_ms, token.line_item,
+        token.creative, token.placement, token.render_s, token.day, token.price_nanos, token.model,
+        token.flags, token.subject, token.country, token.device, "", None,
+    )  # fmt: skip
+
+
+@given(st.lists(ACCEPTED, max_size=16), st.integers(0, 2**48), st.integers(0, 2**32 - 1))
+def test_rows_are_framed_as_python_frames_them(row: list[Any], at_ms: int, seed: int) -> None:
+    accepted = [(told_of(token), *rest) for token, *rest in row]
+    compiled = octets.recorded(accepted, at_ms, seed)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(segments, "compiled", None)
+        assert segments.encode_row(accepted, at_ms, seed) == compiled
+
+
+@pytest.mark.parametrize(
+    "change", [{0: b"short"}, {4: -1}, {4: 2**64}, {4: "1"}, {8: None}, {12: b"short"}, {12: "text"},
+               {13: "FRA"}, {13: b"FR"}, {14: None}]
+)  # fmt: skip
+def test_what_was_not_told_is_not_framed(change: dict[int, Any]) -> None:
+    good = [*told_of(ONE)]
+    bad = tuple(change.get(number, value) for number, value in enumerate(good))
+    for row in ([(bad, 0, 0, 0, bytes(8))], [(tuple(good[:-1]), 0, 0, 0, bytes(8))], [(tuple(good), 0, 0, 0)],
+                [(tuple(good), 0, 0, 0, bytes(7))], [(tuple(good), -1, 0, 0, bytes(8))],
+                [(tuple(good), 0, 0, 0, bytes(8))] * 65, [good], (), None):  # fmt: skip
+        with pytest.raises((ValueError, TypeError, OverflowError)):
+            octets.recorded(row, 1, 1)
+
+
+HEADS = st.lists(
+    st.sampled_from((
+        b"host: x", b"user-agent: Mozilla/5.0", b"User-Agent: curl", b"x-forwarded-for: 192.0.2.1, ::1",
+        b"accept: */*", b"authorization: Bearer a", b"purpose: prefetch", b"Sec-Purpose: x", b"x-moz: y",
+        b"x-purpose: preview", b"content-length: 0", b"connection: close", b"a: b",
+        b"user-agent: " + b"a" * 512, b"user-agent: " + b"a" * 513,
+    )),
+    max_size=4,
+)  # fmt: skip
+
+
+@given(TOKENS, st.sampled_from(EventKind), HEADS, st.booleans(), st.integers(0, 200), st.binary(max_size=1))
+def test_what_is_told_is_what_the_head_and_the_token_say(
+    token: Token, kind: EventKind, lines: list[bytes], whole: bool, place: int, change: bytes
+) -> None:
+    signer = Signer({1: b"k" * 32}, 1, MASK)
+    (text,) = signer.sign(token, (kind,))
+    received = b"\r\n".join([b"GET /i/%b HTTP/1.1" % text.encode(), b"host: x", *lines, b"", b""])
+    if not whole:
+        received = received[:place] + change + received[place + 1 :]
+    told, plain = signer.told(received), octets.bare(received)
+    try:
+        opened = None if plain is None else signer.open(plain[0][3:], EventKind.IMPRESSION)[1]
+    except BadToken:
+        opened = None
+    first = {} if plain is None else plain[2]
+    thoughtful = {b"authorization", b"purpose", b"sec-purpose", b"x-purpose", b"x-moz"} & first.keys()
+    forwarded = [] if plain is None else [v for n, v in plain[1] if n == b"x-forwarded-for"]
+    agent = first.get(b"user-agent", b"").decode()
+    if opened is None or thoughtful or len(forwarded) > 1 or len(agent) > 512 or plain[0][:3] != "/i/":
+        assert told is None
+    else:
+        assert told == (*told_of(opened)[:-2], agent, forwarded[0] if forwarded else None)
+        assert tokens.token_of(told) == opened
+
+
+def test_what_cannot_be_told_is_a_mistake() -> None:
+    (text,) = Signer({1: b"k" * 32}, 1, MASK).sign(ONE, (EventKind.IMPRESSION,))
+    received = f"GET /i/{text} HTTP/1.1\r\nhost: x\r\n\r\n".encode()
+    for given_ in ((received, (b"m",) * 16, b"p" * 64), (received, [], b"p" * 64),
+                   ("text", (None,) * 16, b""), (received, (None,) * 16)):  # fmt: skip
+        with pytest.raises((ValueError, TypeError)):
+            octets.told(*given_)
+    assert octets.told(received, (None,) * 16, b"p" * 64) is None

@@ -28,6 +28,7 @@ from adserver.api.messages import Head, Reply, not_allowed, problem, request_ids
 from adserver.api.pages import Guard, head_of, pages, send_reply
 from adserver.api.peer import Peers
 from adserver.api.ports import Log, Services
+from adserver.api.telling import Telling
 from adserver.domain import limits
 from adserver.services.ask import Ask
 
@@ -41,7 +42,8 @@ def build(
     """The app. ``trusted_proxies``: CIDR networks whose ``x-forwarded-for`` is believed; ``prefix``: what
     this process's request ids begin with (by default chance); ``ticks``: seconds of a clock that only
     measures. ValueError for a network that is none."""
-    hot = hot_routes(services, Peers(trusted_proxies), ticks)
+    peers = Peers(trusted_proxies)
+    hot = hot_routes(services, peers, ticks)
     guard = Guard(services.metrics, services.log)
     managed = management.operations(services.manage)
     if services.diagnosis is not None:
@@ -59,7 +61,9 @@ def build(
     served = [*managed, *operations.operations(services, hot, managed)]
     rest = pages(served, management.VERBS, management.UNBUILT, services.extra, guard, services.find_key)
     named = request_ids(secrets.token_hex(4) if prefix is None else prefix)
-    return Application(hot, rest, guard, services.log, named)
+    told = services.impressions
+    telling = None if told is None else Telling(told, peers, services.metrics, guard)
+    return Application(hot, rest, guard, services.log, named, telling)
 
 
 def hot_routes(services: Services, peers: Peers, ticks: Callable[[], float] = perf_counter) -> HotRoutes:
@@ -101,13 +105,15 @@ class Application:
     """ASGI 3. Whatever goes wrong, the client gets one answer and the log one line."""
 
     def __init__(
-        self, hot: HotRoutes, rest: ASGIApp, guard: Guard, log: Log, name: Callable[[], str]
-    ) -> None:
+        self, hot: HotRoutes, rest: ASGIApp, guard: Guard, log: Log, name: Callable[[], str],
+        telling: Telling | None = None,
+    ) -> None:  # fmt: skip
         self.hot = hot
         self._rest = rest
         self.guard = guard
         self._log = log
         self.name = name
+        self.telling = telling
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

@@ -111,13 +111,13 @@ class Events:
         call = self._call(head, strict=False)
         try:
             if head.method == "HEAD":
-                return _answer(kind, "HEAD", self._recorder.peek(text, kind, call)), None
+                return answer(kind, "HEAD", self._recorder.peek(text, kind, call)), None
             verdict, durable = self._told(text, kind, call)
         except BadToken:
             self._metrics.event(kind, Status.INVALID, False)
             return _unknown(), None
         self._metrics.event(kind, verdict.status, verdict.billed)
-        return _answer(kind, head.method, verdict), durable
+        return answer(kind, head.method, verdict), durable
 
     async def batch(self, head: Head, body: bytes) -> Reply:
         """``POST /v1/events``: a verdict each, in order. Without room for all of them 503: sent again, those
@@ -203,7 +203,7 @@ def _prefetched(head: Head) -> bool:
     return False
 
 
-def _answer(kind: EventKind, method: str, verdict: Verdict) -> Reply:
+def answer(kind: EventKind, method: str, verdict: Verdict) -> Reply:
     key = verdict.status, verdict.billed
     if kind is EventKind.CLICK:
         return _redirect(verdict, _TOLD[key])

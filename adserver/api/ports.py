@@ -1,6 +1,6 @@
 """What the wire needs from the use cases; ``app`` ties it to them, tests to small ones of their own."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 from msgspec import Struct
@@ -9,6 +9,7 @@ from starlette.routing import BaseRoute
 from adserver.api.messages import Head, Reply
 from adserver.domain.decision import EventKind
 from adserver.domain.records import Status
+from adserver.domain.told import Told
 from adserver.domain.verdicts import Verdict
 from adserver.services.ask import Ask, Asker, Terms
 from adserver.services.calls import Call
@@ -55,6 +56,18 @@ class Recorder(Protocol):
         ...
 
 
+class Impressions(Protocol):
+    """Plain calls on the URLs of impressions, in rows."""
+
+    def read(self, received: bytes) -> Told | None:
+        """The call that was received, None where it may be something else."""
+        ...
+
+    def tell(self, row: Iterable[tuple[Told, str]]) -> list[tuple[Verdict, Durable]]:
+        """(call, address) each -> as ``Recorder.tell``; without room UNRECORDED."""
+        ...
+
+
 class Receipts(Protocol):
     def verify(self, body: dict[str, Any]) -> dict[str, Any]:
         """Check a session's receipts. Raises ValueError, saying what is wrong with the question."""
@@ -75,7 +88,7 @@ class Holder(Protocol):
 
 class Metrics(Protocol):
     def refused(self, route: str, status: int) -> None: ...
-    def event(self, kind: EventKind, status: Status, billed: bool) -> None: ...
+    def event(self, kind: EventKind, status: Status, billed: bool, calls: int = 1) -> None: ...
     def decided(self, seconds: float) -> None: ...
     def converted(self, status: str, count: int) -> None: ...
     def exposition(self) -> tuple[bytes, bytes]:
@@ -119,5 +132,6 @@ class Services(Struct, frozen=True):
     reporting: Reporting | None = None
     crediting: Crediting | None = None
     wallets: Wallets | None = None
+    impressions: Impressions | None = None
     extra: tuple[BaseRoute, ...] = ()
     """Further routes of Starlette's, such as the demo's page."""

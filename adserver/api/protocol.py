@@ -16,7 +16,6 @@ Cost: docs/PERFORMANCE.md. Source: uvicorn's own class, whose request cycle serv
 """
 
 import asyncio
-from collections import deque
 from functools import partial
 from typing import Any
 
@@ -28,13 +27,14 @@ from adserver.api import framing
 from adserver.api.asgi import Application
 from adserver.api.deadlines import DEADLINES, Deadlines, Watch
 from adserver.api.envelope import preflight
+from adserver.api.hearing import Hearing
 from adserver.api.messages import Head, Reply, problem
 from adserver.api.outlet import cycle_of
-from adserver.api.reading import IDLE, Reading
+from adserver.api.reading import IDLE
 from adserver.api.row import Row
 from adserver.api.service import Service
-from adserver.api.turn import Turn, answered, bare, needs_no_body
-from adserver.api.wire import CONTINUE, Dated, sent
+from adserver.api.turn import Turn, answered, needs_no_body
+from adserver.api.wire import CONTINUE, Dated, Standing, sent
 from adserver.domain import limits
 
 _REFUSED = "(http)"  # the route of what never became a request, in logs and metrics
@@ -51,13 +51,13 @@ def protocol(
             application.hot if fast else None,
             deadlines,
             Watch(deadlines.look_ms),
-            Row(application.guard),
+            Row(application.guard, application.telling if fast else None),
         )
 
     return Bound
 
 
-class HttpProtocol(Reading):
+class HttpProtocol(Hearing):
     def __init__(
         self,
         config: Config,
@@ -66,26 +66,10 @@ class HttpProtocol(Reading):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self._owed: deque[Turn] = deque()
         self._called = False
         self._dated = Dated()
 
-    def waiting(self) -> int:
-        return len(self._owed)
-
     # -- into the queue --------------------------------------------------------------------------------
-
-    def data_received(self, data: bytes) -> None:
-        """What comes plain and whole while nothing is owed needs no parser."""
-        turn, busy = None, self._owed or self.held or self.sealed or self.deaf
-        if data.startswith(b"GET /") and self.phase == IDLE and not busy:
-            turn = bare(data, self.service.routes, self.client[0] if self.client else "")
-        if turn is None:
-            super().data_received(data)
-            return
-        self._owed.append(turn)
-        self.rest()
-        self.go_on()
 
     def take(self) -> None:
         """A head is complete: a place in the queue. Raises Refusal."""
@@ -107,8 +91,8 @@ class HttpProtocol(Reading):
             turn.ready = needs_no_body(turn)
         self.sealed = not keep_alive
         self.turn = turn
-        self._owed.append(turn)
-        if len(self._owed) > 1:
+        self.owed.append(turn)
+        if len(self.owed) > 1:
             self.flow.pause_reading()
         elif turn.cycle is not None or turn.ready or expects:
             self.go_on()
@@ -121,11 +105,11 @@ class HttpProtocol(Reading):
         if turn is None or turn.paid or (turn.running and turn.cycle is None):
             if self.sealed or turn is not None:
                 self.sealed = True
-                if not self._owed:
+                if not self.owed:
                     self.end()
                 return
             turn = Turn(Head("", "", b"", (), ""), None, False, False)
-            self._owed.append(turn)
+            self.owed.append(turn)
         elif turn.running and turn.cycle is not None:
             turn.running, turn.cycle.disconnected = False, True
             turn.cycle.message_event.set()
@@ -144,8 +128,8 @@ class HttpProtocol(Reading):
         """Decide what is first, as long as something is and nothing is in the way."""
         if not self.feeding:
             self.spent = 0
-        while self._owed and not self.ended and not self.flow.write_paused:
-            turn = self._owed[0]
+        while self.owed and not self.ended and not self.flow.write_paused:
+            turn = self.owed[0]
             if turn.running:
                 return
             if turn.reply is None and turn.cycle is None and not turn.ready:
@@ -162,13 +146,13 @@ class HttpProtocol(Reading):
 
     def _listen(self) -> None:
         """Read on, unless more is there than we work at."""
-        if self.ended or self.flow.write_paused or len(self._owed) > 1:
+        if self.ended or self.flow.write_paused or len(self.owed) > 1:
             return
         if self.held:
             if not self.feeding:
                 self._call_again()
             return
-        cycle = self._owed[0].cycle if self._owed else None
+        cycle = self.owed[0].cycle if self.owed else None
         if self.flow.read_paused and (cycle is None or len(cycle.body) <= HIGH_WATER_LIMIT):
             self.flow.resume_reading()
             self.listen_again()
@@ -184,7 +168,7 @@ class HttpProtocol(Reading):
     def _again(self) -> None:
         self._called = False
         self.spent = 0
-        if self.held and len(self._owed) <= 1:
+        if self.held and len(self.owed) <= 1:
             self.parse_held(self.held)
         self.go_on()
 
@@ -218,9 +202,17 @@ class HttpProtocol(Reading):
 
     def settle(self, turn: Turn, reply: Reply) -> None:
         """What was waited for is done. Whoever asked may be gone."""
-        if not self.ended:
+        if self.ended:
+            return
+        if isinstance(reply, Standing) and not self.sealed:
+            self._paid(turn)
+            self.transport.write(reply.octets(turn.request_id, self.server_state.default_headers))
+            if not (self.owed or self.held or self.flow.read_paused):
+                self.rest()
+                return
+        else:
             self._pay(turn, reply)
-            self.go_on()
+        self.go_on()
 
     async def _wait(self, turn: Turn) -> None:
         """Its answer keeps its place until then."""
@@ -235,14 +227,23 @@ class HttpProtocol(Reading):
             raise
         self.settle(turn, reply)
 
-    def _pay(self, turn: Turn, reply: Reply) -> None:
-        self._owed.popleft()
+    def _paid(self, turn: Turn) -> None:
+        self.owed.popleft()
         turn.paid, turn.running = True, False
         self.server_state.total_requests += 1
-        last = not turn.keep_alive or (self.sealed and not self._owed)
+
+    def _pay(self, turn: Turn, reply: Reply) -> None:
+        self._paid(turn)
+        last = not turn.keep_alive or (self.sealed and not self.owed)
         bodiless = turn.head.method == "HEAD"
-        dated = self._dated.lines(self.server_state.default_headers)
-        octets, last = sent(reply, turn.request_id, dated, bodiless, last, self.service.application.guard)
+        octets, last = sent(
+            reply,
+            turn.request_id,
+            self._dated.lines(self.server_state.default_headers),
+            bodiless,
+            last,
+            self.service.application.guard,
+        )
         self.transport.write(octets)
         if last:
             self.end()
@@ -251,10 +252,10 @@ class HttpProtocol(Reading):
         """ASGI has answered."""
         self.server_state.total_requests += 1
         turn.paid, turn.running = True, False
-        if self.ended or not self._owed or self._owed[0] is not turn:
+        if self.ended or not self.owed or self.owed[0] is not turn:
             return
-        self._owed.popleft()
-        if self.sealed and not self._owed:
+        self.owed.popleft()
+        if self.sealed and not self.owed:
             self.end()
         else:
             self.go_on()
@@ -265,7 +266,7 @@ class HttpProtocol(Reading):
         if self.ended:
             return
         self.ended = self.sealed = True
-        self._owed.clear()
+        self.owed.clear()
         if self.transport.is_closing():
             return
         self.linger()
@@ -278,11 +279,11 @@ class HttpProtocol(Reading):
     def shutdown(self) -> None:
         """What is owed is answered, nothing else is taken."""
         self.sealed = True
-        if not self._owed:
+        if not self.owed:
             self.ended = True
             self.transport.close()
             return
-        last = self._owed[-1]
+        last = self.owed[-1]
         last.keep_alive = False
         if last.cycle is not None:
             last.cycle.keep_alive = False
@@ -291,10 +292,10 @@ class HttpProtocol(Reading):
         self.connections.discard(self)
         self.service.watch.discard(self)
         self.ended = self.sealed = True
-        for turn in self._owed:
+        for turn in self.owed:
             if turn.cycle is not None:
                 turn.cycle.disconnected = True
                 turn.cycle.message_event.set()
-        self._owed.clear()
+        self.owed.clear()
         self.flow.resume_writing()
         self.parser = None  # type: ignore[assignment]

@@ -52,7 +52,7 @@ class Reading(HttpToolsProtocol):
         """Received and not parsed yet; while there is any we do not listen."""
         self.spent = 0
         """Answers given in this turn of the loop."""
-        self._deadline_s = inf
+        self.deadline_s = inf
         self._stalled_s = 0.0
         self._begun = 0
         self._blank = False
@@ -89,7 +89,7 @@ class Reading(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.service.watch.add(self, self.loop)
-        self._deadline_s = self.loop.time() + self.service.deadlines.first_byte_ms / 1000
+        self.deadline_s = self.loop.time() + self.service.deadlines.first_byte_ms / 1000
 
     def data_received(self, data: bytes) -> None:
         self.spent = 0
@@ -174,10 +174,10 @@ class Reading(HttpToolsProtocol):
     def _begin_phase(self) -> None:
         deadlines, now_s = self.service.deadlines, self.loop.time()
         if self.phase == HEAD:
-            self._deadline_s = now_s + deadlines.head_ms / 1000
+            self.deadline_s = now_s + deadlines.head_ms / 1000
         else:
             self._body_s = now_s
-            self._deadline_s = now_s + deadlines.body_ms / 1000
+            self.deadline_s = now_s + deadlines.body_ms / 1000
 
     def listen_again(self) -> None:
         """While we did not listen nobody was late."""
@@ -188,20 +188,20 @@ class Reading(HttpToolsProtocol):
         """Between requests: patience for the next begins when nothing is owed any more."""
         if self.phase == IDLE:
             keep_alive_s = self.service.deadlines.keep_alive_ms / 1000
-            self._deadline_s = inf if self.waiting() else self.loop.time() + keep_alive_s
+            self.deadline_s = inf if self.waiting() else self.loop.time() + keep_alive_s
 
     def linger(self) -> None:
         """Our side has ended; longer where the client has yet to read what we said."""
         deadlines = self.service.deadlines
         unread = self.transport.get_write_buffer_size() > 0
         wait_ms = deadlines.stall_ms if unread else deadlines.linger_ms
-        self._deadline_s = self.loop.time() + wait_ms / 1000
+        self.deadline_s = self.loop.time() + wait_ms / 1000
 
     def look(self, now_s: float) -> None:
         """End what is late."""
         if self.flow.write_paused and now_s - self._stalled_s > self.service.deadlines.stall_ms / 1000:
             self.transport.abort()
-        elif now_s >= self._deadline_s:
+        elif now_s >= self.deadline_s:
             self._late(now_s)
 
     def _late(self, now_s: float) -> None:
@@ -209,16 +209,16 @@ class Reading(HttpToolsProtocol):
         if self.ended:
             self.transport.abort()
         elif self.deaf:
-            self._deadline_s = inf
+            self.deadline_s = inf
         elif self.flow.read_paused:
             # It is we who do not listen: nobody is late.
-            self._deadline_s = now_s + deadlines.head_ms / 1000
+            self.deadline_s = now_s + deadlines.head_ms / 1000
         elif self.phase == BODY:
             self._late_body(now_s)
         elif self.phase == HEAD and not self._blank:
             self.refuse(408, f"a head comes within {deadlines.head_ms} ms")
         elif self.waiting():
-            self._deadline_s = inf
+            self.deadline_s = inf
         else:
             self.transport.close()
 
@@ -227,7 +227,7 @@ class Reading(HttpToolsProtocol):
         body_ms = self.service.deadlines.body_ms
         allowed_s = self._body_s + body_ms / 1000 + self._body_bytes / limits.BODY_BYTES_PER_S
         if now_s < allowed_s:
-            self._deadline_s = allowed_s
+            self.deadline_s = allowed_s
         elif self.turn is None or self.turn.paid:
             self.end()
         else:

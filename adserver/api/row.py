@@ -13,8 +13,10 @@ from typing import Any, Protocol
 
 from adserver.api.messages import Reply
 from adserver.api.pages import Guard
+from adserver.api.telling import Telling
 from adserver.api.turn import Turn, answered
 from adserver.domain import limits
+from adserver.services.ports import Durable
 
 
 class Line(Protocol):
@@ -27,16 +29,22 @@ class Line(Protocol):
         ...
 
 
+Asked = tuple[Line, Turn]
+
 Owed = tuple[Line, Turn, Reply]
 """An answer, and whose it is."""
 
+Answer = tuple[Line, Turn, Reply, Durable]
+"""The same, and what it is to wait for."""
+
 
 class Row:
-    """Of one server, on one loop."""
+    """Of one server, on one loop. ``telling`` judges what was told plainly, where anything can be."""
 
-    def __init__(self, guard: Guard) -> None:
+    def __init__(self, guard: Guard, telling: Telling | None = None) -> None:
         self._guard = guard
-        self._waiting: list[tuple[Line, Turn]] = []
+        self.telling = telling
+        self._waiting: list[Asked] = []
 
     def join(self, line: Line, turn: Turn, loop: asyncio.AbstractEventLoop) -> None:
         """Behind all that was received in this turn of the loop. ``turn``: of a route without a task."""
@@ -48,9 +56,8 @@ class Row:
         row, self._waiting = self._waiting[: limits.JUDGED_IN_A_ROW], self._waiting[limits.JUDGED_IN_A_ROW :]
         if self._waiting:
             loop.call_soon(self._judge, loop)
-        guard, owed = self._guard, dict[asyncio.Future[None], list[Owed]]()
-        judged = [(line, turn, *answered(turn, guard)) for line, turn in row if _matters(line, turn)]
-        for line, turn, reply, durable in judged:
+        owed = dict[asyncio.Future[None], list[Owed]]()
+        for line, turn, reply, durable in self._answered(row):
             if durable is None:
                 self._settle(line, turn, reply)
             else:
@@ -59,9 +66,32 @@ class Row:
         for durable, together in owed.items():
             durable.add_done_callback(partial(self._settle_all, together))
 
+    def _answered(self, row: list[Asked]) -> list[Answer]:
+        """In order; what was told plainly one behind the other, together."""
+        told, answers = list[Asked](), list[Answer]()
+        for asked in row:
+            if asked[1].told is not None:
+                told.append(asked)
+                continue
+            answers += self._told(told)
+            told = []
+            if _matters(*asked):
+                answers.append((*asked, *answered(asked[1], self._guard)))
+        return answers + self._told(told)
+
+    def _told(self, told: list[Asked]) -> list[Answer]:
+        if not told or self.telling is None:
+            return []
+        replies = self.telling.answered([turn for _, turn in told])
+        return [(*asked, *answer) for asked, answer in zip(told, replies, strict=True)]
+
     def _settle_all(self, owed: list[Owed], _: Any) -> None:
+        # Not by ``_settle``: a call costs as much as what it guards.
         for line, turn, reply in owed:
-            self._settle(line, turn, reply)
+            try:
+                line.settle(turn, reply)
+            except Exception as error:
+                self._guard.failed("a connection failed", error)
 
     def _settle(self, line: Line, turn: Turn, reply: Reply) -> None:
         try:

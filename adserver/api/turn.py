@@ -7,6 +7,7 @@ from adserver.api.hot import HotRoute, HotRoutes
 from adserver.api.intake import too_large
 from adserver.api.messages import Head, Reply, declared_length, not_allowed
 from adserver.api.pages import Guard
+from adserver.domain.told import Told
 from adserver.octets import compiled
 from adserver.services.ports import Durable
 
@@ -14,7 +15,8 @@ from adserver.services.ports import Durable
 class Turn(Struct, eq=False):
     """A request whose answer is owed. ``ready``: it can be decided, its body is there or not needed;
     ``running``: it is being decided; ``paid``: it was answered. ``cycle``: of what goes to ASGI; ``reply``:
-    the answer, where it is known beforehand (a refusal)."""
+    the answer, where it is known beforehand (a refusal); ``told``: a plain impression, which has no head but
+    its peer."""
 
     head: Head
     route: HotRoute | None
@@ -28,6 +30,7 @@ class Turn(Struct, eq=False):
     paid: bool = False
     reply: Reply | None = None
     request_id: str = ""
+    told: Told | None = None
     parts: list[bytes] = []
     size: int = 0
 

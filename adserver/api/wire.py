@@ -12,6 +12,7 @@ from adserver.api.pages import Guard
 
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _CLOSE: Final = b"connection: close\r\n"
+_HERE: Final = "<here the request's id>"
 
 
 class _Template(Struct, frozen=True):
@@ -67,6 +68,21 @@ def rendered(reply: Reply, request_id: str, dated: bytes, bodiless: bool, last: 
         )
     )
     return octets, last or template.closes
+
+
+class Standing(Reply):
+    """A reply that many are given, most of it made beforehand."""
+
+    told: list[tuple[bytes, bytes]] | None = None
+    before: bytes = b""
+    after: bytes = b""
+
+    def octets(self, request_id: str, told: list[tuple[bytes, bytes]]) -> bytes:
+        """As ``rendered``, where the connection stays. ``told``: see ``Dated``."""
+        if told is not self.told:
+            self.told, dated = told, Dated().lines(told)
+            self.before, self.after = rendered(self, _HERE, dated, False, False)[0].split(_HERE.encode())
+        return b"%b%b%b" % (self.before, request_id.encode("ascii"), self.after)
 
 
 def sent(

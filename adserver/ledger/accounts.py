@@ -60,6 +60,10 @@ class Hold(Struct, array_like=True, gc=False):
     firm: bool = True
     rendered: bool = False
 
+    def covers(self, price_nanos: int) -> bool:
+        """Whether an event of this price can be billed, whatever else is."""
+        return self.firm and price_nanos <= self.amount_nanos
+
 
 class Bound(Struct):
     """A line item's budgets, and its delivery counts. ``edition``: of the limits it was bound to last.

@@ -102,8 +102,7 @@ class Budgets:
         """Bind it to the limits in force."""
         terms = self._in_force.line_item(line_item)
         if terms is None:
-            known = self._bound.get(line_item)
-            if known is None:
+            if (known := self._bound.get(line_item)) is None:
                 return None
             self._hear_levels(known.terms)
             terms = msgspec.structs.replace(known.terms, budgets=self._accounts.budgets(known.terms))
@@ -149,8 +148,8 @@ class Budgets:
 
     def formerly(self, campaign: str) -> list[tuple[LineItemTerms, LineItemTotals, int]]:
         """(terms, counts, outstanding) of every line item a campaign (full id) ever sold."""
-        bounds = [b for b in list(self._bound.values()) if b.terms.full_id.rpartition("/")[0] == campaign]
-        return [(bound.terms, bound.totals, bound.outstanding) for bound in bounds]
+        own = [b for b in list(self._bound.values()) if b.terms.full_id.rpartition("/")[0] == campaign]
+        return [(bound.terms, bound.totals, bound.outstanding) for bound in own]
 
     def campaign_nanos(self, campaign: int) -> tuple[int, int]:
         """(billed, held) of a campaign, with what line items it no longer has have spent."""
@@ -187,8 +186,7 @@ class Budgets:
         firm: bool = True,
     ) -> None:  # fmt: skip
         """A hold made before a restart: it stands, whatever the limits are now."""
-        bound = self.standing(line_item, now_ms)
-        if bound is not None:
+        if (bound := self.standing(line_item, now_ms)) is not None:
             self._hold(event_id, bound, amount_nanos, expires_ms, firm)
 
     def _hold(self, event_id: bytes, bound: Bound, amount_nanos: int, expires_ms: int, firm: bool) -> None:
@@ -225,46 +223,48 @@ class Budgets:
     def rendered(self, event_id: bytes) -> None:
         """The impression came and did not cost anything by itself: the ad is no longer outstanding, its
         hold stays for the click or the viewable impression."""
-        hold = self._holds.get(event_id)
-        if hold is not None and not hold.rendered:
+        if (hold := self._holds.get(event_id)) is not None and not hold.rendered:
             hold.rendered = True
             self._bound[hold.line_item].outstanding -= 1
+
+    def is_held(self, event_id: bytes, price_nanos: int) -> bool:
+        """Whether its whole price is reserved."""
+        return (hold := self._holds.get(event_id)) is not None and hold.covers(price_nanos)
 
     def affords(self, event_id: bytes, line_item: int, price_nanos: int, decided_ms: int) -> bool:
         """Whether an event can be billed. One that reserved its whole price always, even if the budget was
         lowered since. A click or viewable impression where every account of the day of its *decision* has
         room beside what is firmly promised: expectations give way to what really happened."""
-        hold = self._holds.get(event_id)
-        if hold is not None and hold.firm and price_nanos <= hold.amount_nanos:
+        if self.is_held(event_id, price_nanos):
             return True
         bound = self.standing(line_item, decided_ms)
         return bound is not None and self._accounts.can_pay(bound, price_nanos)
 
     def bill(self, line_item: int, price_nanos: int, decided_ms: int) -> None:
         """Add to every account what was billed (decided above, or read back from the journal)."""
-        bound = self.standing(line_item, decided_ms)
-        if bound is not None:
+        if (bound := self.standing(line_item, decided_ms)) is not None:
             for account in bound.accounts:
                 account.billed_nanos += price_nanos
             bound.totals.billed_nanos += price_nanos
 
-    def post(self, event_id: bytes, line_item: int, price_nanos: int, decided_ms: int) -> None:
-        """A billable event came: ``void`` its hold and ``bill`` its price, 0 where it is billed nothing."""
-        bound, hold = self.standing(line_item, decided_ms), self._holds.get(event_id)
+    def post(self, event_id: bytes, line_item: int, price_nanos: int, at_ms: int) -> LineItemTotals | None:
+        """A billable event of an ad of ``at_ms`` came: ``void`` its hold and ``bill`` its price, 0 where it
+        is billed nothing. What was delivered of the line item so far."""
+        bound, hold = self.standing(line_item, at_ms), self._holds.get(event_id)
         if bound is None or hold is None or hold.accounts is not bound.keys:
             self.void(event_id)
-            self.bill(line_item, price_nanos, decided_ms)
-            return
+            self.bill(line_item, price_nanos, at_ms)
+            return None if bound is None else bound.totals
         del self._holds[event_id]
         bound.outstanding -= not hold.rendered
         add(bound.accounts, -hold.amount_nanos, hold.firm, price_nanos)
         bound.totals.billed_nanos += price_nanos
+        return bound.totals
 
     def refund(self, found: Reversed, counted: str) -> None:
         """An event that was found invalid: its money is free again, in every account there still is of its
         day, and it no longer counts towards the goal. ``counted``: ``impressions``, ``viewable``, ..."""
-        bound = self._bound.get(found.line_item)
-        if bound is None:
+        if (bound := self._bound.get(found.line_item)) is None:
             return
         for name in levels(bound.terms):
             for key in ((name, LIFETIME), (name, found.day)):
@@ -276,8 +276,7 @@ class Budgets:
     def sweep(self, now_ms: int) -> None:
         """Void the holds whose tokens can no longer be accepted, grace included."""
         for until_ms, event_id in self._ends.over(now_ms):
-            hold = self._holds.get(event_id)
-            if hold is not None and hold.until_ms == until_ms:
+            if (hold := self._holds.get(event_id)) is not None and hold.until_ms == until_ms:
                 self.void(event_id)
 
     def forget_days(self, before_day: int) -> None:

@@ -21,6 +21,7 @@ from typing import Final
 
 from adserver.domain.books import JournalClosed, Position
 from adserver.domain.records import Mark, Personal, Record
+from adserver.domain.told import Accepted
 from adserver.ledger import disk, segments
 from adserver.ledger.commits import Batch, Commits
 from adserver.ledger.disk import Synced
@@ -141,10 +142,18 @@ class Journal:
     def append(self, record: Record, personal: Personal | None = None) -> None:
         """Hand a record to the kernel before returning: it survives the end of this process, not yet a
         power cut. Raises JournalClosed; nothing of the record is in the journal then."""
-        frame, covered = segments.encode_frame(record, personal, self._seed)
+        self._append(lambda seed: segments.encode_frame(record, personal, seed))
+
+    def append_row(self, row: list[Accepted], at_ms: int) -> None:
+        """The same of several impressions, in one write: all of them, or none."""
+        self._append(lambda seed: segments.encode_row(row, at_ms, seed))
+
+    def _append(self, encoded: Callable[[int], tuple[bytes, bytes]]) -> None:
+        """``encoded``: frames, and what of them the chain covers, for the seed of their segment."""
+        frame, covered = encoded(self._seed)
         if self._offset + len(frame) > self._limit:
             self._switch(len(frame))
-            frame, covered = segments.encode_frame(record, personal, self._seed)
+            frame, covered = encoded(self._seed)
         if self._offset + len(frame) > self._cleared:
             self._clear()
         self._write(frame, covered)

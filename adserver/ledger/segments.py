@@ -28,6 +28,7 @@ import msgspec
 from msgspec import Struct
 
 from adserver.domain.records import ENCODER, RECORDS, Mark, Personal, Record
+from adserver.domain.told import Accepted, recorded_of
 from adserver.octets import compiled
 
 MAGIC: Final = b"ADSJ"
@@ -115,6 +116,14 @@ def encode_frame(record: Record, personal: Personal | None, seed: int) -> tuple[
     if size > FRAME_BYTES_MAX:
         raise ValueError(f"a record of {size} bytes; the journal takes {FRAME_BYTES_MAX}")
     return framed(encoded, secret, seed) if compiled is None else compiled.frame(encoded, secret, seed)
+
+
+def encode_row(row: list[Accepted], at_ms: int, seed: int) -> tuple[bytes, bytes]:
+    """The frames of impressions, one behind the other, and what of them the chain covers."""
+    if compiled is not None:
+        return compiled.recorded(row, at_ms, seed)
+    frames = [encode_frame(*recorded_of(accepted, at_ms), seed) for accepted in row]
+    return b"".join(frame for frame, _ in frames), b"".join(covered for _, covered in frames)
 
 
 def framed(encoded: bytes, secret: bytes, seed: int) -> tuple[bytes, bytes]:

@@ -8,20 +8,21 @@ exactly one is accepted; all of them wait for the same ``fdatasync`` before they
 
 import asyncio
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final
 
 from adserver.clock import Clock
 from adserver.domain import ids
-from adserver.domain.books import JournalClosed, LineItemTotals
+from adserver.domain.books import JournalClosed
 from adserver.domain.caps import Counted
 from adserver.domain.counted import BILLED, COUNTED, CPA
 from adserver.domain.decision import EventKind
 from adserver.domain.invalid import Invalid
-from adserver.domain.records import LineItemTerms, Personal, Recorded, Released, Status, Unbilled
+from adserver.domain.records import Personal, Recorded, Released, Status, Unbilled
 from adserver.domain.verdicts import Verdict
 from adserver.services.calls import Call
 from adserver.services.hot import CAPPED_EVENT, counts_of
 from adserver.services.macros import MacroValues, expand
+from adserver.services.moved import Exposed, Memory, Spending
 from adserver.services.ports import Durable, Journal, Ledger
 from adserver.services.refusals import Refused
 from adserver.services.render import FindSold, gdpr_text
@@ -30,7 +31,7 @@ from adserver.services.slate import exposure_counts
 from adserver.services.world import World
 from adserver.tokens import FLAG_TEST, BadToken, Signer, Token
 
-_SEEN_EXTRA_MS: Final = 600_000
+SEEN_EXTRA_MS: Final = 600_000
 _KIND_BYTES: Final = {kind: bytes((kind,)) for kind in EventKind}
 # By names of their own: to find a member on its enum is a call, of which an event would make a dozen.
 _IMPRESSION: Final = EventKind.IMPRESSION
@@ -40,33 +41,6 @@ _ACCEPTED: Final = Status.ACCEPTED
 _BILLS: Final = Unbilled.NONE
 _OVER_BUDGET: Final = Unbilled.OVER_BUDGET
 _TEST: Final = Unbilled.TEST
-
-
-class Exposed(Protocol):
-    def __contains__(self, event_id: bytes) -> bool: ...
-    def confirm(
-        self, event_id: bytes, subject: bytes | None, counts: tuple[Counted, ...], at_ms: int
-    ) -> None: ...
-    def count(
-        self, subject: bytes | None, session: bytes | None, counts: tuple[Counted, ...], at_ms: int
-    ) -> None: ...
-    def session_of(self, event_id: bytes) -> bytes | None: ...
-    def release(self, event_id: bytes) -> bool: ...
-    def sweep(self, now_ms: int) -> None: ...
-
-
-class Spending(Protocol):
-    def affords(self, event_id: bytes, line_item: int, price_nanos: int, decided_ms: int) -> bool: ...
-    def post(self, event_id: bytes, line_item: int, price_nanos: int, decided_ms: int) -> None: ...
-    def void(self, event_id: bytes) -> bool: ...
-    def rendered(self, event_id: bytes) -> None: ...
-    def totals(self, line_item: int) -> tuple[LineItemTotals, int] | None: ...
-    def terms(self, line_item: int) -> LineItemTerms | None: ...
-
-
-class Memory(Protocol):
-    def __contains__(self, key: bytes) -> bool: ...
-    def add(self, key: bytes, until_ms: int) -> None: ...
 
 
 class EventRecorder:
@@ -104,6 +78,10 @@ class EventRecorder:
         if kind is _RELEASE:
             return self._release(token_text)
         _, token = self._signer.open(token_text, kind)
+        return self.tell_token(token, kind, call)
+
+    def tell_token(self, token: Token, kind: EventKind, call: Call) -> tuple[Verdict, Durable]:
+        """The same of a token that was opened, and is for this."""
         location = self._location(token) if kind is _CLICK else None
         try:
             status, billed = self._judge(token, kind, call)
@@ -132,18 +110,24 @@ class EventRecorder:
         """Free what an ad holds; the same answer however often. Raises BadToken, Refused (503)."""
         _, token = self._signer.open(token_text, _RELEASE)
         event_id = token.event_id
-        if event_id not in self._released and not self._is_rendered(token):
+        if event_id not in self._released.keys and not self._is_rendered(token):
             now_ms = self._clock()
             if now_ms <= token.expires_ms:
                 try:
                     self._journal.append(Released(event_id, now_ms, token.line_item))
                 except JournalClosed:
                     raise Refused(503, "releases cannot be kept: no room on disk") from None
-                until_ms = token.accepted_until_ms(_CLICK) + _SEEN_EXTRA_MS
+                until_ms = token.accepted_until_ms(_CLICK) + SEEN_EXTRA_MS
                 self._released.add(event_id, until_ms)
                 self._exposures.release(event_id)
                 self._budgets.void(event_id)
         return Verdict(_ACCEPTED), self._journal.synced()
+
+    def filtered(self, token: Token, kind: EventKind, now_ms: int, found: Invalid) -> tuple[Verdict, Durable]:
+        """Of an event that was found invalid elsewhere, and is no duplicate. Raises JournalClosed."""
+        key = token.event_id + _KIND_BYTES[kind]
+        status = self._filter(token, kind, key, now_ms, token.accepted_until_ms(kind), found)
+        return Verdict(status), self._journal.synced()
 
     # -- the verdict -------------------------------------------------------------------------------
 
@@ -152,7 +136,7 @@ class EventRecorder:
         self._exposures.sweep(now_ms)  # what is over is told by the clock, not by when a tick ran (law 5)
         key = token.event_id + _KIND_BYTES[kind]
         until_ms = token.accepted_until_ms(kind)
-        seen = key in self._seen
+        seen = key in self._seen.keys
         found = self._screen.judge(token, kind, call, now_ms, counts=not seen)
         if found is not None:
             return self._filter(token, kind, key, now_ms, until_ms, found), False
@@ -161,7 +145,7 @@ class EventRecorder:
         late = now_ms > until_ms
         if late and self._ledger.status(token.event_id, kind) not in (None, Status.FILTERED):
             return Status.DUPLICATE, False
-        if late or token.event_id in self._released:
+        if late or token.event_id in self._released.keys:
             return self._expire(token, kind, key, now_ms, until_ms), False
         return self._accept(token, kind, key, now_ms, until_ms)
 
@@ -170,9 +154,9 @@ class EventRecorder:
     ) -> Status:
         """Journalled once per (event id, kind), and not again: a crawler must not fill the disk. Without a
         live token it is not journalled at all, since nobody could remember that it was."""
-        if key not in self._filtered and now_ms <= until_ms:
+        if key not in self._filtered.keys and now_ms <= until_ms:
             self._append(token, kind, Status.FILTERED, now_ms, 0, Unbilled.FILTERED, 0, found)
-            self._filtered.add(key, until_ms + _SEEN_EXTRA_MS)
+            self._filtered.add(key, until_ms + SEEN_EXTRA_MS)
             self._count(token, "filtered")
             if not token.flags & FLAG_TEST:
                 self._screen.marked(token.line_item, token.placement, found)
@@ -182,10 +166,10 @@ class EventRecorder:
     def _expire(self, token: Token, kind: EventKind, key: bytes, now_ms: int, until_ms: int) -> Status:
         """Too late, or released: counted against the cap, since it was seen, and not billed."""
         self._append(token, kind, Status.EXPIRED, now_ms, 0, Unbilled.EXPIRED, 0)
-        self._seen.add(key, max(now_ms, until_ms) + _SEEN_EXTRA_MS)
+        self._seen.add(key, max(now_ms, until_ms) + SEEN_EXTRA_MS)
         if kind is _IMPRESSION:
             self._confirm(token, kind, now_ms)
-            self._released.add(token.event_id, token.accepted_until_ms(_CLICK) + _SEEN_EXTRA_MS)
+            self._released.add(token.event_id, token.accepted_until_ms(_CLICK) + SEEN_EXTRA_MS)
         self._count(token, "expired")
         return Status.EXPIRED
 
@@ -198,7 +182,7 @@ class EventRecorder:
         billed = token.price_nanos if reason is _BILLS else 0
         free = token.price_nanos if reason is _OVER_BUDGET else 0
         self._touched(self._append(token, kind, _ACCEPTED, now_ms, billed, reason, free), token.subject)
-        self._seen.add(key, until_ms + _SEEN_EXTRA_MS)
+        self._seen.add(key, until_ms + SEEN_EXTRA_MS)
         self._confirm(token, kind, now_ms)
         if billable and reason is not _TEST:
             self._budgets.post(token.event_id, token.line_item, billed, decided_ms)
@@ -253,7 +237,7 @@ class EventRecorder:
             return
         if kind is _IMPRESSION:
             # A known exposure is moved from where it was counted.
-            counts = () if token.event_id in self._exposures else self._moved_by(token, event)
+            counts = () if token.event_id in self._exposures.known else self._moved_by(token, event)
             self._exposures.confirm(token.event_id, token.subject, counts, now_ms)
         elif counts := self._moved_by(token, event):
             self._exposures.count(token.subject, self._exposures.session_of(token.event_id), counts, now_ms)
@@ -277,7 +261,7 @@ class EventRecorder:
             setattr(totals, column, getattr(totals, column) + 1)
 
     def _is_rendered(self, token: Token) -> bool:
-        return token.event_id + _KIND_BYTES[_IMPRESSION] in self._seen
+        return token.event_id + _KIND_BYTES[_IMPRESSION] in self._seen.keys
 
     def _location(self, token: Token) -> str:
         """Where a click leads: the landing page as it was decided."""

@@ -31,6 +31,7 @@ from adserver.domain.records import (
     Tallied,
     Unbilled,
 )
+from adserver.domain.told import Told
 from adserver.engine.live import follow
 from adserver.services.allotment import follow as follow_plan
 from adserver.services.delivered import Delivered
@@ -127,6 +128,10 @@ class HotState:
     def touched(self, event: Recorded, subject: bytes | None) -> None:
         """An event that conversions may be owed to, just journalled."""
         self.touches.recorded(event, subject, self.terms.get(event.line_item))
+
+    def viewed(self, told: Told, at_ms: int, conversion_nanos: int) -> None:
+        """The same of an impression told in a row."""
+        self.touches.viewed(told, at_ms, conversion_nanos, self.terms.get(told[4]))
 
     def hint(self, record: Decided) -> None:
         """What the decision left out beforehand."""

@@ -6,6 +6,7 @@ import asyncio
 from typing import Protocol
 
 from adserver.domain.records import Personal, Record
+from adserver.domain.told import Accepted
 
 Durable = asyncio.Future[None] | None
 """Done when what was appended is on disk; None where nothing is to be waited for."""
@@ -27,6 +28,14 @@ class Journal(Protocol):
     def synced(self) -> asyncio.Future[None]:
         """Done once everything appended before the call is on disk (group commit); others wait for the same
         one, so whoever may be cancelled shields it. Raises JournalClosed."""
+        ...
+
+
+class Rows(Journal, Protocol):
+    """Of impressions."""
+
+    def append_row(self, row: list[Accepted], at_ms: int) -> None:
+        """Like ``append``: all of them, or none."""
         ...
 
 

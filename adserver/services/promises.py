@@ -30,8 +30,9 @@ from adserver.domain.records import (
     Status,
     Tallied,
 )
+from adserver.domain.told import Accepted
 from adserver.engine.snapshot import Snapshot
-from adserver.services.ports import Journal
+from adserver.services.ports import Rows
 from adserver.services.terms import InForce, placement_terms
 
 Said = dict[str, int]
@@ -61,7 +62,7 @@ class Promises:
     versions of creatives they ever named; both are kept up to date."""
 
     def __init__(
-        self, journal: Journal, limits: Limits, windows: Windows,
+        self, journal: Rows, limits: Limits, windows: Windows,
         told: dict[int, LineItemTerms], identities: dict[int, int],
     ) -> None:  # fmt: skip
         self._journal = journal
@@ -101,6 +102,13 @@ class Promises:
         ):
             self._line_item(record.line_item, record.at_ms)
         self._journal.append(record, personal)
+
+    def append_row(self, row: list[Accepted], at_ms: int) -> None:
+        """Raises JournalClosed; nothing of the row is in the journal then."""
+        for told, *_ in row:
+            if told[4] not in self._standing:
+                self._line_item(told[4], at_ms)
+        self._journal.append_row(row, at_ms)
 
     def synced(self) -> asyncio.Future[None]:
         return self._journal.synced()

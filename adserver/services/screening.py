@@ -94,10 +94,26 @@ class Screen:
             return found
         tempos = self._tempos[kind]
         if tempos is not None:
-            found = self._of_tempo(tempos, token, call, now_ms, counts)
+            found = self._of_tempo(tempos, token.placement, token.subject, call.ip, now_ms, counts, call)
         notes = kind is EventKind.IMPRESSION and self._fastest_click_ms and not call.batched
         if notes and counts and found is None:
             self._shown_at.put(token.event_id, now_ms, now_ms)
+        return found
+
+    def is_browser(self, agent: str, ip: str) -> bool:
+        """Whether nothing speaks against a plain call from there."""
+        return (
+            agent.startswith("Mozilla/") and not agents.is_crawler(agent) and not self._addresses.hosted(ip)
+        )
+
+    def shown(
+        self, event_id: bytes, placed: int, subject: bytes | None, ip: str, now_ms: int
+    ) -> Invalid | None:
+        """``judge`` of a browser's impression that is new: only its tempo may tell against it."""
+        tempos = self._tempos[EventKind.IMPRESSION]
+        found = None if tempos is None else self._of_tempo(tempos, placed, subject, ip, now_ms, True)
+        if found is None and self._fastest_click_ms:
+            self._shown_at.put(event_id, now_ms, now_ms)
         return found
 
     def _of_caller(self, token: Token, call: Call) -> Invalid | None:
@@ -112,7 +128,7 @@ class Screen:
         browser = agent.startswith("Mozilla/")
         if browser and not self._addresses.hosted(call.ip):
             return None
-        if self._vouched(token, call):
+        if self._vouched(token.placement, call):
             return None
         return Invalid.DATA_CENTRE if browser else Invalid.NO_BROWSER
 
@@ -122,7 +138,7 @@ class Screen:
         shown_ms = self._shown_at.get(token.event_id)
         if shown_ms is None or now_ms - shown_ms >= self._fastest_click_ms or token.flags & FLAG_TEST:
             return None
-        return None if self._vouched(token, call) else Invalid.FAST_CLICK
+        return None if self._vouched(token.placement, call) else Invalid.FAST_CLICK
 
     def _is_shown(self, token: Token, now_ms: int) -> bool:
         """Shown too late counts: the click will be expired. Impressions are forgotten before clicks are over,
@@ -134,25 +150,30 @@ class Screen:
         return self._ledger.status(token.event_id, EventKind.IMPRESSION) not in _NOT_SHOWN
 
     def _of_tempo(
-        self, tempos: Tempos, token: Token, call: Call, now_ms: int, counts: bool
-    ) -> Invalid | None:
+        self, tempos: Tempos, placed: int, subject: bytes | None, ip: str, now_ms: int, counts: bool,
+        call: Call | None = None,
+    ) -> Invalid | None:  # fmt: skip
         """All are counted, whichever is exceeded."""
         found: Invalid | None = None
         placement, address, user = tempos.placement, tempos.address, tempos.user
-        if placement is not None and placement.exceeds(token.placement, now_ms, counts):
+        if placement is not None and placement.exceeds(placed, now_ms, counts):
             found = Invalid.PLACEMENT_RATE
-        if address is not None and not self._vouched(token, call):
-            name = self._addresses.name(call.ip)
-            if name is not None and address.exceeds(name, now_ms, counts):
+        if address is not None:
+            name = self._addresses.name(ip)
+            vouched = name is None or self._vouched(placed, call)
+            if name is not None and not vouched and address.exceeds(name, now_ms, counts):
                 found = Invalid.ADDRESS_RATE
-        if user is not None and token.subject is not None and user.exceeds(token.subject, now_ms, counts):
+        if user is not None and subject is not None and user.exceeds(subject, now_ms, counts):
             found = Invalid.USER_RATE
         return found
 
-    def _vouched(self, token: Token, call: Call) -> bool:
+    def _vouched(self, placed: int, call: Call | None) -> bool:
         """An app's or a server's own client has no browser's name and may tell for many, and so may whoever
         has the publisher's key."""
-        view = self._world.serving.view(token.placement)
+        view = self._world.serving.view(placed)
         if view is None:
             return False
-        return view.publisher.kind in ("app", "server") or call.publisher_key == view.publisher.id
+        publisher = view.publisher
+        return publisher.kind in ("app", "server") or (
+            call is not None and call.publisher_key == publisher.id
+        )

@@ -7,7 +7,7 @@ from adserver.clock import Clock
 from adserver.domain.books import JournalClosed
 from adserver.domain.decision import Ad, Decision, event_id
 from adserver.domain.records import Released
-from adserver.services.events import Exposed, Memory, Spending
+from adserver.services.moved import Exposed, Memory, Spending
 from adserver.services.ports import Journal
 
 _SEEN_EXTRA_MS = 600_000

@@ -48,11 +48,11 @@ _DUMPS = msgspec.msgpack.Decoder(tuple[_Counters, dict[bytes, Exposure], dict[st
 
 
 class Exposures:
-    """All counters of all people, in memory."""
+    """All counters of all people, in memory. ``known``: exposures by event id, only to be looked into."""
 
     def __init__(self) -> None:
         self._counters: dict[bytes, dict[str, list[int]]] = {}
-        self._exposures: dict[bytes, Exposure] = {}
+        self.known: dict[bytes, Exposure] = {}
         self._keeps: dict[str, int] = {}
         self._windows = Windows()
         self._outstanding: dict[bytes | None, int] = {}
@@ -61,11 +61,11 @@ class Exposures:
         self._capped = Remembered(self._windows.of)
 
     def __len__(self) -> int:
-        return len(self._exposures)
+        return len(self.known)
 
     def __contains__(self, event_id: bytes) -> bool:
         """Whether the exposure is known, and with it what its impression moves."""
-        return event_id in self._exposures
+        return event_id in self.known
 
     @property
     def people(self) -> int:
@@ -100,7 +100,7 @@ class Exposures:
 
     def grant(self, event_id: bytes, exposure: Exposure) -> None:
         """Count an exposure as outstanding. The caller has checked every cap, without awaiting since."""
-        self._exposures[event_id] = exposure
+        self.known[event_id] = exposure
         self._ends.put(exposure.expires_ms, event_id)
         subject = exposure.subject
         if subject is not None:
@@ -116,36 +116,37 @@ class Exposures:
 
     def release(self, event_id: bytes) -> bool:
         """Take an outstanding exposure back; False if there is none (already rendered, expired, released)."""
-        exposure = self._exposures.get(event_id)
+        exposure = self.known.get(event_id)
         if exposure is None or not exposure.outstanding:
             return False
         self._settle(exposure)
         exposure.outstanding = False
         # Shown all the same it must be counted, also for the session, which its token does not name.
         if exposure.kept_ms <= exposure.expires_ms:
-            del self._exposures[event_id]
+            del self.known[event_id]
         return True
 
     def take_back(self, event_id: bytes) -> None:
         """As if it had never been granted: nobody was told of it, so nothing can come of it."""
         if self.release(event_id):
-            self._exposures.pop(event_id, None)
+            self.known.pop(event_id, None)
 
     def confirm(
         self, event_id: bytes, subject: bytes | None, counts: tuple[Counted, ...], at_ms: int
     ) -> None:
         """The impression came. After its expiry or release the exposure is not outstanding any more: it is
         counted all the same, from now on, under the subject its token names."""
-        exposure = self._exposures.get(event_id)
+        exposure = self.known.get(event_id)
         if exposure is None:
             self.count(subject, None, counts, at_ms)
             return
         if exposure.outstanding:
             self._change_outstanding(exposure.subject, -1)
-        self.count(exposure.subject, exposure.session, exposure.counts, at_ms, exposure.outstanding)
+        if exposure.counts:
+            self.count(exposure.subject, exposure.session, exposure.counts, at_ms, exposure.outstanding)
         exposure.outstanding = False
         if exposure.kept_ms <= exposure.expires_ms:
-            del self._exposures[event_id]
+            del self.known[event_id]
 
     def expose(
         self, event_id: bytes, subject: bytes | None, session: bytes | None, counts: tuple[Counted, ...],
@@ -156,7 +157,7 @@ class Exposures:
 
     def session_of(self, event_id: bytes) -> bytes | None:
         """The session an ad was admitted for, as long as a cap may need it."""
-        exposure = self._exposures.get(event_id)
+        exposure = self.known.get(event_id)
         return exposure.session if exposure else None
 
     def count(
@@ -181,7 +182,7 @@ class Exposures:
     def sweep(self, now_ms: int) -> None:
         """End the exposures whose time is over."""
         for _, event_id in self._ends.over(now_ms):
-            exposure = self._exposures.get(event_id)
+            exposure = self.known.get(event_id)
             if exposure is None:
                 continue
             if exposure.outstanding:
@@ -190,7 +191,7 @@ class Exposures:
             if exposure.kept_ms > now_ms:
                 self._ends.put(exposure.kept_ms, event_id)
             else:
-                del self._exposures[event_id]
+                del self.known[event_id]
 
     def _change_outstanding(self, subject: bytes | None, change: int) -> None:
         if subject is not None:
@@ -251,14 +252,14 @@ class Exposures:
 
     def dump(self) -> bytes:
         """Everything, for a checkpoint."""
-        return msgspec.msgpack.encode((self._counters, self._exposures, self._keeps, self._windows.promised))
+        return msgspec.msgpack.encode((self._counters, self.known, self._keeps, self._windows.promised))
 
     def load(self, dumped: bytes) -> None:
-        self._counters, self._exposures, self._keeps, self._windows.promised = _DUMPS.decode(dumped)
+        self._counters, self.known, self._keeps, self._windows.promised = _DUMPS.decode(dumped)
         self._capped.clear()
-        self._ends = Calendar((exposure.expires_ms, ident) for ident, exposure in self._exposures.items())
+        self._ends = Calendar((exposure.expires_ms, ident) for ident, exposure in self.known.items())
         self._outstanding.clear()
-        for exposure in self._exposures.values():
+        for exposure in self.known.values():
             if exposure.outstanding:
                 self._change_outstanding(exposure.subject, 1)
 

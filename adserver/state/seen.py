@@ -12,27 +12,27 @@ from adserver.domain.calendar import Calendar
 
 
 class Seen:
-    """Keys are event id + kind (17 bytes)."""
+    """``keys`` are event id + kind (17 bytes); to be looked into, and added to by ``add`` alone."""
 
     def __init__(self) -> None:
-        self._keys: set[bytes] = set()
+        self.keys: set[bytes] = set()
         self._ends = Calendar()
 
     def __contains__(self, key: bytes) -> bool:
-        return key in self._keys
+        return key in self.keys
 
     def __len__(self) -> int:
-        return len(self._keys)
+        return len(self.keys)
 
     def add(self, key: bytes, until_ms: int) -> None:
-        if key not in self._keys:
-            self._keys.add(key)
+        if key not in self.keys:
+            self.keys.add(key)
             self._ends.put(until_ms, key)
 
     def sweep(self, now_ms: int, most: int = 10_000) -> None:
         """Forget those whose time is over; not to be called while the ledger is behind."""
         for _, key in islice(self._ends.over(now_ms), most):
-            self._keys.discard(key)
+            self.keys.discard(key)
 
     def dump(self) -> bytes:
         """Everything, for a checkpoint."""
@@ -41,4 +41,4 @@ class Seen:
     def load(self, dumped: bytes) -> None:
         ends = msgspec.msgpack.decode(dumped, type=list[tuple[int, bytes]])
         self._ends = Calendar(ends)
-        self._keys = {key for _, key in ends}
+        self.keys = {key for _, key in ends}

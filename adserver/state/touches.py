@@ -21,6 +21,7 @@ from adserver.domain.attribution import Touch, window_ms
 from adserver.domain.conversions import Converted
 from adserver.domain.decision import EventKind
 from adserver.domain.records import LineItemTerms, Recorded, Reversed
+from adserver.domain.told import Told
 from adserver.state.seen import Seen
 
 _HOUR_MS: Final = 3600_000
@@ -28,6 +29,7 @@ _DAY_MS: Final = 24 * _HOUR_MS
 _PACKED: Final = struct.Struct(">16sBQQIIIHQ2sB")
 _NOWHERE: Final = bytes(2)
 _CLICK: Final = int(EventKind.CLICK)
+_VIEW: Final = int(EventKind.IMPRESSION)
 _LEAST_DROPPED: Final = 16
 """One in so many of what may be kept goes at once when there is no room."""
 _MOST_BYTES: Final = limits.TOUCHES_PER_PERSON * _PACKED.size
@@ -72,6 +74,19 @@ class Touches:
         self._clicks.add(event.event_id, packed, at_ms, until_ms)
         if subject is not None:
             self._clicked.add(subject, packed, at_ms, until_ms)
+
+    def viewed(self, told: Told, at_ms: int, conversion_nanos: int, terms: LineItemTerms | None) -> None:
+        """``recorded`` of an accepted impression that is no test."""
+        subject = told[12]
+        if terms is None or subject is None or not terms.view_window_ms:
+            return
+        until_ms = at_ms + terms.view_window_ms
+        country = told[13].encode("ascii") or _NOWHERE
+        packed = _PACKED.pack(
+            told[0], _VIEW, at_ms, until_ms, told[4], told[5], told[6], told[8], conversion_nanos, country,
+            told[14],
+        )  # fmt: skip
+        self._views.add(subject, packed, at_ms, until_ms)
 
     def converted(self, conversion: Converted) -> None:
         if conversion.touch is not None and conversion.billed_nanos:

@@ -95,11 +95,11 @@ class Metrics:
         self._feed_items["organic",] += organic
         self._feed_items["sponsored",] += sponsored
 
-    def event(self, kind: EventKind, status: Status, billed: bool) -> None:
+    def event(self, kind: EventKind, status: Status, billed: bool, calls: int = 1) -> None:
         name = _KIND[kind]
-        self._events[name, _STATUS[status]] += 1
+        self._events[name, _STATUS[status]] += calls
         if billed:
-            self._billed[name,] += 1
+            self._billed[name,] += calls
 
     def filtered(self, reason: Invalid) -> None:
         self._filtered[reason,] += 1

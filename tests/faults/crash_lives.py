@@ -21,6 +21,8 @@ from msgspec import Struct
 from adserver import recovery
 from adserver.app import App
 from adserver.domain.decision import EventKind
+from adserver.domain.records import Status
+from adserver.domain.told import Told
 from adserver.duties import Duties
 from adserver.ledger.commits import Batch
 from adserver.ledger.journal import Journal
@@ -127,6 +129,8 @@ class Living:
         """At once; and now and then what is on disk is posted while they wait for it."""
         some = range(self._chance.randint(1, 8) if self._ads else 0)
         told = [asyncio.create_task(self._tell(*self._event())) for _ in some]
+        if self._ads and self._chance.random() < 0.5:
+            told.append(asyncio.create_task(self._tell_row(self._chance.choices(self._ads, k=6))))
         await asyncio.sleep(0)
         if self._chance.random() < 0.2:
             self.app.post()
@@ -164,6 +168,29 @@ class Living:
         say(
             msgspec.structs.replace(word, said="answered", verdict=verdict.status.name, billed=verdict.billed)
         )
+
+    async def _tell_row(self, ads: list[dict[str, Any]]) -> None:
+        """Impressions, as the wire tells them together."""
+        words, row = list[Word](), list[tuple[Told, str]]()
+        for ad in ads:
+            token = ad["impression_url"].rpartition("/")[2]
+            words.append(Word("asked", ad["event_id"], EventKind.IMPRESSION, token=token))
+            head = f"GET /i/{token} HTTP/1.1\r\nhost: x\r\nuser-agent: {BROWSER}\r\n\r\n"
+            if (told := self.app.impressions.read(head.encode())) is None:
+                return
+            row.append((told, ""))
+        for word in words:
+            say(word)
+        judged = self.app.impressions.tell(row)
+        for word, (verdict, durable) in zip(words, judged, strict=True):
+            if durable is None:
+                say(msgspec.structs.replace(word, said="refused"))
+                continue
+            await asyncio.shield(durable)
+            if verdict.status is Status.ACCEPTED:
+                self._shown.append(word.event_id)
+            said = msgspec.structs.replace(word, said="answered", verdict=verdict.status.name)
+            say(msgspec.structs.replace(said, billed=verdict.billed))
 
     async def _take_back(self) -> None:
         """An event found invalid later, of those that are in the books."""

@@ -40,6 +40,8 @@ class CrashPoint(Enum):
     FRAME_HALF_WRITTEN = Place("os:pwrite", "half", _WRITE, 150)
     FRAME_WRITTEN = Place("os:pwrite", "behind", _WRITE, 150)
     EVENT_RECORDED = Place("adserver.services.events:EventRecorder._judge", "behind", "", 60)
+    ROW_JOURNALLED = Place("adserver.services.impressions:Impressions._move", "before", "", 40)
+    ROW_RECORDED = Place("adserver.services.impressions:Impressions.tell", "behind", "", 20)
     RELEASE_RECORDED = Place("adserver.services.events:EventRecorder._release", "behind", "", 4)
     SYNC_UNBEGUN = Place("os:fdatasync", "before", _FLUSH, 30)
     SYNC_DONE = Place(_FLUSH, "behind", "", 30)

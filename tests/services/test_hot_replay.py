@@ -62,7 +62,7 @@ def times(memory: Any) -> dict[bytes, int]:
 def exposures(state: Exposures) -> dict[bytes, Any]:
     return {
         ident: (e.subject, e.session, frozenset(e.counts), e.expires_ms, e.kept_ms, e.outstanding)
-        for ident, e in state._exposures.items()
+        for ident, e in state.known.items()
     }
 
 

@@ -1,0 +1,59 @@
+"""What comes plain and whole while nothing is owed needs no parser; a plain impression not even a head."""
+
+from collections import deque
+from math import inf
+from typing import Any
+
+from adserver.api.messages import Head, Reply
+from adserver.api.reading import IDLE, Reading
+from adserver.api.turn import Turn, bare
+from adserver.domain.told import Told
+
+
+class Hearing(Reading):
+    """The queue of a connection, and the short ways into it."""
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self.owed: deque[Turn] = deque()
+        self._plain: Turn | None = None
+
+    def waiting(self) -> int:
+        return len(self.owed)
+
+    def settle(self, turn: Turn, reply: Reply) -> None:
+        """What was waited for is done: answer."""
+        raise NotImplementedError
+
+    def data_received(self, data: bytes) -> None:
+        busy = self.owed or self.phase != IDLE or self.held or self.sealed or self.deaf
+        if busy or not data.startswith(b"GET /"):
+            super().data_received(data)
+            return
+        telling = self.service.row.telling
+        told = telling.read(data) if telling is not None and not self.flow.write_paused else None
+        if told is not None:
+            self._hear(told)
+            return
+        turn = bare(data, self.service.routes, self._peer())
+        if turn is None:
+            super().data_received(data)
+            return
+        self.owed.append(turn)
+        self.rest()
+        self.go_on()
+
+    def _hear(self, told: Told) -> None:
+        """An impression: judged with its row. One turn serves all of a connection, one at a time."""
+        turn = self._plain
+        if turn is None:
+            head = Head("GET", "", b"", (), self._peer())
+            turn = self._plain = Turn(head, None, True, False, ready=True)
+        turn.told, turn.running, turn.paid = told, True, False
+        turn.request_id = self.service.application.name()
+        self.owed.append(turn)
+        self.deadline_s = inf
+        self.service.row.join(self, turn, self.loop)
+
+    def _peer(self) -> str:
+        return self.client[0] if self.client else ""

@@ -1,0 +1,67 @@
+"""Plain impressions of a row, told together: read by one call each, judged by one for all, answered from the
+same few replies. What is not plain is the other routes' (``events``), which give the same answers."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from adserver.api.events import answer
+from adserver.api.messages import Head, Reply
+from adserver.api.pages import Guard
+from adserver.api.peer import Peers
+from adserver.api.ports import Impressions, Metrics
+from adserver.api.turn import Turn
+from adserver.api.wire import Standing
+from adserver.domain.decision import EventKind
+from adserver.domain.records import Status
+from adserver.domain.told import Told
+from adserver.domain.verdicts import Verdict
+from adserver.services.ports import Durable
+
+_ROUTE: Final = "/i/{token}"
+
+
+class Telling:
+    """Of one application."""
+
+    def __init__(self, impressions: Impressions, peers: Peers, metrics: Metrics, guard: Guard) -> None:
+        self.read = impressions.read
+        self._tell = impressions.tell
+        self._peers = peers
+        self._metrics = metrics
+        self._guard = guard
+        self._replies = dict[tuple[Status, bool], Standing]()
+
+    def answered(self, turns: Sequence[Turn]) -> list[tuple[Reply, Durable]]:
+        """The answers, whatever goes wrong, and what each is to wait for."""
+        heard = self._heard
+        try:
+            judged = self._tell([heard(turn) for turn in turns])
+        # The last resort, as everywhere.
+        except Exception as error:
+            return [(self._guard.blamed(_ROUTE, error, turn.request_id), None) for turn in turns]
+        answers, calls = list[tuple[Reply, Durable]](), dict[tuple[Status, bool], int]()
+        for turn, (verdict, durable) in zip(turns, judged, strict=True):
+            key = verdict.status, verdict.billed
+            calls[key] = calls.get(key, 0) + 1
+            reply = self._replies.get(key) or self._standing(verdict)
+            if reply.status >= 400:
+                self._guard.note(_ROUTE, reply.status, turn.request_id)
+            answers.append((reply, durable))
+        for (status, billed), number in calls.items():
+            self._metrics.event(EventKind.IMPRESSION, status, billed, number)
+        return answers
+
+    def _standing(self, verdict: Verdict) -> Standing:
+        """The reply to all with this verdict."""
+        made = answer(EventKind.IMPRESSION, "GET", verdict)
+        reply = Standing(made.status, made.headers, made.body)
+        self._replies[verdict.status, verdict.billed] = reply
+        return reply
+
+    def _heard(self, turn: Turn) -> tuple[Told, str]:
+        told, head = turn.told, turn.head
+        assert told is not None
+        if told[16] is None:
+            return told, head.peer
+        forwarded = Head("GET", "", b"", ((b"x-forwarded-for", told[16]),), head.peer)
+        return told, self._peers.address(forwarded)

@@ -1,0 +1,160 @@
+"""Impressions told in a row: what nearly all of them are, in a few calls; the rest the long way (``events``).
+
+Idea: nearly every impression is the first of its ad, in time, told by a browser, and its price is held. The
+verdict on such a one depends on nothing that another of the row moves. So a run of them is judged first, then
+journalled in one write, and only then does anything move: what ``EventRecorder`` moves, in its order.
+Whatever is not so plain ends the run and is told the long way, as if it had come alone.
+
+Invariant: what is told the long way has moved nothing here, and what finds no room nothing but tempo, as
+there. Cost: docs/PERFORMANCE.md.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Final, Protocol
+
+from adserver.clock import Clock
+from adserver.domain.books import JournalClosed
+from adserver.domain.counted import BILLED, CPA
+from adserver.domain.decision import EventKind
+from adserver.domain.invalid import Invalid
+from adserver.domain.records import Status, Unbilled
+from adserver.domain.told import Accepted, Told
+from adserver.domain.verdicts import Verdict
+from adserver.services.calls import Call
+from adserver.services.events import SEEN_EXTRA_MS, EventRecorder
+from adserver.services.moved import Exposed, Memory, Spending
+from adserver.services.ports import Durable, Rows
+from adserver.services.refusals import Refused
+from adserver.tokens import FLAG_TEST, token_of
+
+_IMPRESSION: Final = EventKind.IMPRESSION
+_BILLS: Final = tuple(billed is _IMPRESSION for billed in BILLED)
+_BILLED: Final = Unbilled.NONE
+_PAID: Final = Verdict(Status.ACCEPTED, True)
+_UNPAID: Final = Verdict(Status.ACCEPTED)
+_UNRECORDED: Final = Verdict(Status.UNRECORDED)
+
+Heard = tuple[Told, str]
+"""What was told, and the address it came from."""
+
+Judged = tuple[Verdict, Durable]
+
+
+class Browsers(Protocol):
+    def is_browser(self, agent: str, ip: str) -> bool: ...
+    def shown(
+        self, event_id: bytes, placed: int, subject: bytes | None, ip: str, now_ms: int
+    ) -> Invalid | None: ...
+
+
+Touched = Callable[[Told, int, int], None]
+"""(what was told, when, what a conversion of it costs)."""
+
+
+class Impressions:
+    """The use case. ``read``: of a whole request; ``long``: the way of all others; the rest as there."""
+
+    def __init__(
+        self, read: Callable[[bytes], Told | None], long: EventRecorder, screen: Browsers,
+        exposures: Exposed, budgets: Spending, journal: Rows, seen: Memory, released: Memory, clock: Clock,
+        chance: Callable[[], bytes], happened: Callable[[bytes, EventKind], None], touched: Touched,
+    ) -> None:  # fmt: skip
+        self.read = read
+        self._long = long
+        self._screen = screen
+        self._exposures = exposures
+        self._budgets = budgets
+        self._journal = journal
+        self._seen = seen
+        self._released = released
+        self._clock = clock
+        self._chance = chance
+        self._happened = happened
+        self._touched = touched
+
+    def tell(self, row: Iterable[Heard]) -> list[Judged]:
+        """The verdicts, in order, and what each is not to be told before."""
+        now_ms = self._clock()
+        self._exposures.sweep(now_ms)
+        judged, run, keys = list[Judged](), list[Accepted](), set[bytes]()
+        for told, ip in row:
+            plain = told[1] not in keys and self._is_plain(told, ip, now_ms)
+            found = self._screen.shown(told[0], told[6], told[12], ip, now_ms) if plain else None
+            if plain and found is None:
+                keys.add(told[1])
+                run.append(_priced(told, self._chance()))
+                continue
+            self._accept(run, now_ms, judged)
+            run, keys = [], set()
+            judged.append(self._told(told, ip) if found is None else self._filtered(told, now_ms, found))
+        self._accept(run, now_ms, judged)
+        return judged
+
+    def _is_plain(self, told: Told, ip: str, now_ms: int) -> bool:
+        """Whether only its tempo may speak against it. Moves nothing."""
+        event_id, key, _, until_ms, _, _, _, _, _, price, model, flags, _, _, _, agent, _ = told
+        return (
+            now_ms <= until_ms
+            and not flags & FLAG_TEST
+            and key not in self._seen.keys
+            and event_id in self._exposures.known
+            and event_id not in self._released.keys
+            and (not (price and _BILLS[model]) or self._budgets.is_held(event_id, price))
+            and self._screen.is_browser(agent, ip)
+        )
+
+    def _accept(self, run: list[Accepted], now_ms: int, judged: list[Judged]) -> None:
+        """Journal a run and move what moves with it. Where not all of it finds room, some of it may."""
+        if not run:
+            return
+        try:
+            self._journal.append_row(run, now_ms)
+            durable = self._journal.synced()
+        except JournalClosed:
+            if len(run) == 1:
+                judged.append((_UNRECORDED, None))
+                return
+            for accepted in run:
+                self._accept([accepted], now_ms, judged)
+            return
+        for accepted in run:
+            self._move(accepted, now_ms)
+            judged.append((_PAID if accepted[1] else _UNPAID, durable))
+
+    def _move(self, accepted: Accepted, now_ms: int) -> None:
+        told, billed, _, conversion_nanos, _ = accepted
+        event_id, key, decided_ms, until_ms, line_item = told[:5]
+        self._touched(told, now_ms, conversion_nanos)
+        self._seen.add(key, until_ms + SEEN_EXTRA_MS)
+        self._exposures.confirm(event_id, told[12], (), now_ms)
+        if _BILLS[told[10]]:
+            totals = self._budgets.post(event_id, line_item, billed, decided_ms)
+        else:
+            self._budgets.rendered(event_id)
+            known = self._budgets.totals(line_item)
+            totals = None if known is None else known[0]
+        if totals is not None:
+            totals.impressions += 1
+        self._happened(event_id, _IMPRESSION)
+
+    # -- the long way ------------------------------------------------------------------------------
+
+    def _told(self, told: Told, ip: str) -> Judged:
+        try:
+            return self._long.tell_token(token_of(told), _IMPRESSION, Call(told[15], ip))
+        except Refused:
+            return _UNRECORDED, None
+
+    def _filtered(self, told: Told, now_ms: int, found: Invalid) -> Judged:
+        try:
+            return self._long.filtered(token_of(told), _IMPRESSION, now_ms, found)
+        except JournalClosed:
+            return _UNRECORDED, None
+
+
+def _priced(told: Told, salt: bytes) -> Accepted:
+    price, model = told[9], told[10]
+    conversion_nanos = price if model == CPA else 0
+    if not _BILLS[model]:
+        return told, 0, Unbilled.NOT_BILLABLE, conversion_nanos, salt
+    return told, price, _BILLED if price else Unbilled.FREE, conversion_nanos, salt

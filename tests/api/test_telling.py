@@ -1,0 +1,149 @@
+"""Plain impressions in rows are answered as they are alone, byte for byte but for the request's id; in a
+queue, from behind proxies, with no room, and whatever goes wrong."""
+
+import asyncio
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from small_server import SIGNER, SmallRecorder, World
+from test_protocol_bare import Line
+from uvicorn.config import Config
+from uvicorn.server import ServerState
+
+from adserver.api import asgi
+from adserver.api.ports import Services
+from adserver.api.protocol import protocol
+from adserver.domain.books import JournalClosed
+from adserver.domain.decision import EventKind
+from adserver.domain.records import Status
+from adserver.domain.told import Told
+from adserver.domain.verdicts import Verdict
+from adserver.services.calls import Call
+from adserver.services.ports import Durable
+from adserver.tokens import Token
+
+pytest.importorskip("adserver._octets", reason="built without a compiler")
+
+ONE = Token(bytes(15) + b"1", 1, 2, 3, 900, 20605, 4_200_000, subject=b"s" * 16, country="FR", device=1)
+(TEXT,) = SIGNER.sign(ONE, (EventKind.IMPRESSION,))
+PAGE = f"GET /i/{TEXT} HTTP/1.1\r\nhost: x\r\nuser-agent: Mozilla/5.0\r\n\r\n".encode()
+CLICK = PAGE.replace(TEXT.encode(), SIGNER.sign(ONE, (EventKind.CLICK,))[0].encode()).replace(b"/i/", b"/c/")
+
+
+class SmallImpressions:
+    """Rows, told to a recorder one by one. ``rows``: how long they were, and from where."""
+
+    def __init__(self, recorder: SmallRecorder) -> None:
+        self.read = SIGNER.told
+        self.rows: list[list[str]] = []
+        self._recorder = recorder
+
+    def tell(self, row: Iterable[tuple[Told, str]]) -> list[tuple[Verdict, Durable]]:
+        self.rows.append([ip for _, ip in row])
+        return [self._one() for _ in self.rows[-1]]
+
+    def _one(self) -> tuple[Verdict, Durable]:
+        try:
+            return self._recorder.tell(TEXT, EventKind.IMPRESSION, Call(user_agent="Mozilla/5.0"))
+        except JournalClosed:
+            return Verdict(Status.UNRECORDED), None
+
+
+class Broken(SmallRecorder):
+    def tell(self, token_text: str, kind: EventKind, call: Call) -> tuple[Verdict, Durable]:
+        raise KeyError("SECRET")
+
+
+class Scene:
+    """Connections to one server; with ``rows`` impressions are told in rows."""
+
+    def __init__(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch, rows: bool, recorder: SmallRecorder,
+        trusted: tuple[str, ...] = (),
+    ) -> None:  # fmt: skip
+        self.impressions = SmallImpressions(recorder)
+        self.state = ServerState()
+        self.state.default_headers = [(b"date", b"now")]
+        real = asgi.build
+
+        def build(services: Services, *given: Any) -> Any:
+            if rows:
+                services = msgspec.structs.replace(services, impressions=self.impressions)
+            return real(services, *given)
+
+        with monkeypatch.context() as patch:
+            patch.setattr("small_server.build", build)
+            app = World(folder, recorder=recorder).app(trusted)
+        config = Config(app, log_config=None, ws="none", lifespan="off", server_header=False)
+        config.load()
+        self._made = lambda: protocol(app)(config, self.state, {}, asyncio.get_running_loop())
+        self.protocol = None
+
+    def heard(self, *turns: tuple[bytes, ...]) -> list[bytes]:
+        """What is said on as many connections as there are pieces in a turn of the loop."""
+        return asyncio.run(self._heard(turns))
+
+    async def _heard(self, turns: tuple[tuple[bytes, ...], ...]) -> list[bytes]:
+        lines = [Line() for _ in turns[0]]
+        bound = self._made()
+        connections = [type(bound)(bound.config, self.state, {}, bound.loop) for _ in lines]
+        for connection, line in zip(connections, lines, strict=True):
+            connection.connection_made(line)
+        for number, pieces in enumerate(turns):
+            self.state.default_headers = [(b"date", b"%d" % number)]
+            for connection, piece in zip(connections, pieces, strict=True):
+                if piece:
+                    connection.data_received(piece)
+            for _ in range(8):
+                await asyncio.sleep(0)
+        for connection in connections:
+            connection.connection_lost(None)
+        return [re.sub(rb"x-request-id: [^\r]*", b"x-request-id: ?", line.said) for line in lines]
+
+
+TURNS = (
+    ((PAGE,),), ((PAGE,), (PAGE,), (CLICK,), (PAGE,)), ((PAGE + PAGE,), (PAGE,)),
+    ((PAGE, PAGE, PAGE), (b"", PAGE, CLICK)), ((PAGE, CLICK, PAGE, PAGE),), ((PAGE[:40],), (PAGE[40:],)),
+    ((PAGE.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n"),), (PAGE,)),
+    ((PAGE.replace(b"Mozilla", b"M\xe9"),),),
+    ((PAGE.replace(b"GET", b"HEAD"),), (PAGE.replace(b"GET", b"POST"),)),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("turns", TURNS)
+@pytest.mark.parametrize("kind", [SmallRecorder, Broken])
+@pytest.mark.parametrize("full", [False, True])
+def test_answers_are_the_same(
+    turns: Any, kind: type[SmallRecorder], full: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = []
+    for rows in (True, False):
+        recorder = kind()
+        recorder.full = full
+        (folder := tmp_path / str(rows)).mkdir()
+        said.append(Scene(folder, monkeypatch, rows, recorder).heard(*turns))
+    assert said[0] == said[1] and all(said[0])
+
+
+def test_a_row_is_told_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = Scene(tmp_path, monkeypatch, True, SmallRecorder())
+    scene.heard((PAGE, PAGE, CLICK, PAGE, PAGE, PAGE))
+    assert [len(row) for row in scene.impressions.rows] == [2, 3]
+
+
+@pytest.mark.parametrize(
+    ("trusted", "addresses"),
+    [((), ["192.0.2.1"] * 2), (("192.0.2.0/24",), ["192.0.2.1", "198.51.100.7"]),
+     (("10.0.0.0/8",), ["192.0.2.1"] * 2)],
+)  # fmt: skip
+def test_trusted_proxies_are_believed(
+    trusted: tuple[str, ...], addresses: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = PAGE.replace(b"\r\n\r\n", b"\r\nx-forwarded-for: 203.0.113.1, 198.51.100.7\r\n\r\n")
+    scene = Scene(tmp_path, monkeypatch, True, SmallRecorder(), trusted)
+    scene.heard((PAGE, said))
+    assert scene.impressions.rows == [addresses]
