@@ -44,6 +44,8 @@ class Remote:
 
     def _asked(self, method: str, path: str, body: bytes = b"", accept: str = "application/json") -> bytes:
         status, answer = self._call(method, path, body, accept)
+        if len(answer) > _ANSWER_BYTES_MAX:
+            raise Failed(f"{self._url} answers more than {_ANSWER_BYTES_MAX} bytes: ask for less")
         if status < 300:
             return answer
         fault = Wrong if 400 <= status < 500 else Failed
@@ -57,7 +59,7 @@ class Remote:
         try:
             connection.request(method, self._path + path, body or None, headers)
             answer = connection.getresponse()
-            return answer.status, answer.read(_ANSWER_BYTES_MAX)
+            return answer.status, answer.read(_ANSWER_BYTES_MAX + 1)
         except (OSError, http.client.HTTPException) as error:
             raise Failed(f"{self._url} does not answer: {error or type(error).__name__}") from error
         finally:

@@ -14,6 +14,8 @@ from test_cli import run, wrong
 from world import campaign, filled_campaign, filled_publisher, publisher
 
 from adserver.api.answers import DeliveryTable
+from adserver.commands import remote
+from adserver.options import Failed
 
 TODAY = datetime.now(UTC).date()
 DAYS = f"from={TODAY - timedelta(days=1)}&to={TODAY + timedelta(days=1)}"
@@ -136,3 +138,13 @@ def test_the_command(server: Live) -> None:
         "some are about fewer than 50 people" in run("report", *days, "--group-by", "country", *remote).stdout
     )
     assert "group_by" in wrong("report", *days, "--group-by", "mood", *remote)
+
+
+def test_half_an_answer_is_none(server: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, key = f"/v1/reports/delivery?{DAYS}", server.key()
+    whole = remote.Remote(server.url, key).text(path, "text/csv")
+    monkeypatch.setattr(remote, "_ANSWER_BYTES_MAX", len(whole))
+    assert remote.Remote(server.url, key).text(path, "text/csv") == whole
+    monkeypatch.setattr(remote, "_ANSWER_BYTES_MAX", len(whole) - 1)
+    with pytest.raises(Failed, match="more than"):
+        remote.Remote(server.url, key).text(path, "text/csv")
