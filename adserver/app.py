@@ -4,11 +4,11 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from adserver import recovery, screens
+from adserver import lifespan, recovery, screens
 from adserver.addresses import Addresses
 from adserver.api import asgi, openrtb
 from adserver.api.ports import Services
-from adserver.building.builder import Builder, NotBuilt
+from adserver.building.builder import Builder
 from adserver.catalog import documents, folder
 from adserver.catalog import secrets as catalog_secrets
 from adserver.catalog.keys import Key, Keys
@@ -284,19 +284,4 @@ class App:
         if scope["type"] != "lifespan":
             await self.asgi(scope, receive, send)
             return
-        await self._lifespan(receive, send)
-
-    async def _lifespan(self, receive: Any, send: Any) -> None:
-        await receive()
-        try:
-            await self.start()
-        except (NotBuilt, OSError) as error:
-            self.unfit = error
-            self.close()
-            await send({"type": "lifespan.startup.failed", "message": "there is nothing to serve"})
-            return
-        self.log.info("serving", url=self.settings.base_url, revision=self.world.snapshot.revision)
-        await send({"type": "lifespan.startup.complete"})
-        await receive()
-        await self.stop()
-        await send({"type": "lifespan.shutdown.complete"})
+        await lifespan.live(self, receive, send)

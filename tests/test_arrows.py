@@ -67,6 +67,7 @@ TYING = {
     "screens",
     "replaying",
     "duties",
+    "lifespan",
     "watching",
     "serving",
     "__main__",

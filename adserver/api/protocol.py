@@ -236,14 +236,8 @@ class HttpProtocol(Hearing):
         self._paid(turn)
         last = not turn.keep_alive or (self.sealed and not self.owed)
         bodiless = turn.head.method == "HEAD"
-        octets, last = sent(
-            reply,
-            turn.request_id,
-            self._dated.lines(self.server_state.default_headers),
-            bodiless,
-            last,
-            self.service.application.guard,
-        )
+        dated, guard = self._dated.lines(self.server_state.default_headers), self.service.application.guard
+        octets, last = sent(reply, turn.request_id, dated, bodiless, last, guard)
         self.transport.write(octets)
         if last:
             self.end()
