@@ -24,6 +24,7 @@ from verified_samples import sound
 
 from adserver.domain.conversions import Converted
 from adserver.domain.decision import UNRECORDED, EventKind
+from adserver.domain.fees import Accrued
 from adserver.domain.records import (
     Credited,
     Decided,
@@ -48,12 +49,20 @@ _SMALL = {
     "creative": (101, 102, 5),
     "placement": (7, 8, 9),
     "billed_nanos": (0, PRICE, PRICE + 1),
-    "unbilled": (0, 1, 2, 6),
+    "unbilled": (0, 1, 2, 6, 8),
     "day": (DAY, DAY + 1),
     "free_nanos": (0, PRICE),
     "test": (False, True),
     "country": ("", "FR", "US"),
     "device": (0, 1, 2),
+}
+_FEE: dict[str, tuple[Any, ...]] = {
+    "line_item": (1, 4),
+    "day": (DAY, DAY + 1, DAY + 2),
+    "start_ms": (DAY * 86_400_000, DAY * 86_400_000 + 1),
+    "at_ms": (NOW_MS, NOW_MS + 10**9),
+    "unbilled": (0, 1, 2),
+    "parts": ((), ((7, 2, PRICE),), ((8, 1, 0), (9, 1, 7))),
 }
 _TOLD = {
     "key": tuple(number.to_bytes(8, "big") * 2 for number in (1, 2, 9)),
@@ -95,19 +104,29 @@ def changed(record: Record, chance: random.Random) -> Record:
     if isinstance(record, Converted):
         name = chance.choice(list(_TOLD))
         return msgspec.structs.replace(record, **{name: chance.choice(_TOLD[name])})
+    if isinstance(record, Accrued):
+        name = chance.choice(list(_FEE))
+        return msgspec.structs.replace(record, **{name: chance.choice(_FEE[name])})
     if isinstance(record, LineItemTerms):
         limit = chance.choice((0, 3 * PRICE, 20 * PRICE))
         own = budget(chance.choice(("line_item:1", "campaign:10", "advertiser:20")), limit, "day")
         ahead = chance.choice(((), (PAYS_AHEAD,), (PAYS_AHEAD, budget("advertiser:20", limit))))
         zone = chance.choice(("UTC", "Asia/Kathmandu", "Pacific/Kiritimati"))
-        return msgspec.structs.replace(record, budgets=(own, *ahead), timezone=zone)
+        days = chance.choice((0, record.days))
+        return msgspec.structs.replace(record, budgets=(own, *ahead), timezone=zone, days=days)
     if isinstance(record, Credited):
         kind = chance.choice(("deposit", "make_good"))
         return msgspec.structs.replace(record, kind=kind, amount_micros=chance.choice((1, 4000, 10**6)))
     if isinstance(record, PlacementTerms):
         return placement(record.serial, revenue_share_ppm=chance.choice((0, 1, 333_333, 1_000_000)))
     if isinstance(record, Decided):
-        return decided(record.decision.request_id, (1, 2, 3), clicked=chance.choice((0, 1, 2)), converted=3)
+        return decided(
+            record.decision.request_id,
+            chance.choice(((1, 2, 3), (4,))),
+            clicked=chance.choice((0, 1, 2)),
+            converted=3,
+            flat=chance.choice((1, 2, 4, 4, 4)),
+        )
     return record
 
 
