@@ -19,8 +19,6 @@ FLAT: Final = "flat"
 PER_EVENT: Final = ("cpc", "cpa")
 """Sold by the event; the others by the thousand, or by the day."""
 PER_THOUSAND: Final = ("cpm", "vcpm")
-FIRM: Final = ("cpm", FLAT)
-"""What an exposure of these holds is a price, and no expectation."""
 PERS: Final = ("day", "flight")
 """What a flat price is for."""
 SCOPES: Final = ("line_item", "campaign", "advertiser", "creative")

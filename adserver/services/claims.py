@@ -6,7 +6,7 @@ more, without the collector, which finds what goes in a circle.
 
 from collections.abc import Mapping
 
-from adserver.domain.campaign import FIRM, FLAT
+from adserver.domain.campaign import FLAT
 from adserver.domain.decision import UNRECORDED, NoFill, event_id
 from adserver.domain.request import Request
 from adserver.engine.live import Live
@@ -86,7 +86,7 @@ class Claims:
         if not self._test:
             if model == FLAT:
                 hold = self._fee(entry)
-            if not self._holds.reserve(ident, item.serial, hold, now_ms, expires_ms, model in FIRM):
+            if not self._holds.reserve(ident, item.serial, hold, now_ms, expires_ms, model == "cpm"):
                 return self.drop(entry) or Drop(NoFill.BUDGET_EXHAUSTED, "budget", hold, "no room")
             if model == FLAT:
                 self.flat[item.serial] = hold

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from adserver.domain import ids, limits
 from adserver.domain.books import Position
-from adserver.domain.campaign import FIRM, MODELS
+from adserver.domain.campaign import MODELS
 from adserver.domain.caps import IMPRESSION, Counted
 from adserver.domain.conversions import Converted
 from adserver.domain.decision import Ad, Decision, EventKind, NoFill, Slot, event_id
@@ -50,7 +50,7 @@ CAPPED_EVENT: Final = {
     EventKind.CLICK: "click",
 }
 """What frequency caps look at."""
-_FIRM: Final = tuple(model in FIRM for model in MODELS)
+_CPM: Final = MODELS.index("cpm")
 _OF_NO_PRICE: Final = (Unbilled.NOT_BILLABLE, Unbilled.FLAT)
 _NOBODY: Final = Personal(b"")
 
@@ -189,7 +189,7 @@ class HotState:
         self.exposures.expose(ident, who.subject, who.session, counts, slot.expires_ms, kept_ms)
         if decision.mode == 0:
             self.budgets.restore(
-                ident, ad.line_item, ad.hold_nanos, decision.now_ms, slot.expires_ms, _FIRM[ad.model]
+                ident, ad.line_item, ad.hold_nanos, decision.now_ms, slot.expires_ms, ad.model == _CPM
             )
 
     def _recorded(self, record: Recorded, who: Personal) -> None:

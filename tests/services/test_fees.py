@@ -249,9 +249,10 @@ def test_what_does_not_fit_is_not_begun(tmp_path: Path) -> None:
 
 def test_a_lowered_budget_keeps_what_was_promised(tmp_path: Path) -> None:
     with world(tmp_path, sponsored(budget={"lifetime": "500.00"})) as now:
-        show(now)
+        ad = show(now)
         now.put(campaigns=[sponsored(budget={"lifetime": "1.00"})])
         assert ask(now) == []
+        now.event(ad["click_url"])  # with which the journal is told of the new limit, days before the fee
         later(now, "2026-06-05T12:00:00Z")
         assert (spend(now), len(fees(now))) == (250 * EUR, 1)
         assert sound(now)
