@@ -25,7 +25,6 @@ from adserver.ledger.reader import JOURNAL, Reader
 from adserver.ledger.writer import LedgerWriter
 from adserver.posting.clerk import Clerk
 from adserver.salts import Chance, Salts, Seeds
-from adserver.services.accruing import Accruing
 from adserver.services.answer import AdServer
 from adserver.services.converting import Conversions
 from adserver.services.crediting import Crediting
@@ -154,9 +153,7 @@ class App:
             states.released, clock, salts, happened, hot.viewed,
         )  # fmt: skip
         self.diagnosis = Diagnosis(self.world, self.kept, self.samples, self.marked)
-        self.delivery = Delivery(
-            self.world, states.budgets, states.traffic, hot.allotment, hot.fees, clock
-        )
+        self.delivery = Delivery(self.world, states.budgets, states.traffic, hot.allotment, hot.fees, clock)
         self.learning = Learning(self.ledger, self.world)
         self.planning = Planning(
             self.world, self.supply, states.budgets, states.traffic, self.journal, hot.allotment,
@@ -165,7 +162,6 @@ class App:
         self.invalidation = Invalidation(
             self.journal, self.ledger, states.budgets, hot, clock, lambda: self.journal.position
         )
-        self.accruing = Accruing(journal, hot.fees, states.budgets, clock)
         self.conversions = Conversions(
             self.world, self.names, states.touches, states.budgets, journal, self.ledger, states.seen, clock
         )

@@ -11,6 +11,7 @@ from adserver.addresses import BadList
 from adserver.building.builder import Builder
 from adserver.domain.books import Position
 from adserver.posting.clerk import NotPosted
+from adserver.services.accruing import Accruing
 from adserver.services.upkeep import (
     CHECKPOINT_S,
     DURABLE_S,
@@ -38,6 +39,7 @@ class Duties:
 
     def __init__(self, app: "App") -> None:
         self._app = app
+        self.accruing = Accruing(app.promises, app.states.hot.fees, app.states.budgets, app.clock)
         self._upkeep = Upkeep(lambda name, error: app.log.failure(f"upkeep failed: {name}", error))
         self._today = app.clock() // DAY_MS
         self._marked = Position()
@@ -108,7 +110,7 @@ class Duties:
         self._app.states.hot.tally.tell(self._app.promises, self._app.clock())
 
     async def _accrue(self) -> None:
-        self._app.accruing.accrue()
+        self.accruing.accrue()
 
     async def _ask(self) -> None:
         self._app.clerk.ask(self._app.journal.synced_position)

@@ -31,6 +31,7 @@ from adserver.domain.books import Position
 from adserver.domain.credits import KINDS as KINDS_BOOKED
 from adserver.domain.decision import EventKind
 from adserver.domain.records import Status
+from adserver.duties import Duties
 from adserver.ledger.reader import Reader
 from adserver.ledger.verify import verify
 from adserver.services.ask import Asker
@@ -307,7 +308,7 @@ class Money(RuleBasedStateMachine):
         if how == "post":
             self.post()
         elif how == "accrue":
-            self.world.app.accruing.accrue()
+            Duties(self.world.app).accruing.accrue()
             self.model.accrue()
         elif how == "compare":
             self.compare_everything()

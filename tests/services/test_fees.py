@@ -17,6 +17,7 @@ from adserver.domain.counted import events_of
 from adserver.domain.fees import Accrued
 from adserver.domain.records import Recorded, Unbilled
 from adserver.domain.reports import Scope
+from adserver.duties import Duties
 from adserver.ledger.export import events
 from adserver.ledger.reader import Reader
 from adserver.ledger.verify import verify
@@ -355,7 +356,7 @@ def test_a_full_disk_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
         with monkeypatch.context() as patch:
             patch.setattr(now.app.journal, "append", full)
-            now.app.accruing.accrue()
+            Duties(now.app).accruing.accrue()
         assert held(now) == 250 * EUR
         now.tick()
         assert (len(fees(now)), spend(now), held(now)) == (1, 250 * EUR, 0)
@@ -412,7 +413,7 @@ def test_who_dies_while_accruing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         now.clock.ms = instant("2026-06-02T00:00:00Z")
         with monkeypatch.context() as patch, pytest.raises(Killed):
             patch.setattr(Accruing, "_move" if journalled else "accrue", killed)
-            now.app.accruing.accrue()
+            Duties(now.app).accruing.accrue()
         now.restart()
         assert len(fees(now)) == journalled
         now.tick()
