@@ -14,6 +14,7 @@
 #define HIDDEN 24
 #define FLAG_SUBJECT 16
 #define MODEL_SHIFT 6
+#define MODEL_HIGH 32 /* the third bit of the model */
 
 /* What is wrong, down in the order of tokens._WRONG. */
 enum { SPELLING = -1, UNSIGNED = -2, PURPOSE = -3 };
@@ -82,7 +83,12 @@ static const uint8_t *unmasked(uint8_t hidden[HIDDEN], const uint8_t *body, cons
 
 static int flags_of(const uint8_t *body)
 {
-    return body[33] & ~FLAG_SUBJECT & ((1 << MODEL_SHIFT) - 1);
+    return body[33] & ~FLAG_SUBJECT & (MODEL_HIGH - 1);
+}
+
+static int model_of(const uint8_t *body)
+{
+    return body[33] >> MODEL_SHIFT | (body[33] & MODEL_HIGH) >> 3;
 }
 
 static PyObject *fields(int kind, const uint8_t *body, const uint8_t *pad)
@@ -92,7 +98,7 @@ static PyObject *fields(int kind, const uint8_t *body, const uint8_t *pad)
     return Py_BuildValue(
         "iy#KKKKKKiiy#NK", kind, (const char *)body, (Py_ssize_t)16, number(body + 16, 4),
         number(body + 20, 4), number(body + 24, 4), number(body + 28, 3), number(body + 31, 2),
-        number(hidden, 8), body[33] >> MODEL_SHIFT, flags_of(body), subject,
+        number(hidden, 8), model_of(body), flags_of(body), subject,
         (Py_ssize_t)16, letters(body + 35), number(body + 34, 1));
 }
 
@@ -184,7 +190,7 @@ PyObject *octets_told_of(const uint8_t *body, PyObject *given, const char *agent
     return Py_BuildValue(
         "y#y#KKKKKKKKiiy#NKsy#", (const char *)body, (Py_ssize_t)16, (const char *)key, (Py_ssize_t)17,
         decided_ms, decided_ms + 1000 * render_s, number(body + 16, 4), number(body + 20, 4),
-        number(body + 24, 4), render_s, number(body + 31, 2), number(hidden, 8), body[33] >> MODEL_SHIFT,
+        number(body + 24, 4), render_s, number(body + 31, 2), number(hidden, 8), model_of(body),
         flags_of(body), subject, (Py_ssize_t)16, letters(body + 35), number(body + 34, 1), agent, forwarded,
         (Py_ssize_t)size);
 }

@@ -131,7 +131,7 @@ class App:
         self.promises = journal
         self.kept = Kept(
             states.exposures, states.feeds, states.budgets, journal, self.receipts, repeats, states.traffic,
-            hot.tally, hot.allotment,
+            hot.tally, hot.fees, hot.allotment,
         )  # fmt: skip
         geography = MaxMindFile(settings.geoip) if settings.geoip is not None else None
         self.addresses = Addresses(settings.data_centres)
@@ -153,14 +153,14 @@ class App:
             states.released, clock, salts, happened, hot.viewed,
         )  # fmt: skip
         self.diagnosis = Diagnosis(self.world, self.kept, self.samples, self.marked)
-        self.delivery = Delivery(self.world, states.budgets, states.traffic, hot.allotment, clock)
+        self.delivery = Delivery(self.world, states.budgets, states.traffic, hot.allotment, hot.fees, clock)
         self.learning = Learning(self.ledger, self.world)
         self.planning = Planning(
             self.world, self.supply, states.budgets, states.traffic, self.journal, hot.allotment,
             self.samples.rendered, clock,
         )  # fmt: skip
         self.invalidation = Invalidation(
-            self.journal, self.ledger, states.budgets, states.touches, clock, lambda: self.journal.position
+            self.journal, self.ledger, states.budgets, hot, clock, lambda: self.journal.position
         )
         self.conversions = Conversions(
             self.world, self.names, states.touches, states.budgets, journal, self.ledger, states.seen, clock

@@ -11,6 +11,7 @@ from adserver.addresses import BadList
 from adserver.building.builder import Builder
 from adserver.domain.books import Position
 from adserver.posting.clerk import NotPosted
+from adserver.services.accruing import Accruing
 from adserver.services.upkeep import (
     CHECKPOINT_S,
     DURABLE_S,
@@ -38,6 +39,7 @@ class Duties:
 
     def __init__(self, app: "App") -> None:
         self._app = app
+        self.accruing = Accruing(app.promises, app.states.hot.fees, app.states.budgets, app.clock)
         self._upkeep = Upkeep(lambda name, error: app.log.failure(f"upkeep failed: {name}", error))
         self._today = app.clock() // DAY_MS
         self._marked = Position()
@@ -53,6 +55,7 @@ class Duties:
         every(POST_S, "ask for posting", self._ask)
         every(0, "post", self._hear)
         every(LEARN_S, "learn rates", self._learn)
+        every(SWEEP_S, "accrue flat fees", self._accrue)
         every(PLAN_S, "plan allocation", self._plan)
         every(MARK_S, "mark billed campaigns", self._mark_billed)
         every(SWEEP_S, "sweep", self._sweep)
@@ -90,6 +93,7 @@ class Duties:
 
     async def turn(self) -> None:
         """Everything of it once, posting here: for whoever lets time pass himself."""
+        await self._accrue()
         await self._tell()
         await self._durable()
         self._app.post()
@@ -104,6 +108,9 @@ class Duties:
 
     async def _tell(self) -> None:
         self._app.states.hot.tally.tell(self._app.promises, self._app.clock())
+
+    async def _accrue(self) -> None:
+        self.accruing.accrue()
 
     async def _ask(self) -> None:
         self._app.clerk.ask(self._app.journal.synced_position)

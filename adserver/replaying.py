@@ -177,7 +177,7 @@ def _kept(data: Path, reread: Reread, found: Found) -> Kept:
             states.feeds.lived_on(page.account, decision.now_ms)
     return Kept(
         states.exposures, states.feeds, states.budgets, _Journal(), _receipts(data, decision), states.repeats,
-        states.traffic, states.hot.tally, states.hot.allotment,
+        states.traffic, states.hot.tally, states.hot.fees, states.hot.allotment,
     )  # fmt: skip
 
 

@@ -41,6 +41,9 @@ FLAG_GDPR_NO: Final = 4
 FLAG_GDPR_YES: Final = 8
 FLAG_SUBJECT: Final = 16
 _MODEL_SHIFT: Final = 6
+_MODEL_HIGH: Final = 32
+"""The third bit of the model, which older tokens never have."""
+_MODEL_BITS: Final = tuple((model & 3) << _MODEL_SHIFT | (model & 4) << 3 for model in range(8))
 
 _BODY: Final = struct.Struct(">16sIIIBHHBB2s24s")
 _FORMER: Final = 2
@@ -51,8 +54,8 @@ _SPELLING: Final = re.compile(r"[A-Za-z0-9_-]{100}(?:[A-Za-z0-9_-]{4})?\Z", re.A
 _NOBODY: Final = bytes(16)
 _NOWHERE: Final = bytes(2)
 _COUNTRY: Final = re.compile(r"(?:[A-Z]{2})?\Z", re.ASCII)
-_KINDS: Final = {int(kind): kind for kind in EventKind if kind is not EventKind.CONVERSION}
-"""What tokens are for: conversions are told with a key."""
+_KINDS: Final = {int(kind): kind for kind in EventKind if kind not in (EventKind.FEE, EventKind.CONVERSION)}
+"""What tokens are for: conversions are told with a key, fees by nobody."""
 _PARTS: Final = 4
 """Kinds whose MACs one hash gives (BLAKE2b has 64 bytes at most)."""
 _EXTRA_MS: Final = dict.fromkeys(EventKind, limits.CLICK_EXTRA_MS) | {
@@ -164,7 +167,7 @@ class Signer:
     def _asked(self, token: Token, kinds: Sequence[int], key_id: int, between: tuple[bytes, ...]) -> _Asked:
         """For what is compiled."""
         subject = token.subject
-        flags = token.flags | token.model << _MODEL_SHIFT | (FLAG_SUBJECT if subject is not None else 0)
+        flags = token.flags | _MODEL_BITS[token.model] | (FLAG_SUBJECT if subject is not None else 0)
         return (
             self._prepared[key_id], self._prepared_pad, VERSION << 4 | key_id, bytes(kinds), between,
             token.event_id, token.line_item, token.creative, token.placement, token.render_s, token.day,
@@ -214,9 +217,7 @@ class Signer:
         return found, self._unpack(body)
 
     def _pack(self, token: Token) -> bytes:
-        flags = token.flags | token.model << _MODEL_SHIFT
-        if token.subject is not None:
-            flags |= FLAG_SUBJECT
+        flags = token.flags | _MODEL_BITS[token.model] | (FLAG_SUBJECT if token.subject is not None else 0)
         hidden = self._mask(token.event_id, _HIDDEN.pack(token.price_nanos, token.subject or _NOBODY))
         return _BODY.pack(
             token.event_id, token.line_item, token.creative, token.placement,
@@ -234,7 +235,8 @@ class Signer:
         subject = who if flags & FLAG_SUBJECT else None
         return Token(
             event_id, line_item, creative, placement, high << 16 | low, day, price,
-            flags >> _MODEL_SHIFT, flags & ~FLAG_SUBJECT & (1 << _MODEL_SHIFT) - 1, subject,
+            flags >> _MODEL_SHIFT | (flags & _MODEL_HIGH) >> 3, flags & _MODEL_HIGH - 1 & ~FLAG_SUBJECT,
+            subject,
             "" if letters == _NOWHERE else letters.decode("ascii"), device,
         )  # fmt: skip
 

@@ -82,16 +82,17 @@ def decided(
     price: int = PRICE,
     clicked: int = 0,
     converted: int = 0,
+    flat: int = 0,
 ) -> Decided:
-    """``clicked``: the line item that is sold per click, ``converted``: per conversion; the others per
-    impression."""
-    models = {clicked: "cpc", converted: "cpa"}
+    """``clicked``: the line item that is sold per click, ``converted``: per conversion, ``flat``: by the day;
+    the others per impression."""
+    models = {clicked: "cpc", converted: "cpa", flat: "flat"}
     ads = tuple(
         Ad(
             index,
             item,
             100 + item,
-            price,
+            0 if item == flat else price,
             price,
             price,
             model=MODELS.index(models.get(item, "cpm")),
@@ -178,6 +179,7 @@ def reversed_(event: Recorded, after_ms: int = 3_600_000) -> Reversed:
     return Reversed(
         event.event_id, event.kind, event.at_ms + after_ms, event.line_item, event.creative, event.placement,
         event.day, event.billed_nanos, "a farm", event.country, event.device,
+        event.unbilled == Unbilled.FLAT,
     )  # fmt: skip
 
 

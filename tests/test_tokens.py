@@ -38,7 +38,7 @@ TOKENS = st.builds(
     render_s=st.integers(0, 2**24 - 1),
     day=st.integers(0, 2**16 - 1),
     price_nanos=st.integers(0, 2**64 - 1),
-    model=st.integers(0, 2),
+    model=st.integers(0, 4),
     flags=FLAGS,
     subject=st.none() | st.binary(min_size=16, max_size=16),
     country=st.sampled_from(("", "FR", "ZZ")),
@@ -49,7 +49,7 @@ ONE = Token(
 )
 
 
-SIGNED = tuple(kind for kind in EventKind if kind is not EventKind.CONVERSION)
+SIGNED = tuple(kind for kind in EventKind if kind not in (EventKind.FEE, EventKind.CONVERSION))
 
 
 def test_a_conversion_has_no_url() -> None:
@@ -112,7 +112,12 @@ def test_noise_is_refused(text: str) -> None:
 
 def former(token: Token, kind: EventKind, key: bytes = KEYS[1], key_id: int = 1) -> str:
     """What version 2 signed: written down once more, for URLs that are out."""
-    flags = token.flags | token.model << 6 | (16 if token.subject is not None else 0)
+    flags = (
+        token.flags
+        | (token.model & 3) << 6
+        | (token.model & 4) << 3
+        | (16 if token.subject is not None else 0)
+    )
     numbers = (token.line_item, token.creative, token.placement)
     said = b"".join(number.to_bytes(4, "big") for number in numbers)
     said += token.render_s.to_bytes(3, "big") + token.day.to_bytes(2, "big") + bytes((flags,))

@@ -47,7 +47,7 @@ class Engine:
         states, receipts = self.states, Receipts(secrets.token_bytes(32))
         self._kept = Kept(
             states.exposures, states.feeds, states.budgets, Unwritten(), receipts, states.repeats,
-            states.traffic, states.hot.tally,
+            states.traffic, states.hot.tally, states.hot.fees,
         )  # fmt: skip
 
     def decide(self, request: Request) -> list[PlacementSlate]:

@@ -19,8 +19,10 @@ from adserver.catalog.terms import (
 from adserver.catalog.times import check_cap_window, read_flight
 from adserver.domain import limits, money
 from adserver.domain.campaign import (
+    FLAT,
     FORMATS,
     MODELS,
+    PERS,
     PRIORITIES,
     ROTATIONS,
     SCOPES,
@@ -32,12 +34,14 @@ from adserver.domain.campaign import (
     GoalKind,
     LineItem,
     Model,
+    Per,
     Pricing,
     Priority,
     Rotation,
     Scope,
     Status,
 )
+from adserver.engine.localtime import flight_days
 
 _GOALS: Final = get_args(GoalKind)
 _EVENTS: Final = get_args(CappedEvent)
@@ -76,6 +80,7 @@ def read_line_item(fields: Fields, campaign: str, zone: str) -> tuple[LineItem, 
         suitable_for_minors=fields.flag("suitable_for_minors", True),
     )
     fields.done()
+    _check_flat(fields, line_item, zone)
     return line_item, references
 
 
@@ -93,13 +98,31 @@ def _pricing(fields: Fields) -> Pricing:
     if inner is None:
         return Pricing("cpm", 0)
     model = inner.take("model")
-    if model == "flat":
-        inner.add("model", f"{shown(model)} is not built yet; it is {choices(MODELS)}")
+    per = ""
+    if model == FLAT:
+        per = inner.choice("per", PERS, "day", required=True)
     else:
         model = inner.choice("model", MODELS, "cpm", required=True)
     amount = inner.amount("amount", required='it is a price such as "4.20"')
     inner.done()
-    return Pricing(cast(Model, model), amount or 0)
+    return Pricing(cast(Model, model), amount or 0, cast(Per, per))
+
+
+def _check_flat(fields: Fields, item: LineItem, zone: str) -> None:
+    """What a flat fee cannot be beside."""
+    if item.pricing.model != FLAT:
+        return
+    flight = item.flight
+    if item.priority not in ("sponsorship", "standard"):
+        fields.add("pricing.model", "flat is no bid; it is sold with priority sponsorship or standard")
+    if item.goal is not None and item.goal.kind == "spend":
+        fields.add("goal.spend", "a flat fee is not spent by the impression; its flight or a budget ends it")
+    if item.pricing.per == "flight" and (flight.start_ms is None or flight.end_ms is None):
+        fields.add(
+            "pricing.per", "is flight, which has no start or no end; the price is spread over its days"
+        )
+    elif item.pricing.per == "flight" and flight_days(flight, zone)[1] > limits.FEE_DAYS:
+        fields.add("pricing.per", f"is flight, which is longer than {limits.FEE_DAYS} days")
 
 
 def _goal(fields: Fields, priority: str) -> Goal | None:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
+from adserver.domain import ids
 from adserver.domain.bills import CLOSINGS, Bill, Exported, Moved, against, as_closed, by_itself, cited
 from adserver.domain.statements import WESTERNMOST_MS, month_end_ms, month_of, parse_month
 from adserver.options import Wrong
@@ -56,7 +57,8 @@ def _moved(bill: Bill, month: int, folder: Path, until: int) -> Iterator[Moved]:
             of = month_of((row["day"] - _EPOCH).days)
             if of <= month:
                 name = f"{row['campaign']}/{row['line_item']}"
-                yield Moved(name, row["kind"], of < month, row["currency"], row["billed_nanos"])
+                units = int(row["kind"] != "fee" or not ids.index_of(ids.decode(row["event_id"])))
+                yield Moved(name, row["kind"], of < month, row["currency"], row["billed_nanos"], units)
 
 
 def _rows(path: Path, mine: Sequence[tuple[str, str, Any]]) -> list[dict[str, Any]]:
@@ -64,7 +66,7 @@ def _rows(path: Path, mine: Sequence[tuple[str, str, Any]]) -> list[dict[str, An
     parquet = _parquet()
     import pyarrow
 
-    columns = ["campaign", "line_item", "kind", "day", "currency", "billed_nanos", "place"]
+    columns = ["campaign", "line_item", "kind", "day", "currency", "billed_nanos", "place", "event_id"]
     try:
         found = parquet.ParquetDataset(path, filters=mine, partitioning=None).read(columns)
     except (pyarrow.ArrowException, OSError) as error:

@@ -20,6 +20,7 @@ UNITS_BY_KIND: Final = {
     "viewable": "viewable",
     "click": "clicks",
     "conversion": "conversions",
+    "fee": "days",
 }
 _COUNTED: Final = (*UNITS_BY_KIND.values(), "refunded", "gross_nanos", "refunded_nanos")
 
@@ -47,6 +48,7 @@ class BillLine(Struct, frozen=True):
     micros: int
     rest_nanos: int
     placement: str = ""
+    days: int = 0
 
     @property
     def name(self) -> str:
@@ -77,13 +79,14 @@ class Bill(Struct, frozen=True):
 
 class Moved(Struct, frozen=True):
     """An exported event of the bill's advertiser. ``before``: of an earlier month; ``nanos``: negative where
-    it was taken back."""
+    it was taken back; ``units``: 0 for a further part of a fee, whose day is counted once."""
 
     name: str
     kind: str
     before: bool
     currency: str
     nanos: int
+    units: int = 1
 
 
 class Closing(Struct, frozen=True):
@@ -156,10 +159,10 @@ def against(bill: Bill, moved: Iterable[Moved], from_the_beginning: bool) -> Ite
 
 def _count(counts: defaultdict[str, int], event: Moved) -> None:
     if event.nanos < 0:
-        counts["refunded"] += 1
+        counts["refunded"] += event.units
         counts["refunded_nanos"] -= event.nanos
     else:
-        counts[UNITS_BY_KIND.get(event.kind, event.kind)] += 1
+        counts[UNITS_BY_KIND.get(event.kind, event.kind)] += event.units
         counts["gross_nanos"] += event.nanos
 
 

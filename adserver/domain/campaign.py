@@ -14,15 +14,20 @@ from adserver.domain.targeting import Targeting
 
 ROTATIONS: Final = ("weighted", "even", "optimise")
 PRIORITIES: Final = ("sponsorship", "standard", "auction", "house")
-MODELS: Final = ("cpm", "vcpm", "cpc", "cpa")
+MODELS: Final = ("cpm", "vcpm", "cpc", "cpa", "flat")
+FLAT: Final = "flat"
 PER_EVENT: Final = ("cpc", "cpa")
-"""Sold by the event; the others by the thousand."""
+"""Sold by the event; the others by the thousand, or by the day."""
+PER_THOUSAND: Final = ("cpm", "vcpm")
+PERS: Final = ("day", "flight")
+"""What a flat price is for."""
 SCOPES: Final = ("line_item", "campaign", "advertiser", "creative")
 STATUSES: Final = ("draft", "active", "paused")
 FORMATS: Final = ("image", "native", "html", "video", "carousel", "canvas", "story", "message", "text")
 
 Priority = Literal["sponsorship", "standard", "auction", "house"]
-Model = Literal["cpm", "vcpm", "cpc", "cpa"]
+Model = Literal["cpm", "vcpm", "cpc", "cpa", "flat"]
+Per = Literal["", "day", "flight"]
 Rotation = Literal["weighted", "even", "optimise"]
 Scope = Literal["line_item", "campaign", "advertiser", "creative"]
 CappedEvent = Literal["impression", "viewable", "click"]
@@ -32,10 +37,12 @@ GoalKind = Literal["impressions", "viewable", "clicks", "conversions", "spend", 
 
 
 class Pricing(Struct, frozen=True, omit_defaults=True):
-    """``amount_micros`` is per 1000 for cpm and vcpm, per click for cpc, per conversion for cpa."""
+    """``amount_micros`` is per 1000 for cpm and vcpm, per click for cpc, per conversion for cpa; for flat
+    ``per`` a day of the flight, or for all of it."""
 
     model: Model
     amount_micros: int
+    per: Per = ""
 
 
 class Budget(Struct, frozen=True, omit_defaults=True):

@@ -32,6 +32,8 @@ class NoFill(StrEnum):
 
 
 class EventKind(IntEnum):
+    FEE = 0
+    """A part of a day's flat fee, which the server accrues: no tracking URL tells it."""
     IMPRESSION = 1
     VIEWABLE = 2
     CLICK = 3

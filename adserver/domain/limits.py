@@ -196,6 +196,12 @@ NAMES_INDEXED: Final = 32
 """Names of expressions whose required values the index knows: each costs every request a look."""
 CAP_LIMIT_MAX: Final = 255
 CAP_PER_MS_MAX: Final = 90 * 86_400_000
+FEE_DAYS: Final = 3660
+"""Of a flight that a price is for."""
+FEE_PARTS: Final = 1000
+"""Placements that a day's fee is shared among."""
+FEE_HELD_MS: Final = 35 * 86_400_000
+"""For so long a fee that is owed waits for being accrued: a server may be down for a month."""
 AMOUNT_MICROS_MAX: Final = 10**15
 """A billion units of a currency: times 1000 (nanos) it still fits 64 bits with room for sums."""
 SLUG_CHARS: Final = 64

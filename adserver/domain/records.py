@@ -15,6 +15,8 @@ from adserver.domain import limits
 from adserver.domain.caps import IMPRESSION
 from adserver.domain.conversions import Converted
 from adserver.domain.decision import Decision
+from adserver.domain.fees import Accrued
+from adserver.domain.planned import Planned
 
 
 class Status(IntEnum):
@@ -42,6 +44,8 @@ class Unbilled(IntEnum):
     """The kind of event that this pricing model does not bill."""
     REPEATED = 7
     """A further conversion of an ad that was billed for one."""
+    FLAT = 8
+    """Of a line item that is paid for by the day."""
 
 
 class Decided(Struct, frozen=True, array_like=True, tag=1):
@@ -135,6 +139,9 @@ class LineItemTerms(Struct, frozen=True, array_like=True, tag=4):
     click_window_ms: int = limits.CLICK_WINDOW_MS
     view_window_ms: int = limits.VIEW_WINDOW_MS
     """For how long conversions are owed to an event of now."""
+    first_day: int = 0
+    days: int = 0
+    """Of a flat price for the whole flight: the local days it is for. No days: it is a day's."""
 
 
 class PlacementTerms(Struct, frozen=True, array_like=True, tag=5):
@@ -172,7 +179,7 @@ class Mark(Struct, frozen=True, array_like=True, tag=6):
 class Reversed(Struct, frozen=True, array_like=True, tag=7):
     """An accepted event that was found to be invalid traffic later: out of money and of learning from here
     on, and still in the gross counts. Once per (event id, kind); all but ``at_ms`` and ``reason`` is the
-    event's own."""
+    event's own; ``flat``: it was billed nothing as ``Unbilled.FLAT``."""
 
     event_id: bytes
     kind: int
@@ -185,6 +192,7 @@ class Reversed(Struct, frozen=True, array_like=True, tag=7):
     reason: str
     country: str = ""
     device: int = 0
+    flat: bool = False
 
 
 class Tallied(Struct, frozen=True, array_like=True, tag=12):
@@ -195,15 +203,6 @@ class Tallied(Struct, frozen=True, array_like=True, tag=12):
     at_ms: int
     number: int
     cells: tuple[tuple[int, int, str, int, int, int, int], ...]
-
-
-class Planned(Struct, frozen=True, array_like=True, tag=14):
-    """The allocation plan in force from here on: (line item, weight) of those whose weight moved, in
-    thousandths; below 0: it hurries, its pace does not hold it back; 0: it has none any more
-    (``services.planning``). It moves no money and promises nothing: an input of decisions, like hints."""
-
-    at_ms: int
-    weights: tuple[tuple[int, int], ...]
 
 
 class Closed(Struct, frozen=True, array_like=True, tag=11):
@@ -245,6 +244,7 @@ Record = (
     | Converted
     | Closed
     | Credited
+    | Accrued
     | Tallied
     | Planned
 )

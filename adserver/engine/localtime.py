@@ -5,6 +5,8 @@ from functools import lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from adserver.domain.campaign import Flight
+
 _EPOCH: Final = date(1970, 1, 1)
 _QUARTER_MS: Final = 15 * 60_000
 
@@ -38,6 +40,13 @@ def _day_span(timezone: str, quarter: int) -> tuple[int, int, int]:
     starts = [datetime(d.year, d.month, d.day, tzinfo=zone) for d in (today, today + timedelta(days=1))]
     start_ms, end_ms = (int(start.timestamp()) * 1000 for start in starts)
     return (today - _EPOCH).days, start_ms, end_ms
+
+
+def flight_days(flight: Flight, timezone: str) -> tuple[int, int]:
+    """(first local day, how many) of a flight with a start and an end, begun ones too."""
+    assert flight.start_ms is not None and flight.end_ms is not None
+    first = day(timezone, flight.start_ms)
+    return first, day(timezone, flight.end_ms - 1) - first + 1
 
 
 def _local(timezone: str, at_ms: int) -> datetime:

@@ -6,7 +6,7 @@ was learned since is ``worth``'s.
 
 from typing import Final
 
-from adserver.domain.campaign import PER_EVENT, PRIORITIES, LineItem, Pricing
+from adserver.domain.campaign import FLAT, PER_EVENT, PRIORITIES, LineItem, Pricing
 from adserver.engine.rates import CLICKS, CONVERSIONS, PER_MILLION, VIEWABLE
 
 HOLD_VIEWABLE_PER_MILLION: Final = 800_000
@@ -18,14 +18,16 @@ LIKELY_PER_MILLION: Final = {
     "vcpm": VIEWABLE.prior * PER_MILLION // HOLD_VIEWABLE_PER_MILLION,
     "cpc": CLICKS.prior * PER_MILLION // HOLD_CLICKS_PER_MILLION,
     "cpa": CONVERSIONS.prior * PER_MILLION // HOLD_CONVERSIONS_PER_MILLION,
+    FLAT: PER_MILLION,
 }
 """Of a hold, what is likely to be billed."""
 _HELD: Final = {
     "vcpm": HOLD_VIEWABLE_PER_MILLION,
     "cpc": HOLD_CLICKS_PER_MILLION,
     "cpa": HOLD_CONVERSIONS_PER_MILLION,
+    FLAT: 0,
 }
-_PRIORS: Final = {"vcpm": VIEWABLE.prior, "cpc": CLICKS.prior, "cpa": CONVERSIONS.prior}
+_PRIORS: Final = {"vcpm": VIEWABLE.prior, "cpc": CLICKS.prior, "cpa": CONVERSIONS.prior, FLAT: 0}
 
 AUCTION: Final = PRIORITIES.index("auction")
 LEVELS: Final = 10
@@ -42,7 +44,8 @@ def is_auction(tier: int) -> bool:
 
 
 def ecpm_micros(pricing: Pricing) -> int:
-    """The prior score: what a thousand impressions are expected to earn while nothing is known."""
+    """The prior score: what a thousand impressions are expected to earn while nothing is known. Of a flat fee
+    nothing: it is paid however often the ad is shown, so it has no bid and no place in the auction."""
     if pricing.model == "cpm":
         return pricing.amount_micros
     thousand = price_nanos(pricing.model, pricing.amount_micros)
@@ -59,12 +62,16 @@ def clearing_micros(pricing: Pricing, score: int, floor: int, next_score: int) -
 
 
 def price_nanos(model: str, amount_micros: int) -> int:
-    """Nanos per billable event: p micros per thousand are p nanos each; per event, 1000 times that."""
+    """Nanos per billable event: p micros per thousand are p nanos each; per event, 1000 times that. Flat fees
+    have none."""
+    if model == FLAT:
+        return 0
     return amount_micros * 1000 if model in PER_EVENT else amount_micros
 
 
 def hold_nanos(model: str, amount_micros: int) -> int:
-    """What an exposure reserves: a CPM impression its price, the others an upper expectation of it."""
+    """What an exposure reserves: a CPM impression its price, the others an upper expectation of it. A flat
+    fee is held by the day (``services.fees``)."""
     if model == "cpm":
         return amount_micros
     return -(-price_nanos(model, amount_micros) * _HELD[model] // PER_MILLION)

@@ -20,6 +20,7 @@ from adserver.domain.campaign import MODELS
 from adserver.domain.conversions import Converted
 from adserver.domain.credits import PREPAID
 from adserver.domain.decision import EventKind, event_id
+from adserver.domain.fees import Accrued
 from adserver.domain.records import (
     Closed,
     Credited,
@@ -30,9 +31,10 @@ from adserver.domain.records import (
     Recorded,
     Reversed,
     Status,
+    Unbilled,
 )
 from adserver.ledger.audit_ahead import PaidAhead
-from adserver.ledger.audit_rows import Rows
+from adserver.ledger.audit_rows import Rows, fee_ident
 from adserver.ledger.audit_statements import Booked, Closing, Owners
 from adserver.ledger.audit_walk import at_ms
 
@@ -63,7 +65,7 @@ EVENT: Final = (
 HEARD: Final = (*EVENT, "number", "terms", "pair")
 """``terms``: the version in force then; ``pair``: of accounts that the money moved between."""
 REVERSAL: Final = ("kind", "at_ms", "billed")
-TAKEN_BACK: Final = (*REVERSAL, "line_item", "creative", "placement", "day", "number", "whence")
+TAKEN_BACK: Final = (*REVERSAL, "line_item", "creative", "placement", "day", "number", "whence", "flat")
 
 Pair = tuple[str, str, str]
 """(debit, credit, currency)."""
@@ -71,11 +73,13 @@ PPM: Final = 1_000_000
 
 
 class Heard:
-    """What the journal said so far, as rows. ``versions``: of terms, by number; ``pairs``: of accounts, and
+    """What the journal said so far, as rows. ``versions``: of terms, by number, and the records that ``told``
+    them; ``pairs``: of accounts, and
     ``shares`` what of a bill between them is the publisher's, in parts per million; ``zones``: of time, by
     number; ``limits``: (account, period) -> [(record, limit)]; ``reasons``: (event id, kind, status) -> the
     reason, of events that have one, and under status 0 of reversals. ``conversions``: (record, what it says);
-    ``owed``: those owed to an ad as events, and ``ads``: to which. ``shared``: by several processes, of which
+    ``owed``: those owed to an ad as events, and ``ads``: to which; ``accrued``: (record, a day's fee), and
+    ``fees``: their parts as events. ``shared``: by several processes, of which
     each hears of a lowered limit a little later."""
 
     def __init__(self, shared: bool = False) -> None:
@@ -86,7 +90,10 @@ class Heard:
         self.conversions: list[tuple[int, Converted]] = []
         self.owed = Rows(HEARD)
         self.ads: dict[bytes, bytes] = {}
+        self.accrued: list[tuple[int, Accrued]] = []
+        self.fees = Rows(HEARD)
         self.versions: list[LineItemTerms] = []
+        self.told: list[int] = []
         self.pairs: list[Pair] = []
         self.shares: list[int] = []
         self.zones: list[str] = ["UTC"]
@@ -118,6 +125,8 @@ class Heard:
             self._reversal(record)
         elif isinstance(record, Converted):
             self._convert(record)
+        elif isinstance(record, Accrued):
+            self._accrue(record)
         elif isinstance(record, LineItemTerms):
             self._learn(record)
         elif isinstance(record, Closed):
@@ -131,6 +140,7 @@ class Heard:
     def _learn(self, terms: LineItemTerms) -> None:
         self._terms[terms.serial] = len(self.versions)
         self.versions.append(terms)
+        self.told.append(self.number)
         self._sells[terms.advertiser][terms.serial] = terms
         named = {(budget.account, budget.period): budget.limit_nanos for budget in terms.budgets}
         for account in levels(terms):
@@ -233,6 +243,18 @@ class Heard:
             self._pair(version, told.placement) if billed else NOBODY,
         )  # fmt: skip
 
+    def _accrue(self, fee: Accrued) -> None:
+        self.accrued.append((self.number, fee))
+        version = self._terms.get(fee.line_item, NOBODY)
+        for index, (placement, _, nanos) in enumerate(fee.parts):
+            billed = 0 if fee.unbilled else nanos
+            reason = 0 if billed else fee.unbilled if nanos else int(Unbilled.FREE)
+            ident = fee_ident(fee.start_ms, fee.line_item, placement, index)
+            self.fees.add(
+                ident, 0, Status.ACCEPTED, fee.at_ms, fee.line_item, 0, placement, fee.day, billed,
+                nanos - billed, reason, 0, 0, self.number, version, self._pair(version, placement),
+            )  # fmt: skip
+
     def _pair(self, version: int, placement: int) -> int:
         if version == NOBODY:
             return NOBODY
@@ -249,7 +271,7 @@ class Heard:
     def _reversal(self, found: Reversed) -> None:
         self.reversals.add(
             found.event_id, found.kind, found.at_ms, found.billed_nanos, found.line_item, found.creative,
-            found.placement, found.day, self.number, whence_of(found.country, found.device),
+            found.placement, found.day, self.number, whence_of(found.country, found.device), found.flat,
         )  # fmt: skip
         self.reasons.setdefault((found.event_id, found.kind, 0), found.reason)
 

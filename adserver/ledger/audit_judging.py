@@ -18,6 +18,7 @@ from adserver.ledger.audit_books import NOBODY, Heard, Tell, model_of, name_of
 from adserver.ledger.audit_budgets import Spent, check_budgets
 from adserver.ledger.audit_conversions import ads_of, check_conversions
 from adserver.ledger.audit_counts import COLUMN, shown_of, totals_of
+from adserver.ledger.audit_fees import FLAT, FeeAudit
 from adserver.ledger.audit_given import decided, were_given
 from adserver.ledger.audit_paid import Split, balances_of, booked
 from adserver.ledger.audit_rollups import Cells, told_whence
@@ -62,8 +63,11 @@ class Books:
             sold = self._judged(owed, heard.zones, ads_of(owed, heard))
             self.events = ordered(np.concatenate((self.events, owed)), "kind")
             live, since = (np.concatenate(both) for both in zip((live, since), sold, strict=True))
+        fees = self._fees(heard)
+        live, since = self._with_fees(fees, heard, live, since)
         filtered, filtered_since = self._judged(self.filtered, heard.zones)
         self.reversals, reversed_events = self._reversed(heard.reversals.array(), live)
+        fees.check(live, self.reversals, reversed_events)
         # What was filtered is never billed; where the journal says so it is told, and followed.
         billed, since = _billed((live, since), (filtered, filtered_since))
         self.conversions = check_conversions(heard, live, self.reversals, tell)
@@ -85,6 +89,18 @@ class Books:
         spent = Spent(billed, since, self.reversals, reversed_events)
         self.budgets = check_budgets(heard, spent, tell)
         self.cells = self._cells(live, filtered, reversed_events)
+
+    def _fees(self, heard: Heard) -> FeeAudit:
+        flat = self._promises[self._promises["model"] == FLAT]
+        return FeeAudit(heard, flat, _days(flat, flat["zone"], heard.zones), self._tell)
+
+    def _with_fees(self, fees: FeeAudit, heard: Heard, live: Array, since: Array) -> tuple[Array, Array]:
+        parts = self._recorded(heard.fees.array())
+        if not len(parts):
+            return live, since
+        self.events = ordered(np.concatenate((self.events, parts)), "kind")
+        parts = parts[parts["terms"] != NOBODY]
+        return np.concatenate((live, parts)), np.concatenate((since, fees.since(parts)))
 
     def _once(self, rows: Array, keys: tuple[str, ...], said: str) -> Array:
         """Ordered rows, each key once."""
@@ -140,7 +156,7 @@ class Books:
             found[wanted] = known
         events = live[at] if len(live) else np.zeros(len(rows), live.dtype)
         counted = found & (events["status"] == Status.ACCEPTED) & (events["test"] == 0)
-        counted &= np.isin(rows["kind"], list(COLUMN)) & (events["number"] < rows["number"])
+        counted &= np.isin(rows["kind"], [EventKind.FEE, *COLUMN]) & (events["number"] < rows["number"])
         for row in each(rows, ~counted):
             self._tell(f"{name_of(row['id'], int(row['kind']))}: reversed, though it was never counted")
         rows, events = rows[counted], events[counted]
@@ -148,6 +164,7 @@ class Books:
         rows = self._once(rows, ("kind",), "reversed twice")
         for row, event in zip(rows, events, strict=True):
             told, was = (tuple(int(one[name]) for name in _AGREED) for one in (row, event))
+            told, was = (*told, int(row["flat"])), (*was, int(event["unbilled"] == Unbilled.FLAT))
             if told != was:
                 self._tell(f"{name_of(row['id'], int(row['kind']))}: reversed as {told}, recorded was {was}")
         return rows, events
@@ -205,6 +222,8 @@ def _suspicious(rows: Array, promises: Array, days: Array) -> Mask:
     kinds = np.array([_BILLABLE.get(model_of(number), 0) for number in range(256)])
     billable = accepted & (rows["test"] == 0) & (rows["kind"] == kinds[promises["model"] & 255])
     wrong |= (rows["billed"] != 0) & ~billable
+    flat = accepted & (rows["test"] == 0) & (rows["kind"] != EventKind.CONVERSION)
+    wrong |= flat & ((rows["unbilled"] == Unbilled.FLAT) != (promises["model"] == FLAT))
     owed = billable & (promises["price"] != 0) & (rows["billed"] == 0)
     over = (rows["unbilled"] == Unbilled.OVER_BUDGET) & (rows["free"] == promises["price"])
     over |= (
@@ -231,6 +250,9 @@ def _disagreements(row: Any, promise: Any, day: int, zones: list[str]) -> list[s
     accepted = event["status"] == Status.ACCEPTED
     if accepted and event["kind"] == EventKind.IMPRESSION and event["at_ms"] > decided["expires"]:
         wrong.append(f"accepted at {event['at_ms']}, expired at {decided['expires']}")
+    flat = event["unbilled"] == Unbilled.FLAT
+    if accepted and not event["test"] and event["kind"] != EventKind.CONVERSION and flat != (model == "flat"):
+        wrong.append(f"not billed with reason {event['unbilled']}, which is not that of {model}")
     if billed not in (0, price):
         wrong.append(f"billed {billed} nanos, decided was {price}")
     billable = accepted and not event["test"] and event["kind"] == _BILLABLE.get(model)

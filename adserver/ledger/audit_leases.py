@@ -8,7 +8,7 @@ from typing import Final
 
 from sqlalchemy import Connection, select
 
-from adserver.domain.counted import event_of
+from adserver.domain.counted import events_of
 from adserver.domain.records import LineItemTerms, Record
 from adserver.ledger import schema
 from adserver.ledger.accounts import Key, levels
@@ -41,8 +41,8 @@ class LeaseAudit:
             return
         if isinstance(record, LineItemTerms):
             self._terms[journal, record.serial] = levels(record)
-        elif (event := event_of(record)) is not None and event.billed_nanos:
-            for name in self._terms.get((journal, event.line_item), ()):
+        for event in events_of(record):
+            for name in self._terms.get((journal, event.line_item), ()) if event.billed_nanos else ():
                 self._spent[journal, (name, _ALL_DAYS)] += event.billed_nanos
                 self._spent[journal, (name, event.day)] += event.billed_nanos
 

@@ -36,6 +36,11 @@ class Rows:
         return np.frombuffer(self._raw, self._dtype)
 
 
+def fee_ident(start_ms: int, line_item: int, placement: int, index: int) -> bytes:
+    """Of the event that a part of a day's fee is."""
+    return (((start_ms << 32 | line_item) << 32 | placement) << 16 | index).to_bytes(ID_BYTES, "big")
+
+
 def read_rows(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> Array:
     """Rows of a database: an id, then integers. Raises TypeError, ValueError, OverflowError for others."""
     return np.fromiter(rows, dtype_of(names))

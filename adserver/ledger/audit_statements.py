@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 from msgspec import Struct
 
+from adserver.domain.decision import EventKind
 from adserver.domain.records import Closed, Credited, LineItemTerms
 from adserver.ledger.audit_rows import Array, Groups
 
@@ -184,9 +185,17 @@ def _by_closing(billed: Moved, refunded: Moved, closings: list[int]) -> dict[int
         months = rows["day"].astype("datetime64[D]").astype("datetime64[M]").astype(np.int64)
         before = np.searchsorted(places, one.number)
         groups = Groups(rows["line_item"], rows["placement"], months, rows["kind"], before)
-        sums = (groups.sums(1), groups.sums(rows["billed"]), groups.sums(one.share))
+        sums = (groups.sums(units_of(rows)), groups.sums(rows["billed"]), groups.sums(one.share))
         for (*key, closing), *more in zip(groups.keys, *sums, strict=True):
             counts = found[closing][tuple(key)]
             for column, nanos in enumerate(more, 3 * back):
                 counts[column] += nanos
     return {closing: dict(sums) for closing, sums in found.items()}
+
+
+def units_of(rows: Array) -> Array:
+    """How much of what is counted on statements each is: a day is the first part of its fee."""
+    raw = np.ascontiguousarray(rows["id"]).view(np.uint8).reshape(-1, 16)
+    further = (rows["kind"] == EventKind.FEE) & ((raw[:, 14] != 0) | (raw[:, 15] != 0))
+    units: Array = np.where(further, 0, 1)
+    return units

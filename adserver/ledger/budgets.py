@@ -261,17 +261,17 @@ class Budgets:
         bound.totals.billed_nanos += price_nanos
         return bound.totals
 
-    def refund(self, found: Reversed, counted: str) -> None:
-        """An event that was found invalid: its money is free again, in every account there still is of its
-        day, and it no longer counts towards the goal. ``counted``: ``impressions``, ``viewable``, ..."""
+    def refund(self, found: Reversed, counted: str | None) -> None:
+        """An event that was found invalid: its money is free again, where there still is an account of its
+        day, and it no longer counts towards the goal as ``impressions``, ...; a fee is not ``counted``."""
         if (bound := self._bound.get(found.line_item)) is None:
             return
         for name in levels(bound.terms):
             for key in ((name, LIFETIME), (name, found.day)):
                 self._accounts.refund(key, found.billed_nanos)
-        totals, column = bound.totals, f"invalid_{counted}"
-        setattr(totals, column, getattr(totals, column) + 1)
-        totals.refunded_nanos += found.billed_nanos
+        bound.totals.refunded_nanos += found.billed_nanos
+        if counted is not None:
+            setattr(bound.totals, f"invalid_{counted}", getattr(bound.totals, f"invalid_{counted}") + 1)
 
     def sweep(self, now_ms: int) -> None:
         """Void the holds whose tokens can no longer be accepted, grace included."""

@@ -15,7 +15,7 @@ from msgspec import Struct
 from adserver.domain import ids
 from adserver.domain.bills import BillPlace, Closing, Total
 from adserver.domain.books import Position
-from adserver.domain.counted import event_of
+from adserver.domain.counted import events_of
 from adserver.domain.decision import EventKind
 from adserver.domain.provenance import DEVICES
 from adserver.domain.records import (
@@ -138,5 +138,6 @@ def events(journal: Path, from_ms: int, to_ms: int, closings: list[Closing]) -> 
             elif isinstance(record, Reversed):
                 if from_ms <= record.at_ms < to_ms:
                     yield names.reversal(record, behind.number)
-            elif (event := event_of(record)) is not None and from_ms <= event.at_ms < to_ms:
-                yield names.event(event, behind.number)
+            else:
+                found = (event for event in events_of(record) if from_ms <= event.at_ms < to_ms)
+                yield from (names.event(event, behind.number) for event in found)

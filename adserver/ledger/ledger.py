@@ -11,7 +11,7 @@ from sqlalchemy import Connection, select, text
 
 from adserver.domain.books import LineItemTotals, Position, Shown, totals_of
 from adserver.domain.credits import Credit
-from adserver.domain.records import Reversed, Status
+from adserver.domain.records import Reversed, Status, Unbilled
 from adserver.domain.statements import Statement
 from adserver.ledger import crediting, schema, stating
 from adserver.ledger.conversions import owed_to, posted
@@ -87,6 +87,7 @@ class Ledger:
             "billed_nanos",
             "country",
             "device",
+            "unbilled",
         )
         with self._engine.connect() as connection:
             gone = set[tuple[bytes, int]]()
@@ -204,9 +205,10 @@ class Ledger:
 
 
 def _reversal(row: Sequence[Any]) -> Reversed:
-    event_id, kind, at_ms, line_item, creative, placement, day, billed_nanos, country, device = row
+    event_id, kind, at_ms, line_item, creative, placement, day, billed_nanos, country, device, why = row
+    flat = why == Unbilled.FLAT
     return Reversed(
-        event_id, kind, at_ms, line_item, creative, placement, day, billed_nanos, "", country, device
+        event_id, kind, at_ms, line_item, creative, placement, day, billed_nanos, "", country, device, flat
     )
 
 

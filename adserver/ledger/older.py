@@ -65,7 +65,7 @@ class _Filling:
         on = (EVENTS.c.event_id == REVERSALS.c.event_id) & (EVENTS.c.kind == REVERSALS.c.kind)
         found = select(*columns, REVERSALS.c.amount_nanos).join_from(REVERSALS, EVENTS, on)
         for *place, kind, amount in self._rows(found):
-            self._add(place, f"invalid_{COUNTED[kind]}", refunded_nanos=amount)
+            self._add(place, f"invalid_{COUNTED[kind]}" if kind in COUNTED else None, refunded_nanos=amount)
 
     def _earn(self) -> None:
         """What publishers were credited, less what was taken back."""

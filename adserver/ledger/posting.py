@@ -1,11 +1,11 @@
 """From a batch of records to what the ledger has to add: pure bookkeeping, no SQL.
 
-Only ``Recorded``, ``Converted`` and ``Reversed`` move anything. Accepted: counted, and where it was billed,
-an entry for the publisher's part and one for the operator's (none for nothing), and six budget rows (three
-levels, day and lifetime). Expired and filtered: counted. Test events: stored, nothing else. Converted:
-stored, and where it is owed to an ad, an accepted event. Reversed: its entries once more the other way
-round, the budgets have room again, and the counts of what is invalid grow; what was shown is unlearned.
-Terms tell who pays, who is paid, and the budgets.
+Only ``Recorded``, ``Converted``, ``Accrued`` and ``Reversed`` move anything. Accepted: counted, and where it
+was billed, an entry for the publisher's part and one for the operator's (none for nothing), and six budget
+rows (three levels, day and lifetime). Expired and filtered: counted. Test events: stored, nothing else.
+Converted: stored, and where it is owed to an ad, an accepted event. Accrued: one for each part. Reversed: its
+entries once more the other way round, the budgets have room again, and the counts of what is invalid grow;
+what was shown is unlearned. Terms tell who pays, who is paid, and the budgets.
 
 What an event moves is looked up once a batch for each line item and day (``Sheet``); so an event costs some
 additions and the rows it leaves.
@@ -19,6 +19,7 @@ from msgspec import Struct
 
 from adserver.domain import counted, ids, money
 from adserver.domain.conversions import Converted
+from adserver.domain.decision import EventKind
 from adserver.domain.records import LineItemTerms, PlacementTerms, Recorded, Reversed, Status, Unbilled
 from adserver.domain.statements import month_of
 from adserver.ledger.conversions import row_of
@@ -33,8 +34,8 @@ Row = tuple[Any, ...]
 _COUNTERS: Final = {int(kind): COUNTED.index(name) for kind, name in counted.COUNTED.items()}
 _SHOWN: Final = {int(kind): SHOWN_COUNTED.index(name) for kind, name in counted.COUNTED.items()}
 _INVALID: Final = {kind: COUNTED.index(f"invalid_{COUNTED[column]}") for kind, column in _COUNTERS.items()}
-REVERSIBLE: Final = frozenset(_INVALID)
-"""The kinds of events that can be found invalid later: those that are counted."""
+REVERSIBLE: Final = frozenset((*_INVALID, int(EventKind.FEE)))
+"""The kinds of events that can be taken back later: those that are counted, and fees."""
 _REFUNDED: Final = COUNTED.index("refunded_nanos")
 _FILTERED: Final = COUNTED.index("filtered")
 _EXPIRED: Final = COUNTED.index("expired")
@@ -158,7 +159,8 @@ class Batch:
                 self.rollups.earn(found, -nanos)
         self.rollups.unsee(found)
         for counts in self._counts(found):
-            counts[_INVALID[found.kind]] += 1
+            if found.kind in _INVALID:
+                counts[_INVALID[found.kind]] += 1
             counts[_REFUNDED] += amount
         self._show(found, -1)
 
@@ -202,12 +204,12 @@ class Batch:
             sheet = self._sheets[event.line_item, event.day] = self._open(event, payer)
         elif not sheet.fixed:
             for row in sheet.budgets:
-                self._limit(row, sheet.payer.currency, event.at_ms)
+                self._limit(row, sheet.payer.currency, _since_ms(event))
         return sheet
 
     def _open(self, event: Recorded | Reversed, payer: Payer) -> Sheet:
         guards, keys = self._parties.guards, budget_keys(event.line_item, event.day, payer)
-        rows = tuple(self._budget(*key, payer.currency, event.at_ms) for key in keys)
+        rows = tuple(self._budget(*key, payer.currency, _since_ms(event)) for key in keys)
         fixed = all(guards.fixed(account, period) for account, _ in keys for period in PERIODS)
         debit = f"advertiser:{payer.advertiser}:{payer.currency}"
         return Sheet(payer, debit, month_of(event.day), rows, fixed)
@@ -244,9 +246,10 @@ class Batch:
             self._enter(event.event_id, event.kind, OPERATORS, sheet.debit, operator, currency, kept)
 
     def _earn(self, event: Recorded | Reversed, month: int, back: int, amount: int, share: int) -> None:
-        """``back``: 1 where it is taken back."""
+        """``back``: 1 where it is taken back. A day is one unit, whoever shares its fee."""
         counts = self.earned[event.line_item, event.placement, month, event.kind]
-        for column, more in enumerate((1, amount, share), 3 * back):
+        units = int(event.kind != EventKind.FEE or not ids.index_of(event.event_id))
+        for column, more in enumerate((units, amount, share), 3 * back):
             counts[column] += more
 
     def _enter(
@@ -281,6 +284,11 @@ def budget_keys(line_item: int, day: int, payer: Payer) -> tuple[tuple[str, int]
         (item, LIFETIME), (item, day), (campaign, LIFETIME),
         (campaign, day), (advertiser, LIFETIME), (advertiser, day),
     )  # fmt: skip
+
+
+def _since_ms(event: Recorded | Reversed) -> int:
+    """By when, at the latest, a hold was made for it that is as old as holds get: of a fee, with its day."""
+    return event.at_ms if event.kind != EventKind.FEE else ids.minted_ms(event.event_id)
 
 
 def _row(event: Recorded, billed: int, free: int, unbilled: int) -> Row:

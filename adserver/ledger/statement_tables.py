@@ -107,13 +107,15 @@ def prepare(connection: Connection) -> None:
         connection.execute(text(_EARN))
 
 
+_UNIT: Final = "(e.kind <> 0 OR substr(e.event_id, 15) = x'0000')"
+"""A day is the first part of its fee."""
 _EARN: Final = f"""
 INSERT INTO earned (line_item, placement, month, kind, {", ".join(EARNED_COUNTED)})
 SELECT e.line_item, e.placement,
        (CAST(strftime('%Y', e.day * 86400, 'unixepoch') AS INTEGER) - 1970) * 12
            + CAST(strftime('%m', e.day * 86400, 'unixepoch') AS INTEGER) - 1 AS month,
-       e.kind, count(*), sum(e.billed_nanos), coalesce(sum(p.amount_nanos), 0),
-       count(r.kind), coalesce(sum(r.amount_nanos), 0),
+       e.kind, sum({_UNIT}), sum(e.billed_nanos), coalesce(sum(p.amount_nanos), 0),
+       sum(r.kind IS NOT NULL AND {_UNIT}), coalesce(sum(r.amount_nanos), 0),
        coalesce(sum(CASE WHEN r.kind IS NULL THEN 0 ELSE p.amount_nanos END), 0)
 FROM events e
 LEFT JOIN entries p ON p.event_id = e.event_id AND p.kind = e.kind AND p.reversal = 0

@@ -20,8 +20,9 @@ from sqlalchemy import Connection, Table, select, text, tuple_
 
 from adserver.domain.books import Position
 from adserver.domain.conversions import Converted
-from adserver.domain.counted import event_of
+from adserver.domain.counted import events_of
 from adserver.domain.decision import EventKind
+from adserver.domain.fees import Accrued
 from adserver.domain.records import (
     Closed,
     Credited,
@@ -130,7 +131,7 @@ class LedgerWriter(Ledger):
         self, connection: Connection, records: Sequence[Record], rollups: Rollups, checked: bool
     ) -> Batch:
         parties = self._parties = self._parties or read_parties(connection)
-        events = [event for record in records if (event := event_of(record)) is not None]
+        events = [event for record in records for event in events_of(record)]
         conversions = [record for record in records if isinstance(record, Converted)]
         reversals = _Reversals(connection, [record for record in records if isinstance(record, Reversed)])
         terms = [record for record in records if isinstance(record, LineItemTerms)]
@@ -150,6 +151,13 @@ class LedgerWriter(Ledger):
                     seen.add(key)
                     event = batch.convert(record)
                     if event is not None:
+                        reversals.recorded(event, batch.entries)
+            elif isinstance(record, Accrued):
+                for event in events_of(record):
+                    key = (event.event_id, event.kind, False)
+                    if key not in seen:
+                        seen.add(key)
+                        batch.event(event)
                         reversals.recorded(event, batch.entries)
             elif isinstance(record, Reversed):
                 if reversals.stand(record):

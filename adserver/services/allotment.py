@@ -4,7 +4,7 @@ them hurry (``engine.allocation``)."""
 from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
-from adserver.domain.records import Planned
+from adserver.domain.planned import Planned
 
 UNIT: Final = 1000
 """Weights are kept in thousandths."""

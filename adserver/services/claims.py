@@ -6,6 +6,7 @@ more, without the collector, which finds what goes in a circle.
 
 from collections.abc import Mapping
 
+from adserver.domain.campaign import FLAT
 from adserver.domain.decision import UNRECORDED, NoFill, event_id
 from adserver.domain.request import Request
 from adserver.engine.live import Live
@@ -13,15 +14,17 @@ from adserver.engine.rules import Drop
 from adserver.engine.snapshot import Entry
 from adserver.services import plans
 from adserver.services.allotment import weight_of
+from adserver.services.fees import Fees
 from adserver.services.kept import Holds, Traffic
 
 
 class Claims:
     """Of one request. ``paid``: the journal has room; ``live``: where the next requests are spared the look
-    at what is used up (None: nowhere)."""
+    at what is used up (None: nowhere); ``flat``: what its ads hold of flat fees, by line item."""
 
     __slots__ = (
         "_allotment",
+        "_fees",
         "_holds",
         "_paid",
         "_recorded",
@@ -30,18 +33,21 @@ class Claims:
         "_told",
         "_traffic",
         "ads",
+        "flat",
         "live",
     )
 
     def __init__(
         self, request: Request, holds: Holds, traffic: Traffic, allotment: Mapping[int, int],
-        paid: bool, live: Live | None,
+        fees: Fees, paid: bool, live: Live | None,
     ) -> None:  # fmt: skip
         self.live = live
         self._request = request
         self._holds = holds
         self._traffic = traffic
         self._allotment = allotment
+        self._fees = fees
+        self.flat: dict[int, int] = {}
         self._paid = paid
         self._test = request.mode == "test"
         self._recorded = paid and not request.invalid_traffic
@@ -58,14 +64,16 @@ class Claims:
         if not self._recorded and (entry.capped or entry.score or entry.line_item.priority != "house"):
             reason = NoFill.INVALID_TRAFFIC if self._paid else NoFill.DISK_FULL
             return Drop(reason, "recorded", True, False)
-        drop = plans.drop(entry, self._holds, self._traffic, self._allotment, self._request.now_ms)
+        fee, now_ms = self._fee(entry), self._request.now_ms
+        drop = plans.drop(entry, self._holds, self._traffic, self._allotment, now_ms, fee)
         if drop is not None:
             self._spare(entry, drop.reason)
         return drop
 
-    def claim(self, entry: Entry, expires_ms: int) -> tuple[int, bytes] | Drop:
-        """Hold its price: the ad's number within the request and its event id; or what held it back. Mostly
-        nothing but a budget could, and budgets say so themselves: only then it is looked for what it was."""
+    def claim(self, entry: Entry, expires_ms: int) -> tuple[int, bytes, int] | Drop:
+        """Hold its price: the ad's number within the request, its event id, and what it holds; or what held
+        it back. Mostly nothing but a budget could, and budgets say so themselves: only then it is looked for
+        what it was."""
         request, item = self._request, entry.line_item
         now_ms = request.now_ms
         if self._told or not plans.is_free(entry, self._holds, self._traffic, self._allotment, now_ms):
@@ -74,12 +82,23 @@ class Claims:
                 return drop
         index = self.ads + 1
         ident = event_id(request.request_id, index)
+        hold, model = entry.hold_nanos, item.pricing.model
         if not self._test:
-            hold, firm = entry.hold_nanos, item.pricing.model == "cpm"
-            if not self._holds.reserve(ident, item.serial, hold, now_ms, expires_ms, firm):
+            if model == FLAT:
+                hold = self._fee(entry)
+            if not self._holds.reserve(ident, item.serial, hold, now_ms, expires_ms, model == "cpm"):
                 return self.drop(entry) or Drop(NoFill.BUDGET_EXHAUSTED, "budget", hold, "no room")
+            if model == FLAT:
+                self.flat[item.serial] = hold
         self.ads = index
-        return index, ident
+        return index, ident, hold
+
+    def _fee(self, entry: Entry) -> int:
+        """What an ad of a flat line item holds: the day's fee, unless one holds it."""
+        serial = entry.line_item.serial
+        if entry.line_item.pricing.model != FLAT or serial in self.flat:
+            return 0
+        return self._fees.wanted(serial, self._request.now_ms)
 
     def _spare(self, entry: Entry, reason: NoFill) -> None:
         """Its goal, budget or plan is used up: the next requests are spared the look."""

@@ -56,7 +56,9 @@ class Deciding:
         self.touched = False
         self.moved = 0
         self.company = Company()
-        self.claims = Claims(request, kept.holds, kept.traffic, kept.allotment, self.paid, serving.live)
+        self.claims = Claims(
+            request, kept.holds, kept.traffic, kept.allotment, kept.fees, self.paid, serving.live
+        )
         self.slates: list[PlacementSlate | None] = []
         self.slots: list[Slot | None] = []
         self.pages: list[Page | None] = []
@@ -190,9 +192,9 @@ class Deciding:
             context = slate.context
             floor, score = context.floor(entry), context.score(behind) if behind else 0
             winner.clearing_micros = ranking.clearing_micros(pricing, context.score(entry), floor, score)
+            winner.hold_nanos = ranking.hold_nanos(pricing.model, winner.clearing_micros)
             if not self.test:
-                hold = ranking.hold_nanos(pricing.model, winner.clearing_micros)
-                self.kept.holds.lower(winner.event_id, hold)
+                self.kept.holds.lower(winner.event_id, winner.hold_nanos)
 
     def _full(self, cap: BoundCap) -> bool:
         request = self.request

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from adserver.domain import ids, money
 from adserver.domain.books import LineItemTotals, Shown
-from adserver.domain.counted import COUNTED, event_of
+from adserver.domain.counted import COUNTED, events_of
 from adserver.domain.decision import EventKind
 from adserver.domain.records import Credited, Record, Recorded, Reversed, Status
 
@@ -36,7 +36,7 @@ class Books(Protocol):
     def pay_in(self, advertiser: int, currency: str, nanos: int) -> None: ...
     def paid_in(self, paid: list[Paid]) -> None: ...
     def bill(self, line_item: int, price_nanos: int, decided_ms: int) -> None: ...
-    def refund(self, found: Reversed, counted: str) -> None: ...
+    def refund(self, found: Reversed, counted: str | None) -> None: ...
     def totals(self, line_item: int) -> tuple[LineItemTotals, int] | None: ...
     def delivered(self) -> tuple[list[LineItemTotals], list[Billed]]: ...
     def load(self, totals: list[LineItemTotals], billed: list[Billed]) -> None: ...
@@ -66,9 +66,11 @@ class Recount:
         elif isinstance(record, Credited):
             nanos = money.nanos(record.amount_micros)
             self._books.pay_in(record.advertiser, record.currency, nanos)
-        event = event_of(record)
-        if event is None or event.test:
-            return
+        for event in events_of(record):
+            if not event.test:
+                self._event(event, shown)
+
+    def _event(self, event: Recorded, shown: bool) -> None:
         column = _ENDED.get(Status(event.status))
         if column is None:
             kind = EventKind(event.kind)
@@ -81,9 +83,9 @@ class Recount:
 
     def _take_back(self, found: Reversed, shown: bool) -> None:
         kind = EventKind(found.kind)
-        if shown:
+        if shown and kind in COUNTED:
             self._shown[found.line_item, found.placement, found.creative][_SHOWN.index(kind)] -= 1
-        self._books.refund(found, COUNTED[kind])
+        self._books.refund(found, COUNTED.get(kind))
 
     def _count(self, record: Recorded, column: str | None) -> None:
         known = self._books.totals(record.line_item)

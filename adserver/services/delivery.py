@@ -11,6 +11,7 @@ from adserver.domain.decision import NoFill
 from adserver.domain.records import LineItemTerms
 from adserver.engine.snapshot import Entry
 from adserver.services import plans
+from adserver.services.fees import Fees
 from adserver.services.world import World
 
 
@@ -34,12 +35,14 @@ class Delivery:
     """``GET .../delivery``."""
 
     def __init__(
-        self, world: World, books: Books, traffic: plans.Traffic, allotment: Mapping[int, int], clock: Clock
-    ) -> None:
+        self, world: World, books: Books, traffic: plans.Traffic, allotment: Mapping[int, int], fees: Fees,
+        clock: Clock,
+    ) -> None:  # fmt: skip
         self._world = world
         self._books = books
         self._traffic = traffic
         self._allotment = allotment
+        self._fees = fees
         self._clock = clock
 
     def of(self, campaign: str) -> dict[str, Any] | None:
@@ -103,7 +106,8 @@ class Delivery:
             return "scheduled"
         if flight.end_ms is not None and now_ms >= flight.end_ms:
             return "ended"
-        drop = plans.drop(entry, self._books, self._traffic, self._allotment, now_ms)
+        fee = self._fees.wanted(item.serial, now_ms)
+        drop = plans.drop(entry, self._books, self._traffic, self._allotment, now_ms, fee)
         if drop is None:
             return "delivering"
         if drop.rule == "goal":

@@ -14,7 +14,7 @@ from adserver.clock import Clock
 from adserver.domain import ids
 from adserver.domain.books import JournalClosed
 from adserver.domain.caps import Counted
-from adserver.domain.counted import BILLED, COUNTED, CPA
+from adserver.domain.counted import BILLED, COUNTED, CPA, FLAT
 from adserver.domain.decision import EventKind
 from adserver.domain.invalid import Invalid
 from adserver.domain.records import Personal, Recorded, Released, Status, Unbilled
@@ -41,6 +41,7 @@ _ACCEPTED: Final = Status.ACCEPTED
 _BILLS: Final = Unbilled.NONE
 _OVER_BUDGET: Final = Unbilled.OVER_BUDGET
 _TEST: Final = Unbilled.TEST
+_FLAT: Final = Unbilled.FLAT
 
 
 class EventRecorder:
@@ -196,7 +197,7 @@ class EventRecorder:
         if token.flags & FLAG_TEST:
             return _TEST
         if not billable:
-            return Unbilled.NOT_BILLABLE
+            return _FLAT if token.model == FLAT else Unbilled.NOT_BILLABLE
         if token.price_nanos == 0:
             return Unbilled.FREE
         affords = self._budgets.affords(token.event_id, token.line_item, token.price_nanos, decided_ms)

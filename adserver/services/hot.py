@@ -17,12 +17,13 @@ from adserver.domain.campaign import MODELS
 from adserver.domain.caps import IMPRESSION, Counted
 from adserver.domain.conversions import Converted
 from adserver.domain.decision import Ad, Decision, EventKind, NoFill, Slot, event_id
+from adserver.domain.fees import Accrued
+from adserver.domain.planned import Planned
 from adserver.domain.records import (
     CapTerms,
     Decided,
     LineItemTerms,
     Personal,
-    Planned,
     Record,
     Recorded,
     Released,
@@ -35,6 +36,7 @@ from adserver.domain.told import Told
 from adserver.engine.live import follow
 from adserver.services.allotment import follow as follow_plan
 from adserver.services.delivered import Delivered
+from adserver.services.fees import Fees
 from adserver.services.parts import Counting, Exposed, Held, Memory, Paged, Touching
 from adserver.services.render import origin_of
 from adserver.services.repeats import Repeat, Repeats
@@ -49,6 +51,7 @@ CAPPED_EVENT: Final = {
 }
 """What frequency caps look at."""
 _CPM: Final = MODELS.index("cpm")
+_OF_NO_PRICE: Final = (Unbilled.NOT_BILLABLE, Unbilled.FLAT)
 _NOBODY: Final = Personal(b"")
 
 
@@ -70,6 +73,7 @@ class Checkpoint(Struct, array_like=True):
     tally: bytes = b""
     allotment: dict[int, int] = {}
     touches: bytes = b""
+    fees: bytes = b""
 
 
 class HotState:
@@ -92,6 +96,7 @@ class HotState:
         self.traffic = traffic
         self.tally = Tally()
         self.touches = touches
+        self.fees = Fees(budgets, lambda line_item: self.terms.get(line_item))
         self.terms: dict[int, LineItemTerms] = {}
         self.identities: dict[int, int] = {}
         self.left_out: dict[int, NoFill] = {}
@@ -117,7 +122,9 @@ class HotState:
         elif isinstance(record, Converted):
             self._converted(record)
         elif isinstance(record, Reversed):
-            self.touches.taken_back(record)
+            self.taken_back(record)
+        elif isinstance(record, Accrued):
+            self.fees.accrued(record)
         elif isinstance(record, LineItemTerms):
             self.terms.pop(record.serial, None)
             self.terms[record.serial] = record
@@ -126,8 +133,14 @@ class HotState:
             self.exposures.promise(record)
 
     def touched(self, event: Recorded, subject: bytes | None) -> None:
-        """An event that conversions may be owed to, just journalled."""
+        """An event that conversions may be owed to, or a fee, just journalled."""
         self.touches.recorded(event, subject, self.terms.get(event.line_item))
+        self.fees.recorded(event)
+
+    def taken_back(self, found: Reversed) -> None:
+        """An event found invalid: nothing is owed to it any more."""
+        self.touches.taken_back(found)
+        self.fees.taken_back(found)
 
     def viewed(self, told: Told, at_ms: int, conversion_nanos: int) -> None:
         """The same of an impression told in a row."""
@@ -146,6 +159,7 @@ class HotState:
         self.filtered.sweep(now_ms)
         self.released.sweep(now_ms)
         self.touches.sweep(now_ms)
+        self.fees.sweep(now_ms)
 
     def _decided(self, record: Decided, who: Personal) -> None:
         decision = record.decision
@@ -160,6 +174,8 @@ class HotState:
             if slot.repeated is None:
                 for ad in slot.ads:
                     self._expose(decision, slot, ad, who)
+        if decision.mode == 0:
+            self.fees.decided(decision)
         self.feeds.restore(record, origin_of)
         if record.repeat_key is not None:
             self.repeats.keep(record.repeat_key, Repeat(decision, who.subject))
@@ -200,7 +216,7 @@ class HotState:
                 who.subject, self.exposures.session_of(record.event_id), counts, record.at_ms
             )
         # What was sold is the decision's to say, and not today's terms'.
-        if record.status == Status.ACCEPTED and record.unbilled != Unbilled.NOT_BILLABLE:
+        if record.status == Status.ACCEPTED and record.unbilled not in _OF_NO_PRICE:
             self.budgets.void(record.event_id)
         elif record.status == Status.ACCEPTED and kind is EventKind.IMPRESSION:
             self.budgets.rendered(record.event_id)
@@ -228,6 +244,7 @@ class HotState:
                 self.tally.dump(),
                 self.allotment,
                 self.touches.dump(),
+                self.fees.dump(),
             )
         )  # fmt: skip
 
@@ -250,6 +267,7 @@ class HotState:
         for part, content in parts:
             part.load(content)
         self.tally.load(checkpoint.tally)
+        self.fees.load(checkpoint.fees)
         self.budgets.load_holds(checkpoint.holds)
         for key, repeat in checkpoint.repeats:
             self.repeats.keep(key, repeat)

@@ -14,7 +14,7 @@ from typing import Final, Protocol
 
 from adserver.clock import Clock
 from adserver.domain.books import JournalClosed
-from adserver.domain.counted import BILLED, CPA
+from adserver.domain.counted import BILLED, CPA, FLAT
 from adserver.domain.decision import EventKind
 from adserver.domain.invalid import Invalid
 from adserver.domain.records import Status, Unbilled
@@ -96,6 +96,7 @@ class Impressions:
         return (
             now_ms <= until_ms
             and not flags & FLAG_TEST
+            and model != FLAT
             and key not in self._seen.keys
             and event_id in self._exposures.known
             and event_id not in self._released.keys

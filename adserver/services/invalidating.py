@@ -36,7 +36,7 @@ class Books(Protocol):
 
 
 class Spending(Protocol):
-    def refund(self, found: Reversed, counted: str) -> None: ...
+    def refund(self, found: Reversed, counted: str | None) -> None: ...
     def terms(self, line_item: int) -> LineItemTerms | None: ...
 
 
@@ -100,7 +100,7 @@ class Invalidation:
             raise Refused(503, "reversals cannot be kept: no room on disk") from None
         self._unposted[event.event_id, event.kind] = self._written()
         self._touches.taken_back(taken)
-        self._budgets.refund(taken, COUNTED[EventKind(event.kind)])
+        self._budgets.refund(taken, COUNTED.get(EventKind(event.kind)))
         return taken
 
     def _told(self, event_id: bytes, taken: Sequence[Reversed]) -> Invalidated:

@@ -10,7 +10,7 @@ from adserver.domain.caps import BoundCap
 from adserver.domain.feeds import Answered, Standing, Track
 from adserver.domain.request import FeedAsk
 from adserver.engine.snapshot import Entry, Snapshot
-from adserver.services import plans
+from adserver.services import fees, plans
 from adserver.services.ports import Journal
 from adserver.services.receipts import Receipts
 from adserver.services.repeats import Repeats
@@ -39,13 +39,11 @@ class Feeds(Protocol):
     def touch(self, account: bytes, now_ms: int) -> bool: ...
 
 
-class Holds(plans.Accounts, Protocol):
+class Holds(plans.Accounts, fees.Holds, Protocol):
     def reserve(
         self, event_id: bytes, line_item: int, amount_nanos: int, now_ms: int, expires_ms: int,
         firm: bool = True,
     ) -> bool: ...  # fmt: skip
-    def lower(self, event_id: bytes, amount_nanos: int) -> None: ...
-    def void(self, event_id: bytes) -> bool: ...
     def sweep(self, now_ms: int) -> None: ...
 
 
@@ -65,4 +63,5 @@ class Kept(Struct, frozen=True):
     repeats: Repeats
     traffic: Traffic
     tally: Tally
+    fees: fees.Fees
     allotment: Mapping[int, int] = {}

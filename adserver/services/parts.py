@@ -8,6 +8,7 @@ from adserver.domain.conversions import Converted
 from adserver.domain.decision import Decision, Origin
 from adserver.domain.records import Decided, LineItemTerms, Recorded, Reversed
 from adserver.domain.told import Told
+from adserver.services.fees import Holds
 
 
 class Exposed(Protocol):
@@ -30,19 +31,8 @@ class Exposed(Protocol):
     def load(self, dumped: bytes) -> None: ...
 
 
-class Held(Protocol):
+class Held(Holds, Protocol):
     def know(self, terms: list[LineItemTerms]) -> None: ...
-    def restore(
-        self,
-        event_id: bytes,
-        line_item: int,
-        amount_nanos: int,
-        now_ms: int,
-        expires_ms: int,
-        firm: bool = True,
-    ) -> None: ...
-    def void(self, event_id: bytes) -> bool: ...
-    def rendered(self, event_id: bytes) -> None: ...
     def sweep(self, now_ms: int) -> None: ...
     def dump(self) -> bytes: ...
     def load_holds(self, dumped: bytes) -> None: ...

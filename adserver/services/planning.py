@@ -13,7 +13,7 @@ from typing import Final, Protocol
 from adserver.clock import Clock
 from adserver.domain import limits
 from adserver.domain.books import JournalClosed
-from adserver.domain.records import Planned
+from adserver.domain.planned import Planned
 from adserver.engine.allocation import Wanted, plan
 from adserver.services import plans
 from adserver.services.allotment import Allotment, follow, moved

@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from adserver.domain import limits
 from adserver.domain.books import LineItemTotals
+from adserver.domain.campaign import FLAT
 from adserver.domain.decision import NoFill
 from adserver.engine import curves, ranking
 from adserver.engine.curves import Curve
@@ -82,9 +83,11 @@ _DAY_MS = 86_400_000
 
 
 def drop(
-    entry: Entry, accounts: Accounts, traffic: Traffic, allotment: Mapping[int, int], now_ms: int
-) -> Drop | None:
-    """The first of goal, budget and pacing that holds the line item back."""
+    entry: Entry, accounts: Accounts, traffic: Traffic, allotment: Mapping[int, int], now_ms: int,
+    fee: int = 0,
+) -> Drop | None:  # fmt: skip
+    """The first of goal, budget and pacing that holds the line item back. ``fee``: the nanos it would hold of
+    a flat one."""
     item = entry.line_item
     standing = accounts.standing(item.serial, now_ms)
     goal = item.goal
@@ -92,7 +95,7 @@ def drop(
         done = delivered(entry, standing)
         if done >= goal.amount:
             return Drop(NoFill.BUDGET_EXHAUSTED, "goal", goal.amount, done)
-    hold = ranking.hold_nanos(item.pricing.model, item.pricing.amount_micros)
+    hold = fee or ranking.hold_nanos(item.pricing.model, item.pricing.amount_micros)
     left = standing.left_nanos() if standing is not None else 0
     if standing is None or (left is not None and left < hold):
         empty = standing is not None and standing.emptied(hold)
@@ -194,7 +197,7 @@ def _plan(entry: Entry, standing: Standing) -> _Plan | None:
     start_ms = max(standing.start_ms, flight.start_ms or standing.start_ms)
     end_ms = min(standing.end_ms, flight.end_ms or standing.end_ms)
     daily = item.budget.daily_nanos
-    if daily is not None:
+    if daily is not None and item.pricing.model != FLAT:
         curve = None if item.pacing == "even" else curves.of(item, entry.campaign.timezone, start_ms, end_ms)
         return _Plan(_likely(entry, standing, today=True), 0, daily, start_ms, end_ms, curve)
     whole = _whole(entry, standing)
@@ -220,7 +223,9 @@ def _whole(entry: Entry, standing: Standing) -> tuple[int, int] | None:
     goal, lifetime = entry.line_item.goal, entry.line_item.budget.lifetime_nanos
     if goal is not None and goal.kind != "share":
         return delivered(entry, standing), goal.amount
-    return None if lifetime is None else (_likely(entry, standing, today=False), lifetime)
+    if lifetime is None or entry.line_item.pricing.model == FLAT:
+        return None  # what a day costs is no matter of how often it is shown
+    return (_likely(entry, standing, today=False), lifetime)
 
 
 def _likely(entry: Entry, standing: Standing, today: bool) -> int:

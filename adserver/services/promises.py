@@ -20,6 +20,7 @@ import msgspec
 from adserver.domain.books import JournalClosed
 from adserver.domain.conversions import Converted
 from adserver.domain.decision import is_recorded
+from adserver.domain.fees import Accrued
 from adserver.domain.records import (
     Decided,
     LineItemTerms,
@@ -96,7 +97,7 @@ class Promises:
         elif isinstance(record, Recorded) and not is_recorded(record.event_id):
             self._given(record)
         elif (
-            isinstance(record, Recorded | Converted)
+            isinstance(record, Recorded | Converted | Accrued)
             and record.line_item not in self._standing
             and not (isinstance(record, Recorded) and record.status == Status.FILTERED)
         ):

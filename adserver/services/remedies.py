@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from adserver.domain import limits
 from adserver.domain.admission import Full
+from adserver.domain.campaign import FLAT
 from adserver.domain.caps import BoundCap
 from adserver.engine import localtime, ranking
 from adserver.engine.rules import Context, Drop
@@ -103,6 +104,8 @@ def _budget(drop: Drop, entry: Entry, case: Case) -> Remedy | None:
     """The first budget, from the line item's own up, that has no room for what it holds."""
     pricing = entry.line_item.pricing
     hold = ranking.hold_nanos(pricing.model, pricing.amount_micros)
+    if pricing.model == FLAT and isinstance(drop.wanted, int):
+        hold = drop.wanted
     for level, period, account in _accounts(entry, case):
         limit, needed = account.limit_nanos, account.billed_nanos + account.held_nanos + hold
         if limit is not None and needed > limit:

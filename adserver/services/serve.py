@@ -114,6 +114,8 @@ class Decisions:
                 journalled = False
             else:
                 self._count(decision)
+                if deciding.claims.flat:
+                    self._kept.fees.decided(decision)
         self._kept.tally.count(decision)
         self._remember(deciding, decision, journalled)
         return True

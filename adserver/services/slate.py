@@ -31,6 +31,7 @@ class Winner(Struct):
     event_id: bytes
     position: int
     clearing_micros: int
+    hold_nanos: int
 
 
 class PlacementSlate:
@@ -125,11 +126,11 @@ class PlacementSlate:
         if isinstance(claimed, Drop):
             self._rule_out(candidate, claimed)
             return None
-        index, ident = claimed
+        index, ident, hold = claimed
         position = -1 if self.layout is None else self.layout.place(*_company(candidate))
         self._company.join(candidate)
         bid = candidate.line_item.pricing.amount_micros
-        self.winners.append(Winner(candidate, creative, index, ident, position, bid))
+        self.winners.append(Winner(candidate, creative, index, ident, position, bid, hold))
         if candidate.campaign.repeat_in_request:
             self._waiting.insert(0, candidate)
         kept_ms = self.expires_ms + (limits.CLICK_EXTRA_MS if candidate.by_session else 0)
@@ -265,7 +266,8 @@ def _ad(winner: Winner) -> Ad:
     entry, amount = winner.entry, winner.clearing_micros
     item, pricing = entry.line_item, entry.line_item.pricing
     model, bid = pricing.model, pricing.amount_micros
-    hold = entry.hold_nanos if amount == bid else ranking.hold_nanos(model, amount)
     price = ranking.price_nanos(model, amount)
     creative, number = winner.creative.serial, MODELS.index(model)
-    return Ad(winner.index, item.serial, creative, price, hold, bid, winner.position, number)
+    return Ad(
+        winner.index, item.serial, creative, price, winner.hold_nanos, bid, winner.position, number
+    )  # fmt: skip

@@ -9,6 +9,7 @@ from adserver.domain.campaign import Advertiser, Budget
 from adserver.domain.caps import BoundCap
 from adserver.domain.credits import PREPAID
 from adserver.domain.records import BudgetTerms, CapTerms, LineItemTerms, PlacementTerms
+from adserver.engine.localtime import flight_days
 from adserver.engine.snapshot import Entry, Snapshot, View
 
 
@@ -48,6 +49,7 @@ class InForce:
 def _line_item(snapshot: Snapshot, entry: Entry) -> LineItemTerms:
     item, campaign = entry.line_item, entry.campaign
     zone = campaign.timezone
+    first_day, days = flight_days(item.flight, zone) if item.pricing.per == "flight" else (0, 0)
     return LineItemTerms(
         at_ms=0,
         revision=0,
@@ -68,6 +70,8 @@ def _line_item(snapshot: Snapshot, entry: Entry) -> LineItemTerms:
         creatives=tuple((creative.serial, creative.identity) for creative in item.creatives),
         click_window_ms=campaign.attribution.click_ms,
         view_window_ms=campaign.attribution.view_ms,
+        first_day=first_day,
+        days=days,
     )
 
 

@@ -13,7 +13,7 @@ import orjson
 from msgspec import Struct
 
 from adserver.domain import ids, limits
-from adserver.domain.campaign import MODELS, PER_EVENT
+from adserver.domain.campaign import MODELS, PER_THOUSAND
 from adserver.domain.decision import Ad, Decision, EventKind, FeedPage, Origin, Slot, event_id
 from adserver.engine.kept import Kept
 from adserver.engine.snapshot import View
@@ -180,9 +180,11 @@ def _rest(ad: Ad, told: _Told, view: View) -> bytes:
 
 
 def _price(ad: Ad, currency: bytes) -> bytes:
-    """``rate_micros`` per ``per`` billable events is what is asked; ``clearing_micros`` what one billable
+    """``rate_micros`` per ``per`` billable events (of flat: for its day or flight) is what is asked;
+    ``clearing_micros`` what one billable
     event of this ad costs (the books keep nanos)."""
     model = MODELS[ad.model]
     return b',"price":{"model":"%b","rate_micros":%d,"per":%d,"currency":"%b","clearing_micros":%d}' % (
-        model.encode(), ad.rate_micros, 1 if model in PER_EVENT else 1000, currency, ad.price_nanos // 1000,
+        model.encode(), ad.rate_micros, 1000 if model in PER_THOUSAND else 1, currency,
+        ad.price_nanos // 1000,
     )  # fmt: skip

@@ -3,8 +3,10 @@
 from collections import defaultdict
 from collections.abc import Callable
 from datetime import UTC, date, datetime
+from fractions import Fraction
 from functools import cache
 from hashlib import blake2b
+from math import floor
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -14,6 +16,7 @@ from adserver.domain import ids
 from adserver.domain.campaign import MODELS
 from adserver.domain.conversions import Converted
 from adserver.domain.decision import EventKind, event_id
+from adserver.domain.fees import Accrued
 from adserver.domain.records import (
     Closed,
     Credited,
@@ -66,6 +69,17 @@ class Promise(Struct, frozen=True):
     whence: tuple[str, int]
 
 
+class FlatDay(Struct):
+    """A day of a flat line item. ``number``: the record of its first ad, 0 where there was none; ``shown``:
+    placement -> impressions that count."""
+
+    shown: dict[int, int]
+    number: int = 0
+    terms: LineItemTerms | None = None
+    expires_ms: int = 0
+    accrued: bool = False
+
+
 class Books:
     """What the ledger must hold, as dictionaries in the shape of its tables.
 
@@ -105,6 +119,8 @@ class Books:
         self._ahead: dict[str, tuple[str, int | None] | None] = {}
         self._billed: set[bytes] = set()
         self.conversions: dict[Key, Row] = {}
+        self._flat: dict[tuple[int, int], FlatDay] = {}
+        self._fees: defaultdict[int, int] = defaultdict(int)
         self._windows: dict[Key, LineItemTerms] = {}
 
     def take(self, record: Record) -> None:
@@ -118,6 +134,8 @@ class Books:
             self._reverse(record)
         elif isinstance(record, Converted):
             self._convert(record)
+        elif isinstance(record, Accrued):
+            self._accrue(record)
         elif isinstance(record, LineItemTerms):
             self._terms[record.serial] = record
             named = {(budget.account, budget.period): budget.limit_nanos for budget in record.budgets}
@@ -163,6 +181,80 @@ class Books:
                     decision.mode == TEST, slot.expires_ms, MODELS[ad.model],
                     "UTC" if terms is None else terms.timezone, (decision.country, decision.device),
                 )  # fmt: skip
+                if MODELS[ad.model] == "flat" and decision.mode != TEST:
+                    day = self._flat_day(ad.line_item, _day(self.promises[ident].timezone, decision.now_ms))
+                    if not day.number:
+                        day.number, day.terms = self._number, terms
+                    day.expires_ms = max(day.expires_ms, slot.expires_ms)
+
+    def _flat_day(self, line_item: int, day: int) -> "FlatDay":
+        return self._flat.setdefault((line_item, day), FlatDay({}))
+
+    def _accrue(self, fee: Accrued) -> None:
+        """Once a day that is over; the day's price by what was shown on it."""
+        day = self._flat_day(fee.line_item, fee.day)
+        for wrong in ["accrued twice"] if day.accrued else self._wrong_fee(fee, day):
+            self._tell(f"fee of line item {fee.line_item}, day {fee.day}: {wrong}")
+        day.accrued = True
+        for index, (placement, _, nanos) in enumerate(fee.parts):
+            ident = fee.start_ms.to_bytes(6, "big") + b"".join(
+                number.to_bytes(size, "big")
+                for number, size in ((fee.line_item, 4), (placement, 4), (index, 2))
+            )
+            billed = 0 if fee.unbilled else nanos
+            self._part(
+                Recorded(
+                    ident, 0, Status.ACCEPTED, fee.at_ms, fee.line_item, 0, placement, billed,
+                    0 if billed else fee.unbilled if nanos else Unbilled.FREE, fee.day, "", nanos - billed,
+                ),
+                day.number or self._number,
+            )  # fmt: skip
+        self._fees[fee.line_item] += 0 if fee.unbilled else sum(part[2] for part in fee.parts)
+
+    def _part(self, event: Recorded, since: int) -> None:
+        key = event.event_id, event.kind
+        if key in self.events:
+            self._tell(f"{_name(key)}: recorded twice in the journal")
+            return
+        self.events[key] = (
+            event.status, event.at_ms, event.line_item, 0, event.placement, event.day,
+            event.billed_nanos, event.free_nanos, event.unbilled, "", 0, 0,
+        )  # fmt: skip
+        terms = self._terms.get(event.line_item)
+        if terms is not None:
+            self.counted[key], self._payers[key] = self.events[key], terms
+            self._count(event)
+            if event.billed_nanos:
+                self._bill(event, since, terms)
+
+    def _wrong_fee(self, fee: Accrued, day: "FlatDay") -> list[str]:
+        if not day.number:
+            return ["no flat ad of that day in the journal"]
+        terms = day.terms
+        if terms is None:
+            return ["no terms of its day's first ad in the journal"]
+        wrong, zone = [], terms.timezone
+        if (_day(zone, fee.start_ms - 1), _day(zone, fee.start_ms)) != (fee.day - 1, fee.day):
+            wrong.append(f"begins at {fee.start_ms}, where {zone} has no midnight before it")
+        if _day(zone, fee.at_ms) <= fee.day or fee.at_ms <= day.expires_ms:
+            when = f"before it was over and its ads had expired at {day.expires_ms}"
+            wrong.append(f"accrued at {fee.at_ms}, {when}")
+        if fee.unbilled not in (0, Unbilled.OVER_BUDGET):
+            wrong.append(f"not billed for the reason {fee.unbilled}")
+        due = Fraction(terms.amount_micros * 1000)
+        if terms.days:
+            steps = [
+                floor(due * min(max(fee.day - terms.first_day + n, 0), terms.days) / terms.days)
+                for n in (0, 1)
+            ]
+            due = Fraction(max(min(steps[1] - steps[0], floor(due) - self._fees[fee.line_item]), 0))
+        nanos = sum(part[2] for part in fee.parts)
+        if nanos != due:
+            wrong.append(f"comes to {nanos} nanos, due are {due}")
+        parts = _shared(int(due), {place: count for place, count in day.shown.items() if count})
+        if parts != list(fee.parts):
+            wrong.append(f"(placement, impressions, nanos) are {list(fee.parts)}, by what was shown {parts}")
+        return wrong
 
     def _event(self, event: Recorded, ad: bytes | None = None) -> None:
         """``ad``: the one it is of, if it does not bear its id."""
@@ -199,7 +291,10 @@ class Books:
         if not event.test:
             self._count(event)
         if event.billed_nanos:
-            self._bill(event, promise, terms)
+            self._bill(event, promise.number, terms)
+        if _is_shown_flat(event) and event.status == Status.ACCEPTED:
+            shown = self._flat_day(event.line_item, event.day).shown
+            shown[event.placement] = shown.get(event.placement, 0) + 1
 
     def _convert(self, told: Converted) -> None:
         """Told once; owed to an accepted event of the advertiser's own ad, within that one's window."""
@@ -281,7 +376,7 @@ class Books:
             cell[6] += event.billed_nanos
             cell[7] += event.free_nanos
 
-    def _bill(self, event: Recorded, promise: Promise, terms: LineItemTerms) -> None:
+    def _bill(self, event: Recorded, since: int, terms: LineItemTerms) -> None:
         key = event.event_id, event.kind
         if event.event_id in self._billed:
             self._tell(f"{_name(key)}: the ad was billed before")
@@ -289,7 +384,7 @@ class Books:
         for account in _levels(terms):
             for period, day in (("lifetime", ALL_DAYS), ("day", event.day)):
                 self.budgets[account, day] += event.billed_nanos
-                limit = self._limit(account, period, promise.number)
+                limit = self._limit(account, period, since)
                 if limit is not None and self.budgets[account, day] > limit:
                     self._tell(
                         f"{_name(key)}: {account} {period}{'' if day < 0 else f' {day}'} "
@@ -308,7 +403,8 @@ class Books:
         day = date.fromordinal(_EPOCH_DAY + event.day)
         month = (day.year - 1970) * 12 + day.month - 1
         counts = self.earned[event.line_item, event.placement, month, event.kind]
-        for column, more in enumerate((1, event.billed_nanos, share)):
+        units = int(event.kind != 0 or event.event_id[14:] == bytes(2))
+        for column, more in enumerate((units, event.billed_nanos, share)):
             counts[3 * back + column] += more
 
     def _close(self, closed: Closed) -> None:
@@ -425,24 +521,29 @@ class Books:
         event, column = self.counted.get(key), _COLUMN.get(EventKind(found.kind))
         told = (
             found.line_item, found.creative, found.placement, found.day, found.billed_nanos,
-            int.from_bytes(found.country.encode(), "big") * 256 + found.device,
+            int.from_bytes(found.country.encode(), "big") * 256 + found.device, int(found.flat),
         )  # fmt: skip
-        if event is None or column is None or event[0] != Status.ACCEPTED or event[10]:
+        if event is None or (column is None and found.kind) or event[0] != Status.ACCEPTED or event[10]:
             self._tell(f"{_name(key)}: reversed, though it was never counted")
             return
         if key in self.reversals:
             self._tell(f"{_name(key)}: reversed twice")
             return
-        if told != (*event[2:7], event[11]):
-            self._tell(f"{_name(key)}: reversed as {told}, recorded was {(*event[2:7], event[11])}")
+        was = (*event[2:7], event[11], int(event[8] == Unbilled.FLAT))
+        if told != was:
+            self._tell(f"{_name(key)}: reversed as {told}, recorded was {was}")
         self.reversals[key] = found.at_ms, found.billed_nanos, found.reason
-        self.shown[found.line_item, found.placement, found.creative][column] -= 1
         cell = self.rollups[self._cells[key]]
-        cell[8 + column] += 1
+        if column is not None:
+            self.shown[found.line_item, found.placement, found.creative][column] -= 1
+            cell[8 + column] += 1
+        if column == 0 and was[-1]:
+            self._flat_day(int(str(event[2])), int(str(event[5]))).shown[int(str(event[4]))] -= 1
         cell[12] += found.billed_nanos
         for day in (ALL_DAYS, found.day):
             counts = self.totals[found.line_item, day]
-            counts[8 + column] += 1
+            if column is not None:
+                counts[8 + column] += 1
             counts[12] += found.billed_nanos
         if found.billed_nanos:
             self._refund(found)
@@ -490,6 +591,14 @@ def _disagreements(event: Recorded, promise: Promise) -> list[str]:
     accepted = event.status == Status.ACCEPTED
     if accepted and event.kind == EventKind.IMPRESSION and event.at_ms > promise.expires_ms:
         wrong.append(f"accepted at {event.at_ms}, expired at {promise.expires_ms}")
+    flat = event.unbilled == Unbilled.FLAT
+    if (
+        accepted
+        and not event.test
+        and event.kind != EventKind.CONVERSION
+        and flat != (promise.model == "flat")
+    ):
+        wrong.append(f"not billed with reason {event.unbilled}, which is not that of {promise.model}")
     if event.billed_nanos not in (0, promise.price_nanos):
         wrong.append(f"billed {event.billed_nanos} nanos, decided was {promise.price_nanos}")
     billable = accepted and not event.test and event.kind == _BILLABLE.get(promise.model)
@@ -503,6 +612,20 @@ def _disagreements(event: Recorded, promise: Promise) -> list[str]:
     elif event.free_nanos:
         wrong.append(f"{event.free_nanos} nanos free, though billed or not billable")
     return wrong
+
+
+def _is_shown_flat(event: Recorded) -> bool:
+    return event.unbilled == Unbilled.FLAT and event.kind == EventKind.IMPRESSION and not event.test
+
+
+def _shared(nanos: int, shown: dict[int, int]) -> list[tuple[int, int, int]]:
+    """Nano by nano of what is left, to whoever is furthest from what is his, the first of equals."""
+    total = sum(shown.values())
+    exact = {place: Fraction(nanos * count, total) for place, count in shown.items()}
+    parts = {place: floor(part) for place, part in exact.items()}
+    while sum(parts.values()) < nanos and parts:
+        parts[min(parts, key=lambda place: (parts[place] - exact[place], place))] += 1
+    return sorted(((place, shown[place], part) for place, part in parts.items()), key=lambda p: (-p[2], p[0]))
 
 
 def _cell(event: Recorded) -> Cell:

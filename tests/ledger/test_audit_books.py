@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ledger_samples import (
@@ -20,10 +21,11 @@ from ledger_samples import (
     terms,
 )
 from plain_books import Books as PlainBooks
-from verified_samples import sound
+from verified_samples import fees, sound
 
 from adserver.domain.conversions import Converted
 from adserver.domain.decision import UNRECORDED, EventKind
+from adserver.domain.fees import Accrued
 from adserver.domain.records import (
     Credited,
     Decided,
@@ -48,12 +50,20 @@ _SMALL = {
     "creative": (101, 102, 5),
     "placement": (7, 8, 9),
     "billed_nanos": (0, PRICE, PRICE + 1),
-    "unbilled": (0, 1, 2, 6),
+    "unbilled": (0, 1, 2, 6, 8),
     "day": (DAY, DAY + 1),
     "free_nanos": (0, PRICE),
     "test": (False, True),
     "country": ("", "FR", "US"),
     "device": (0, 1, 2),
+}
+_FEE: dict[str, tuple[Any, ...]] = {
+    "line_item": (1, 4),
+    "day": (DAY, DAY + 1, DAY + 2),
+    "start_ms": (DAY * 86_400_000, DAY * 86_400_000 + 1),
+    "at_ms": (NOW_MS, NOW_MS + 10**9),
+    "unbilled": (0, 1, 2),
+    "parts": ((), ((7, 2, PRICE),), ((8, 1, 0), (9, 1, 7))),
 }
 _TOLD = {
     "key": tuple(number.to_bytes(8, "big") * 2 for number in (1, 2, 9)),
@@ -95,19 +105,29 @@ def changed(record: Record, chance: random.Random) -> Record:
     if isinstance(record, Converted):
         name = chance.choice(list(_TOLD))
         return msgspec.structs.replace(record, **{name: chance.choice(_TOLD[name])})
+    if isinstance(record, Accrued):
+        name = chance.choice(list(_FEE))
+        return msgspec.structs.replace(record, **{name: chance.choice(_FEE[name])})
     if isinstance(record, LineItemTerms):
         limit = chance.choice((0, 3 * PRICE, 20 * PRICE))
         own = budget(chance.choice(("line_item:1", "campaign:10", "advertiser:20")), limit, "day")
         ahead = chance.choice(((), (PAYS_AHEAD,), (PAYS_AHEAD, budget("advertiser:20", limit))))
         zone = chance.choice(("UTC", "Asia/Kathmandu", "Pacific/Kiritimati"))
-        return msgspec.structs.replace(record, budgets=(own, *ahead), timezone=zone)
+        days = chance.choice((0, record.days))
+        return msgspec.structs.replace(record, budgets=(own, *ahead), timezone=zone, days=days)
     if isinstance(record, Credited):
         kind = chance.choice(("deposit", "make_good"))
         return msgspec.structs.replace(record, kind=kind, amount_micros=chance.choice((1, 4000, 10**6)))
     if isinstance(record, PlacementTerms):
         return placement(record.serial, revenue_share_ppm=chance.choice((0, 1, 333_333, 1_000_000)))
     if isinstance(record, Decided):
-        return decided(record.decision.request_id, (1, 2, 3), clicked=chance.choice((0, 1, 2)), converted=3)
+        return decided(
+            record.decision.request_id,
+            chance.choice(((1, 2, 3), (4,))),
+            clicked=chance.choice((0, 1, 2)),
+            converted=3,
+            flat=chance.choice((1, 2, 4, 4, 4)),
+        )
     return record
 
 
@@ -265,3 +285,61 @@ def test_groups_add_up(rows: list[tuple[int, int, int]]) -> None:
         expected[one, other] = expected.get((one, other), 0) + value
     assert dict(zip(groups.keys, groups.sums(columns[2]), strict=True)) == expected
     assert EventKind.IMPRESSION in EventKind
+
+
+START_MS = DAY * 86_400_000
+_OFFENCES: dict[str, tuple[dict[str, Any], str]] = {
+    "before the day is over": ({"at_ms": START_MS + 86_399_999}, "before it was over"),
+    "from the wrong instant": ({"start_ms": START_MS + 1}, "has no midnight before it"),
+    "of another day": ({"day": DAY - 1, "start_ms": START_MS - 86_400_000}, "no flat ad of that day"),
+    "of another line item": ({"line_item": 1}, "no flat ad of that day"),
+    "a nano more": ({"parts": ((7, 2, 93_333_333_334), (8, 1, 46_666_666_667))}, "due are 140000000000"),
+    "shared otherwise": (
+        {"parts": ((7, 2, 93_333_333_334), (8, 1, 46_666_666_666))}, "by what was shown [(7, 2, 93333333333)"
+    ),
+    "by other counts": (
+        {"parts": ((7, 4, 93_333_333_333), (8, 2, 46_666_666_667))}, "by what was shown [(7, 2, 93333333333)"
+    ),
+    "to nobody": ({"parts": ()}, "comes to 0 nanos"),
+    "for no reason": ({"unbilled": int(Unbilled.TEST)}, "not billed for the reason 2"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", _OFFENCES)
+def test_a_fee_that_is_wrong(name: str) -> None:
+    """Told by both audits."""
+    changes, expected = _OFFENCES[name]
+    records = fees()
+    at = next(at for at, record in enumerate(records) if isinstance(record, Accrued))
+    assert by_columns(records)[0] == by_rows(records)[0] == set()
+    records[at] = msgspec.structs.replace(records[at], **changes)
+    told = by_columns(records)[0]
+    assert told == by_rows(records)[0]
+    assert any(expected in line for line in told), told
+
+
+def test_a_fee_while_its_last_ad_may_still_be_shown() -> None:
+    """One decided just before midnight expires after it."""
+    records = fees()
+    at = next(at for at, record in enumerate(records) if isinstance(record, Accrued))
+    records.insert(at, decided(request(650, START_MS + 86_399_000), (4,), flat=4))
+    told = by_columns(records)[0]
+    assert told == by_rows(records)[0]
+    assert len(told) == 1 and "before it was over and its ads had expired" in told.pop()
+
+
+def test_a_fee_accrued_twice() -> None:
+    records = fees()
+    records.append(next(record for record in records if isinstance(record, Accrued)))
+    told = by_columns(records)[0]
+    assert told == by_rows(records)[0]
+    assert any("accrued twice" in line for line in told)
+
+
+def test_an_impression_that_is_not_billed_for_the_wrong_reason() -> None:
+    records = fees()
+    at = next(at for at, record in enumerate(records) if isinstance(record, Recorded))
+    records[at] = msgspec.structs.replace(records[at], unbilled=int(Unbilled.NOT_BILLABLE))
+    told = by_columns(records)[0]
+    assert told == by_rows(records)[0]
+    assert any("not that of flat" in line for line in told)

@@ -13,7 +13,7 @@ from verified_samples import keep, sound
 
 from adserver.commands import export as command
 from adserver.domain.bills import CLOSINGS
-from adserver.domain.counted import event_of
+from adserver.domain.counted import events_of
 from adserver.domain.decision import EventKind
 from adserver.domain.records import Reversed, Status
 from adserver.ledger.files import segment_path
@@ -34,8 +34,7 @@ def read(folder: Path) -> list[dict[str, Any]]:
 
 def test_every_event_is_there_and_the_money_adds_up(tmp_path: Path) -> None:
     """Conversions too, where they are owed to an ad, under the day of its decision."""
-    found = [r if isinstance(r, Reversed) else event_of(r) for r in sound()]
-    records = [r for r in found if r is not None]
+    records = [one for r in sound() for one in ([r] if isinstance(r, Reversed) else events_of(r))]
     data = keep(tmp_path / "data", sound())
     done = run("export", tmp_path / "out", "--data", data)
     assert (done.returncode, done.stdout, done.stderr) == (0, f"{len(records)} events\n", "")
@@ -45,6 +44,7 @@ def test_every_event_is_there_and_the_money_adds_up(tmp_path: Path) -> None:
     assert {row["status"] for row in rows} == {"accepted", "expired", "filtered", "reversed"}
     assert {row["unbilled"] for row in rows} >= {"", "over_budget", "test", "filtered", "repeated"}
     assert sum(row["kind"] == "conversion" for row in rows) == 6
+    assert sum(row["kind"] == "fee" for row in rows) == 4
     assert all(row["decided_ms"].date() == row["day"] for row in rows), "days are those of UTC here"
     assert verify(data, lambda line: None) == []
 

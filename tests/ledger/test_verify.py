@@ -34,10 +34,10 @@ def test_a_sound_journal_and_its_ledger(tmp_path: Path) -> None:
     assert lines == [
         f"journal: {len(sound())} records whole and in the chain, 0 of them not posted yet",
         "law 1: 2 sponsored items on 2 feed pages",
-        "law 2: 53 exposures, 3 impressions after their expiry",
-        "law 3: 10 budget accounts",
-        "law 4: 52 events, 4 filtered, 81 entries",
-        "reports: 23 rollups, 14 of requests, 15 impressions by people",
+        "law 2: 59 exposures, 3 impressions after their expiry",
+        "law 3: 12 budget accounts",
+        "law 4: 62 events, 4 filtered, 85 entries",
+        "reports: 32 rollups, 20 of requests, 17 impressions by people",
         "statements: 2 closings, 4 bookings",
         "no differences",
     ]
@@ -118,7 +118,7 @@ TAMPERED = {
         ["UPDATE shown SET clicks = clicks + 1"],
         "shown of line item, placement, creative 1, 7",
     ),
-    "a changed day": (["UPDATE totals SET day = day + 1 WHERE day > 0"], "totals of line item, day"),
+    "a changed day": (["UPDATE totals SET day = day + 9 WHERE day > 0"], "totals of line item, day"),
     "a forgotten bill": (
         ["UPDATE budgets SET billed_nanos = 0 WHERE account = 'campaign:10' AND day > 0"],
         "billed of budget, day campaign:10",

@@ -23,8 +23,10 @@ from ledger_samples import (
 )
 from plain_books import Books as PlainBooks
 
+from adserver.domain import counted
 from adserver.domain.counted import event_of
 from adserver.domain.decision import EventKind, Origin
+from adserver.domain.fees import Accrued
 from adserver.domain.records import (
     Closed,
     Credited,
@@ -43,6 +45,7 @@ from adserver.ledger.reader import Reader
 from adserver.ledger.verify import verify
 from adserver.ledger.writer import LedgerWriter
 
+DAY_MS = 86_400_000
 MONTH = month_of(DAY)
 Totals = tuple[tuple[str, int], ...]
 
@@ -87,6 +90,7 @@ def sound() -> list[Record]:
     records += [reversed_(event) for event in taken_back[1::9]]
     records.append(credited("c", "make_good", 7))
     records += conversions()
+    records += fees()
     tested = request(900)
     records += [decided(tested, mode=1), recorded(tested, test=True, unbilled=Unbilled.TEST)]
     first = page(request(801), 0, 0, 21, ((16, 1),), place=9)
@@ -127,6 +131,35 @@ def conversions() -> list[Record]:
     records += [converted(4, clicks[2], unbilled=Unbilled.OVER_BUDGET), converted(5), back, reversed_(owed)]
     free = recorded(request(2, NOW_MS + 2000))
     return [*records, converted(6, free, unbilled=Unbilled.NOT_BILLABLE, after_ms=86_399_999)]
+
+
+def fees() -> list[Record]:
+    """Of a line item sold for three days: one at two placements, one that is found over budget, one of which
+    nothing is left that counts; a click, impressions and a part of a fee are taken back."""
+    price = 100 * PRICE
+    flat = terms(4, (budget("line_item:4", 80 * 1000 * PRICE),), model="flat")
+    flat = msgspec.structs.replace(flat, amount_micros=price, first_day=DAY, days=3)
+    records: list[Record] = [placement(8, publisher=5), flat]
+    events = list[Recorded]()
+    for number, (day, place) in enumerate(((0, 7), (0, 8), (0, 7), (0, 7), (1, 8), (2, 7)), 601):
+        mine = request(number, DAY * DAY_MS + day * DAY_MS + 61_000)
+        records.append(decided(mine, (4,), place, flat=4))
+        events.append(recorded(mine, line_item=4, place=place, unbilled=Unbilled.FLAT))
+        records.append(events[-1])
+    click = recorded(request(602, DAY * DAY_MS + 61_000), kind=EventKind.CLICK, line_item=4, place=8,
+                     unbilled=Unbilled.FLAT, after_ms=2000)  # fmt: skip
+    records += [click, reversed_(click), reversed_(events[0], 1), reversed_(events[5], 1)]
+    whole = price * 1000
+    first = whole // 3
+    records.append(_fee(0, 0, ((7, 2, first * 2 // 3), (8, 1, first // 3 + 1))))
+    records.append(_fee(1, int(Unbilled.OVER_BUDGET), ((8, 1, whole * 2 // 3 - first),)))
+    parts = counted.events_of(records[-2])
+    return [*records, reversed_(parts[1]), reversed_(events[1])]
+
+
+def _fee(day: int, unbilled: int, parts: tuple[tuple[int, int, int], ...]) -> Accrued:
+    start_ms = (DAY + day) * DAY_MS
+    return Accrued(4, DAY + day, start_ms, start_ms + DAY_MS, unbilled, parts)
 
 
 def credited(name: str, kind: str = "credit", micros: int = 5000) -> Credited:

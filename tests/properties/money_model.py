@@ -4,7 +4,7 @@ Nothing is kept beside the ads and the limits, so nothing can disagree. Shares n
 """
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -13,7 +13,7 @@ GRACE_MS: Final = 30_000
 HOUR_MS: Final = 3_600_000
 LATER_MS: Final = {"impression": 0, "viewable": HOUR_MS, "click": 24 * HOUR_MS}
 """How long each kind of event is accepted after the ad has expired."""
-PAYS: Final = {"cpm": "impression", "vcpm": "viewable", "cpc": "click"}
+PAYS: Final = {"cpm": "impression", "vcpm": "viewable", "cpc": "click", "flat": ""}
 
 Key = tuple[str, int]
 """(account, day)."""
@@ -40,6 +40,11 @@ class Sold:
     def day(self, at_ms: int) -> int:
         local = datetime.fromtimestamp(at_ms / 1000, ZoneInfo(self.zone))
         return local.date().toordinal() - datetime(1970, 1, 1, tzinfo=UTC).date().toordinal()
+
+    def day_ends_ms(self, at_ms: int) -> int:
+        """No clock changes on these days."""
+        local = datetime.fromtimestamp(at_ms / 1000, ZoneInfo(self.zone)) + timedelta(days=1)
+        return int(local.replace(hour=0, minute=0, second=0, microsecond=0).timestamp()) * 1000
 
 
 @dataclass
@@ -72,6 +77,27 @@ class Ad:
         return account in self.sold.accounts and day in (LIFETIME, self.sold.day(self.decided_ms))
 
 
+@dataclass
+class Fee:
+    """A day of a flat line item. ``over_ms``: it is over, and its last ad can no longer be shown;
+    ``shown``: impressions that count."""
+
+    sold: Sold
+    day: int
+    over_ms: int
+    held_nanos: int
+    shown: set[str] = field(default_factory=set)
+    accrued: bool = False
+    net_nanos: int = 0
+
+    @property
+    def firm_nanos(self) -> int:
+        return self.held_nanos
+
+    def is_in(self, key: Key) -> bool:
+        return key[0] in self.sold.accounts and key[1] in (LIFETIME, self.day)
+
+
 class Model:
     """``limits``: (account, period) -> nanos; ``promised``: what was billed and held as the limits changed
     last, which a lowered limit lets stand; ``prepaid``: advertisers that pay ahead, ``paid`` what."""
@@ -79,6 +105,7 @@ class Model:
     def __init__(self, now_ms: int) -> None:
         self.now_ms = now_ms
         self.ads: list[Ad] = []
+        self.fees: dict[tuple[str, int], Fee] = {}
         self.limits: dict[tuple[str, str], int] = {}
         self.promised: dict[Key, int] = {}
         self.prepaid: set[str] = set()
@@ -95,13 +122,16 @@ class Model:
         return paid if limit is None else min(limit, paid)
 
     def billed(self, key: Key) -> int:
-        return sum(ad.net_nanos for ad in self.ads if ad.is_in(key))
+        return sum(one.net_nanos for one in (*self.ads, *self.fees.values()) if one.is_in(key))
 
     def held(self, key: Key) -> int:
-        return sum(ad.held_nanos for ad in self.ads if ad.held_nanos and ad.is_in(key))
+        return sum(one.held_nanos for one in self._holding() if one.is_in(key))
 
     def firm(self, key: Key) -> int:
-        return sum(ad.firm_nanos for ad in self.ads if ad.firm_nanos and ad.is_in(key))
+        return sum(one.firm_nanos for one in self._holding() if one.is_in(key))
+
+    def _holding(self) -> list[Ad | Fee]:
+        return [one for one in (*self.ads, *self.fees.values()) if one.held_nanos]
 
     def touched(self) -> set[Key]:
         """Every account of every day on which something was decided."""
@@ -125,6 +155,18 @@ class Model:
         for ad in self.ads:
             if ad.expires_ms + GRACE_MS < self.now_ms:
                 ad.held_nanos = 0
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Of days that are over and on which nothing was shown."""
+        for fee in self.fees.values():
+            if not fee.shown and fee.over_ms + GRACE_MS < self.now_ms:
+                fee.held_nanos = 0
+
+    def accrue(self) -> None:
+        for fee in self.fees.values():
+            if fee.shown and not fee.accrued and fee.over_ms < self.now_ms:
+                fee.accrued, fee.net_nanos, fee.held_nanos = True, fee.held_nanos, 0
 
     def change(self, account: str, period: str, nanos: int | None) -> None:
         if nanos is None:
@@ -145,16 +187,23 @@ class Model:
 
     def expect(self, sold: Sold, count: int) -> int:
         """How many of so many ads there is room for, all asked for at once."""
-        held = 0
+        held, asked = 0, sold.asked_nanos
         for number in range(count):
-            if not self.fits(sold, held + sold.asked_nanos, self.now_ms):
+            if sold.model == "flat" and (number or (sold.name, sold.day(self.now_ms)) in self.fees):
+                asked = 0
+            if not self.fits(sold, held + asked, self.now_ms):
                 return number
-            held += sold.asked_nanos
+            held += asked
         return count
 
     def decide(self, ident: str, sold: Sold, expires_ms: int) -> Ad:
         ad = Ad(ident, sold, self.now_ms, expires_ms, sold.hold_nanos)
         self.ads.append(ad)
+        if sold.model == "flat":
+            day = sold.day(self.now_ms)
+            fee = Fee(sold, day, sold.day_ends_ms(self.now_ms) - 1, sold.asked_nanos)
+            fee = self.fees.setdefault((sold.name, day), fee)
+            fee.over_ms = max(fee.over_ms, expires_ms)
         return ad
 
     def is_live(self, ad: Ad, kind: str) -> bool:
@@ -175,7 +224,12 @@ class Model:
         if PAYS[ad.sold.model] == kind:
             self._bill(ad)
         ad.came[kind] = "accepted"
+        if kind == "impression" and ad.sold.model == "flat":
+            self._fee_of(ad).shown.add(ad.ident)
         return "accepted"
+
+    def _fee_of(self, ad: Ad) -> Fee:
+        return self.fees[ad.sold.name, ad.sold.day(ad.decided_ms)]
 
     def crawl(self, ad: Ad, kind: str) -> str:
         """Kept once, while its token lives; the id is not used up."""
@@ -203,6 +257,9 @@ class Model:
         """(kinds taken back now, nanos): what was accepted, posted, and not taken back before."""
         taken = {kind for kind in ad.posted if ad.came[kind] == "accepted"} - ad.taken_back
         ad.taken_back |= taken
+        if "impression" in taken and ad.sold.model == "flat" and not self._fee_of(ad).accrued:
+            self._fee_of(ad).shown.discard(ad.ident)
+            self._let_go()
         return taken, ad.billed_nanos if PAYS[ad.sold.model] in taken else 0
 
     # -- what the ledger must hold --------------------------------------------------------------------
@@ -221,7 +278,7 @@ class Model:
     def owed(self) -> dict[tuple[str, str], int]:
         """(advertiser, currency) -> nanos."""
         owed: dict[tuple[str, str], int] = {}
-        for ad in self.ads:
-            key = ad.sold.name.split("/")[0], ad.sold.currency
-            owed[key] = owed.get(key, 0) + ad.net_nanos
+        for one in (*self.ads, *self.fees.values()):
+            key = one.sold.name.split("/")[0], one.sold.currency
+            owed[key] = owed.get(key, 0) + one.net_nanos
         return {key: nanos for key, nanos in owed.items() if nanos}

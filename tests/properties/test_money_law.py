@@ -31,6 +31,7 @@ from adserver.domain.books import Position
 from adserver.domain.credits import KINDS as KINDS_BOOKED
 from adserver.domain.decision import EventKind
 from adserver.domain.records import Status
+from adserver.duties import Duties
 from adserver.ledger.reader import Reader
 from adserver.ledger.verify import verify
 from adserver.services.ask import Asker
@@ -43,11 +44,12 @@ SOLD: Final = {
     "eur-second": Sold("acme/two/eur-second", "cpm", UNIT, 3 * UNIT, UNIT, EUR, TOKYO),
     "eur-click": Sold("acme/one/eur-click", "cpc", 4 * UNIT, UNIT // 5, UNIT // 5, EUR, "UTC"),
     "eur-view": Sold("acme/two/eur-view", "vcpm", 3 * UNIT, 2_400_000_000, 2_400_000_000, EUR, TOKYO),
+    "eur-flat": Sold("acme/two/eur-flat", "flat", 0, 5 * UNIT + 7000, 0, EUR, TOKYO),
     "usd-cpm": Sold("zest/far/usd-cpm", "cpm", 2 * UNIT, 2 * UNIT, 2 * UNIT, USD, "America/New_York"),
 }
 """Line items by the placement that each of them is alone on."""
 AMOUNTS: Final = {"eur-cpm": "4205.700001", "eur-second": "3000", "eur-click": "4", "eur-view": "3000",
-                  "usd-cpm": "2000"}  # fmt: skip
+                  "eur-flat": "5.000007", "usd-cpm": "2000"}  # fmt: skip
 OWNERS: Final = {"acme": EUR, "zest": USD}
 OPERATOR: Final = Asker(role="operator")
 ACCOUNTS: Final = sorted({name for sold in SOLD.values() for name in sold.accounts})
@@ -65,9 +67,12 @@ def documents(limits: dict[tuple[str, str], int], prepaid: Collection[str] = ())
 
     def item(name: str) -> dict[str, Any]:
         sold = SOLD[name]
+        flat = {"priority": "sponsorship"} if sold.model == "flat" else {}
+        per = {"per": "day"} if flat else {}
         return {
             "id": name,
-            "pricing": {"model": sold.model, "amount": AMOUNTS[name]},
+            **flat,
+            "pricing": {"model": sold.model, "amount": AMOUNTS[name], **per},
             "pacing": "asap",
             "targeting": {"placements": {"any": [f"{sold.currency.lower()}/{name}"]}},
             **budget(f"line_item:{sold.name}"),
@@ -92,7 +97,7 @@ def documents(limits: dict[tuple[str, str], int], prepaid: Collection[str] = ())
         ],
         "campaigns": [
             whole("acme/one", "eur-cpm", "eur-click"),
-            whole("acme/two", "eur-second", "eur-view"),
+            whole("acme/two", "eur-second", "eur-view", "eur-flat"),
             whole("zest/far", "usd-cpm"),
         ],
     }
@@ -295,13 +300,16 @@ class Money(RuleBasedStateMachine):
 
     @rule(
         how=st.sampled_from(
-            ("post", "post", "compare", "set a ledger aside", "checkpoint", "kill", "from the beginning",
-             "an older ledger")
+            ("post", "post", "accrue", "compare", "set a ledger aside", "checkpoint", "kill",
+             "from the beginning", "an older ledger")
         )
     )  # fmt: skip
     def end_or_go_on(self, how: str) -> None:
         if how == "post":
             self.post()
+        elif how == "accrue":
+            Duties(self.world.app).accruing.accrue()
+            self.model.accrue()
         elif how == "compare":
             self.compare_everything()
         elif how == "set a ledger aside":
@@ -391,7 +399,9 @@ class Money(RuleBasedStateMachine):
     def each_event_once(self, books: sqlite3.Connection) -> None:
         columns = "event_id, kind, status, billed_nanos, free_nanos"
         rows = [
-            row for table in ("events", "filtered") for row in books.execute(f"SELECT {columns} FROM {table}")
+            row
+            for table in ("events", "filtered")
+            for row in books.execute(f"SELECT {columns} FROM {table} WHERE kind > 0")
         ]
         found = [
             (ids.encode(row[0]), EventKind(row[1]).name.lower(), Status(row[2]).name.lower(), *row[3:])
@@ -399,6 +409,13 @@ class Money(RuleBasedStateMachine):
         ]
         assert len(found) == len(set(found))
         assert set(found) == self.model.events()
+        fees = books.execute("SELECT line_item, day, billed_nanos, free_nanos FROM events WHERE kind = 0")
+        accounts = [(f"line_item:{item}", *rest) for item, *rest in fees]
+        assert sorted(accounts) == sorted(
+            (self.named(fee.sold.accounts[0]), fee.day, fee.net_nanos, 0)
+            for fee in self.model.fees.values()
+            if fee.accrued
+        )
 
     def accounts_balance(self, books: sqlite3.Connection) -> None:
         """Nothing comes from nowhere, in any currency; each advertiser owes what the list says."""

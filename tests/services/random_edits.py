@@ -9,7 +9,7 @@ from world import World
 
 from adserver.catalog.store import Conflict
 
-FORMER = ("acme/caps", "acme/shared", "bolt/two", "corn/house")
+FORMER = ("acme/caps", "acme/shared", "bolt/two", "dune/days", "corn/house")
 """What the plain session sells: archived here before it begins."""
 
 

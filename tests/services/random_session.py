@@ -59,6 +59,13 @@ def campaigns(turn: int) -> list[Any]:
             budget={"daily": "15.00"},
         ),
         campaign(
+            "dune/days",
+            {"id": "shared", "priority": "sponsorship", "goal": {"share": "0.2"},
+             "budget": {"lifetime": "60.00"},
+             "pricing": {"model": "flat", "amount": f"{30 + turn}.00", "per": "day"}},
+            timezone="Asia/Tokyo",
+        ),
+        campaign(
             "corn/house", {"id": "own", "priority": "house", "pricing": cpm("0.00")}, repeat_in_request=True
         ),
     ]  # fmt: skip

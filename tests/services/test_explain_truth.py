@@ -18,6 +18,9 @@ def full_id(ad: Any) -> str:
     return f"{ad['advertiser']}/{ad['campaign']}/{ad['line_item']}"
 
 
+SELLING = ("acme", "bolt", "corn", "dune")
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_told_is_true(tmp_path: Path, seed: int) -> None:
     reasons = set()
@@ -30,7 +33,7 @@ def test_told_is_true(tmp_path: Path, seed: int) -> None:
             answer = world.decide(request, 7, OPERATOR)
             won = {full_id(ad) for ad in answer["decisions"][0]["ads"]}
             told = {line["line_item"]: line for line in answer["explain"][0]["line_items"]}
-            assert len(told) == 7
+            assert len(told) == 8
             assert won == {name for name, line in told.items() if line["outcome"] == "won"}
             dropped = {name for name, line in told.items() if line["outcome"] == "dropped"}
             assert not dropped & alone(world, request)
@@ -41,8 +44,8 @@ def test_told_is_true(tmp_path: Path, seed: int) -> None:
 def alone(world: World, request: dict[str, Any]) -> set[str]:
     """Who serves where only its own advertiser may, as often as it likes."""
     winners = set()
-    for owner in ("acme", "bolt", "corn"):
-        others = [other for other in ("acme", "bolt", "corn") if other != owner]
+    for owner in SELLING:
+        others = [other for other in SELLING if other != owner]
         asked = {**request, "mode": "dry_run", "explain": False, "block": {"advertisers": others}}
         answer = world.decide({**asked, "placements": [{"id": "top", "count": 1}]}, 7, OPERATOR)
         winners |= {full_id(ad) for ad in answer["decisions"][0]["ads"]}

@@ -39,6 +39,7 @@ def content(states: States, now_ms: int) -> dict[str, Any]:
     found["repeats"] = live_repeats(states.hot, now_ms)
     found["traffic"] = states.traffic.dump()
     found["touches"] = touches(states)
+    found["fees"] = sorted(msgspec.msgpack.decode(states.hot.fees.dump(), strict=False)[0])
     return found
 
 

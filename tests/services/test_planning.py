@@ -11,7 +11,8 @@ from world import World, campaign, publisher
 
 from adserver.domain import limits
 from adserver.domain.books import JournalClosed, Position
-from adserver.domain.records import Planned, Record
+from adserver.domain.planned import Planned
+from adserver.domain.records import Record
 from adserver.engine import draw
 from adserver.ledger.reader import Reader
 from adserver.services.allotment import follow, moved
