@@ -2,10 +2,11 @@
 
     python -m loadtests.optimum docs/simulation/week.yaml --given-back
 
-* Guaranteed goals against a **maximum flow**: line item -> (line item, person, window of its cap) -> request,
-  where it may stand once -> what a person saw, each impression once (scipy's Dinic). Windows stand still
-  there and slide here, so the flow is an upper bound. Beside it the same where nothing is delivered before
-  its plan has it: who keeps a pace cannot use today's traffic for tomorrow.
+* Guaranteed goals (of impressions, or of what impressions are expected to bring) against a **maximum flow**:
+  line item -> (line item, person, window of its cap) -> request, where it may stand once -> what a person
+  saw, each impression once (scipy's Dinic). Windows stand still there and slide here, so the flow is an upper
+  bound. Beside it the same where nothing is delivered before its plan has it: who keeps a pace cannot use
+  today's traffic for tomorrow.
 * Revenue of the auction against a **linear program** (HiGHS): the places that guaranteed line items left in
   the very run, divided among those that may have them, once in a request, within daily and lifetime budgets
   and caps of a day or more, person by person. Both sides are expectations, of impressions times what one is
@@ -21,6 +22,7 @@ import sys
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from itertools import pairwise
+from math import ceil
 from pathlib import Path
 from typing import Any, Final
 
@@ -62,13 +64,25 @@ class _Nodes(dict[Any, int]):
 
 
 Supplies = dict[int, list[int]]
-"""Line item -> how much more of its goal may be delivered from each day of the run on."""
+"""Line item -> how many more impressions towards its goal may be delivered from each day of the run on."""
+
+
+def wanted_of(item: LineItem, config: Config) -> int | None:
+    """The impressions that its goal is expected to take; None: it has no goal of an amount."""
+    goal, readers = item.goal, config.readers
+    if goal is None or goal.kind not in ("impressions", "viewable", "clicks", "spend"):
+        return None
+    clicks = readers.line_items.get(item.full_id, readers.clicks)
+    worth = worth_nanos(item, config) if goal.kind == "spend" else 0.0
+    each = {"impressions": 1.0, "viewable": readers.viewable, "clicks": clicks, "spend": worth}[goal.kind]
+    return ceil(goal.amount / each) if each else None
 
 
 def at_once(config: Config, items: list[LineItem]) -> Supplies:
     """All of it from the first day on."""
     later = [0] * (len(_days(config)) - 1)
-    return {item.serial: [item.goal.amount, *later] for item in items if item.goal is not None}
+    wanted = {item.serial: wanted_of(item, config) for item in items}
+    return {serial: [amount, *later] for serial, amount in wanted.items() if amount is not None}
 
 
 def as_planned(config: Config, items: list[LineItem]) -> Supplies:
@@ -76,12 +90,10 @@ def as_planned(config: Config, items: list[LineItem]) -> Supplies:
     nor know that tomorrow brings less."""
     found = at_once(config, items)
     for item in items:
-        flight, goal = item.flight, item.goal
-        if item.pacing != "asap" and goal is not None and flight.start_ms is not None and flight.end_ms:
+        flight, amount = item.flight, wanted_of(item, config)
+        if item.pacing != "asap" and amount is not None and flight.start_ms is not None and flight.end_ms:
             curve = curves.of(item, config.timezone, flight.start_ms, flight.end_ms)
-            ends = [
-                plan_to_date(goal.amount, flight.start_ms, flight.end_ms, end, curve) for end in _days(config)
-            ]
+            ends = [plan_to_date(amount, flight.start_ms, flight.end_ms, end, curve) for end in _days(config)]
             found[item.serial] = [after - before for before, after in pairwise([0, *ends])]
     return found
 
@@ -295,28 +307,27 @@ def report(config: Config, out: Path, given_back: bool) -> list[str]:
 
 
 def _guaranteed(found: Found, told: list[Slot]) -> list[str]:
+    config = found.config
     goals = [
         item for _, item in found.items.values()
-        if item.priority in _GUARANTEED and item.goal is not None and item.goal.kind == "impressions"
+        if item.priority in _GUARANTEED and wanted_of(item, config) is not None
     ]  # fmt: skip
     if not goals:
         return []
-    config = found.config
     best = feasible(config, at_once(config, goals), goals, told)
     paced = feasible(config, as_planned(config, goals), goals, told)
     lines = [
-        "| guaranteed line item | goal | delivered | maximum flow | of it | one that keeps pace | of it |",
+        "| guaranteed line item | wanted | delivered | maximum flow | of it | one that keeps pace | of it |",
         "|---|--:|--:|--:|--:|--:|--:|",
     ]
-    done = {item.serial: _done(found, item) for item in goals}
+    kept = 0
     for item in sorted(goals, key=lambda one: one.full_id):
-        mine, most, goal = done[item.serial], best[item.serial], item.goal
-        assert goal is not None
+        mine, most, wanted = done(found, item), best[item.serial], wanted_of(item, config)
+        kept += mine
         lines.append(
-            f"| {item.full_id} | {goal.amount:,} | {mine:,} | {most:,} | {_percent(mine, most)} "
+            f"| {item.full_id} | {wanted:,} | {mine:,} | {most:,} | {_percent(mine, most)} "
             f"| {paced[item.serial]:,} | {_percent(mine, paced[item.serial])} |"
         )
-    kept = sum(min(done[item.serial], item.goal.amount) for item in goals if item.goal is not None)
     sums = [sum(flow.values()) for flow in (best, paced)]
     return [
         *lines,
@@ -330,8 +341,14 @@ def _guaranteed(found: Found, told: list[Slot]) -> list[str]:
     ]
 
 
-def _done(found: Found, item: LineItem) -> int:
-    return found.days.get((item.serial, -1), LineItemTotals(item.serial)).impressions
+def done(found: Found, item: LineItem) -> int:
+    """Impressions towards its goal: all that were wanted where it is reached, however lucky its clicks were,
+    and never more."""
+    totals, goal = found.days.get((item.serial, -1), LineItemTotals(item.serial)), item.goal
+    wanted = wanted_of(item, found.config)
+    assert goal is not None and wanted is not None
+    reached = getattr(totals, "billed_nanos" if goal.kind == "spend" else goal.kind) >= goal.amount
+    return wanted if reached else min(totals.impressions, wanted)
 
 
 def _auction(found: Found, told: list[Slot]) -> list[str]:

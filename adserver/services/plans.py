@@ -248,7 +248,7 @@ def ends_ms(entry: Entry, now_ms: int) -> int:
 
 def daily_need(entry: Entry, accounts: Accounts, now_ms: int, days: float) -> float | None:
     """Impressions a day still wanted, where its flight has so many ``days`` to go; None without a goal or
-    budget. Of views and clicks, so many impressions as they are likely to take."""
+    budget. Of views, clicks and conversions, so many impressions as they are likely to take."""
     item = entry.line_item
     goal, lifetime, daily = item.goal, item.budget.lifetime_nanos, item.budget.daily_nanos
     if goal is None and lifetime is None and daily is None:
@@ -258,7 +258,7 @@ def daily_need(entry: Entry, accounts: Accounts, now_ms: int, days: float) -> fl
         return 0.0
     wants = list[float]()
     if goal is not None and goal.kind in _COUNTED:
-        wanted = (goal.amount - delivered(entry, standing)) * PER_MILLION / _LIKELY[goal.kind]
+        wanted = (goal.amount - delivered(entry, standing)) / _brought(standing, goal.kind)
         wants.append(wanted / days)
     if goal is not None and goal.kind == "spend":
         lifetime = goal.amount if lifetime is None else min(lifetime, goal.amount)
@@ -268,3 +268,10 @@ def daily_need(entry: Entry, accounts: Accounts, now_ms: int, days: float) -> fl
     if price and daily is not None:
         wants.append(daily / price)
     return max(min(wants), 0.0) if wants else None
+
+
+def _brought(standing: Standing, kind: str) -> float:
+    """What an impression brings towards such a goal: as the line item's own did, the prior weighing as much
+    as one event. By the prior alone who is clicked more often than that would be drawn as much too often."""
+    prior, totals = PER_MILLION / _LIKELY[kind], standing.totals
+    return (totals.net(kind) + 1) / (totals.net("impressions") + prior)

@@ -15,6 +15,7 @@ from adserver.domain.planned import Planned
 from adserver.domain.records import Record
 from adserver.engine import draw
 from adserver.ledger.reader import Reader
+from adserver.services import plans
 from adserver.services.allotment import follow, moved
 
 NARROW, WIDE = 1, 2
@@ -116,6 +117,21 @@ def test_who_might_miss_its_goal_is_not_held_back(tmp_path: Path, goal: int, hur
         assert told == {"delivering" if hurries else "paced"}
         w.restart()
         assert (w.app.states.hot.allotment[1] < 0) is hurries, "the journal tells it"
+
+
+def test_what_a_goal_of_clicks_wants_is_learned(tmp_path: Path) -> None:
+    """500 impressions a click while nothing is known; then what its own were clicked."""
+    top = publisher("gazette", placements=[{"id": "top", "formats": ["image"]}])
+    clicked = sold("clicked", 1, "top", goal={"clicks": 100})
+    with World(tmp_path, publishers=[top], campaigns=[clicked]) as w:
+        entry, books = w.app.world.snapshot.by_serial[1], w.app.states.budgets
+        assert plans.daily_need(entry, books, w.clock.ms, 1.0) == pytest.approx(100 * 500)
+        standing = books.standing(1, w.clock.ms)
+        assert standing is not None
+        standing.totals.impressions, standing.totals.clicks = 1000, 50
+        assert plans.daily_need(entry, books, w.clock.ms, 1.0) == pytest.approx(50 * 1500 / 51)
+        standing.totals.impressions, standing.totals.clicks = 1000, 1000
+        assert plans.daily_need(entry, books, w.clock.ms, 1.0) == 0
 
 
 def test_a_budget_of_a_day_is_kept_for_the_day(tmp_path: Path) -> None:
