@@ -26,6 +26,7 @@ from adserver.ledger.writer import LedgerWriter
 from adserver.posting.clerk import Clerk
 from adserver.salts import Chance, Salts, Seeds
 from adserver.services.answer import AdServer
+from adserver.services.bidding import Bidding
 from adserver.services.converting import Conversions
 from adserver.services.crediting import Crediting
 from adserver.services.delivery import Delivery
@@ -126,6 +127,7 @@ class App:
     def _wire(self, extra: tuple[Any, ...]) -> None:
         settings, clock, salts = self.settings, self.clock, Salts()
         self.sold = SoldFinder(self.world, self.store)
+        self.world.take_up(self.states.hot.multipliers)
         states, hot, repeats = self.states, self.states.hot, self.states.repeats
         journal = Promises(self.journal, states.budgets, states.exposures, hot.terms, hot.identities)
         self.promises = journal
@@ -155,9 +157,10 @@ class App:
         self.diagnosis = Diagnosis(self.world, self.kept, self.samples, self.marked)
         self.delivery = Delivery(self.world, states.budgets, states.traffic, hot.allotment, clock)
         self.learning = Learning(self.ledger, self.world)
+        self.bidding = Bidding(self.world, states.budgets, states.traffic, hot.multipliers, clock)
         self.planning = Planning(
             self.world, self.supply, states.budgets, states.traffic, self.journal, hot.allotment,
-            self.samples.rendered, clock,
+            self.samples.rendered, self.bidding, clock,
         )  # fmt: skip
         self.invalidation = Invalidation(
             self.journal, self.ledger, states.budgets, states.touches, clock, lambda: self.journal.position
@@ -224,6 +227,7 @@ class App:
     def _served(self, outcome: Outcome) -> None:
         self.samples.take(outcome)
         self.supply.take(outcome)
+        self.bidding.take(outcome.decision)
         metrics = self.metrics
         metrics.decision(outcome.request.mode)
         for slot in outcome.decision.slots:

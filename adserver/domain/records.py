@@ -199,11 +199,13 @@ class Tallied(Struct, frozen=True, array_like=True, tag=12):
 
 class Planned(Struct, frozen=True, array_like=True, tag=14):
     """The allocation plan in force from here on: (line item, weight) of those whose weight moved, in
-    thousandths; below 0: it hurries, its pace does not hold it back; 0: it has none any more
-    (``services.planning``). It moves no money and promises nothing: an input of decisions, like hints."""
+    thousandths; below 0: it hurries, its pace does not hold it back; 0: it has none any more (``planning``).
+    ``multipliers``: how many thousandths of a bid count, 0: all (``bidding``). It moves no money and promises
+    nothing: an input of decisions, like their hints."""
 
     at_ms: int
     weights: tuple[tuple[int, int], ...]
+    multipliers: tuple[tuple[int, int], ...] = ()
 
 
 class Closed(Struct, frozen=True, array_like=True, tag=11):

@@ -17,6 +17,7 @@ from adserver.domain.records import Planned
 from adserver.engine.allocation import Wanted, plan
 from adserver.services import plans
 from adserver.services.allotment import Allotment, follow, moved
+from adserver.services.bidding import Bidding
 from adserver.services.ports import Journal
 from adserver.services.supply import DAY_MS, Supply
 from adserver.services.world import World
@@ -37,7 +38,7 @@ class Planning:
 
     def __init__(
         self, world: World, supply: Supply, accounts: plans.Accounts, traffic: Traffic, journal: Journal,
-        allotment: Allotment, rendered: Callable[[], float], clock: Clock,
+        allotment: Allotment, rendered: Callable[[], float], bidding: Bidding, clock: Clock,
     ) -> None:  # fmt: skip
         self._world = world
         self._supply = supply
@@ -46,25 +47,32 @@ class Planning:
         self._journal = journal
         self._allotment = allotment
         self._rendered = rendered
+        self._bidding = bidding
         self._clock = clock
 
     async def renew(self) -> bool:
         """Plan anew; whether anything moved."""
-        kinds = self._supply.kinds()
-        if not kinds:
-            return False
-        wanted = await self._wanted({serial for _, mine in kinds for serial in mine})
-        found = await asyncio.to_thread(plan, kinds, wanted)
-        hurried = {serial for serial in found.hurried if self._may_hurry(serial)}
-        planned = Planned(self._clock(), tuple(moved(self._allotment, found.weights, hurried)))
-        if not planned.weights:
+        weighed, counted = await self._weighed(), await self._bidding.moved()
+        planned = Planned(self._clock(), tuple(weighed), tuple(counted))
+        if not planned.weights and not planned.multipliers:
             return False
         try:
             self._journal.append(planned)
         except JournalClosed:
             return False
-        follow(self._allotment, planned)
+        follow(self._allotment, planned.weights)
+        self._world.weigh(planned.multipliers)
         return True
+
+    async def _weighed(self) -> Iterable[tuple[int, int]]:
+        """Of guaranteed line items."""
+        kinds = self._supply.kinds()
+        if not kinds:
+            return ()
+        wanted = await self._wanted({serial for _, mine in kinds for serial in mine})
+        found = await asyncio.to_thread(plan, kinds, wanted)
+        hurried = {serial for serial in found.hurried if self._may_hurry(serial)}
+        return moved(self._allotment, found.weights, hurried)
 
     def _may_hurry(self, serial: int) -> bool:
         """A plan of a day leaves nothing for tomorrow, whoever is ahead of it."""
