@@ -127,7 +127,6 @@ class App:
     def _wire(self, extra: tuple[Any, ...]) -> None:
         settings, clock, salts = self.settings, self.clock, Salts()
         self.sold = SoldFinder(self.world, self.store)
-        self.world.take_up(self.states.hot.multipliers)
         states, hot, repeats = self.states, self.states.hot, self.states.repeats
         journal = Promises(self.journal, states.budgets, states.exposures, hot.terms, hot.identities)
         self.promises = journal

@@ -198,10 +198,9 @@ class Tallied(Struct, frozen=True, array_like=True, tag=12):
 
 
 class Planned(Struct, frozen=True, array_like=True, tag=14):
-    """The allocation plan in force from here on: (line item, weight) of those whose weight moved, in
-    thousandths; below 0: it hurries, its pace does not hold it back; 0: it has none any more (``planning``).
-    ``multipliers``: how many thousandths of a bid count, 0: all (``bidding``). It moves no money and promises
-    nothing: an input of decisions, like their hints."""
+    """The plan in force from here on, of line items for which it moved: weights of draws, in thousandths
+    (below 0: it hurries, its pace does not hold it back; 0: none any more; ``planning``), and how many
+    thousandths of a bid count (0: all; ``bidding``). An input of decisions, like hints: no money moves."""
 
     at_ms: int
     weights: tuple[tuple[int, int], ...]

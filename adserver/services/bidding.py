@@ -13,7 +13,6 @@ Multipliers are an input of decisions, so they are journalled with the allocatio
 """
 
 import asyncio
-from collections.abc import Mapping
 from typing import Final
 
 from adserver.clock import Clock
@@ -35,7 +34,7 @@ class Bidding:
 
     def __init__(
         self, world: World, accounts: plans.Accounts, traffic: plans.Traffic,
-        multipliers: Mapping[int, int], clock: Clock,
+        multipliers: dict[int, int], clock: Clock,
     ) -> None:  # fmt: skip
         self._world = world
         self._accounts = accounts
@@ -43,6 +42,7 @@ class Bidding:
         self._multipliers = multipliers
         self._clock = clock
         self._sold = set[int]()
+        world.take_up(multipliers)
 
     def take(self, decision: Decision) -> None:
         """Of every decision."""
