@@ -26,7 +26,6 @@ from adserver.ledger.writer import LedgerWriter
 from adserver.posting.clerk import Clerk
 from adserver.salts import Chance, Salts, Seeds
 from adserver.services.answer import AdServer
-from adserver.services.bidding import Bidding
 from adserver.services.converting import Conversions
 from adserver.services.crediting import Crediting
 from adserver.services.delivery import Delivery
@@ -156,10 +155,9 @@ class App:
         self.diagnosis = Diagnosis(self.world, self.kept, self.samples, self.marked)
         self.delivery = Delivery(self.world, states.budgets, states.traffic, hot.allotment, clock)
         self.learning = Learning(self.ledger, self.world)
-        self.bidding = Bidding(self.world, states.budgets, states.traffic, hot.multipliers, clock)
         self.planning = Planning(
             self.world, self.supply, states.budgets, states.traffic, self.journal, hot.allotment,
-            self.samples.rendered, self.bidding, clock,
+            self.samples.rendered, hot.multipliers, clock,
         )  # fmt: skip
         self.invalidation = Invalidation(
             self.journal, self.ledger, states.budgets, states.touches, clock, lambda: self.journal.position
@@ -225,8 +223,7 @@ class App:
 
     def _served(self, outcome: Outcome) -> None:
         self.samples.take(outcome)
-        self.supply.take(outcome)
-        self.bidding.take(outcome.decision)
+        self.planning.take(outcome)
         metrics = self.metrics
         metrics.decision(outcome.request.mode)
         for slot in outcome.decision.slots:

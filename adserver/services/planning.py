@@ -19,6 +19,7 @@ from adserver.services import plans
 from adserver.services.allotment import Allotment, follow, moved
 from adserver.services.bidding import Bidding
 from adserver.services.ports import Journal
+from adserver.services.serve import Outcome
 from adserver.services.supply import DAY_MS, Supply
 from adserver.services.world import World
 
@@ -26,7 +27,7 @@ _TURN: Final = 100
 """Line items looked at in one turn of the loop."""
 
 
-class Traffic(Protocol):
+class Traffic(plans.Traffic, Protocol):
     def days(self, now_ms: int, end_ms: int) -> float:
         """How much traffic is still to come, in days."""
         ...
@@ -34,11 +35,11 @@ class Traffic(Protocol):
 
 class Planning:
     """The use case. ``allotment``: kept up to date; decisions look into it. ``rendered``: the share of ads
-    answered that is shown: so many more have to be answered."""
+    answered that is shown: so many more have to be answered. ``multipliers``: kept up to date, too."""
 
     def __init__(
         self, world: World, supply: Supply, accounts: plans.Accounts, traffic: Traffic, journal: Journal,
-        allotment: Allotment, rendered: Callable[[], float], bidding: Bidding, clock: Clock,
+        allotment: Allotment, rendered: Callable[[], float], multipliers: dict[int, int], clock: Clock,
     ) -> None:  # fmt: skip
         self._world = world
         self._supply = supply
@@ -47,8 +48,13 @@ class Planning:
         self._journal = journal
         self._allotment = allotment
         self._rendered = rendered
-        self._bidding = bidding
+        self._bidding = Bidding(world, accounts, traffic, multipliers, clock)
         self._clock = clock
+
+    def take(self, outcome: Outcome) -> None:
+        """Of every decision."""
+        self._supply.take(outcome)
+        self._bidding.take(outcome.decision)
 
     async def renew(self) -> bool:
         """Plan anew; whether anything moved."""
