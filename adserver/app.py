@@ -157,7 +157,7 @@ class App:
         self.learning = Learning(self.ledger, self.world)
         self.planning = Planning(
             self.world, self.supply, states.budgets, states.traffic, self.journal, hot.allotment,
-            self.samples.rendered, clock,
+            self.samples.rendered, hot.multipliers, clock,
         )  # fmt: skip
         self.invalidation = Invalidation(
             self.journal, self.ledger, states.budgets, hot, clock, lambda: self.journal.position
@@ -223,7 +223,7 @@ class App:
 
     def _served(self, outcome: Outcome) -> None:
         self.samples.take(outcome)
-        self.supply.take(outcome)
+        self.planning.take(outcome)
         metrics = self.metrics
         metrics.decision(outcome.request.mode)
         for slot in outcome.decision.slots:

@@ -163,6 +163,7 @@ def _serving(snapshot: Snapshot, reread: Reread, found: Found) -> Serving:
     number = found.record.decision.rates
     serving = Serving(snapshot, learn(number, reread.recount.shown()) if number else Rates())
     hot = reread.states.hot
+    serving.worth.weigh(hot.multipliers)
     hot.hint(found.record)
     for position, reason in hot.left_out.items():
         serving.live.clear(position, reason)

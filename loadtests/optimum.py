@@ -7,11 +7,7 @@
   saw, each impression once (scipy's Dinic). Windows stand still there and slide here, so the flow is an upper
   bound. Beside it the same where nothing is delivered before its plan has it: who keeps a pace cannot use
   today's traffic for tomorrow.
-* Revenue of the auction against a **linear program** (HiGHS): the places that guaranteed line items left in
-  the very run, divided among those that may have them, once in a request, within daily and lifetime budgets
-  and caps of a day or more, person by person. Both sides are expectations, of impressions times what one is
-  worth. Not knowing what comes, pacing within a day and *that the best bid wins* are relaxed: the program
-  gives a dear bidder the places nobody else wants. So it is an upper bound too.
+* Revenue of the auction against a **linear program** (``loadtests.auction``).
 * What is reserved and never rendered, against the same traffic with all of that given back at once.
 
 Needs scipy, which the server does not.
@@ -28,7 +24,6 @@ from typing import Any, Final
 
 import numpy as np
 from msgspec.structs import replace
-from scipy.optimize import linprog
 from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import maximum_flow
 
@@ -40,6 +35,7 @@ from adserver.simulation import summary, tables
 from adserver.simulation.config import Config, read_config
 from adserver.simulation.run import Found, simulate
 from adserver.simulation.traffic import end_ms
+from loadtests import auction
 from loadtests.supply import Slot, slots
 
 _GUARANTEED: Final = ("sponsorship", "standard")
@@ -73,7 +69,7 @@ def wanted_of(item: LineItem, config: Config) -> int | None:
     if goal is None or goal.kind not in ("impressions", "viewable", "clicks", "spend"):
         return None
     clicks = readers.line_items.get(item.full_id, readers.clicks)
-    worth = worth_nanos(item, config) if goal.kind == "spend" else 0.0
+    worth = auction.worth_nanos(item, config) if goal.kind == "spend" else 0.0
     each = {"impressions": 1.0, "viewable": readers.viewable, "clicks": clicks, "spend": worth}[goal.kind]
     return ceil(goal.amount / each) if each else None
 
@@ -165,133 +161,6 @@ def _flow(
     }
 
 
-# -- the auction -----------------------------------------------------------------------------------
-
-
-def worth_nanos(item: LineItem, config: Config) -> float:
-    """What an impression is expected to earn."""
-    amount, readers = item.pricing.amount_micros, config.readers
-    if item.pricing.model == "cpm":
-        return amount
-    if item.pricing.model == "vcpm":
-        return amount * readers.viewable
-    return amount * 1000 * readers.line_items.get(item.full_id, readers.clicks)
-
-
-class _Program:
-    """Rows of an upper-bounded linear program: sum of coefficient * variable <= bound."""
-
-    def __init__(self) -> None:
-        self.variables = _Nodes()
-        self._rows: list[tuple[list[int], list[float], float]] = []
-
-    def at_most(self, terms: dict[Any, float], bound: float) -> None:
-        if terms:
-            self._rows.append(([self.variables[key] for key in terms], list(terms.values()), bound))
-
-    def most(self, worth: dict[Any, float]) -> dict[Any, float] | None:
-        """The variables' worths where their sum is largest; None where the rows exclude each other."""
-        rows = [row for row, (columns, _, _) in enumerate(self._rows) for _ in columns]
-        columns = [column for columns, _, _ in self._rows for column in columns]
-        values = [value for _, values, _ in self._rows for value in values]
-        matrix = coo_array((values, (rows, columns)), (len(self._rows), len(self.variables)))
-        cost = np.zeros(len(self.variables))
-        for key, value in worth.items():
-            cost[self.variables[key]] = -value
-        found = linprog(
-            cost, A_ub=csr_array(matrix), b_ub=[bound for _, _, bound in self._rows], method="highs"
-        )
-        if found.status != 0:
-            return None
-        return {key: value * float(found.x[self.variables[key]]) for key, value in worth.items()}
-
-
-def behind_guaranteed(found: Found, told: list[Slot]) -> list[Slot]:
-    """What was left to the auction: the same, without the places where guaranteed ads were shown."""
-    bidders = {serial for serial, (_, item) in found.items.items() if item.priority == "auction"}
-    shown, left = found.play.record.sure, []
-    for slot in told:
-        count = slot.count - shown[slot.place]
-        mine = tuple(serial for serial in slot.eligible if serial in bidders)
-        if count > 0 and mine:
-            left.append(replace(slot, eligible=mine, count=count))
-    return left
-
-
-def best_revenue(found: Found, told: list[Slot]) -> Counter[int] | None:
-    """Serial -> nanos that the auction's line items are expected to earn at most, of places ``told``."""
-    config, program = found.config, _Program()
-    items = {serial: item for serial, (_, item) in found.items.items()}
-    worth = {
-        serial: worth_nanos(item, config) for serial, item in items.items() if item.priority == "auction"
-    }
-    mine: defaultdict[tuple[int, int], list[Any]] = defaultdict(list)
-    for request, times in _requests(config, items, told).items():
-        _request(program, mine, request, times)
-    for (serial, _), keys in mine.items():
-        _limit(program, items[serial], keys, worth[serial])
-    for serial, item in items.items():
-        keys = [key for (one, _), keys in mine.items() if one == serial for key in keys]
-        if serial in worth and item.budget.lifetime_nanos is not None:
-            program.at_most(dict.fromkeys(keys, worth[serial]), item.budget.lifetime_nanos)
-    best = program.most({key: worth[key[0]] for keys in mine.values() for key in keys})
-    if best is None:
-        return None
-    earned: Counter[int] = Counter()
-    for key, nanos in best.items():
-        earned[key[0]] += round(nanos)
-    return earned
-
-
-Request = tuple[str, int, tuple[tuple[tuple[int, ...], int], ...]]
-"""Who, the day, and for each place the line items that may have it and its impressions. Whoever comes too
-seldom to reach any cap is nobody in particular: the empty text."""
-
-
-def _requests(config: Config, items: dict[int, LineItem], told: list[Slot]) -> Counter[Request]:
-    """How many there are of each."""
-    caps = [cap for item in items.values() if (cap := cap_of(item)) is not None]
-    least = min((cap.limit for cap in caps), default=0)
-    places: defaultdict[tuple[Any, ...], list[tuple[tuple[int, ...], int]]] = defaultdict(list)
-    seen: Counter[tuple[str, int]] = Counter()
-    for slot in told:
-        day = localtime.day(config.timezone, slot.at_ms)
-        places[slot.page, slot.who, day].append((slot.eligible, slot.count))
-        seen[slot.who, day] += slot.count
-    return Counter(
-        (who if caps and seen[who, day] > least else "", day, tuple(sorted(one)))
-        for (_, who, day), one in places.items()
-    )
-
-
-def _request(program: _Program, mine: dict[tuple[int, int], list[Any]], request: Request, times: int) -> None:
-    """So many requests that are alike: each place is filled once, each line item stands once in a request."""
-    once: defaultdict[int, list[Any]] = defaultdict(list)
-    for number, (eligible, count) in enumerate(request[2]):
-        keys = {(serial, request, number): 1.0 for serial in eligible}
-        program.at_most(keys, count * times)
-        for key in keys:
-            once[key[0]].append(key)
-            mine[key[0], request[1]].append(key)
-    for keys_of in once.values():
-        program.at_most(dict.fromkeys(keys_of, 1.0), times)
-
-
-def _limit(program: _Program, item: LineItem, keys: list[Any], worth: float) -> None:
-    """A line item's day: its budget, and its cap, person by person."""
-    if item.budget.daily_nanos is not None and worth:
-        program.at_most(dict.fromkeys(keys, worth), item.budget.daily_nanos)
-    cap = cap_of(item)
-    if cap is None or cap.per_ms < 86_400_000:
-        return
-    people: defaultdict[str, list[Any]] = defaultdict(list)
-    for key in keys:
-        people[key[1][0]].append(key)
-    for who, theirs in people.items():
-        if who:
-            program.at_most(dict.fromkeys(theirs, 1.0), cap.limit)
-
-
 # -- the report ------------------------------------------------------------------------------------
 
 
@@ -302,7 +171,7 @@ def report(config: Config, out: Path, given_back: bool) -> list[str]:
     (out / "summary.md").write_text(summary.to_markdown(found), encoding="utf-8")
     told = list(slots(config))
     _say(f"{sum(slot.count for slot in told):,} impressions were to be had; now the referees")
-    judged = [*_guaranteed(found, told), *_auction(found, told), *_share(found)]
+    judged = [*_guaranteed(found, told), *auction.lines(found, told), "", *_share(found)]
     return [*judged, *(_unrendered(found) if given_back else [])]
 
 
@@ -349,34 +218,6 @@ def done(found: Found, item: LineItem) -> int:
     assert goal is not None and wanted is not None
     reached = getattr(totals, "billed_nanos" if goal.kind == "spend" else goal.kind) >= goal.amount
     return wanted if reached else min(totals.impressions, wanted)
-
-
-def _auction(found: Found, told: list[Slot]) -> list[str]:
-    best = best_revenue(found, behind_guaranteed(found, told))
-    if best is None:
-        return ["Auction revenue: the program has no solution.", ""]
-    earned = expected(found)
-    lines = ["| auction line item | model | pacing | expected | in the optimum |", "|---|---|---|--:|--:|"]
-    for serial in sorted(best, key=lambda one: (earned[one] - best[one], one)):
-        item, (mine, most) = found.items[serial][1], (earned[serial], best[serial])
-        terms = f"{item.pricing.model} {item.pricing.amount_micros / 1e6:g} | {item.pacing}"
-        lines.append(f"| {item.full_id} | {terms} | {mine / 1e9:,.2f} | {most / 1e9:,.2f} |")
-    mine, most = sum(earned.values()), sum(best.values())
-    lines.append(f"| all, {_percent(mine, most)} | | | {mine / 1e9:,.2f} | {most / 1e9:,.2f} |")
-    return [*lines, "", judged("Auction revenue of the optimum", mine / (most or 1), 0.97), ""]
-
-
-def expected(found: Found) -> Counter[int]:
-    """Serial -> what the impressions it had were worth before anybody clicked, within each day's budget: the
-    optimum knows rates and no luck either."""
-    earned: Counter[int] = Counter()
-    for (serial, day), totals in found.days.items():
-        item = found.items[serial][1]
-        if day >= 0 and item.priority == "auction":
-            worth = round(totals.impressions * worth_nanos(item, found.config))
-            limit = item.budget.daily_nanos
-            earned[serial] += worth if limit is None else min(worth, limit)
-    return earned
 
 
 def _share(found: Found) -> list[str]:

@@ -46,3 +46,10 @@ def random_rates(chance: random.Random, whole: Snapshot, placements: int = 3) ->
                 creative = chance.choice(entry.line_item.creatives).serial
                 rows.append(Shown(entry.line_item.serial, placement, creative, shown, *events))
     return learn(chance.choice((0, 1, 1, 1)) if rows else 0, rows)
+
+
+def random_multipliers(chance: random.Random, whole: Snapshot) -> dict[int, int]:
+    """By serial, of some of a snapshot's line items, whatever they are, and of some that it has not; often so
+    few different ones that scores tie."""
+    some = [entry.line_item.serial for entry in whole.entries if chance.random() < 0.4]
+    return {serial: chance.choice((250, 500, 500, 999)) for serial in (*some, 10**9)} if some else {}

@@ -91,14 +91,16 @@ class AnsweredPlacement(Struct, frozen=True, kw_only=True):
 
 
 class ExplainedLineItem(Struct, frozen=True, kw_only=True):
-    """``outcome``: won (with its creative), dropped (by the first ``rule``, with both sides of the
-    comparison), or outbid (by whom, as far as the asker may know). ``counterfactual``: the smallest single
-    change that would have won, ``change`` naming the place in the campaign file, or null and the two
-    ``obstacles``; of the first line items of an answer that lost."""
+    """``score_micros``: what ranks; ``counted_permille``: where only so much of the bid counts in the
+    auction, for its budget is being spent ahead of its time. ``outcome``: won (with its creative), dropped
+    (by the first ``rule``, with both sides of the comparison), or outbid (by whom, as far as the asker may
+    know). ``counterfactual``: the smallest single change that would have won, ``change`` naming the place in
+    the campaign file, or null and the two ``obstacles``; of the first line items of an answer that lost."""
 
     line_item: str
     rank: int
     score_micros: int
+    counted_permille: int | None = None
     outcome: str
     creative: str | None = None
     reason: NoFill | None = None

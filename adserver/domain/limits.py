@@ -67,6 +67,8 @@ SUPPLY_LEAST: Final = 200
 """So many are needed before anything is planned by them."""
 ALLOTTED: Final = 10_000
 """Guaranteed line items of one plan."""
+MULTIPLIERS: Final = 10_000
+"""Line items of whose bids a part counts in the auction."""
 SAMPLES_PER_HOUR: Final = 256
 """Decisions kept of each hour for diagnosis: some hundred bytes each."""
 SAMPLED_DROPS: Final = 1000

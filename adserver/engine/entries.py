@@ -7,8 +7,10 @@ from copy import copy
 from typing import Final
 
 import msgspec
+import numpy as np
 from msgspec import Struct
 from msgspec.structs import force_setattr
+from numpy.typing import NDArray
 
 from adserver.domain import limits
 from adserver.domain.campaign import Campaign, LineItem
@@ -156,6 +158,14 @@ class Entries:
         """(first, end) of the positions among which chance decides, with this one."""
         run = self.runs[position]
         return self.starts[run], self.starts[run + 1]
+
+    def positions_of(self, serials: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+        """Where those of them are that are here, and which of them are."""
+        known = np.asarray(self.sorted_serials)
+        rows = np.searchsorted(known, serials)
+        here = rows < len(known)
+        here[here] = known[rows[here]] == serials[here]
+        return np.asarray(self.sorted_positions)[rows[here]].astype(np.intp), here
 
     def line_item(self, position: int) -> LineItem:
         at = self._item_at

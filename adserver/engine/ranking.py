@@ -52,10 +52,9 @@ def ecpm_micros(pricing: Pricing) -> int:
     return thousand * _PRIORS[pricing.model] // PER_MILLION
 
 
-def clearing_micros(pricing: Pricing, score: int, floor: int, next_score: int) -> int:
-    """What a second-price winner pays, in its own model's unit: the higher of floor and next score,
-    translated from eCPM back (rounded up, or it would clear below them), never more than its bid."""
-    threshold = max(floor, next_score)
+def clearing_micros(pricing: Pricing, score: int, threshold: int) -> int:
+    """What a second-price winner of this score pays to reach a floor or the next score, in its own model's
+    unit: translated from eCPM back (rounded up, or it would clear below them), never more than its bid."""
     if score <= 0:
         return pricing.amount_micros
     return min(pricing.amount_micros, -(-pricing.amount_micros * threshold // score))

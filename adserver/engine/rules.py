@@ -60,12 +60,17 @@ class Context(Struct, frozen=True):
     def said(self) -> Said:
         return Said(self.facts, self.request.properties, self.ask.properties, self.request.point)
 
-    def score(self, entry: Entry) -> int:
+    def earns(self, entry: Entry) -> int:
         """What a thousand impressions here are expected to earn, in micros."""
         worth = self.worth
         if not worth.learned:
             return entry.score
         return worth.of(entry.score, entry.position, self.view.placement.serial)
+
+    def score(self, entry: Entry) -> int:
+        """As much of it as counts in the auction: what ranks."""
+        worth = self.worth
+        return worth.counted(self.earns(entry), entry.position) if worth.weighed else self.earns(entry)
 
     def floor(self, entry: Entry) -> int:
         """Floors bind the auction; a strict one (an exchange's) everything, and a deal has its own. Micros
@@ -140,7 +145,7 @@ def passes_request(entry: Entry, context: Context) -> bool:
         return False
     if not (context.view.fits(entry.position) if context.plain else context.creatives(entry)):
         return False
-    return not context.floored or context.score(entry) >= context.floor(entry)
+    return not context.floored or context.earns(entry) >= context.floor(entry)
 
 
 def drop_of_request(entry: Entry, context: Context) -> Drop | None:
@@ -161,8 +166,8 @@ def drop_of_request(entry: Entry, context: Context) -> Drop | None:
     if not context.creatives(entry):
         return _no_creative(entry, context)
     floor = context.floor(entry)
-    if floor and context.score(entry) < floor:
-        return Drop(NoFill.BELOW_FLOOR, "floor", floor, context.score(entry))
+    if floor and context.earns(entry) < floor:
+        return Drop(NoFill.BELOW_FLOOR, "floor", floor, context.earns(entry))
     return None
 
 

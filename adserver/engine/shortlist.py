@@ -56,7 +56,8 @@ class Walk:
     def entries(self) -> Iterator[Entry]:
         """Those that pass the static and targeting rules, in serving order."""
         within, selectors = self._matching()
-        if self._context.worth.learned:
+        worth = self._context.worth
+        if worth.learned or worth.weighed:
             yield from self._by_score(within, selectors)
             return
         index, entries = self._snapshot.index, self._snapshot.entries
@@ -83,7 +84,8 @@ class Walk:
     def _by_score(self, within: tuple[Bitmap, ...], selectors: list[Selector]) -> Iterator[Entry]:
         """The same where scores are not the prior ones."""
         index, entries, worth = self._snapshot.index, self._snapshot.entries, self._context.worth
-        found = _Tiers(runs(index.masks((*within, worth.others), selectors), entries), entries)
+        common = (*within, worth.others) if worth.learned else within
+        found = _Tiers(runs(index.masks(common, selectors), entries), entries)
         matches = Masks(lambda chunk: mask(within, selectors, chunk))
         for tier in worth.tiers:
             if ranking.is_auction(tier):

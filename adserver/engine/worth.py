@@ -5,9 +5,13 @@ thousand impressions are expected to earn at this placement. Beside the snapshot
 needs to stop early and yet exactly (``auction``): bounds follow the rates at once, whatever the snapshot was
 built with. Where nothing is learned, or nothing is sold by what can be learned, scores are the prior ones
 and all of this costs nothing; else a few arrays, made when rates or snapshot change.
+
+Of a bid whose budget is being spent ahead of its time only a part counts in the auction (``pacing.counted``):
+the score is that part. No bid counts more than whole, so bounds stay bounds.
 """
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from itertools import pairwise
 from typing import Final
 
@@ -19,7 +23,8 @@ from adserver.engine import postings
 from adserver.engine.auction import NOTHING, Common, Known, Ranked, Scored, Source
 from adserver.engine.draw import Positions
 from adserver.engine.entries import MODEL_SHIFT, Entries
-from adserver.engine.ranking import is_auction
+from adserver.engine.pacing import UNIT
+from adserver.engine.ranking import AUCTION, LEVELS, is_auction
 from adserver.engine.rates import PER_MILLION, Learned, Rates
 
 _CPM: Final = MODELS.index("cpm")
@@ -32,7 +37,7 @@ _FEW: Final = 24
 class Worth:
     """The line items of a snapshot under ``rates``. ``learned``: whether scores differ from prior ones; only
     then is there the rest. ``tiers``: those there are, in order; ``others``: a bitmap of all line items but
-    those of the auction of which something is known."""
+    those of the auction of which something is known. ``weighed``: whether of some bids only a part counts."""
 
     def __init__(self, entries: Entries, rates: Rates) -> None:
         self.rates = rates
@@ -42,18 +47,39 @@ class Worth:
             MODELS.index("cpc"): rates.clicks,
             MODELS.index("cpa"): rates.conversions,
         }
-        models = (np.asarray(entries.flags) >> MODEL_SHIFT).astype(np.uint8)
+        self._models = models = (np.asarray(entries.flags) >> MODEL_SHIFT).astype(np.uint8)
         self.learned = rates.number > 0 and bool(np.any(models != _CPM))
+        self.weighed = False
+        self._multipliers: dict[int, int] = {}
+        self.tiers = list[int]()
         if self.learned:
             self._learn(models)
 
-    def _learn(self, models: NDArray[np.uint8]) -> None:
+    def weigh(self, multipliers: Mapping[int, int]) -> None:
+        """Let bids of line items (by serial) count so many thousandths; those of all others count whole.
+        Takes effect at once: between two decisions."""
+        entries = self._entries
+        told = np.array(list(multipliers.items()), np.int64).reshape(-1, 2)
+        positions, mine = entries.positions_of(told[:, 0])
+        bids = np.asarray(entries.tiers)[positions] // LEVELS == AUCTION
+        positions, counted = positions[bids], told[mine, 1][bids]
+        self.weighed = bool(len(positions))
+        self._multipliers = dict(zip(positions.tolist(), counted.tolist(), strict=True))
+        if self.weighed:
+            self._counted = np.full(len(entries), UNIT, np.int32)
+            self._counted[positions] = counted
+            self.tiers = self.tiers or list(self._stretches())
+
+    def _stretches(self) -> dict[int, tuple[int, int]]:
+        """Tier -> where it begins and ends."""
         tiers = np.asarray(self._entries.tiers)
         bounds = [0, *(np.flatnonzero(tiers[1:] != tiers[:-1]) + 1).tolist(), len(tiers)]
-        stretches = {int(tiers[start]): (start, end) for start, end in pairwise(bounds)}
+        return {int(tiers[start]): (start, end) for start, end in pairwise(bounds)}
+
+    def _learn(self, models: NDArray[np.uint8]) -> None:
+        stretches = self._stretches()
         auctions = {tier: stretch for tier, stretch in stretches.items() if is_auction(tier)}
         self.tiers = list(stretches)
-        self._models = models
         self._known: dict[int, list[tuple[int, Ranked]]] = {tier: [] for tier in auctions}
         common = np.ones(len(models), bool)
         for model, learned in self._rates.items():
@@ -68,11 +94,19 @@ class Worth:
         self._tops = [self._highest(common & (models == m), auctions) for m in range(len(MODELS))]
 
     def score(self, position: int, placement: int) -> int:
-        """Micros a thousand impressions are expected to earn at a placement (its serial)."""
-        return self.of(self._entries.scores[position], position, placement)
+        """What ranks: of what a thousand impressions are expected to earn at a placement (its serial), in
+        micros, as much as counts."""
+        return self.counted(self.of(self._entries.scores[position], position, placement), position)
+
+    def counted(self, earned: int, position: int) -> int:
+        """As much of it as counts in the auction."""
+        if not self.weighed:
+            return earned
+        return earned * self._multipliers.get(position, UNIT) // UNIT
 
     def of(self, prior: int, position: int, placement: int) -> int:
-        """The same of a line item that is as the one there but for its prior score."""
+        """Micros a thousand impressions are expected to earn at a placement, of a line item that is as the
+        one there but for its prior score."""
         entries = self._entries
         learned = self._rates.get(entries.flags[position] >> MODEL_SHIFT) if self.learned else None
         if learned is None:
@@ -84,6 +118,8 @@ class Worth:
     ) -> list[Source]:
         """A tier of the auction at a placement. ``runs``: of those of its ``others`` that match; ``matches``:
         by chunk, the bits of all that do."""
+        if not self.learned:
+            return [Common(runs, lambda run: self._split(run, placement), partial(self._prior_behind, tier))]
         factors = [1.0] * len(MODELS)
         for model, learned in self._rates.items():
             factors[model] = learned.of_placement(placement) / learned.kind.prior
@@ -102,18 +138,25 @@ class Worth:
         known = (Known(ranked, factors[model], matches, score) for model, ranked in self._known[tier])
         return [Common(runs, lambda run: self._split(run, placement), behind), *known]
 
+    def _prior_behind(self, tier: int, position: int) -> float:
+        """The prior score of the run behind, which is the best of them: none counts more than that."""
+        entries = self._entries
+        _, end = entries.run_of(position)
+        return NOTHING if end == len(entries) or entries.tiers[end] != tier else entries.scores[end]
+
     def _split(self, run: Positions, placement: int) -> Iterator[Scored]:
-        """A run (of one prior score) by score, a score perhaps repeated: those of one pricing model have
-        the same."""
+        """A run (of one prior score) by score, a score perhaps repeated: those of one pricing model of whose
+        bids the same share counts have the same."""
         if len(run) <= _FEW:
             for position in run:
                 yield self.score(position, placement), (position,)
             return
-        models = self._models[run]
-        for model in range(len(MODELS)):
-            alike = np.asarray(run)[models == model]
-            if len(alike):
-                yield self.score(int(alike[0]), placement), alike
+        kinds = self._models[run].astype(np.int32)
+        if self.weighed:
+            kinds += self._counted[run] * len(MODELS)
+        for kind in np.unique(kinds):
+            alike = np.asarray(run)[kinds == kind]
+            yield self.score(int(alike[0]), placement), alike
 
     def _rank(self, tier: int, model: int, positions: NDArray[np.intp], peaks: NDArray[np.float64]) -> None:
         if len(positions):
@@ -141,11 +184,7 @@ def _above(scores: NDArray[np.int64]) -> NDArray[np.float64]:
 def _peaks(entries: Entries, learned: Learned) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
     """Positions of line items of which something is known, and how far each gets above a placement's rate."""
     told = np.array(list(learned.peaks.items()), np.int64).reshape(-1, 2)
-    serials = np.asarray(entries.sorted_serials)
-    rows = np.searchsorted(serials, told[:, 0])
-    here = rows < len(serials)
-    here[here] = serials[rows[here]] == told[here, 0]
-    positions = np.asarray(entries.sorted_positions)[rows[here]].astype(np.intp)
+    positions, here = entries.positions_of(told[:, 0])
     return positions, told[here, 1] / PER_MILLION
 
 

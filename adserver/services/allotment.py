@@ -1,10 +1,8 @@
-"""The allocation plan in force, as decisions look into it: weights of guaranteed line items, and which of
-them hurry (``engine.allocation``)."""
+"""The plan in force, as decisions look into it: weights of guaranteed line items, which of them hurry
+(``engine.allocation``), and multipliers of bids (``bidding``)."""
 
 from collections.abc import Collection, Iterable, Mapping
 from typing import Final
-
-from adserver.domain.planned import Planned
 
 UNIT: Final = 1000
 """Weights are kept in thousandths."""
@@ -27,9 +25,9 @@ def hurries(allotment: Mapping[int, int], serial: int) -> bool:
     return allotment.get(serial, 0) < 0
 
 
-def follow(allotment: Allotment, planned: Planned) -> None:
+def follow(allotment: Allotment, told: Iterable[tuple[int, int]]) -> None:
     """Another plan is in force: what it says of line items, 0 for those it no longer has."""
-    for serial, weight in planned.weights:
+    for serial, weight in told:
         if weight:
             allotment[serial] = weight
         else:

@@ -1,4 +1,6 @@
-"""The smallest bid that reaches a score, asked of the very function that ranks."""
+"""The smallest bid that reaches a floor or a score, asked of the very function that measures it."""
+
+from collections.abc import Callable
 
 import msgspec
 
@@ -9,19 +11,29 @@ from adserver.engine.snapshot import Entry
 from adserver.services.rehearsal import Change
 from adserver.services.remedy import Remedy, with_item
 
+Measure = Callable[[Entry], int]
 
-def reaching(entry: Entry, score: int, context: Context, beaten: Entry | None = None) -> Remedy | None:
-    """The line item with the least bid that scores ``score`` or more; None where no bid does. ``beaten``:
-    whose score that exceeds."""
+
+def earning(entry: Entry, micros: int, context: Context) -> Remedy | None:
+    """The line item with the least bid that earns so much a thousand impressions; None where no bid does."""
+    return _reaching(entry, micros, context.earns)
+
+
+def outranking(entry: Entry, score: int, context: Context, beaten: Entry) -> Remedy | None:
+    """The same above a score: that of ``beaten``."""
+    return _reaching(entry, score + 1, context.score, beaten)
+
+
+def _reaching(entry: Entry, wanted: int, measure: Measure, beaten: Entry | None = None) -> Remedy | None:
     pricing = entry.line_item.pricing
     least = most = pricing.amount_micros + 1
-    while _score(entry, most, context) < score:
+    while measure(_with(entry, most)) < wanted:
         if most == limits.AMOUNT_MICROS_MAX:
             return None
         least, most = most + 1, min(2 * most, limits.AMOUNT_MICROS_MAX)
     while least < most:
         middle = (least + most) // 2
-        if _score(entry, middle, context) < score:
+        if measure(_with(entry, middle)) < wanted:
             least = middle + 1
         else:
             most = middle
@@ -33,10 +45,6 @@ def reaching(entry: Entry, score: int, context: Context, beaten: Entry | None = 
         "currency": entry.campaign.currency,
     }
     return Remedy(told, Change(_with(entry, least)), beaten)
-
-
-def _score(entry: Entry, amount_micros: int, context: Context) -> int:
-    return context.score(_with(entry, amount_micros))
 
 
 def _with(entry: Entry, amount_micros: int) -> Entry:

@@ -79,4 +79,4 @@ def _outranking(entry: Entry, lost: Outbid, context: rules.Context) -> Remedy | 
     auction, and against a better tier, bids do not decide."""
     if lost.by.tier != entry.tier or not ranking.is_auction(entry.tier):
         return None
-    return bids.reaching(entry, lost.score + 1, context, lost.by)
+    return bids.outranking(entry, lost.score, context, lost.by)

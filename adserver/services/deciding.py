@@ -190,8 +190,10 @@ class Deciding:
         for winner in sold:
             entry, pricing = winner.entry, winner.entry.line_item.pricing
             context = slate.context
-            floor, score = context.floor(entry), context.score(behind) if behind else 0
-            winner.clearing_micros = ranking.clearing_micros(pricing, context.score(entry), floor, score)
+            # A floor is about what is earned, a rank about as much of it as counts.
+            floor = ranking.clearing_micros(pricing, context.earns(entry), context.floor(entry))
+            score = context.score(behind) if behind else 0
+            winner.clearing_micros = max(floor, ranking.clearing_micros(pricing, context.score(entry), score))
             winner.hold_nanos = ranking.hold_nanos(pricing.model, winner.clearing_micros)
             if not self.test:
                 self.kept.holds.lower(winner.event_id, winner.hold_nanos)

@@ -74,13 +74,15 @@ class Checkpoint(Struct, array_like=True):
     allotment: dict[int, int] = {}
     touches: bytes = b""
     fees: bytes = b""
+    multipliers: dict[int, int] = {}
 
 
 class HotState:
     """Everything that decisions and events change in memory. ``terms``: those in the journal, in the order
     they were last told (``promises`` keeps them); ``identities``: of versions of creatives,
     also of those that were replaced since; ``left_out``: positions (of its snapshot) that the last decision
-    left out beforehand; ``allotment``: the plan in force; ``delivered``: what a checkpoint told of it."""
+    left out beforehand; ``allotment`` and ``multipliers``: the plan in force; ``delivered``: what a
+    checkpoint told of it."""
 
     def __init__(
         self, exposures: Exposed, budgets: Held, feeds: Paged, repeats: Repeats,
@@ -101,6 +103,7 @@ class HotState:
         self.identities: dict[int, int] = {}
         self.left_out: dict[int, NoFill] = {}
         self.allotment: dict[int, int] = {}
+        self.multipliers: dict[int, int] = {}
         self.delivered: Delivered | None = None
         self.latest_ms = 0
 
@@ -118,7 +121,8 @@ class HotState:
         elif isinstance(record, Tallied):
             self.tally.told(record)
         elif isinstance(record, Planned):
-            follow_plan(self.allotment, record)
+            follow_plan(self.allotment, record.weights)
+            follow_plan(self.multipliers, record.multipliers)
         elif isinstance(record, Converted):
             self._converted(record)
         elif isinstance(record, Reversed):
@@ -245,6 +249,7 @@ class HotState:
                 self.allotment,
                 self.touches.dump(),
                 self.fees.dump(),
+                self.multipliers,
             )
         )  # fmt: skip
 
@@ -256,7 +261,7 @@ class HotState:
         self.terms = {terms.serial: terms for terms in checkpoint.terms}
         self.identities = checkpoint.identities
         self.left_out, self.delivered = checkpoint.left_out, checkpoint.delivered
-        self.allotment = checkpoint.allotment
+        self.allotment, self.multipliers = checkpoint.allotment, checkpoint.multipliers
         self.budgets.know(checkpoint.terms)
         parts: tuple[tuple[Any, bytes], ...] = (
             (self.exposures, checkpoint.exposures), (self.feeds, checkpoint.feeds),

@@ -17,7 +17,9 @@ from adserver.domain.planned import Planned
 from adserver.engine.allocation import Wanted, plan
 from adserver.services import plans
 from adserver.services.allotment import Allotment, follow, moved
+from adserver.services.bidding import Bidding
 from adserver.services.ports import Journal
+from adserver.services.serve import Outcome
 from adserver.services.supply import DAY_MS, Supply
 from adserver.services.world import World
 
@@ -25,7 +27,7 @@ _TURN: Final = 100
 """Line items looked at in one turn of the loop."""
 
 
-class Traffic(Protocol):
+class Traffic(plans.Traffic, Protocol):
     def days(self, now_ms: int, end_ms: int) -> float:
         """How much traffic is still to come, in days."""
         ...
@@ -33,11 +35,11 @@ class Traffic(Protocol):
 
 class Planning:
     """The use case. ``allotment``: kept up to date; decisions look into it. ``rendered``: the share of ads
-    answered that is shown: so many more have to be answered."""
+    answered that is shown: so many more have to be answered. ``multipliers``: kept up to date, too."""
 
     def __init__(
         self, world: World, supply: Supply, accounts: plans.Accounts, traffic: Traffic, journal: Journal,
-        allotment: Allotment, rendered: Callable[[], float], clock: Clock,
+        allotment: Allotment, rendered: Callable[[], float], multipliers: dict[int, int], clock: Clock,
     ) -> None:  # fmt: skip
         self._world = world
         self._supply = supply
@@ -46,25 +48,37 @@ class Planning:
         self._journal = journal
         self._allotment = allotment
         self._rendered = rendered
+        self._bidding = Bidding(world, accounts, traffic, multipliers, clock)
         self._clock = clock
+
+    def take(self, outcome: Outcome) -> None:
+        """Of every decision."""
+        self._supply.take(outcome)
+        self._bidding.take(outcome.decision)
 
     async def renew(self) -> bool:
         """Plan anew; whether anything moved."""
-        kinds = self._supply.kinds()
-        if not kinds:
-            return False
-        wanted = await self._wanted({serial for _, mine in kinds for serial in mine})
-        found = await asyncio.to_thread(plan, kinds, wanted)
-        hurried = {serial for serial in found.hurried if self._may_hurry(serial)}
-        planned = Planned(self._clock(), tuple(moved(self._allotment, found.weights, hurried)))
-        if not planned.weights:
+        weighed, counted = await self._weighed(), await self._bidding.moved()
+        planned = Planned(self._clock(), tuple(weighed), tuple(counted))
+        if not planned.weights and not planned.multipliers:
             return False
         try:
             self._journal.append(planned)
         except JournalClosed:
             return False
-        follow(self._allotment, planned)
+        follow(self._allotment, planned.weights)
+        self._world.weigh(planned.multipliers)
         return True
+
+    async def _weighed(self) -> Iterable[tuple[int, int]]:
+        """Of guaranteed line items."""
+        kinds = self._supply.kinds()
+        if not kinds:
+            return ()
+        wanted = await self._wanted({serial for _, mine in kinds for serial in mine})
+        found = await asyncio.to_thread(plan, kinds, wanted)
+        hurried = {serial for serial in found.hurried if self._may_hurry(serial)}
+        return moved(self._allotment, found.weights, hurried)
 
     def _may_hurry(self, serial: int) -> bool:
         """A plan of a day leaves nothing for tomorrow, whoever is ahead of it."""

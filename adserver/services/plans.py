@@ -9,9 +9,9 @@ from adserver.domain import limits
 from adserver.domain.books import LineItemTotals
 from adserver.domain.campaign import FLAT
 from adserver.domain.decision import NoFill
-from adserver.engine import curves, ranking
+from adserver.engine import curves, pacing, ranking
 from adserver.engine.curves import Curve
-from adserver.engine.pacing import due, plan_to_date, reached_ms
+from adserver.engine.pacing import UNIT, due, plan_to_date, reached_ms
 from adserver.engine.rates import CLICKS, CONVERSIONS, PER_MILLION, VIEWABLE
 from adserver.engine.rules import Drop
 from adserver.engine.snapshot import Entry
@@ -158,6 +158,17 @@ def to_date(entry: Entry, standing: Standing, traffic: Traffic, now_ms: int) -> 
         today = plan_to_date(plan.today, plan.start_ms, plan.end_ms, now_ms, plan.curve)
         return plan.done, plan.before + today
     return plan.done, plan.before + due(plan.today, course.left)
+
+
+def counted(entry: Entry, accounts: Accounts, traffic: Traffic, now_ms: int) -> int:
+    """How much of its bid counts in the auction (``bidding``), in thousandths: all of it where nothing is
+    planned."""
+    standing = accounts.standing(entry.line_item.serial, now_ms)
+    plan = _plan(entry, standing) if standing is not None else None
+    if standing is None or plan is None:
+        return UNIT
+    done, planned = to_date(entry, standing, traffic, now_ms) or (0, 0)
+    return pacing.counted(plan.today, planned - plan.before, done - plan.before)
 
 
 def in_time_ms(entry: Entry, accounts: Accounts, traffic: Traffic, now_ms: int) -> int:

@@ -79,7 +79,7 @@ def _nobody(drop: Drop, entry: Entry, case: Case) -> Remedy:
 
 
 def _floor(drop: Drop, entry: Entry, case: Case) -> Remedy | None:
-    return bids.reaching(entry, case.context.floor(entry), case.context)
+    return bids.earning(entry, case.context.floor(entry), case.context)
 
 
 def _goal(drop: Drop, entry: Entry, case: Case) -> Remedy | None:

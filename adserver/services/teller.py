@@ -10,6 +10,7 @@ import msgspec
 
 from adserver.domain.decision import NoFill
 from adserver.engine import checks
+from adserver.engine.pacing import UNIT
 from adserver.engine.rules import Context, Drop
 from adserver.engine.snapshot import Entry
 from adserver.services.ask import Asker
@@ -38,6 +39,9 @@ class Teller:
             "rank": entry.position + 1,
             "score_micros": context.score(entry),
         }
+        counted = context.worth.counted(UNIT, entry.position)
+        if counted < UNIT:
+            out["counted_permille"] = counted
         point = checks.matched_point(entry.checks, context.said)
         if point is not None:
             out["matched_point"] = point

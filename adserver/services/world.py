@@ -12,6 +12,7 @@ from adserver.engine.live import Live
 from adserver.engine.rates import Rates
 from adserver.engine.snapshot import Snapshot, View
 from adserver.engine.worth import Worth
+from adserver.services.allotment import follow
 from adserver.services.templates import Template
 
 _NOTHING_LEARNED: Final = Rates()
@@ -49,6 +50,7 @@ class World:
     def __init__(self) -> None:
         self.serving = Serving(compile_snapshot(Catalogue()))
         self._prepared = self.serving
+        self._multipliers: dict[int, int] = {}
         self.ready = False
 
     @property
@@ -70,9 +72,21 @@ class World:
     def swap(self, snapshot: Snapshot) -> None:
         if not self.prepared(snapshot):
             self.prepare(snapshot)
+        self._prepared.worth.weigh(self._multipliers)
         self.serving = self._prepared
         self.ready = True
 
     def learn(self, worth: Worth) -> None:
         """``worth`` is the present snapshot's."""
+        worth.weigh(self._multipliers)
         self.serving.worth = worth
+
+    def take_up(self, multipliers: dict[int, int]) -> None:
+        """How much of bids counts in the auction, by line item (``bidding``): kept up to date from now on."""
+        self._multipliers = multipliers
+        self.weigh(())
+
+    def weigh(self, told: tuple[tuple[int, int], ...]) -> None:
+        """Others are in force, as the journal was told."""
+        follow(self._multipliers, told)
+        self.serving.worth.weigh(self._multipliers)

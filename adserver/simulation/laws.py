@@ -97,6 +97,10 @@ class SpendBook:
         self._budgets: dict[Named, Budget] = dict(budgets_of(catalogue))
         self._zones = {f"{one.advertiser}/{one.id}": one.timezone for one in catalogue.campaigns}
 
+    @property
+    def of_advertisers(self) -> dict[str, Budget]:
+        return {level[1]: budget for level, budget in self._budgets.items() if level[0] == "advertiser"}
+
     def owed(self, ad: dict[str, Any], now_ms: int) -> Owed:
         campaign = f"{ad['advertiser']}/{ad['campaign']}"
         levels: tuple[Named, ...] = (

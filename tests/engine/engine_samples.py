@@ -2,7 +2,7 @@
 random ones by seed."""
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from msgspec.structs import replace
@@ -84,11 +84,14 @@ def context(
     asked: Request | None = None,
     ask: PlacementAsk | None = None,
     rates: Rates | None = None,
+    multipliers: Mapping[int, int] = {},
 ) -> rules.Context:
     asked, ask = asked or request(), ask or PlacementAsk("top")
     view = snapshot.view("gazette", ask.id, ask.formats, ask.sizes)
     assert view is not None
-    return rules.context(asked, ask, view, snapshot.zones, Worth(snapshot.entries, rates or Rates()))
+    worth = Worth(snapshot.entries, rates or Rates())
+    worth.weigh(multipliers)
+    return rules.context(asked, ask, view, snapshot.zones, worth)
 
 
 # -- random ones -----------------------------------------------------------------------------------

@@ -5,7 +5,17 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adserver.engine.pacing import ONE, due, left_after, left_behind, plan_to_date, reached_ms
+from adserver.engine.pacing import (
+    LEAST,
+    ONE,
+    UNIT,
+    counted,
+    due,
+    left_after,
+    left_behind,
+    plan_to_date,
+    reached_ms,
+)
 
 TIMES = st.integers(0, 10**13)
 
@@ -100,3 +110,26 @@ def test_in_whole_numbers() -> None:
     assert left_behind(ONE, 10, 0) == 0
     assert left_behind(ONE, 1, 2) == -(-ONE * 2 // 3)
     assert due(1000, left_behind(ONE, 1, 1)) == 500
+
+
+def test_a_bid_counts_by_how_far_its_plan_is_behind() -> None:
+    """Of 1200: whole from 100 behind on; towards the end from half of what is to come."""
+    assert [counted(1200, 400, done) for done in (450, 400, 350, 301, 300, 0)] == [
+        250,
+        250,
+        625,
+        992,
+        1000,
+        1000,
+    ]
+    assert [counted(1200, 1160, done) for done in (1160, 1150, 1140)] == [250, 625, 1000]
+    assert [counted(1200, 1200, done) for done in (1200, 1199)] == [250, 1000], (
+        "nothing is left for want of rank"
+    )
+
+
+@given(st.integers(0, 10**18), st.integers(0, 10**18), st.integers(0, 10**18), st.integers(0, 10**18))
+def test_who_has_less_done_counts_no_less(total: int, planned: int, one: int, other: int) -> None:
+    planned = min(planned, total)
+    little, much = (counted(total, planned, done) for done in sorted((one, other)))
+    assert LEAST <= much <= little <= UNIT

@@ -47,9 +47,9 @@ def test_a_second_price_beats_what_it_must_and_no_more_than_it_must(
     pricing: Pricing, floor: int, behind: int
 ) -> None:
     score = ranking.ecpm_micros(pricing)
-    cleared = ranking.clearing_micros(pricing, score, floor, behind)
-    assert 0 <= cleared <= pricing.amount_micros
     threshold = max(floor, behind)
+    cleared = ranking.clearing_micros(pricing, score, threshold)
+    assert 0 <= cleared <= pricing.amount_micros
     if score == 0 or threshold >= score:
         assert cleared == pricing.amount_micros
     else:
@@ -57,10 +57,8 @@ def test_a_second_price_beats_what_it_must_and_no_more_than_it_must(
         assert cleared == 0 or (cleared - 1) * score < threshold * pricing.amount_micros
 
 
-@given(PRICINGS, AMOUNTS, AMOUNTS, AMOUNTS)
-def test_more_competition_never_lowers_a_price(pricing: Pricing, floor: int, one: int, other: int) -> None:
+@given(PRICINGS, AMOUNTS, AMOUNTS)
+def test_more_competition_never_lowers_a_price(pricing: Pricing, one: int, other: int) -> None:
     score = ranking.ecpm_micros(pricing)
     low, high = sorted((one, other))
-    assert ranking.clearing_micros(pricing, score, floor, low) <= ranking.clearing_micros(
-        pricing, score, floor, high
-    )
+    assert ranking.clearing_micros(pricing, score, low) <= ranking.clearing_micros(pricing, score, high)

@@ -2,6 +2,7 @@
 
 import random
 from collections import defaultdict
+from collections.abc import Mapping
 from itertools import groupby, islice
 
 import pytest
@@ -18,7 +19,7 @@ from engine_samples import (
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scored import Everything, random_rates
+from scored import Everything, random_multipliers, random_rates
 
 from adserver.domain.books import Shown
 from adserver.domain.campaign import Pricing
@@ -36,9 +37,12 @@ from adserver.engine.worth import Worth
 ASK = PlacementAsk("top")
 
 
-def order(kind: type[Walk], whole: Snapshot, rates: Rates, seed: int, many: int | None = None) -> list[int]:
+def order(
+    kind: type[Walk], whole: Snapshot, rates: Rates, seed: int, many: int | None = None,
+    multipliers: Mapping[int, int] = {},
+) -> list[int]:  # fmt: skip
     bits = Live(len(whole.entries)).chunks
-    seen = context(whole, random_request(seed), ASK, rates)
+    seen = context(whole, random_request(seed), ASK, rates, multipliers)
     found = kind(whole, bits, seen, lambda entry, now_ms: entry.line_item.serial % 3, 0).entries()
     return [entry.position for entry in islice(found, many)]
 
@@ -71,10 +75,35 @@ def test_long_runs_equal_scoring_everything(seed: int) -> None:
 
 
 @settings(deadline=None)
+@given(st.integers(0, 2**32), st.sampled_from((None, 1, 3)), st.booleans(), st.booleans())
+def test_order_by_what_counts_of_bids_equals_scoring_everything(
+    seed: int, many: int | None, runs: bool, learned: bool
+) -> None:
+    whole = tied(seed) if runs else compile_snapshot(random_catalogue(seed))
+    chance = random.Random(seed)
+    rates, multipliers = random_rates(chance, whole), random_multipliers(chance, whole)
+    asked = rates if learned else Rates(), seed, many, multipliers
+    assert order(Walk, whole, *asked) == order(Everything, whole, *asked)
+
+
+def test_of_a_bid_counts_what_its_multiplier_says() -> None:
+    items = [line_item(1, 4_000_000), line_item(2, 3_000_000), line_item(3, 9_000_000, priority="standard")]
+    whole = compile_snapshot(of_items(*items))
+    seen = context(whole, multipliers={1: 500, 3: 250, 77: 250})
+    score = {entry.line_item.serial: seen.score(entry) for entry in whole.entries}
+    assert score == {1: 2_000_000, 2: 3_000_000, 3: 9_000_000}, "outside of the auction bids do not rank"
+    assert [seen.earns(entry) for entry in whole.entries] == [entry.score for entry in whole.entries]
+    seen.worth.weigh({})
+    assert seen.score(whole.by_serial[1]) == 4_000_000
+
+
+@settings(deadline=None)
 @given(st.integers(0, 2**32))
 def test_no_score_is_above_its_bound(seed: int) -> None:
     whole = tied(seed) if seed % 2 else compile_snapshot(random_catalogue(seed))
-    worth = Worth(whole.entries, random_rates(random.Random(seed), whole))
+    chance = random.Random(seed)
+    worth = Worth(whole.entries, random_rates(chance, whole))
+    worth.weigh(random_multipliers(chance, whole) if seed % 3 else {})
     if not worth.learned:
         return
     for tier in filter(ranking.is_auction, worth.tiers):
@@ -88,7 +117,9 @@ def test_no_score_is_above_its_bound(seed: int) -> None:
                     assert all(score <= bound for score, _ in source.read(0.0))
 
 
-def reads(whole: Snapshot, rates: Rates, monkeypatch: pytest.MonkeyPatch) -> int:
+def reads(
+    whole: Snapshot, rates: Rates, monkeypatch: pytest.MonkeyPatch, multipliers: Mapping[int, int] = {}
+) -> int:
     """How many line items are looked at for the three best."""
     looked: list[object] = []
     numbers = runs.numbers
@@ -99,9 +130,24 @@ def reads(whole: Snapshot, rates: Rates, monkeypatch: pytest.MonkeyPatch) -> int
 
     monkeypatch.setattr(runs, "numbers", counting)
     bits = Live(len(whole.entries)).chunks
-    found = Walk(whole, bits, context(whole, request(), ASK, rates), lambda entry, now_ms: 1.0, 0).entries()
+    seen = context(whole, request(), ASK, rates, multipliers)
+    found = Walk(whole, bits, seen, lambda entry, now_ms: 1.0, 0).entries()
     assert len(list(islice(found, 3))) == 3
     return len(looked)
+
+
+def test_the_early_stop_stops_behind_what_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pairs from 1.00 to 10.00; of the best hundred only four fifths count: it goes on to those of 8.00."""
+    items = [line_item(n, 1_000_000 + n // 2 * 9_000) for n in range(2, 2002)]
+    whole = compile_snapshot(of_items(*items))
+    multipliers = dict.fromkeys(range(1902, 2002), 800)
+    seen = context(whole, request(), ASK, None, multipliers)
+    looked = [
+        e.score for e in islice(Walk(whole, Live(2000).chunks, seen, lambda e, now_ms: 1.0, 0).entries(), 3)
+    ]
+    assert looked == sorted(looked, reverse=True) and looked[0] == 9_550_000
+    assert reads(whole, Rates(), monkeypatch, multipliers) <= 110
+    assert reads(whole, Rates(), monkeypatch) <= 8
 
 
 def test_the_early_stop_stops(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,16 +14,8 @@ from adserver.domain.campaign import Budget, Campaign, Flight, FrequencyCap, Goa
 from adserver.domain.targeting import Targeting
 from adserver.simulation.config import read_config
 from adserver.simulation.run import Found, simulate
-from loadtests.optimum import (
-    as_planned,
-    at_once,
-    behind_guaranteed,
-    best_revenue,
-    done,
-    expected,
-    feasible,
-    wanted_of,
-)
+from loadtests.auction import behind_guaranteed, best_revenue, earned
+from loadtests.optimum import as_planned, at_once, done, feasible, wanted_of
 from loadtests.supply import Slot, slots
 
 SMALL = read_config(Path(__file__).parents[1] / "simulation" / "small.yaml")
@@ -161,4 +153,4 @@ def test_no_server_beats_the_referees() -> None:
     best = flow(goals, told)
     assert sum(done(found, one) for one in goals) <= sum(best.values()) * 1.02
     revenue = best_revenue(found, behind_guaranteed(found, told))
-    assert revenue is not None and sum(expected(found).values()) <= sum(revenue.values()) * 1.02
+    assert revenue is not None and sum(earned(found, revenue).values()) <= sum(revenue.values()) * 1.02

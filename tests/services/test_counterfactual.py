@@ -233,6 +233,7 @@ def test_a_bid_is_found_under_learned_rates(tmp_path: Path, seed: int) -> None:
         chance, serials = random.Random(seed), list(snapshot.by_serial)
         rows = [Shown(n, 1, 0, 10_000, chance.randint(3000, 9000), chance.randint(5, 300)) for n in serials]
         village.world.app.world.learn(Worth(snapshot.entries, learn(1, rows)))
+        village.world.app.world.weigh(tuple((serial, chance.choice((250, 600, 0))) for serial in serials))
         assert village.world.app.world.serving.worth.learned
         told = [village.told(name) for name in village.items]
         (best,) = [one for one in told if one["outcome"] == "won"]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scored import Everything, random_rates
+from scored import Everything, random_multipliers, random_rates
 from world import World, campaign, publisher
 
 from adserver.domain.decision import Decision
@@ -80,6 +80,7 @@ def test_decisions_equal_scoring_everything(
         for turn in range(16):
             snapshot = world.app.world.snapshot
             world.app.world.learn(Worth(snapshot.entries, random_rates(chance, snapshot)))
+            world.app.world.weigh(tuple(random_multipliers(chance, snapshot).items()) if seed % 2 else ())
             asked, decisions = request(chance, "dry_run"), list[Decision]()
             for kind in (deciding.Walk, Everything):
                 with monkeypatch.context() as patch:

@@ -170,9 +170,9 @@ def test_a_plan_tells_only_what_moved(tmp_path: Path) -> None:
         w.tick()
         (planned,) = plans_of(w)
         followed: dict[int, int] = {}
-        follow(followed, planned)
+        follow(followed, planned.weights)
         assert followed == w.app.states.hot.allotment
-        follow(followed, Planned(0, ((WIDE, 0),)))
+        follow(followed, ((WIDE, 0),))
         assert set(followed) == {NARROW}
 
 

@@ -1,0 +1,324 @@
+"""Auction revenue against the offline optimum: what somebody could earn who knew all of the traffic.
+
+A linear program (HiGHS) divides the places that guaranteed line items left in the very run among the bidders
+that may have them, under the same laws and promises:
+
+* a place is filled once, and a line item stands once in a request;
+* budgets of line items, campaigns and advertisers, daily and in all;
+* caps of line items, of each person, in every sliding window (by when was asked, as the impression follows);
+* what is paced ``even`` by the day runs no further ahead of its plan than ``_TOLERANCE`` of it, looked at
+  every six hours. The plan is even over the traffic that came, or over the clock, whichever is more by then.
+
+What is relaxed makes it an upper bound of the integer optimum: ads may be divided, it knows beforehand what
+is rendered, what was reserved and not rendered takes no room, distances in feeds bar nobody, what is ``asap``
+may wait, and it need not rank by bids. Clicks to come are not known to it: they are worth price times rate.
+
+It charges bids, so it bounds what any price rule earns: whoever pays less for an impression might have had
+that part of it at the bid. A run's side is what was billed. But whether a view or a click came is chance, so
+of who pays for them it is what impressions were worth before. Only where the optimum spends the whole budget,
+what was billed is counted again, for a budget is spent sooner with luck, and later without. Chosen by the
+optimum, which knows no luck, neither is biased (a stopped sum of expectations has the mean of what came:
+Doob). The optimum knows rates, which a server learns from few clicks: with few, that is the larger part of
+what lies between them.
+"""
+
+from bisect import bisect_right
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+import numpy as np
+from msgspec.structs import replace
+from scipy.optimize import linprog
+from scipy.sparse import coo_array, csr_array
+
+from adserver.domain.books import LineItemTotals
+from adserver.domain.campaign import Budget, FrequencyCap, LineItem
+from adserver.engine import localtime
+from adserver.simulation.config import Config
+from adserver.simulation.run import Found
+from loadtests.supply import Slot
+
+_STEP_MS: Final = 6 * 3600_000
+_EARLY_MS: Final = 3600_000
+"""A day's plan ends so much before the day (``services.traffic``)."""
+_TOLERANCE: Final = 0.02
+_SPENT: Final = 0.99
+_GOAL: Final = 0.97
+
+Request = tuple[str, int, tuple[tuple[tuple[int, ...], int], ...]]
+"""Who, when, and for each place the line items that may have it and its impressions. Whoever comes too seldom
+to reach any cap is nobody in particular, at some time of that quarter of a day: the empty text."""
+Key = tuple[int, Request, int]
+"""A line item at a place of a request: a variable, how many impressions it has there."""
+
+
+def worth_nanos(item: LineItem, config: Config) -> float:
+    """What an impression is expected to earn."""
+    amount, readers = item.pricing.amount_micros, config.readers
+    if item.pricing.model == "cpm":
+        return amount
+    if item.pricing.model == "vcpm":
+        return amount * readers.viewable
+    return amount * 1000 * readers.line_items.get(item.full_id, readers.clicks)
+
+
+def behind_guaranteed(found: Found, told: list[Slot]) -> list[Slot]:
+    """What was left to the auction: the same, without the places where guaranteed ads were shown."""
+    bidders = {serial for serial, (_, item) in found.items.items() if item.priority == "auction"}
+    shown, left = found.play.record.sure, []
+    for slot in told:
+        count = slot.count - shown[slot.place]
+        mine = tuple(serial for serial in slot.eligible if serial in bidders)
+        if count > 0 and mine:
+            left.append(replace(slot, eligible=mine, count=count))
+    return left
+
+
+# -- the optimum -----------------------------------------------------------------------------------
+
+
+class Program:
+    """Rows of an upper-bounded linear program: sum of coefficient * variable <= bound."""
+
+    def __init__(self) -> None:
+        self.variables: dict[Any, int] = {}
+        self._bounds: list[float] = []
+        self._rows: list[int] = []
+        self._columns: list[int] = []
+        self._values: list[float] = []
+
+    def at_most(self, terms: Iterable[tuple[Any, float]], bound: float) -> None:
+        number = len(self._bounds)
+        for key, value in terms:
+            self._rows.append(number)
+            self._columns.append(self.variables.setdefault(key, len(self.variables)))
+            self._values.append(value)
+        self._bounds.append(bound)
+
+    @property
+    def matrix(self) -> csr_array:
+        shape = (len(self._bounds), len(self.variables))
+        return csr_array(coo_array((self._values, (self._rows, self._columns)), shape))
+
+    @property
+    def bounds(self) -> list[float]:
+        return self._bounds
+
+    def most(self, worth: dict[Any, float]) -> dict[Any, float] | None:
+        """The variables' worths where their sum is largest; None where the rows exclude each other."""
+        cost = np.zeros(len(self.variables))
+        for key, value in worth.items():
+            cost[self.variables[key]] = -value
+        found = linprog(cost, A_ub=self.matrix, b_ub=self._bounds, method="highs-ipm")
+        if found.status != 0:
+            return None
+        return {key: value * float(found.x[self.variables[key]]) for key, value in worth.items()}
+
+
+def best_revenue(found: Found, told: list[Slot]) -> Counter[int] | None:
+    """Serial -> nanos that the auction's line items are expected to earn at most, of places ``told``."""
+    program, worth = programmed(found, told)
+    best = program.most(worth)
+    if best is None:
+        return None
+    earned: Counter[int] = Counter()
+    for key, nanos in best.items():
+        earned[key[0]] += round(nanos)
+    return earned
+
+
+def programmed(found: Found, told: list[Slot]) -> tuple[Program, dict[Key, float]]:
+    """The program, and what each of its impressions is worth."""
+    config, program = found.config, Program()
+    bids = {
+        serial: worth_nanos(item, config)
+        for serial, (_, item) in found.items.items()
+        if item.priority == "auction"
+    }
+    mine: defaultdict[int, list[Key]] = defaultdict(list)
+    single = {serial for serial, (campaign, _) in found.items.items() if not campaign.repeat_in_request}
+    for request, times in _requests(config, found.items.values(), told).items():
+        _request(program, mine, request, times, single)
+    _budgets(program, found, mine, bids)
+    shares = _shares(config, told)
+    for serial, keys in mine.items():
+        item = found.items[serial][1]
+        for cap in _caps(item):
+            _windows(program, keys, cap)
+        if item.pacing == "even" and item.budget.daily_nanos is not None:
+            _paced(program, config, keys, bids[serial], item.budget.daily_nanos, shares)
+    return program, {key: bids[serial] for serial, keys in mine.items() for key in keys}
+
+
+def _caps(item: LineItem) -> list[FrequencyCap]:
+    """Those that count a line item's impressions a person."""
+    return [
+        c for c in item.frequency_caps if (c.scope, c.event, c.session) == ("line_item", "impression", False)
+    ]
+
+
+def _requests(config: Config, items: Iterable[tuple[Any, LineItem]], told: list[Slot]) -> Counter[Request]:
+    """How many there are of each."""
+    caps = [cap for _, item in items for cap in _caps(item)]
+    least, longest = min((c.limit for c in caps), default=0), max((c.per_ms for c in caps), default=0)
+    seen: defaultdict[str, list[int]] = defaultdict(list)
+    for slot in told:
+        seen[slot.who].extend([slot.at_ms] * slot.count)
+    often = {who for who, times in seen.items() if caps and _most(sorted(times), longest) > least}
+    places: defaultdict[tuple[Any, ...], list[tuple[tuple[int, ...], int]]] = defaultdict(list)
+    for slot in told:
+        known = slot.who in often
+        at_ms = slot.at_ms if known else slot.at_ms - (slot.at_ms - config.start_ms) % _STEP_MS
+        places[slot.page, slot.who if known else "", at_ms].append((slot.eligible, slot.count))
+    return Counter((who, at_ms, tuple(sorted(one))) for (_, who, at_ms), one in places.items())
+
+
+def _most(times: list[int], per_ms: int) -> int:
+    """In any stretch of such a length."""
+    return max(place + 1 - bisect_right(times, at_ms - per_ms) for place, at_ms in enumerate(times))
+
+
+def _request(
+    program: Program, mine: dict[int, list[Key]], request: Request, times: int, single: set[int]
+) -> None:
+    """So many requests that are alike: each place is filled once, ``single`` line items stand once in a
+    request."""
+    once: defaultdict[int, list[Key]] = defaultdict(list)
+    for number, (eligible, count) in enumerate(request[2]):
+        keys = [(serial, request, number) for serial in eligible]
+        program.at_most([(key, 1.0) for key in keys], count * times)
+        for key in keys:
+            once[key[0]].append(key)
+            mine[key[0]].append(key)
+    for serial, keys_of in once.items():
+        if serial in single and (len(keys_of) > 1 or request[2][keys_of[0][2]][1] > 1):
+            program.at_most([(key, 1.0) for key in keys_of], times)
+
+
+def _budgets(program: Program, found: Found, mine: dict[int, list[Key]], bids: dict[int, float]) -> None:
+    """At every level, of each day and in all."""
+    advertisers = found.play.spend.of_advertisers if found.play is not None else {}
+    bound: defaultdict[tuple[Any, ...], list[tuple[Key, float]]] = defaultdict(list)
+    amounts: dict[tuple[Any, ...], int] = {}
+    for serial, keys in mine.items():
+        campaign, item = found.items[serial]
+        levels: list[tuple[tuple[str, str], Budget]] = [
+            (("line_item", item.full_id), item.budget),
+            (("campaign", f"{campaign.advertiser}/{campaign.id}"), campaign.budget),
+            (("advertiser", campaign.advertiser), advertisers.get(campaign.advertiser, Budget())),
+        ]
+        # Of its own budget, what is not enough for a whole impression is spent by nobody.
+        unit = max(item.pricing.amount_micros, 1) if item.pricing.model == "cpm" else 1
+        for key in keys:
+            day = localtime.day(campaign.timezone, key[1][1])
+            for level, budget in levels:
+                for when, nanos in ((day, budget.daily_nanos), (-1, budget.lifetime_nanos)):
+                    if nanos is not None:
+                        idle = nanos % unit if level[0] == "line_item" else 0
+                        amounts[*level, when] = nanos - idle
+                        bound[*level, when].append((key, bids[serial]))
+    for account, terms in bound.items():
+        program.at_most(terms, amounts[account])
+
+
+def _windows(program: Program, keys: list[Key], cap: FrequencyCap) -> None:
+    """Person by person: no window has more than the cap allows. Those within others are left out."""
+    people: defaultdict[str, list[Key]] = defaultdict(list)
+    for key in keys:
+        if key[1][0]:
+            people[key[1][0]].append(key)
+    for theirs in people.values():
+        theirs.sort(key=lambda key: key[1][1])
+        times = [key[1][1] for key in theirs]
+        first = [bisect_right(times, at_ms - cap.per_ms) for at_ms in times]
+        for last, start in enumerate(first):
+            if (last + 1 == len(times) or first[last + 1] > start) and last + 1 - start > 0:
+                program.at_most([(key, 1.0) for key in theirs[start : last + 1]], cap.limit)
+
+
+def _shares(config: Config, told: list[Slot]) -> dict[int, float]:
+    """End of a step -> how much of its day is due by then."""
+    came: Counter[int] = Counter()
+    whole: Counter[int] = Counter()
+    for slot in told:
+        _, _, end_ms = localtime.day_span(config.timezone, slot.at_ms)
+        came[slot.at_ms - (slot.at_ms - config.start_ms) % _STEP_MS] += slot.count
+        if slot.at_ms < end_ms - _EARLY_MS:
+            whole[end_ms] += slot.count
+    shares, so_far = dict[int, float](), Counter[int]()
+    for step_ms in sorted(came):
+        _, start_ms, end_ms = localtime.day_span(config.timezone, step_ms)
+        until_ms = step_ms + _STEP_MS
+        so_far[end_ms] += came[step_ms]
+        by_clock = (until_ms - start_ms) / (end_ms - start_ms)
+        by_traffic = so_far[end_ms] / whole[end_ms] if whole[end_ms] else 1.0
+        shares[until_ms] = min(max(by_clock, by_traffic) + _TOLERANCE, 1.0)
+    return shares
+
+
+def _paced(
+    program: Program, config: Config, keys: list[Key], bid: float, daily: int, shares: dict[int, float]
+) -> None:
+    """What is spent by the end of a step is a variable: what was before it, and what it adds."""
+    steps: defaultdict[int, list[Key]] = defaultdict(list)
+    for key in keys:
+        steps[key[1][1] - (key[1][1] - config.start_ms) % _STEP_MS + _STEP_MS].append(key)
+    before: tuple[Any, int] | None = None
+    for until_ms in sorted(steps):
+        day = localtime.day(config.timezone, until_ms - 1)
+        spent = ("spent", keys[0][0], until_ms)
+        terms = [*((key, bid) for key in steps[until_ms]), (spent, -1.0)]
+        if before is not None and before[1] == day:
+            terms.append((before[0], 1.0))
+        program.at_most(terms, 0.0)
+        # One unit ahead of the plan is in time.
+        program.at_most([(spent, 1.0)], shares[until_ms] * daily + bid)
+        before = spent, day
+
+
+# -- the run ---------------------------------------------------------------------------------------
+
+
+def earned(found: Found, best: Counter[int]) -> Counter[int]:
+    """Serial -> what the run is to be judged by, beside the ``best`` there was."""
+    mine: Counter[int] = Counter()
+    for serial, (_, item) in found.items.items():
+        if item.priority == "auction":
+            totals = found.days.get((serial, -1), LineItemTotals(serial))
+            worth = round(totals.impressions * worth_nanos(item, found.config))
+            sure = item.pricing.model == "cpm" or best[serial] >= _SPENT * _whole(found, item)
+            mine[serial] = totals.billed_nanos if sure else worth
+    return mine
+
+
+def _whole(found: Found, item: LineItem) -> float:
+    """What a line item may spend in the run."""
+    daily, lifetime = item.budget.daily_nanos, item.budget.lifetime_nanos
+    days = float("inf") if daily is None else daily * found.config.days
+    return min(days, float("inf") if lifetime is None else lifetime)
+
+
+def lines(found: Found, told: list[Slot]) -> Iterator[str]:
+    """Of the report: a table by line item, and all of it as shares of each other."""
+    best = best_revenue(found, behind_guaranteed(found, told))
+    if best is None:
+        yield "Auction revenue: the program has no solution."
+        return
+    mine = earned(found, best)
+    yield "| auction line item | model | pacing | earned | in the optimum |"
+    yield "|---|---|---|--:|--:|"
+    for serial in sorted(best, key=lambda one: (mine[one] - best[one], one)):
+        item = found.items[serial][1]
+        terms = f"{item.pricing.model} {item.pricing.amount_micros / 1e6:g} | {item.pacing}"
+        yield f"| {item.full_id} | {terms} | {mine[serial] / 1e9:,.2f} | {best[serial] / 1e9:,.2f} |"
+    yield f"| all | | | {sum(mine.values()) / 1e9:,.2f} | {sum(best.values()) / 1e9:,.2f} |"
+    yield ""
+    yield judged(mine, best)
+
+
+def judged(mine: Counter[int], best: Counter[int]) -> str:
+    """A verdict."""
+    share = sum(mine.values()) / (sum(best.values()) or 1)
+    verdict = "kept" if share >= _GOAL else "NOT KEPT"
+    return f"Auction revenue of the optimum: {share:.2%}, goal >= {_GOAL:.0%}: {verdict}."
