@@ -29,7 +29,7 @@ pytest.importorskip("adserver._octets", reason="built without a compiler")
 CRAWLER: Final = "Mozilla/5.0 (compatible; bingbot/2.0; +http://www.bing.com/bingbot.htm)"
 AGENTS: Final = (BROWSER,) * 12 + (CRAWLER, "curl/8.5.0", "")
 ADDRESSES: Final = ("198.51.100.7",) * 6 + ("127.0.0.1", "198.51.100.8", "203.0.113.9", "2001:db8::1", "")
-MODELS: Final = ("cpm", "cpm", "cpm", "vcpm", "cpc", "cpa")
+MODELS: Final = ("cpm", "cpm", "cpm", "vcpm", "cpc", "cpa", "flat")
 Row = list[tuple[str, str, str]]
 """(token, agent, address) of each call."""
 
@@ -39,7 +39,9 @@ def line_item(chance: random.Random, number: int) -> dict[str, Any]:
         "id": f"l{number}",
         "pricing": {"model": chance.choice(MODELS), "amount": chance.choice(("1.00", "2.40"))},
     }
-    if chance.random() < 0.15:
+    if item["pricing"]["model"] == "flat":
+        item |= {"priority": "sponsorship", "pricing": item["pricing"] | {"per": "day"}}
+    elif chance.random() < 0.15:
         item |= {"priority": "house", "pricing": {"model": "cpm", "amount": "0"}}
     if chance.random() < 0.5:
         per, scope = chance.choice(("1m", "1d", "session")), chance.choice(("line_item", "advertiser"))
