@@ -40,7 +40,8 @@ def line_item(chance: random.Random, number: int) -> dict[str, Any]:
         "pricing": {"model": chance.choice(MODELS), "amount": chance.choice(("1.00", "2.40"))},
     }
     if item["pricing"]["model"] == "flat":
-        item |= {"priority": "sponsorship", "pricing": item["pricing"] | {"per": "day"}}
+        fee = {"model": "flat", "amount": "0.01", "per": "day"}
+        item |= {"priority": "sponsorship", "goal": {"share": "0.3"}, "pricing": fee}
     elif chance.random() < 0.15:
         item |= {"priority": "house", "pricing": {"model": "cpm", "amount": "0"}}
     if chance.random() < 0.5:
