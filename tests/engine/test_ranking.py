@@ -1,11 +1,12 @@
 """Scores and prices: exact integers, and a second price that is never below what it must beat."""
 
-from engine_samples import line_item
+from engine_samples import campaign, catalogue, line_item
 from hypothesis import given
 from hypothesis import strategies as st
 
 from adserver.domain.campaign import MODELS, PRIORITIES, Pricing
 from adserver.engine import ranking
+from adserver.engine.compile import compile_snapshot
 
 AMOUNTS = st.integers(0, 10**12)
 PRICINGS = st.builds(Pricing, st.sampled_from(MODELS), AMOUNTS)
@@ -40,6 +41,15 @@ def test_tiers_order_priorities_and_levels() -> None:
     ]
     assert tiers == list(range(40))
     assert [ranking.is_auction(tier) for tier in tiers] == [20 <= tier < 30 for tier in tiers]
+
+
+@given(st.lists(st.tuples(st.sampled_from(PRIORITIES), st.integers(1, 10)), max_size=8))
+def test_where_the_auction_begins_and_ends(tiers: list[tuple[str, int]]) -> None:
+    items = (line_item(n, priority=name, level=level) for n, (name, level) in enumerate(tiers, 1))
+    entries = compile_snapshot(catalogue([campaign(1, *items)])).entries
+    first, end = entries.auction
+    inside = [first <= position < end for position in range(len(entries))]
+    assert inside == [ranking.is_auction(tier) for tier in entries.tiers]
 
 
 @given(PRICINGS, AMOUNTS, AMOUNTS)

@@ -74,7 +74,7 @@ def test_with_the_kernel_and_without_it_is_the_same(
     clauses = {"segments": Clause(any=("a", "b")), "keywords": Clause(all=("tennis", "france", "cup"))}
     small = snapshot(Targeting(clauses)).vocabulary
     facts = {
-        "segments": ("b", "x", "7", "a", "é"),
+        "segments": ("b", "x", "7", "a", "é", "b"),
         "keywords": ("cup", "tennis"),
         "countries": ("FR",),
         "os": (),

@@ -78,6 +78,10 @@ def test_cells_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         tally.count(decision(Slot(place, "a", (AD,))))
     tally.tell(journal, NOW_MS)
     assert [(cell[1], cell[4]) for cell in journal.records[0].cells] == [(1, 2), (2, 1), (3, 1)]
+    for place in (4, 5, 6, 7):
+        tally.count(decision(Slot(place, "a", (AD,))))
+    tally.tell(journal, NOW_MS)
+    assert [cell[1] for cell in journal.records[1].cells] == [4, 5, 6]
 
 
 def in_ledger(world: World) -> list[int]:
