@@ -204,14 +204,13 @@ class HttpProtocol(Hearing):
         """What was waited for is done. Whoever asked may be gone."""
         if self.ended:
             return
-        if isinstance(reply, Standing) and not self.sealed:
+        if not isinstance(reply, Standing) or self.sealed:
+            self._pay(turn, reply)
+        else:
             self._paid(turn)
             self.transport.write(reply.octets(turn.request_id, self.server_state.default_headers))
             if not (self.owed or self.held or self.flow.read_paused):
-                self.rest()
-                return
-        else:
-            self._pay(turn, reply)
+                return self.rest()
         self.go_on()
 
     async def _wait(self, turn: Turn) -> None:

@@ -14,6 +14,7 @@ from test_protocol_bare import Line
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
+from adserver import octets
 from adserver.api import asgi
 from adserver.api.ports import Services
 from adserver.api.protocol import protocol
@@ -26,7 +27,8 @@ from adserver.services.calls import Call
 from adserver.services.ports import Durable
 from adserver.tokens import Token
 
-pytest.importorskip("adserver._octets", reason="built without a compiler")
+if octets.compiled is None:
+    pytest.skip("built without a compiler", allow_module_level=True)
 
 ONE = Token(bytes(15) + b"1", 1, 2, 3, 900, 20605, 4_200_000, subject=b"s" * 16, country="FR", device=1)
 (TEXT,) = SIGNER.sign(ONE, (EventKind.IMPRESSION,))
@@ -80,8 +82,8 @@ class Scene:
             app = World(folder, recorder=recorder).app(trusted)
         config = Config(app, log_config=None, ws="none", lifespan="off", server_header=False)
         config.load()
-        self._made = lambda: protocol(app)(config, self.state, {}, asyncio.get_running_loop())
-        self.protocol = None
+        bound = protocol(app)
+        self.made = lambda: bound(config, self.state, {}, asyncio.get_running_loop())
 
     def heard(self, *turns: tuple[bytes, ...]) -> list[bytes]:
         """What is said on as many connections as there are pieces in a turn of the loop."""
@@ -89,8 +91,7 @@ class Scene:
 
     async def _heard(self, turns: tuple[tuple[bytes, ...], ...]) -> list[bytes]:
         lines = [Line() for _ in turns[0]]
-        bound = self._made()
-        connections = [type(bound)(bound.config, self.state, {}, bound.loop) for _ in lines]
+        connections = [self.made() for _ in lines]
         for connection, line in zip(connections, lines, strict=True):
             connection.connection_made(line)
         for number, pieces in enumerate(turns):
@@ -127,6 +128,24 @@ def test_answers_are_the_same(
         (folder := tmp_path / str(rows)).mkdir()
         said.append(Scene(folder, monkeypatch, rows, recorder).heard(*turns))
     assert said[0] == said[1] and all(said[0])
+
+
+def test_an_ending_server_answers_what_is_owed_and_closes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = Scene(tmp_path, monkeypatch, True, SmallRecorder())
+
+    async def main() -> Line:
+        connection, line = scene.made(), Line()
+        connection.connection_made(line)
+        connection.data_received(PAGE)
+        connection.shutdown()
+        for _ in range(8):
+            await asyncio.sleep(0)
+        return line
+
+    line = asyncio.run(main())
+    assert line.statuses() == [200] and b"connection: close" in line.said and line.closed
 
 
 def test_a_row_is_told_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
