@@ -8,6 +8,7 @@ and all of this costs nothing; else a few arrays, made when rates or snapshot ch
 """
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from itertools import pairwise
 from typing import Final
 
@@ -67,6 +68,11 @@ class Worth:
         self.others = _chunks(common)
         self._tops = [self._highest(common & (models == m), auctions) for m in range(len(MODELS))]
 
+    @cached_property
+    def every_tier(self) -> list[int]:
+        """As ``tiers``, whatever was learned."""
+        return [int(tier) for tier in np.unique(np.asarray(self._entries.tiers))]
+
     def score(self, position: int, placement: int) -> int:
         """Micros a thousand impressions are expected to earn at a placement (its serial)."""
         return self.of(self._entries.scores[position], position, placement)
@@ -101,6 +107,17 @@ class Worth:
 
         known = (Known(ranked, factors[model], matches, score) for model, ranked in self._known[tier])
         return [Common(runs, lambda run: self._split(run, placement), behind), *known]
+
+    def prior_sources(self, tier: int, runs: Iterator[Positions]) -> list[Source]:
+        """The same where scores are the prior ones; of all that match."""
+        entries = self._entries
+
+        def behind(position: int) -> float:
+            _, end = entries.run_of(position)
+            over = end == len(entries) or entries.tiers[end] != tier
+            return NOTHING if over else float(entries.scores[end])
+
+        return [Common(runs, lambda run: ((entries.scores[int(run[0])], run),), behind)]
 
     def _split(self, run: Positions, placement: int) -> Iterator[Scored]:
         """A run (of one prior score) by score, a score perhaps repeated: those of one pricing model have
