@@ -15,7 +15,7 @@ class Everything(Walk):
 
     def entries(self) -> Iterator[Entry]:
         index, context, entries = self._snapshot.index, self._context, self._snapshot.entries
-        within = self._live, context.view.chunks
+        within = self._live, context.chunks
         found = list(index.matches(within, index.selectors(context.facts)))
         for tier in sorted({entries[position].tier for position in found}):
             mine = [position for position in found if entries[position].tier == tier]

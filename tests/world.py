@@ -120,6 +120,8 @@ class World:
         elif kind == "publishers":
             body = filled_publisher(body)
             path = folder / "publishers" / f"{body['publisher']}.json"
+        elif kind == "rates":
+            path = folder / "rates.json"
         elif kind == "audiences":
             path = folder / "audiences" / f"{body['audience']}.json"
         else:

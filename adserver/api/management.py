@@ -58,6 +58,7 @@ def operations(manage: Manage) -> list[Operation]:
     served = []
     for kind, owner_kind, collection in _PLACES:
         served += _Objects(manage, kind, owner_kind, collection).operations()
+    served += _Rates(manage, "rates", "operator", "/v1/rates").operations()
     served.append(_delivery(manage))
     return served
 
@@ -86,12 +87,16 @@ class _Objects:
         self, method: str, path: str, summary: str, act: Act, answered: dict[int, Any]
     ) -> Operation:
         request = dict[str, Any] if method == "PUT" else None
-        query = _LISTED if path == self._collection else {}
+        query = _LISTED if act == self._list else {}
         tag = f"{self._owner_kind}s"
         return Operation(method, path, summary, tag, act, answered, request, True, query)
 
+    def path(self, asked: Asked) -> tuple[str, ...]:
+        """The ids down to the object."""
+        return path_of(asked)
+
     async def _get(self, asked: Asked) -> Reply:
-        stored = await self._manage.get(who(asked), self._kind, self._owner_kind, path_of(asked))
+        stored = await self._manage.get(who(asked), self._kind, self._owner_kind, self.path(asked))
         if _etag(stored) == asked.head.header(b"if-none-match"):
             return Reply(304, ((b"etag", _etag(stored)), NO_STORE))
         return _shown(200, stored)
@@ -105,7 +110,7 @@ class _Objects:
             who(asked),
             self._kind,
             self._owner_kind,
-            path_of(asked),
+            self.path(asked),
             asked.body,
             _if_match(asked),
             absent == b"*",
@@ -113,7 +118,7 @@ class _Objects:
         return _shown(201 if stored.created else 200, stored)
 
     async def _delete(self, asked: Asked) -> Reply:
-        path = path_of(asked)
+        path = self.path(asked)
         await self._manage.archive(who(asked), self._kind, self._owner_kind, path, _if_match(asked))
         return Reply(204, (NO_STORE,))
 
@@ -124,6 +129,21 @@ class _Objects:
         )
         items = [stored.body for stored in found]
         return Reply(200, (JSON, NO_STORE), _ENCODER.encode(answers.Listed(items, behind)))
+
+
+class _Rates(_Objects):
+    """The one document of exchange rates; operators' alone."""
+
+    def operations(self) -> list[Operation]:
+        read, gone = {200: dict[str, Any], 404: "absent"}, {204: "archived", 404: "absent"}
+        return [
+            self._operation("GET", self._collection, "Read the exchange rates", self._get, read),
+            self._operation("PUT", self._collection, "Replace the exchange rates", self._put, _PUT_ANSWERS),
+            self._operation("DELETE", self._collection, "Archive them", self._delete, gone),
+        ]
+
+    def path(self, asked: Asked) -> tuple[str, ...]:
+        return ("rates",)
 
 
 _PUT_ANSWERS: Final = {

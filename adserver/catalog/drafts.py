@@ -19,15 +19,17 @@ from adserver.catalog.documents import Number
 from adserver.catalog.fields import Fields
 from adserver.catalog.findings import Findings, shown
 from adserver.catalog.publishers import read_audience, read_placement, read_publisher
+from adserver.catalog.rates import read_rates
 from adserver.domain import ids, limits
 from adserver.domain.campaign import Advertiser, Campaign
 from adserver.domain.changes import Kind, Problem
+from adserver.domain.exchange import ExchangeRates
 from adserver.domain.inventory import Audience, Placement, Publisher
 
 Key = tuple[Kind, str]
 """Kind and full id: what names an object of the catalogue."""
 
-Subject = Advertiser | Campaign | Audience | Publisher | Placement
+Subject = Advertiser | Campaign | Audience | Publisher | Placement | ExchangeRates
 
 
 class Draft(Struct, frozen=True):
@@ -91,6 +93,8 @@ def _plain(part: Any) -> Any:
 
 def address(kind: Kind, body: dict[str, object]) -> str | None:
     """The full id a file's body gives itself, None if it does not."""
+    if kind == "rates":
+        return kind
     if kind == "audience":
         owner = body.get("publisher", body.get("advertiser"))
         parts = [owner, body.get("audience")]
@@ -107,7 +111,9 @@ _NAMES: Final[dict[Kind, tuple[str, ...]]] = {
     "publisher": ("publisher",),
     "placement": ("", "id"),
     "audience": ("", "audience"),
+    "rates": ("",),
 }
+"""What its document calls the parts of an address; "" where it does not say them."""
 
 
 def _addressed(kind: Kind, full_id: str, body: dict[str, object], findings: Findings) -> dict[str, object]:
@@ -151,11 +157,16 @@ def _audience(full_id: str, body: dict[str, object], findings: Findings, kept: b
     return Draft("audience", full_id, shown_body, subject, users=users, digest=digest)
 
 
+def _rates(full_id: str, body: dict[str, object], findings: Findings, kept: bool) -> Draft:
+    return Draft("rates", full_id, body, read_rates(Fields(body, "", findings)), digest=digest_of(body))
+
+
 _READERS: Final[dict[str, Callable[[str, dict[str, object], Findings, bool], Draft]]] = {
     "advertiser": _advertiser,
     "campaign": _campaign,
     "placement": _placement,
     "audience": _audience,
+    "rates": _rates,
 }
 
 

@@ -22,6 +22,8 @@ _TURNED: Final = frozenset(("weight", "status"))
 
 def wanted_identities(draft: Draft) -> Wanted:
     """The names of a draft that need serials, without creative versions (which need these first)."""
+    if draft.kind == "rates":
+        return []
     wanted: Wanted = [(draft.kind, draft.full_id)]
     if isinstance(draft.subject, Campaign):
         for line_item in draft.subject.line_items:

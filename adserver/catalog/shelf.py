@@ -8,7 +8,7 @@ same values again, which is how whoever compiles them knows.
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from sqlalchemy import Connection, select
 
@@ -21,6 +21,7 @@ from adserver.catalog.tables import OBJECTS, newest
 from adserver.domain.campaign import Advertiser, Campaign
 from adserver.domain.catalogue import Catalogue
 from adserver.domain.changes import Kind
+from adserver.domain.exchange import ExchangeRates
 from adserver.domain.inventory import Audience, Publisher
 
 T = TypeVar("T")
@@ -96,6 +97,7 @@ class Shelf:
         self.campaigns = Kept[Campaign](lambda draft: link_campaign(draft, serials))
         self.audiences = Kept[Audience](lambda draft: link_audience(draft, serials))
         self.publishers = Publishers(serials)
+        self.rates = Kept[ExchangeRates](lambda draft: cast(ExchangeRates, draft.subject))
 
     def catch_up(self, connection: Connection) -> None:
         """Learn what changed in the file since the last time. Raises Invalid where the file holds a
@@ -121,6 +123,7 @@ class Shelf:
             publishers=self.publishers.values(),
             audiences=self.audiences.values(),
             members=members,
+            rates=next(iter(self.rates.values()), None),
             digest=self.marks.digest,
         )
 
@@ -135,6 +138,7 @@ class Shelf:
                 "campaign": self.campaigns,
                 "audience": self.audiences,
                 "publisher": self.publishers,
+                "rates": self.rates,
             }
             kinds[row.kind].put(row.full_id, draft, row.etag)
         self.marks.put(row.kind, row.full_id, row.etag, row.archived)

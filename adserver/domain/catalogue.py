@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from adserver.domain.campaign import Advertiser, Campaign
+from adserver.domain.exchange import ExchangeRates
 from adserver.domain.inventory import Audience, Publisher
 
 
@@ -22,4 +23,5 @@ class Catalogue(Struct, frozen=True):
     publishers: tuple[Publisher, ...] = ()
     audiences: tuple[Audience, ...] = ()
     members: Mapping[bytes, tuple[str, ...]] = {}
+    rates: ExchangeRates | None = None
     digest: str = ""

@@ -8,9 +8,9 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
-KINDS: Final = ("advertiser", "campaign", "audience", "publisher", "placement")
+KINDS: Final = ("advertiser", "campaign", "audience", "publisher", "placement", "rates")
 
-Kind = Literal["advertiser", "campaign", "audience", "publisher", "placement"]
+Kind = Literal["advertiser", "campaign", "audience", "publisher", "placement", "rates"]
 
 
 class Problem(Struct, frozen=True, order=True):
@@ -45,8 +45,8 @@ class Unwritten(Conflict):
 
 class Stored(Struct, frozen=True):
     """An object of the catalogue. ``full_id``: ``advertiser``, ``advertiser/campaign``, ``owner/audience``,
-    ``publisher`` or ``publisher/placement``; ``body`` is what GET shows; ``revision`` is that of its last
-    change; ``created`` tells of a ``put`` that the object was not there before."""
+    ``publisher``, ``publisher/placement`` or ``rates``; ``body`` is what GET shows; ``revision`` is that of
+    its last change; ``created`` tells of a ``put`` that the object was not there before."""
 
     kind: Kind
     full_id: str

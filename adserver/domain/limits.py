@@ -167,6 +167,9 @@ TRACKERS_PER_CREATIVE: Final = 20
 WEIGHT_MAX: Final = 1_000_000
 LABELS_PER_OBJECT: Final = 100
 PROBLEMS_PER_DOCUMENT: Final = 1000
+RATES_DATES: Final = 100
+"""Of the document of exchange rates, which every snapshot bears."""
+RATES_AGE_DAYS_MAX: Final = 366
 """Of a document with more problems these many are named."""
 PLACEMENTS_PER_PUBLISHER: Final = 10_000
 FEED_RULE_MAX: Final = 10_000

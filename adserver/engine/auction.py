@@ -27,7 +27,8 @@ NOTHING: Final = -1.0
 class Source(Protocol):
     """``bound``: no score of what is left is above it."""
 
-    bound: float
+    @property
+    def bound(self) -> float: ...
 
     def read(self, least: float) -> Iterable[Scored]:
         """At least the next of it; no further than to where bounds are below ``least``."""

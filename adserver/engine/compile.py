@@ -88,6 +88,7 @@ class Assembler:
             **advertiser_sections(given),
             **self._owners(rest),
             **self._people(rest.members),
+            "rates": b"" if rest.rates is None else msgspec.msgpack.encode(rest.rates),
             **_blocks(blocks, stored),
         })  # fmt: skip
         if len(values) > 2 * len(found.numbers) + _FORGOTTEN:

@@ -12,12 +12,14 @@ from msgspec import Struct
 from adserver.domain import deals
 from adserver.domain.campaign import Creative
 from adserver.domain.decision import NoFill
+from adserver.domain.exchange import Exchange
 from adserver.domain.properties import Said
 from adserver.domain.request import PlacementAsk, Request
 from adserver.domain.targeting import Clause
 from adserver.engine import checks, localtime, ranking
 from adserver.engine.checks import Name
 from adserver.engine.snapshot import Entry, View, blocks_creative, blocks_entry, static_drop
+from adserver.engine.views import Standing
 from adserver.engine.worth import Worth
 
 Facts = dict[str, tuple[str, ...]]
@@ -50,6 +52,8 @@ class Context(Struct, frozen=True):
     """The request may rule out line items whose flight, creatives and bid are right."""
     speaks: bool = False
     """The placement says more than what it is: properties of its own, or a market's deals."""
+    exchange: Exchange | None = None
+    """What bids in other currencies are worth here on this day; None where they are not compared."""
 
     @property
     def facts(self) -> Facts:
@@ -61,16 +65,33 @@ class Context(Struct, frozen=True):
         return Said(self.facts, self.request.properties, self.ask.properties, self.request.point)
 
     def earns(self, entry: Entry) -> int:
-        """What a thousand impressions here are expected to earn, in micros."""
+        """What a thousand impressions here are expected to earn, in micros of the publisher's currency."""
+        earned, exchange = self._earned(entry), self.exchange
+        return earned if exchange is None else exchange.worth(earned, entry.campaign.currency)
+
+    def score(self, entry: Entry) -> int:
+        """As much of it as counts in the auction: what ranks."""
+        if not self.worth.weighed:
+            return self.earns(entry)
+        counted, exchange = self.worth.counted(self._earned(entry), entry.position), self.exchange
+        return counted if exchange is None else exchange.worth(counted, entry.campaign.currency)
+
+    def _earned(self, entry: Entry) -> int:
+        """In its own currency."""
         worth = self.worth
         if not worth.learned:
             return entry.score
         return worth.of(entry.score, entry.position, self.view.placement.serial)
 
-    def score(self, entry: Entry) -> int:
-        """As much of it as counts in the auction: what ranks."""
-        worth = self.worth
-        return worth.counted(self.earns(entry), entry.position) if worth.weighed else self.earns(entry)
+    @property
+    def currencies(self) -> tuple[str, ...]:
+        """Of line items that may stand here, its own first."""
+        return (self.view.publisher.currency,) if self.exchange is None else self.exchange.currencies
+
+    @property
+    def chunks(self) -> Standing:
+        """The line items that its kind of placement can show."""
+        return self.view.chunks if self.exchange is None else self.view.fit.standing(self.exchange.currencies)
 
     def floor(self, entry: Entry) -> int:
         """Floors bind the auction; a strict one (an exchange's) everything, and a deal has its own. Micros
@@ -127,6 +148,9 @@ def context(
             facts[checks.REQUIRED] = checks.given(view.required, said)
     asked, blocks = ask.floor_micros, request.blocks
     floor = max(asked, view.placement.floor_micros)
+    exchanges = view.fit.exchanges
+    # An exchange settles in the currency of its answer, whatever a line item is billed in.
+    abroad = exchanges is not None and not ask.strict_floor
     return Context(
         request, ask, view, facts, worth,
         auction_floor=floor,
@@ -135,6 +159,7 @@ def context(
         plain=not (blocks.domains or blocks.categories or request.secure or ask.accepts),
         strict=bool(request.minor or request.invalid_traffic or blocks.advertisers or blocks.labels),
         speaks=speaks,
+        exchange=exchanges.at(request.now_ms) if abroad and exchanges is not None else None,
     )  # fmt: skip
 
 
@@ -220,12 +245,14 @@ def first_drop(entry: Entry, context: Context) -> Drop | None:
 
 def candidate_drop(entry: Entry, context: Context) -> Drop | None:
     """The first rule that keeps this line item from being a candidate at all: what the index holds."""
-    static = static_drop(entry, context.view.publisher)
+    static = static_drop(entry, context.view.publisher, context.currencies)
     if static == "status":
         status = f"{entry.campaign.status}/{entry.line_item.status}"
         return Drop(NoFill.NO_MATCH, "status", "active/active", status)
     if static == "currency":
-        publisher = context.view.publisher
+        publisher, exchange = context.view.publisher, context.exchange
+        if exchange is not None:
+            return Drop(NoFill.CURRENCY, "rates", *exchange.lack(entry.campaign.currency))
         return Drop(NoFill.CURRENCY, "currency", publisher.currency, entry.campaign.currency)
     if static is not None:
         return Drop(NoFill.BLOCKED, static, None, [entry.campaign.advertiser, *entry.campaign.labels])

@@ -13,8 +13,10 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from adserver.domain import limits
+from adserver.domain.exchange import Exchange
 from adserver.engine import draw, ranking
-from adserver.engine.auction import best_first
+from adserver.engine.abroad import converted
+from adserver.engine.auction import Source, best_first
 from adserver.engine.draw import Positions
 from adserver.engine.entries import ASKED, PARTIAL, Entries
 from adserver.engine.index import Bitmap, Selector
@@ -55,6 +57,9 @@ class Walk:
 
     def entries(self) -> Iterator[Entry]:
         """Those that pass the static and targeting rules, in serving order."""
+        if self._context.exchange is not None and self._context.exchange.rates:
+            yield from self._by_worth(self._context.exchange)
+            return
         within, selectors = self._matching()
         worth = self._context.worth
         if worth.learned or worth.weighed:
@@ -83,10 +88,9 @@ class Walk:
 
     def _by_score(self, within: tuple[Bitmap, ...], selectors: list[Selector]) -> Iterator[Entry]:
         """The same where scores are not the prior ones."""
-        index, entries, worth = self._snapshot.index, self._snapshot.entries, self._context.worth
+        worth = self._context.worth
         common = (*within, worth.others) if worth.learned else within
-        found = _Tiers(runs(index.masks(common, selectors), entries), entries)
-        matches = Masks(lambda chunk: mask(within, selectors, chunk))
+        found, matches = self._tiers(common, selectors), self._masks_of(within, selectors)
         for tier in worth.tiers:
             if ranking.is_auction(tier):
                 here = self._context.view.placement.serial
@@ -95,6 +99,39 @@ class Walk:
             else:
                 for run in found.of(tier):
                     yield from self._guaranteed(run)
+
+    def _by_worth(self, exchange: Exchange) -> Iterator[Entry]:
+        """The same where line items of several currencies may stand: those of the auction currency by
+        currency, and best first of all; the others together."""
+        context = self._context
+        worth, fit, here = context.worth, context.view.fit, context.view.placement.serial
+        selectors = self._snapshot.index.selectors(context.facts)
+        together = self._tiers((self._live, context.chunks), selectors)
+        lands = []
+        for currency in exchange.currencies:
+            within = self._live, fit.standing((currency,))
+            if not within[1].sells:
+                continue
+            common = (*within, worth.others) if worth.learned else within
+            lands.append((currency, self._tiers(common, selectors), self._masks_of(within, selectors)))
+        for tier in worth.every_tier:
+            if not ranking.is_auction(tier):
+                for run in together.of(tier):
+                    yield from self._guaranteed(run)
+                continue
+            sources = list[Source]()
+            for currency, found, matches in lands:
+                mine = worth.sources(tier, here, found.of(tier), matches)
+                sources += converted(mine, exchange, currency)
+            for group in best_first(sources) if sources else ():
+                yield from self._drawn(group)
+
+    def _tiers(self, within: tuple[Bitmap, ...], selectors: list[Selector]) -> "_Tiers":
+        entries = self._snapshot.entries
+        return _Tiers(runs(self._snapshot.index.masks(within, selectors), entries), entries)
+
+    def _masks_of(self, within: tuple[Bitmap, ...], selectors: list[Selector]) -> Masks:
+        return Masks(lambda chunk: mask(within, selectors, chunk))
 
     def _drawn(self, group: Positions) -> Iterator[Entry]:
         """Line items of equal score in random order, the one-by-one checks asked when they are drawn."""
@@ -149,7 +186,7 @@ def _checked(entry: Entry, context: Context) -> bool:
 
 
 class _Tiers:
-    """Runs by tier, asked for in order; a run is cut out when it is asked for."""
+    """Runs by tier, asked for in order; a run is cut out when it is asked for. Tiers may be passed over."""
 
     def __init__(self, found: Iterator[Positions], entries: Entries) -> None:
         self._found = found
@@ -160,10 +197,11 @@ class _Tiers:
         while True:
             run = next(self._found, None) if self._next is None else self._next
             self._next = run
-            if run is None or self._tiers[run[0]] != tier:
+            if run is None or self._tiers[run[0]] > tier:
                 return
             self._next = None
-            yield run
+            if self._tiers[run[0]] == tier:
+                yield run
 
 
 def share_of(entry: Entry) -> int:

@@ -67,7 +67,7 @@ def _masks(
     live: Live, context: Context, capped: Bits, selectors: Iterable[Selector]
 ) -> list[tuple[str, Mask]]:
     """(rule, mask of a chunk), as ``rules.first_drop`` has them; then what was left out before the walk."""
-    standing = context.view.chunks
+    standing = context.chunks
     return [
         ("status", standing.sold),
         ("publisher.blocked", standing.unblocked),

@@ -20,6 +20,7 @@ from msgspec.structs import replace
 from adserver.domain import limits
 from adserver.domain.campaign import Advertiser, Campaign, Creative, LineItem
 from adserver.domain.caps import BoundCap
+from adserver.domain.exchange import ExchangeRates
 from adserver.domain.inventory import Audience, Publisher
 from adserver.engine.checks import Name
 from adserver.engine.entries import Decoded, Entries, Entry
@@ -60,9 +61,10 @@ _ADVERTISER: Final = msgspec.msgpack.Decoder(Advertiser)
 _AUDIENCE: Final = msgspec.msgpack.Decoder(Audience)
 _CAMPAIGN: Final = msgspec.msgpack.Decoder(Campaign)
 _PUBLISHER: Final = msgspec.msgpack.Decoder(Publisher)
+_RATES: Final = msgspec.msgpack.Decoder(ExchangeRates)
 
 
-_WRITTEN: Final = (Heading, LineItem, BoundCap, Advertiser, Audience, Campaign, Publisher)
+_WRITTEN: Final = (Heading, LineItem, BoundCap, Advertiser, Audience, Campaign, Publisher, ExchangeRates)
 SHAPE: Final = crc32(repr(msgspec.inspect.multi_type_info(_WRITTEN)).encode()).to_bytes(4, "little")
 """Of the documents in an image: one with other fields than this program's is another version too."""
 
@@ -140,7 +142,8 @@ class Snapshot:
         self.zones = sorted(
             name.removeprefix("hours:") for name in self.index.dimensions if name.startswith("hours:")
         )
-        self._views = Views(given, self.index, entries, publishers, heading.required)
+        rates = _RATES.decode(given.bytes("rates")) if given.bytes("rates") else None
+        self._views = Views(given, self.index, entries, publishers, heading.required, rates)
         self.view, self.views = self._views.view, self._views.of
         self.placements_by_serial: Mapping[int, View] = BySerial(self._views.serials, self._views.at)
         places_of = given.numbers("serials.positions", "I").__getitem__

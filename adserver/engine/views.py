@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from adserver.domain import limits
 from adserver.domain.campaign import Creative
+from adserver.domain.exchange import ExchangeRates, Exchanges
 from adserver.domain.inventory import Blocks, Placement, Publisher
 from adserver.engine.checks import Name
 from adserver.engine.entries import Entries, Entry
@@ -17,18 +18,19 @@ _Kind = tuple[str, frozenset[str], frozenset[str]]
 
 
 class Standing(dict[int, int]):
-    """Chunk -> the line items that are active, in the publisher's currency, not of a blocked advertiser or
+    """Chunk -> the line items that are active, in one of these currencies, not of a blocked advertiser or
     label, and have a creative of these formats and sizes. A superset of what may stand: blocks of domains
     and categories hit single creatives, and are asked of candidates."""
 
     __slots__ = ("_blocked", "_shown", "_sold")
 
     def __init__(
-        self, index: Index, publisher: Publisher, formats: frozenset[str], sizes: frozenset[str]
-    ) -> None:
+        self, index: Index, publisher: Publisher, formats: frozenset[str], sizes: frozenset[str],
+        currencies: tuple[str, ...],
+    ) -> None:  # fmt: skip
         shown = [f"{f} {size}" for f in formats for size in (*sizes, "fluid")] if sizes else formats
         blocked = publisher.blocked
-        self._sold = index.postings(SOLD, publisher.currency)[INCLUDE]
+        self._sold = _of(index, SOLD, currencies)
         self._shown = _of(index, SHOWS, shown)
         self._blocked = _of(index, ADVERTISER, blocked.advertisers) + _of(index, LABEL, blocked.labels)
 
@@ -36,9 +38,17 @@ class Standing(dict[int, int]):
         bits = self[chunk] = self.sold(chunk) & self.shown(chunk) & self.unblocked(chunk)
         return bits
 
+    @property
+    def sells(self) -> bool:
+        """Whether anything is sold in the currencies at all."""
+        return bool(self._sold)
+
     def sold(self, chunk: int) -> int:
-        """Active, in the publisher's currency."""
-        return 0 if self._sold is None else self._sold[chunk]
+        """Active, in one of the currencies."""
+        bits = 0
+        for posting in self._sold:
+            bits |= posting[chunk]
+        return bits
 
     def shown(self, chunk: int) -> int:
         """With a creative of these formats and sizes."""
@@ -57,7 +67,8 @@ class Standing(dict[int, int]):
 
 class Fit:
     """What a kind of placement can show of the line items, told by its publisher, formats and sizes alone;
-    placements alike share one. ``creatives(position)`` may stand there; ``chunks`` are worth a look."""
+    placements alike share one. ``creatives(position)`` may stand there; ``chunks`` are worth a look, of those
+    in the publisher's currency; ``exchanges``: what others are worth in it, None where there are no rates."""
 
     def __init__(
         self,
@@ -66,13 +77,25 @@ class Fit:
         publisher: Publisher,
         formats: frozenset[str],
         sizes: frozenset[str],
+        rates: ExchangeRates | None = None,
     ) -> None:
         self.publisher = publisher
         self.formats = formats
         self.sizes = sizes
-        self.chunks = Standing(index, publisher, formats, sizes)
+        self.chunks = Standing(index, publisher, formats, sizes, (publisher.currency,))
+        self.exchanges = None if rates is None else Exchanges(rates, publisher.currency)
+        self._index = index
+        self._abroad: dict[tuple[str, ...], Standing] = {}
         self._entries = entries
         self._known: Kept[int, tuple[Creative, ...]] = Kept(limits.FITTING_KEPT)
+
+    def standing(self, currencies: tuple[str, ...]) -> Standing:
+        """Of line items in these currencies: one, or all that some day's rates know, which bounds them."""
+        found = self._abroad.get(currencies)
+        if found is None:
+            own = self.publisher, self.formats, self.sizes
+            found = self._abroad[currencies] = Standing(self._index, *own, currencies)
+        return found
 
     def creatives(self, position: int) -> tuple[Creative, ...]:
         found = self._known.young.get(position) or self._known.get(position)
@@ -131,6 +154,7 @@ class Views:
         entries: Entries,
         publishers: Table[Publisher],
         required: tuple[Name, ...],
+        rates: ExchangeRates | None = None,
     ) -> None:
         self.serials = given.numbers("placement_serials", "q")
         self._places = given.numbers("placements", "I")
@@ -138,6 +162,7 @@ class Views:
         self._entries = entries
         self._publishers = publishers
         self._required = required
+        self._rates = rates
         self._placements: Kept[str, dict[str, Placement]] = Kept(limits.OWNERS_KEPT)
         self._fits: Kept[_Kind, Fit] = Kept(limits.VIEWS_KEPT)
         self._views: Kept[tuple[object, ...], View] = Kept(limits.VIEWS_KEPT)
@@ -196,7 +221,7 @@ class Views:
         kind = (publisher, formats, sizes)
         found = self._fits.get(kind)
         if found is None:
-            made = Fit(self._index, self._entries, self._publishers[publisher], formats, sizes)
+            made = Fit(self._index, self._entries, self._publishers[publisher], formats, sizes, self._rates)
             found = self._fits.put(kind, made)
         return found
 
@@ -233,11 +258,12 @@ def blocks_entry(blocks: Blocks, entry: Entry) -> bool:
     return bool(blocks.labels) and not blocks.labels.isdisjoint(entry.campaign.labels)
 
 
-def static_drop(entry: Entry, publisher: Publisher) -> str | None:
-    """The first rule between a line item and a publisher that no request can change."""
+def static_drop(entry: Entry, publisher: Publisher, currencies: tuple[str, ...]) -> str | None:
+    """The first rule between a line item and a publisher that no request can change, but for the day by whose
+    rates these ``currencies`` can be compared."""
     if not entry.active:
         return "status"
-    if entry.campaign.currency != publisher.currency:
+    if entry.campaign.currency not in currencies:
         return "currency"
     if blocks_entry(publisher.blocked, entry):
         return "publisher.blocked"

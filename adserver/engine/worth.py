@@ -11,7 +11,7 @@ the score is that part. No bid counts more than whole, so bounds stay bounds.
 """
 
 from collections.abc import Iterator, Mapping
-from functools import partial
+from functools import cached_property, partial
 from itertools import pairwise
 from typing import Final
 
@@ -92,6 +92,11 @@ class Worth:
                 self._rank(tier, model, positions[here], peaks[here])
         self.others = _chunks(common)
         self._tops = [self._highest(common & (models == m), auctions) for m in range(len(MODELS))]
+
+    @cached_property
+    def every_tier(self) -> list[int]:
+        """As ``tiers``, whatever was learned."""
+        return [int(tier) for tier in np.unique(np.asarray(self._entries.tiers))]
 
     def score(self, position: int, placement: int) -> int:
         """What ranks: of what a thousand impressions are expected to earn at a placement (its serial), in

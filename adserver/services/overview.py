@@ -45,9 +45,7 @@ def best(slate: PlacementSlate, snapshot: Snapshot, own: str | None) -> list[Ent
     won = (winner.entry.position for winner in slate.winners)
     walked = sorted(position for position in slate.drops if position >= 0)
     everybody = snapshot.index.everybody if within is None else defaultdict(int, within)
-    matching = snapshot.index.matches(
-        (everybody, context.view.chunks), snapshot.index.selectors(context.facts)
-    )
+    matching = snapshot.index.matches((everybody, context.chunks), snapshot.index.selectors(context.facts))
     ranked = range(snapshot.index.size) if within is None else positions(within)
     found: dict[int, None] = {}
     for position in chain(won, walked, matching, ranked):

@@ -49,7 +49,7 @@ def any_of(capped: Mapping[int, int], context: rules.Context, serving: Serving) 
     """Whether one of the line items this person has capped would pass the other rules of the request."""
     snapshot = serving.snapshot
     chunks = [capped.get(chunk, 0) for chunk in range(snapshot.index.chunks)]
-    within = chunks, serving.live.chunks, context.view.chunks
+    within = chunks, serving.live.chunks, context.chunks
     matches = snapshot.index.matches(within, snapshot.index.selectors(context.facts))
     found = (snapshot.entries[position] for position in islice(matches, _LOOKED_AT))
     return any(rules.first_drop(entry, context) is None for entry in found)

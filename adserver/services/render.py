@@ -38,13 +38,14 @@ DRY_RUN: Final = 2
 
 class Sold(Struct, frozen=True):
     """A creative version with what must be known of its surroundings, today and when it is long gone.
-    ``timezone``: the campaign's."""
+    ``timezone``, ``currency``: the campaign's."""
 
     creative: Creative
     line_item: LineItem
     advertiser: str
     campaign: str
     timezone: str
+    currency: str = ""
 
 
 FindSold = Callable[[int], Sold | None]

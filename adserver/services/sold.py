@@ -31,7 +31,8 @@ class SoldFinder:
             return self._formerly(serial)
         creative, entry = found
         campaign = entry.campaign
-        return Sold(creative, entry.line_item, campaign.advertiser, campaign.id, campaign.timezone)
+        owner = campaign.advertiser, campaign.id, campaign.timezone, campaign.currency
+        return Sold(creative, entry.line_item, *owner)
 
     def _read(self, serial: int) -> Sold | None:
         found = self._archive.creative(serial)
@@ -40,5 +41,6 @@ class SoldFinder:
         creative, line_item, full_id = found
         advertiser, _, campaign = full_id.partition("/")
         stored = self._archive.get("campaign", full_id)
-        timezone = str(stored.body.get("timezone", "UTC")) if stored is not None else "UTC"
-        return Sold(creative, line_item, advertiser, campaign, timezone)
+        said = stored.body if stored is not None else {}
+        timezone, currency = str(said.get("timezone", "UTC")), str(said.get("currency", ""))
+        return Sold(creative, line_item, advertiser, campaign, timezone, currency)

@@ -21,7 +21,7 @@ Parts = tuple[bytes | str, ...]
 class Template(Struct, frozen=True):
     """``shown``: from the event id's end to the creative's; ``trackers``: both lists; ``cut``: the same
     two where there are macros to fill in. ``campaign``, ``line_item``, ``creative``: ids, for macros.
-    ``timezone``: the campaign's; ``source``: what it was made of."""
+    ``timezone``, ``currency``: the campaign's; ``source``: what it was made of."""
 
     shown: bytes
     trackers: bytes
@@ -31,10 +31,11 @@ class Template(Struct, frozen=True):
     creative: str
     timezone: str
     source: Creative
+    currency: bytes
 
 
 def template_of(
-    creative: Creative, advertiser: str, campaign: str, line_item: str, timezone: str
+    creative: Creative, advertiser: str, campaign: str, line_item: str, timezone: str, currency: str
 ) -> Template:
     head = {"advertiser": advertiser, "campaign": campaign, "line_item": line_item}
     body = {
@@ -57,7 +58,7 @@ def template_of(
             b',"viewable_trackers":', *cut(orjson.dumps(creative.viewable_trackers)),
         )
     )  # fmt: skip
-    named = (campaign, line_item, creative.id, timezone, creative)
+    named = (campaign, line_item, creative.id, timezone, creative, encoded(currency))
     if len(shown) > 1 or len(trackers) > 1:
         return Template(b"", b"", (shown, trackers), *named)
     return Template(b"".join(_json(shown)), b"".join(_json(trackers)), None, *named)

@@ -86,7 +86,7 @@ class Writer:
 
     def _ad(self, slot: Slot, ad: Ad, told: "_Told", view: View, template: Template, expires: bytes) -> bytes:
         """``expires``: the member that says when. One of a dry run is not to be shown."""
-        ident, rest = event_id(told.origin.request_id, ad.index), _rest(ad, told, view)
+        ident, rest = event_id(told.origin.request_id, ad.index), _rest(ad, told, view, template)
         if not told.live:
             shown, _ = self._filled(template, told, view, ident, b"")
             return b"".join((_FIRST, name_of(ident).encode(), shown, rest))
@@ -113,8 +113,8 @@ class Writer:
             return None
         template = self._known.get(serial)
         if template is None or template.source is not sold.creative:
-            owner = (sold.advertiser, sold.campaign, sold.line_item.id)
-            template = self._known.put(serial, template_of(sold.creative, *owner, sold.timezone))
+            owner = (sold.advertiser, sold.campaign, sold.line_item.id, sold.timezone, sold.currency)
+            template = self._known.put(serial, template_of(sold.creative, *owner))
         return serving.templates.put(serial, template)
 
     def _clicked(self, urls: bytes) -> str:
@@ -172,11 +172,11 @@ def feed_object(page: FeedPage) -> dict[str, Any]:
     }
 
 
-def _rest(ad: Ad, told: _Told, view: View) -> bytes:
+def _rest(ad: Ad, told: _Told, view: View, template: Template) -> bytes:
     position = b',"position":%d' % ad.position if ad.position >= 0 else b""
     if not told.asked.prices:
         return position + b"}"
-    return position + _price(ad, encoded(view.publisher.currency)) + b"}"
+    return position + _price(ad, template.currency or encoded(view.publisher.currency)) + b"}"
 
 
 def _price(ad: Ad, currency: bytes) -> bytes:

@@ -47,7 +47,7 @@ def test_every_problem_of_every_file_once(tmp_path: Path) -> None:
             "audiences__x.json": '{"audience": "x", "audience": "y"}',
             "solace__sleep.yaml": CAMPAIGN.replace("EUR", "EURO"),
             "solace__other.yaml": CAMPAIGN,
-            "rates.yaml": "EUR: 1\n",
+            "rates.yaml": "base: EUR\nrates: {2026-06-01: {USD: 0}}\n",
             "stray.yaml": "a: 1\n",
             "README.md": "not a document",
             "solace__.hidden.yaml": "a: [",

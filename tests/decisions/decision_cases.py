@@ -17,7 +17,7 @@ Case = dict[str, Any]
 
 HERE = Path(__file__).parent
 FOLDERS = ("exemplary", "supplemental", "invalid")
-DOCUMENTS = ("publishers", "campaigns", "audiences", "advertisers")
+DOCUMENTS = ("publishers", "campaigns", "audiences", "advertisers", "rates")
 FIELDS = {"description", *DOCUMENTS, "now", "seed", "before", "asker", "terms", "request", "seeds",
           "expected", "after"}  # fmt: skip
 STEP_FIELDS = {"at", "as", "times", "seed", "asker", "terms", "request", "expected", "event", "release", "of",
