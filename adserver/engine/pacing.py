@@ -31,6 +31,7 @@ LEAST: Final = 250
 """No bid counts less than this in the auction, so nobody loses to one of less than a fourth of his own."""
 _RANGE: Final = 12
 _REST: Final = 2
+_LAST: Final = 8
 
 
 def plan_to_date(total: int, start_ms: int, end_ms: int, now_ms: int, curve: Curve | None = None) -> int:
@@ -77,9 +78,9 @@ def left_after(steps: Iterable[tuple[int, int]], expected: int) -> int:
 
 def counted(total: int, planned: int, done: int) -> int:
     """How much of its bid counts in the auction, in thousandths: all of it for whoever is a twelfth of the
-    ``total`` (two hours of a day) behind what is ``planned`` to date, or half of what is to come;
-    ``LEAST`` for whoever is not behind. So a plan that ends leaves nothing undone that could be."""
-    behind, enough = planned - done, min(total // _RANGE, (total - planned) // _REST)
+    ``total`` (two hours of a day) behind what is ``planned`` to date, or half of what is to come before the
+    last eighth; ``LEAST`` for whoever is not behind. So nobody ends a plan behind it for want of rank."""
+    behind, enough = planned - done, min(total // _RANGE, (total - total // _LAST - planned) // _REST)
     if behind <= 0:
         return LEAST
     return UNIT if behind >= enough else LEAST + (UNIT - LEAST) * behind // enough

@@ -113,19 +113,12 @@ def test_in_whole_numbers() -> None:
 
 
 def test_a_bid_counts_by_how_far_its_plan_is_behind() -> None:
-    """Of 1200: whole from 100 behind on; towards the end from half of what is to come."""
-    assert [counted(1200, 400, done) for done in (450, 400, 350, 301, 300, 0)] == [
-        250,
-        250,
-        625,
-        992,
-        1000,
-        1000,
-    ]
-    assert [counted(1200, 1160, done) for done in (1160, 1150, 1140)] == [250, 625, 1000]
-    assert [counted(1200, 1200, done) for done in (1200, 1199)] == [250, 1000], (
-        "nothing is left for want of rank"
-    )
+    """Of 1200: whole from 100 behind on; towards the last 150 from half of what is to come before them."""
+    shares = [counted(1200, 400, done) for done in (450, 400, 350, 301, 300, 0)]
+    assert shares == [250, 250, 625, 992, 1000, 1000]
+    assert [counted(1200, 1010, done) for done in (1010, 1000, 990)] == [250, 625, 1000]
+    for planned in (1060, 1200):
+        assert [counted(1200, planned, done) for done in (planned, planned - 1)] == [250, 1000]
 
 
 @given(st.integers(0, 10**18), st.integers(0, 10**18), st.integers(0, 10**18), st.integers(0, 10**18))
