@@ -2,6 +2,7 @@
 rate that there is not."""
 
 import random
+from collections.abc import Mapping
 from itertools import islice
 
 import pytest
@@ -20,9 +21,9 @@ from engine_samples import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
-from scored import Everything, random_rates
+from scored import Everything, random_multipliers, random_rates
 
-from adserver.domain.campaign import MODELS, Pricing
+from adserver.domain.campaign import Pricing
 from adserver.domain.catalogue import Catalogue
 from adserver.domain.exchange import UNIT, ExchangeRates, RateTable
 from adserver.domain.request import PlacementAsk
@@ -35,6 +36,7 @@ from adserver.engine.snapshot import Snapshot
 
 DAY = NOON_MS // 86_400_000
 ASK = PlacementAsk("top")
+NOBODY: Mapping[int, int] = {}
 NAMES = ("EUR", "USD", "GBP", "JPY")
 
 
@@ -62,14 +64,17 @@ def tied(chance: random.Random) -> Catalogue:
     bids = {"cpm": 1_200_000, "vcpm": 2_000_000, "cpc": 600_000, "cpa": 12_000_000}
     items = []
     for serial in range(1, chance.choice((5, 80, 300))):
-        model = chance.choice(MODELS)
+        model = chance.choice(tuple(bids))
         items.append(line_item(serial, pricing=Pricing(model, bids[model] * chance.choice((1, 1, 1, 2)))))
     return of_items(*items)
 
 
-def order(kind: type[Walk], whole: Snapshot, rates: Rates, seed: int, many: int | None = None) -> list[int]:
+def order(
+    kind: type[Walk], whole: Snapshot, rates: Rates, seed: int, many: int | None = None,
+    multipliers: Mapping[int, int] = NOBODY,
+) -> list[int]:  # fmt: skip
     bits = Live(len(whole.entries)).chunks
-    seen = context(whole, random_request(seed), ASK, rates)
+    seen = context(whole, random_request(seed), ASK, rates, multipliers)
     found = kind(whole, bits, seen, lambda entry, now_ms: entry.line_item.serial % 3, 0).entries()
     return [entry.position for entry in islice(found, many)]
 
@@ -80,7 +85,9 @@ def test_order_equals_scoring_everything(seed: int, many: int | None, long_runs:
     chance = random.Random(seed)
     whole = compile_snapshot(mixed(tied(chance) if long_runs else random_catalogue(seed), chance))
     for rates in (Rates(), random_rates(chance, whole)):
-        assert order(Walk, whole, rates, seed, many) == order(Everything, whole, rates, seed, many)
+        for multipliers in (NOBODY, random_multipliers(chance, whole)):
+            asked = whole, rates, seed, many, multipliers
+            assert order(Walk, *asked) == order(Everything, *asked)
 
 
 @settings(deadline=None)
