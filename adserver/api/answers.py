@@ -234,8 +234,9 @@ class Loss(Struct, frozen=True):
 
 
 class Change(Struct, frozen=True, kw_only=True):
-    """The single change of a line item that would have won most often: of ``tried`` sampled losses it
-    ``helps`` in so many. ``change`` names the place in the campaign file; what to do there stands beside it
+    """The single change of a line item that would have won most often, or of a placement that would have
+    filled most: of ``tried`` sampled losses (requests not filled) it ``helps`` in so many. ``change`` names
+    the place in the campaign's or publisher's file; what to do there stands beside it
     (``add``, ``remove``, ``from``, ``to``, ``to_micros``)."""
 
     change: str
@@ -291,3 +292,4 @@ class PlacementDiagnosis(Struct, frozen=True, kw_only=True):
     viewable: int
     largest_losses: list[Loss]
     filtered: Filtered
+    change: Change | None = None

@@ -144,7 +144,7 @@ class Snapshot:
         )
         rates = _RATES.decode(given.bytes("rates")) if given.bytes("rates") else None
         self._views = Views(given, self.index, entries, publishers, heading.required, rates)
-        self.view, self.views = self._views.view, self._views.of
+        self.view, self.views, self.imagined = self._views.view, self._views.of, self._views.imagined
         self.placements_by_serial: Mapping[int, View] = BySerial(self._views.serials, self._views.at)
         places_of = given.numbers("serials.positions", "I").__getitem__
         self.positions: Mapping[int, int] = BySerial(given.numbers("serials.sorted", "q"), places_of)

@@ -193,6 +193,14 @@ class Views:
         assert view is not None
         return view
 
+    def imagined(
+        self, placement: Placement, publisher: Publisher, formats: tuple[str, ...], sizes: tuple[str, ...]
+    ) -> View:
+        """A placement that the catalogue does not have, narrowed like ``view``; not kept."""
+        left, fitting = _narrowed(placement, formats, sizes)
+        fit = Fit(self._index, self._entries, publisher, left, fitting, self._rates)
+        return View(placement, fit, self._required)
+
     def shed(self) -> Iterator[None]:
         """See ``Snapshot.shed``."""
         for kept in (self._views, self._fits):

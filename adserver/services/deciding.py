@@ -90,7 +90,7 @@ class Deciding:
     def _turn_pages(self) -> None:
         request = self.request
         for ask in request.placements:
-            view = self.serving.snapshot.view(request.publisher, ask.id, ask.formats, ask.sizes)
+            view = self._view(ask)
             page = None
             slot = None
             if view is None:
@@ -100,6 +100,9 @@ class Deciding:
             self.views.append(view)
             self.pages.append(page)
             self.slots.append(slot)
+
+    def _view(self, ask: PlacementAsk) -> View | None:
+        return self.serving.snapshot.view(self.request.publisher, ask.id, ask.formats, ask.sizes)
 
     def _turn(self, view: View, ask: FeedAsk, path: str) -> tuple[Page | None, Slot | None]:
         kept, now_ms = self.kept, self.request.now_ms

@@ -3,18 +3,19 @@
 Counts are made when somebody asks, one after the other, in short turns of the event loop. They are bounded:
 where there are more line items times samples than ``limits.DIAGNOSED``, the sample is thinned further, by
 the same seeds. The change that would help most is the counterfactual found most often over some of a line
-item's losses, each proved by rehearsing the sampled request as the server is now, for a person nobody knows.
+item's losses, each proved by rehearsing the sampled request as the server is now, for a person nobody knows;
+of a placement, that which would have filled most of some requests that it did not fill (``openings``).
 """
 
 import asyncio
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
 from adserver.domain import limits
-from adserver.engine.snapshot import Entry
+from adserver.engine.snapshot import Entry, View
 from adserver.services import funnel
 from adserver.services.ask import Asker
 from adserver.services.counterfactual import Counterfactuals
@@ -23,11 +24,14 @@ from adserver.services.funnel import Asked, Funnel
 from adserver.services.kept import Kept
 from adserver.services.manage import Who, absent, visible
 from adserver.services.marked import Marked
+from adserver.services.openings import Openings
 from adserver.services.rehearsal import Rehearsal, Rehearse
-from adserver.services.samples import Hour, Sample, Samples, decoded
+from adserver.services.samples import Hour, Sample, Samples, Seen, decoded
 from adserver.services.slate import Winner
 from adserver.services.teller import Teller
 from adserver.services.world import Serving, World
+
+T = TypeVar("T")
 
 _TURN: Final = 5
 """Samples looked at in one turn of the loop: about half a millisecond."""
@@ -69,6 +73,7 @@ class Diagnosis:
         if found is None:
             absent()
         view, count, requests = _Look(serving, self._samples.hours(hours), 1), Funnel(), 0
+        lost = list[tuple[Sample, Seen]]()
         for number, (hour, sample, weight) in enumerate(view.samples()):
             asked = [seen for seen in sample.seen if seen.placement == found.placement.serial]
             requests += weight * bool(asked)
@@ -76,11 +81,25 @@ class Diagnosis:
                 for event_id in seen.won.values():
                     count.win(hour.won.get(event_id, 0), weight)
                 count.lose((seen.no_fill or "no_match", "unfilled"), weight * (seen.wanted - len(seen.won)))
+                if len(seen.won) < seen.wanted:
+                    lost.append((sample, seen))
             if number % _TURN == 0:
                 await asyncio.sleep(0)
         filtered = self._marked.of("placement", found.placement.serial, hours)
-        told = {"requests": requests, **count.told(), "filtered": filtered}
+        change = await self._opening(found, lost, serving, who)
+        told = {"requests": requests, **count.told(), "filtered": filtered, "change": change}
         return {"placement": full_id, **self._of(view, hours), **told}
+
+    async def _opening(
+        self, found: View, lost: list[tuple[Sample, Seen]], serving: Serving, who: Who
+    ) -> dict[str, Any] | None:
+        """What of the placement would have let it be filled most often; None where nothing of it would."""
+        openings = Openings(found)
+        for sample, seen in _some(lost):
+            for _ in openings.try_all(Rehearse(sample.request, serving, self._kept), seen.number):
+                await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        return openings.best(who.read_prices or who.role == "operator")
 
     def _of(self, view: "_Look", hours: int) -> dict[str, Any]:
         return {"hours": hours, "since_ms": self._samples.since_ms, **view.told()}
@@ -106,8 +125,7 @@ class Diagnosis:
         self, entry: Entry, lost: list[tuple[Asked, funnel.Loss]], serving: Serving, teller: Teller
     ) -> dict[str, Any] | None:
         """The change found most often, and for how many of those tried; None where no single one helps."""
-        step = max(len(lost) // limits.DIAGNOSED_CHANGES, 1)
-        tried = lost[::step][: limits.DIAGNOSED_CHANGES]
+        tried = _some(lost)
         found: Counter[bytes] = Counter()
         for asked, why in tried:
             told = (
@@ -164,6 +182,12 @@ class _Look:
         """``rate``: one request in so many was looked at, in the hour of the lowest."""
         rates = [1 << max(hour.shift, self._thinned) for hour in self._hours]
         return {"sampled_requests": self.number(), "rate": max(rates, default=1)}
+
+
+def _some(lost: list[T]) -> list[T]:
+    """As many as changes are tried on."""
+    step = max(len(lost) // limits.DIAGNOSED_CHANGES, 1)
+    return lost[::step][: limits.DIAGNOSED_CHANGES]
 
 
 def _teller(who: Who) -> Teller:
