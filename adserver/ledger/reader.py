@@ -228,9 +228,11 @@ class Reader:
         self.close()
         self._behind = start.segment, start.offset
         if not segment_path(self._directory, start.segment).exists():
-            if start <= Position(1, HEADER_BYTES) and not follows(self._directory, 0):
+            if start > Position(1, HEADER_BYTES):
+                raise Damage(start.segment, start.offset, "the segment is missing")
+            # Its writer may just have begun it.
+            if not follows(self._directory, 0):
                 return None
-            raise Damage(start.segment, start.offset, "the segment is missing")
         previous = self._final_chain(start.segment - 1)
         self._cursor = Cursor(self._directory, start.segment, previous)
         return self._cursor

@@ -5,8 +5,12 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from adserver.domain.books import Position
 from adserver.domain.records import Released
+from adserver.ledger.files import follows
+from adserver.ledger.journal import Journal
 from adserver.ledger.reader import Reader
 
 CHILD = """
@@ -30,6 +34,19 @@ async def main():
 asyncio.run(main())
 journal.close()
 """
+
+
+def test_a_journal_that_begins_while_it_is_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def begun(directory: Path, number: int) -> bool:
+        with closing(Journal(directory, 16384)) as journal:
+            journal.append(Released(bytes(16), 0, 0))
+        return follows(directory, number)
+
+    monkeypatch.setattr("adserver.ledger.reader.follows", begun)
+    with closing(Reader(tmp_path)) as reader:
+        assert len(list(reader.read(Position()))) == 1
 
 
 def test_readers_beside_a_writer(tmp_path: Path) -> None:
