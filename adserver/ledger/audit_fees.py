@@ -2,13 +2,14 @@
 
 The first live ad of a line item's day that was sold flat says which terms the day is under; a price for the
 whole flight is spread over its days, and never exceeded by all that was accrued. The day must be over, no ad
-of it fit to be shown any more, and the fee shared by the impressions that count by then. Fees are few (one
-for each line item and day), impressions are not.
+of it fit to be shown any more, and the fee shared by the impressions that count by then. A day that is over
+for long enough (``audit_awake``) and was shown to somebody has its fee. Fees are few (one for each line item
+and day), impressions are not.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from datetime import date, datetime
+from datetime import date, datetime, time
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -19,6 +20,7 @@ from adserver.domain.campaign import MODELS
 from adserver.domain.decision import EventKind
 from adserver.domain.fees import Accrued
 from adserver.domain.records import LineItemTerms, Status, Unbilled
+from adserver.ledger.audit_awake import Moment
 from adserver.ledger.audit_books import Heard, Tell
 from adserver.ledger.audit_rows import Array, Groups
 
@@ -44,8 +46,9 @@ class FeeAudit:
         keys = zip(rows["line_item"].tolist(), rows["day"].tolist(), rows["number"].tolist(), strict=True)
         return np.array([min(first.get((item, day), at), at) for item, day, at in keys], np.int64)
 
-    def check(self, live: Array, reversals: Array, reversed_events: Array) -> None:
-        """Tell each offence. ``live``: the events that count; ``reversals`` that stand, and of what."""
+    def check(self, live: Array, reversals: Array, reversed_events: Array, due: Moment) -> None:
+        """Tell each offence. ``live``: the events that count; ``reversals`` that stand, and of what; ``due``:
+        what was over at this moment is accrued."""
         shown = _impressions(live)
         shown_of = _by_day(shown, shown["day"])
         back = _impressions(reversed_events)
@@ -62,7 +65,22 @@ class FeeAudit:
             seen.add(day)
             accrued[fee.line_item] += fee.billed_nanos
             for one in wrong:
-                self._tell(f"fee of line item {fee.line_item}, day {fee.day}: {one}")
+                self._tell(f"{_name(day)}: {one}")
+        for day in sorted(self._promised.keys() - seen):
+            over_ms = self._over_ms(day, due)
+            if over_ms is not None and any(_counts(shown_of.get(day), back_of.get(day), due[0]).values()):
+                which = date.fromordinal(day[1] + _EPOCH_DAY)
+                self._tell(f"{_name(day)}: none was accrued for {which}, which was over at {over_ms}")
+
+    def _over_ms(self, day: Day, due: Moment) -> int | None:
+        """When the day was over and its last ad too, if that was before this moment."""
+        promised = self._promised[day]
+        before = promised[promised["number"] < due[0]]
+        terms = self._terms(day[0], int(before["number"].min())) if len(before) else None
+        if terms is None:
+            return None
+        over_ms = max(_end_ms(ZoneInfo(terms.timezone), day[1]), int(before["expires"].max()))
+        return over_ms if over_ms < due[1] else None
 
     def _wrong(self, fee: Accrued, number: int, shown: dict[int, int], accrued: int) -> Iterable[str]:
         promised = self._promised.get((fee.line_item, fee.day))
@@ -79,6 +97,10 @@ class FeeAudit:
         told = zip(self._heard.told, self._heard.versions, strict=True)
         mine = [terms for at, terms in told if terms.serial == line_item and at < number]
         return mine[-1] if mine else None
+
+
+def _name(day: Day) -> str:
+    return f"fee of line item {day[0]}, day {day[1]}"
 
 
 def _by_day(rows: Array, days: Array) -> dict[Day, Array]:
@@ -150,6 +172,11 @@ def _parts(nanos: int, shown: dict[int, int]) -> list[tuple[int, int, int]]:
         parts[-placement][1] += 1
     found = [(placement, count, part) for placement, (count, part) in parts.items()]
     return sorted(found, key=lambda part: (-part[2], part[0]))
+
+
+def _end_ms(zone: ZoneInfo, day: int) -> int:
+    """When the next day begins."""
+    return int(datetime.combine(date.fromordinal(day + 1 + _EPOCH_DAY), time(), zone).timestamp()) * 1000
 
 
 def _day(zone: ZoneInfo, at_ms: int) -> int:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from adserver.domain import ids
 from adserver.domain.decision import EventKind
 from adserver.domain.records import Status, Unbilled
+from adserver.ledger.audit_awake import Moment
 from adserver.ledger.audit_books import NOBODY, Heard, Tell, model_of, name_of
 from adserver.ledger.audit_budgets import Spent, check_budgets
 from adserver.ledger.audit_conversions import ads_of, check_conversions
@@ -46,9 +47,10 @@ class Books:
     (line item, day) -> [impressions, viewable, clicks, conversions, filtered, expired, billed, free, the
     first four again of what was found invalid, refunded]. ``shown``: (line item, placement, creative) ->
     [impressions, viewable, clicks, conversions]. ``balances``: account -> debits minus credits. ``budgets``:
-    (account, day) -> billed and not refunded. ``conversions``: (key, kind) -> what was told."""
+    (account, day) -> billed and not refunded. ``conversions``: (key, kind) -> what was told. ``due``: what
+    was due at this moment is done."""
 
-    def __init__(self, heard: Heard, tell: Tell) -> None:
+    def __init__(self, heard: Heard, tell: Tell, due: Moment = (0, 0)) -> None:
         self._tell = tell
         self.reasons = heard.reasons
         self._zones = heard.zones_told()
@@ -67,7 +69,7 @@ class Books:
         live, since = self._with_fees(fees, heard, live, since)
         filtered, filtered_since = self._judged(self.filtered, heard.zones)
         self.reversals, reversed_events = self._reversed(heard.reversals.array(), live)
-        fees.check(live, self.reversals, reversed_events)
+        fees.check(live, self.reversals, reversed_events, due)
         # What was filtered is never billed; where the journal says so it is told, and followed.
         billed, since = _billed((live, since), (filtered, filtered_since))
         self.conversions = check_conversions(heard, live, self.reversals, tell)

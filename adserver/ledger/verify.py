@@ -12,6 +12,7 @@ from pathlib import Path
 
 from adserver.domain.books import Position
 from adserver.ledger import journals
+from adserver.ledger.audit_awake import Awake
 from adserver.ledger.audit_books import Heard
 from adserver.ledger.audit_caps import CapAudit
 from adserver.ledger.audit_differences import compare
@@ -36,6 +37,7 @@ def verify(data_dir: Path, report: Callable[[str], None] = print) -> list[str]:
         tell(f"there is no ledger: {data_dir / LEDGER}")
         return differences
     numbers = journals.numbers_in(data_dir)
+    awake = Awake()
     heard, feeds, caps = Heard(len(numbers) > 1), FeedAudit(tell), CapAudit(tell)
     with _uncollected(), reading(data_dir / LEDGER) as connection:
         try:
@@ -50,11 +52,12 @@ def verify(data_dir: Path, report: Callable[[str], None] = print) -> list[str]:
             reports.take(record, personal, is_posted)
             if is_posted:
                 heard.take(record)
+                awake.take(heard.number, journal, record)
                 if leases.holders:
                     leases.take(journal, record)
             feeds.take(record)
             caps.take(record, personal)
-        books = Books(heard, tell)
+        books = Books(heard, tell, awake.until())
         if not any(walk.short for walk in walks):
             compare(posted, books, tell)
             reports.compare(connection, books.cells)

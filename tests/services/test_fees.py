@@ -15,7 +15,7 @@ from adserver.domain.bills import Bill, Moved, against, by_itself
 from adserver.domain.books import JournalClosed, Position
 from adserver.domain.counted import events_of
 from adserver.domain.fees import Accrued
-from adserver.domain.records import Recorded, Unbilled
+from adserver.domain.records import Recorded, Tallied, Unbilled
 from adserver.domain.reports import Scope
 from adserver.duties import Duties
 from adserver.ledger.export import events
@@ -509,3 +509,48 @@ def test_reports_tell_the_fee(tmp_path: Path) -> None:
         assert sorted((row.impressions, row.billed_nanos) for row in by_creative) == [
             (0, 250 * EUR), (3, 0)
         ]  # fmt: skip
+
+
+@pytest.mark.parametrize("seconds, told", [(29, 0), (30, 1)])
+def test_a_fee_that_nobody_accrued(tmp_path: Path, seconds: int, told: int) -> None:
+    """The audit names it, once whoever should have was at work for long enough; an outage is no work."""
+    with world(tmp_path) as now:
+        show(now)
+        show(now)
+        now.clock.ms = instant("2026-06-12T00:00:00Z")
+        reporting(now, 1)
+        now.clock.ms = instant("2026-06-15T00:00:00Z")
+        reporting(now, seconds)
+        now.app.post()
+        over = instant("2026-06-02T00:00:00Z")
+        expected = f"fee of line item 1, day 20605: none was accrued for 2026-06-01, which was over at {over}"
+        assert verify(now.app.settings.data, lambda line: None) == [expected] * told
+        now.tick()
+        reporting(now, 40)
+        assert sound(now)
+
+
+@pytest.mark.parametrize("invalid", [1, 2])
+def test_a_day_nobody_saw_misses_no_fee(tmp_path: Path, invalid: int) -> None:
+    """Nor one whose last ad may still be shown, nor one that was found invalid in time."""
+    with world(tmp_path) as now:
+        ads = [show(now), show(now)]
+        now.app.post()
+        taken_back(now, *ads[:invalid])
+        now.clock.ms = instant("2026-06-02T23:59:00Z")
+        ask(now)
+        now.clock.ms = instant("2026-06-03T00:00:00Z")
+        reporting(now, 40)
+        now.app.post()
+        assert len(verify(now.app.settings.data, lambda line: None)) == 2 - invalid
+
+
+def reporting(world: World, seconds: int) -> None:
+    """The journal is written to, once a second."""
+    tally = world.app.states.hot.tally
+    for _ in range(seconds):
+        told = Tallied(world.clock.ms, tally.number + 1, ())
+        world.app.journal.append(told)
+        tally.told(told)
+        world.clock.ms += 1000
+    world.app.journal.sync()
