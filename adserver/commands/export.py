@@ -10,7 +10,8 @@ from typing import Any, Final, Self
 import msgspec
 
 from adserver.domain.bills import CLOSINGS, Closing, Exported
-from adserver.ledger.export import EventRow, events
+from adserver.ledger.export import EventRow, closings_posted, events
+from adserver.ledger.ledger import LEDGER
 from adserver.ledger.segments import Damage
 from adserver.options import Failed, Wrong
 
@@ -31,7 +32,8 @@ def export(data: Path, folder: Path, from_ms: int, to_ms: int) -> int:
     written, closings = 0, list[Closing]()
     try:
         with _Hours(folder, _parquet()) as hours:
-            for row in events(data / "journal", from_ms, to_ms, closings):
+            stood = closings_posted(data / LEDGER)
+            for row in events(data / "journal", from_ms, to_ms, closings, stood):
                 hours.add(row)
                 written += 1
         folder.mkdir(parents=True, exist_ok=True)

@@ -90,7 +90,8 @@ class Moved(Struct, frozen=True):
 
 
 class Closing(Struct, frozen=True):
-    """As the journal tells it. ``place``: where in the journal it stands, as one number."""
+    """As the journal tells it. ``place``: where in the journal it stands, as one number; ``stands``: whether
+    it closed the month, None where it was not posted yet."""
 
     party: str
     owner: str
@@ -98,6 +99,7 @@ class Closing(Struct, frozen=True):
     place: int
     journal: BillPlace
     totals: list[Total]
+    stands: bool | None = None
 
 
 class Exported(Struct, frozen=True):
@@ -167,10 +169,11 @@ def _count(counts: defaultdict[str, int], event: Moved) -> None:
 
 
 def cited(bill: Bill, closings: Sequence[Closing]) -> Closing | None:
-    """Of the closings of its month the one that the bill cites: where money moved at that moment one closed
-    nothing, and there is another behind it. Else the last."""
-    last = closings[-1] if closings else None
-    return next((one for one in closings if one.journal == bill.journal), last)
+    """Of the closings of its month the one that the bill must be: where money moved at that moment one closed
+    nothing, and there may be another behind it. Of several that may stand the one it cites, else the last."""
+    standing = [one for one in closings if one.stands is not False]
+    last = standing[-1] if standing else None
+    return next((one for one in standing if one.journal == bill.journal), last)
 
 
 def as_closed(bill: Bill, closing: Closing | None) -> Iterator[str]:

@@ -1,4 +1,5 @@
-"""Events as rows for other engines, from the journal alone, whose records name everything they speak of.
+"""Events as rows for other engines, from the journal alone, whose records name everything they speak of. (Which
+closings stood, where money moved as they were written, only the ledger knows.)
 
 A row is an event as it was recorded, with what it cost and who pays whom; reversals are rows of their own, so
 that a file once written never changes. There is nobody in them: no pseudonym, no fact of a request. Instants
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from msgspec import Struct
+from sqlalchemy.exc import SQLAlchemyError
 
 from adserver.domain import ids
 from adserver.domain.bills import BillPlace, Closing, Total
@@ -28,7 +30,9 @@ from adserver.domain.records import (
     Unbilled,
 )
 from adserver.domain.statements import month_text
+from adserver.ledger import schema
 from adserver.ledger.reader import Reader
+from adserver.ledger.stating import Standing, standing
 
 REVERSED: Final = "reversed"
 
@@ -65,7 +69,8 @@ class EventRow(Struct, frozen=True):
 class Names:
     """What the serials of events mean, as the journal's terms tell it before any event that needs it."""
 
-    def __init__(self) -> None:
+    def __init__(self, stood: Standing) -> None:
+        self._stood = stood
         self._line_items: dict[int, LineItemTerms] = {}
         self._placements: dict[int, str] = {}
         self._owners: dict[str, str] = {}
@@ -82,7 +87,8 @@ class Names:
         side, owner = closed.party.partition(":")[0], self._owners.get(closed.party, "")
         journal = BillPlace(closed.segment, closed.offset, closed.chain.hex())
         totals = [Total(currency, micros) for currency, micros in closed.totals]
-        return Closing(side, owner, month_text(closed.month), place, journal, totals)
+        stands = self._stood.get((closed.party, closed.month, closed.at_ms))
+        return Closing(side, owner, month_text(closed.month), place, journal, totals, stands)
 
     def event(self, event: Recorded, place: int) -> EventRow:
         return self._row(
@@ -125,10 +131,25 @@ class Names:
         )
 
 
-def events(journal: Path, from_ms: int, to_ms: int, closings: list[Closing]) -> Iterator[EventRow]:
+def closings_posted(ledger: Path) -> Standing:
+    """What the ledger made of each closing; also beside its writer. Nothing of a ledger that is not there or
+    cannot be read: events are exported all the same."""
+    engine = schema.read_database(ledger)
+    try:
+        with engine.connect() as connection:
+            return standing(connection)
+    except SQLAlchemyError:
+        return {}
+    finally:
+        engine.dispose()
+
+
+def events(
+    journal: Path, from_ms: int, to_ms: int, closings: list[Closing], stood: Standing | None = None
+) -> Iterator[EventRow]:
     """The rows recorded in [from, to), in the journal's order; also beside its writer. ``closings`` gets
-    those of statements, of all times. Raises Damage."""
-    names = Names()
+    those of statements, of all times, with what of them ``stood``. Raises Damage."""
+    names = Names(stood or {})
     with closing(Reader(journal)) as reader:
         for behind, record, _ in reader.read(Position()):
             if isinstance(record, LineItemTerms | PlacementTerms):

@@ -8,9 +8,10 @@ journal before it.
 """
 
 from collections import defaultdict
+from collections.abc import Iterator
 from typing import Any, Final
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Row, bindparam, inspect, text
 
 from adserver.domain.credits import Credit
 from adserver.domain.records import Closed
@@ -56,6 +57,11 @@ _ADD: Final = text(
     "INSERT INTO statements (party, month, at_ms, stands, segment, byte, chain) "
     "VALUES (:party, :month, :at_ms, :stands, :segment, :byte, :chain)"
 )
+_AT_ONCE: Final = 500
+"""Serials asked for in one statement: databases limit how many."""
+
+Standing = dict[tuple[str, int, int], bool]
+"""(party, month, when) of a closing -> whether it stands."""
 
 
 def close(connection: Connection, closed: Closed) -> None:
@@ -94,6 +100,14 @@ def last_closed(connection: Connection, party: str) -> int | None:
     found = text("SELECT max(month) FROM statements WHERE party = :party AND stands = 1")
     month: int | None = connection.execute(found, {"party": party}).scalar()
     return month
+
+
+def standing(connection: Connection) -> Standing:
+    """Of all that is posted; nothing of a ledger of before there were statements."""
+    if not inspect(connection).has_table("statements"):
+        return {}
+    rows = connection.execute(text("SELECT party, month, at_ms, stands FROM statements"))
+    return {(party, month, at_ms): bool(stands) for party, month, at_ms, stands in rows}
 
 
 def _closed(connection: Connection, party: str, month: int) -> Statement:
@@ -161,8 +175,7 @@ class _Books:
 
     def _said(self) -> dict[int, Said]:
         wanted = {subject[0] for subject in (*self._sold, *self._before)}
-        found = text("SELECT serial, currency, model, amount_micros FROM line_items")
-        rows = [row for row in self._connection.execute(found) if row[0] in wanted]
+        rows = _of(self._connection, "line_items", "currency, model, amount_micros", wanted)
         if self._told:
             return {row[0]: Said(row[1], row[2], row[3]) for row in rows}
         return {row[0]: Said(row[1]) for row in rows}
@@ -176,7 +189,13 @@ def _names(connection: Connection, stated: list[Line]) -> tuple[dict[int, str], 
 
 
 def _full_ids(connection: Connection, table: str, wanted: set[int]) -> dict[int, str]:
-    if not wanted:
-        return {}
-    rows = connection.execute(text(f"SELECT serial, full_id FROM {table}"))
-    return {row[0]: row[1] for row in rows if row[0] in wanted}
+    return {row[0]: row[1] for row in _of(connection, table, "full_id", wanted)}
+
+
+def _of(connection: Connection, table: str, columns: str, serials: set[int]) -> Iterator[Row[Any]]:
+    """The rows of these serials alone: a ledger knows everything that ever sold."""
+    found = text(f"SELECT serial, {columns} FROM {table} WHERE serial IN :serials")
+    found = found.bindparams(bindparam("serials", expanding=True))
+    wanted = sorted(serials)
+    for at in range(0, len(wanted), _AT_ONCE):
+        yield from connection.execute(found, {"serials": wanted[at : at + _AT_ONCE]})

@@ -24,8 +24,8 @@ FULL = "acme/summer/item-1"
 
 
 def sold() -> list[Record]:
-    """Two months; the first is closed, where money had moved at a first attempt, and then something of it is
-    taken back."""
+    """Two months; the first is closed, where money had moved at a first attempt (it cites the same place of
+    the journal), and then something of it is taken back; the second was closed in vain."""
     records: list[Record] = [terms(1), terms(2), placement(7)]
     for number in range(1, 6):
         mine = request(number, NOW_MS + number)
@@ -33,10 +33,11 @@ def sold() -> list[Record]:
         records += [recorded(mine, line_item=number % 2 + 1, billed=1700)]
     first = records[4]
     vain = closes(records, "advertiser:20", MONTH, NOW_MS + 31 * DAY_MS - 1)
-    records.append(structs.replace(vain, totals=(("EUR", 1),), offset=vain.offset + 1))
+    records.append(structs.replace(vain, totals=(("EUR", 1),)))
     records.append(closes(records, "advertiser:20", MONTH, NOW_MS + 31 * DAY_MS))
     later = request(9, NOW_MS + 31 * DAY_MS)
-    return [*records, reversed_(first), decided(later, price=400), recorded(later, billed=400)]  # type: ignore[arg-type]
+    records += [reversed_(first), decided(later, price=400), recorded(later, billed=400)]  # type: ignore[arg-type]
+    return [*records, structs.replace(vain, month=MONTH + 1, at_ms=NOW_MS + 70 * DAY_MS)]
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +62,38 @@ def test_a_sound_bill(exported: Path) -> None:
         assert (done.returncode, done.stderr) == (0, "")
         assert done.stdout.endswith(f"{status}: 2 lines and the export: no differences\n")
         assert bill.check(exported / f"{name}.json", None) == 0
+
+
+def test_a_closing_that_is_not_posted_yet(exported: Path, tmp_path: Path) -> None:
+    """Nobody knows what it closed: an open bill is to be asked for again, one that cites it is sound."""
+    shutil.copytree(exported / "out", tmp_path / "out")
+    file = tmp_path / "out" / "closings.json"
+    told = json.loads(file.read_bytes())
+    assert [one["stands"] for one in told["closings"]] == [False, True, False]
+    for one in told["closings"]:
+        one["stands"] = None
+    file.write_text(json.dumps(told))
+    assert bill.check(exported / "july.json", tmp_path / "out") == 1
+    del told["closings"][0]
+    file.write_text(json.dumps(told))
+    assert bill.check(exported / "june.json", tmp_path / "out") == 0
+
+
+def test_a_bill_that_cites_what_closed_nothing(exported: Path, tmp_path: Path) -> None:
+    july = json.loads((exported / "july.json").read_bytes())
+    cites = {"status": "closed", "journal": {"segment": 0, "offset": 0, "chain": "00" * 16}}
+    (tmp_path / "july.json").write_text(json.dumps(july | cites))
+    assert bill.check(tmp_path / "july.json", exported / "out") == 1
+
+
+def test_an_export_without_its_ledger(tmp_path: Path) -> None:
+    """Nothing says what a closing closed."""
+    data = keep(tmp_path / "data", sold())
+    for path in data.glob("ledger.sqlite*"):
+        path.unlink()
+    assert export(data, tmp_path / "out", 0, 1 << 62) == 7
+    told = json.loads((tmp_path / "out" / "closings.json").read_bytes())
+    assert [one["stands"] for one in told["closings"]] == [None, None, None]
 
 
 def test_a_month_of_nothing_before_one_that_is_closed(exported: Path) -> None:

@@ -297,3 +297,28 @@ def test_the_audit_finds_a_changed_credit(tmp_path: Path, change: str, said: str
                 connection.execute(f"DROP TRIGGER {table}_no_{verb}")
         assert connection.execute(change).rowcount
     assert any(line.startswith(said) for line in differences(tmp_path))
+
+
+def test_only_what_is_named_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ledger knows all that ever sold: rows of others, here such as nobody can read, cost a statement
+    nothing. More line items than are asked for at once are read in portions."""
+    items = range(1, 6)
+    records: list[Record] = [*(terms(item) for item in items), placement(7)]
+    for item in items:
+        mine = request(item)
+        records += [decided(mine, (item,), price=2000), recorded(mine, line_item=item, billed=2000)]
+    ledger = keep(tmp_path, records) / "ledger.sqlite"
+    with closing(sqlite3.connect(ledger)) as books:
+        books.execute(
+            "INSERT INTO line_items SELECT serial + 100, CAST(x'ff' AS TEXT), campaign, advertiser + 1, "
+            "CAST(x'ff' AS TEXT), revision, at_ms, CAST(x'ff' AS TEXT), amount_micros FROM line_items"
+        )
+        books.commit()
+    monkeypatch.setattr("adserver.ledger.stating._AT_ONCE", 2)
+    read = Ledger(ledger)
+    for party in ("advertiser:20", "publisher:3"):
+        found = read.statement(party, MONTH)
+        assert [line.line_item for line in found.lines] == [*items]
+        assert [found.line_items[item] for item in items] == [f"acme/summer/item-{item}" for item in items]
+        assert {line.currency for line in found.lines} == {"EUR"}
+    read.close()
