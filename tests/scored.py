@@ -49,7 +49,8 @@ def random_rates(chance: random.Random, whole: Snapshot, placements: int = 3) ->
 
 
 def random_multipliers(chance: random.Random, whole: Snapshot) -> dict[int, int]:
-    """By serial, of some of a snapshot's line items, whatever they are, and of some that it has not; often so
-    few different ones that scores tie."""
-    some = [entry.line_item.serial for entry in whole.entries if chance.random() < 0.4]
+    """By serial, of few or many of a snapshot's line items, whatever they are, and of some that it has not;
+    often so few different ones that scores tie."""
+    share = chance.choice((0.03, 0.4))
+    some = [entry.line_item.serial for entry in whole.entries if chance.random() < share]
     return {serial: chance.choice((250, 500, 500, 999)) for serial in (*some, 10**9)} if some else {}

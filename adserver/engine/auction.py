@@ -37,21 +37,43 @@ class Source(Protocol):
 
 def best_first(sources: Sequence[Source]) -> Iterator[Positions]:
     """Groups of equal score, each with all its positions in ascending order. Lazy."""
-    waiting: dict[int, list[Positions]] = {}
-    scores: list[int] = []
+    waiting = Waiting()
     while True:
         bounds = sorted(((source.bound, number) for number, source in enumerate(sources)), reverse=True)
         highest, number = bounds[0]
-        while scores and -scores[0] > highest:
-            yield _merged(waiting.pop(-heappop(scores)))
+        yield from waiting.above(highest)
         if highest < 0:
             return
         second = bounds[1][0] if len(bounds) > 1 else NOTHING
-        least = max(second, -scores[0]) if scores else second
-        for score, positions in sources[number].read(least):
-            if score not in waiting:
-                heappush(scores, -score)
-            waiting.setdefault(score, []).append(positions)
+        for score, positions in sources[number].read(max(second, waiting.best)):
+            waiting.add(score, positions)
+
+
+class Waiting:
+    """Positions read before their turn. ``scores``: theirs, negative, a heap."""
+
+    __slots__ = ("_positions", "scores")
+
+    def __init__(self) -> None:
+        self.scores: list[int] = []
+        self._positions: dict[int, list[Positions]] = {}
+
+    @property
+    def best(self) -> float:
+        return -self.scores[0] if self.scores else NOTHING
+
+    def add(self, score: int, positions: Positions) -> None:
+        """Ascending ones, none of which waits already."""
+        if score in self._positions:
+            self._positions[score].append(positions)
+        else:
+            self._positions[score] = [positions]
+            heappush(self.scores, -score)
+
+    def above(self, bound: float) -> Iterator[Positions]:
+        """Let go who is worth more than that, best first: groups of equal score, ascending."""
+        while self.scores and -self.scores[0] > bound:
+            yield _merged(self._positions.pop(-heappop(self.scores)))
 
 
 class Common:
@@ -119,4 +141,8 @@ class Known:
 
 
 def _merged(parts: list[Positions]) -> Positions:
-    return parts[0] if len(parts) == 1 else np.sort(np.concatenate(parts))
+    if len(parts) == 1:
+        return parts[0]
+    if all(len(part) == 1 for part in parts):
+        return sorted(part[0] for part in parts)
+    return np.sort(np.concatenate(parts))

@@ -62,12 +62,13 @@ class Walk:
             return
         within, selectors = self._matching()
         worth = self._context.worth
-        if worth.learned or worth.weighed:
+        if worth.learned:
             yield from self._by_score(within, selectors)
             return
         index, entries = self._snapshot.index, self._snapshot.entries
         first, end = entries.auction
-        for run in runs(index.masks(within, selectors), entries):
+        found = runs(index.masks(within, selectors), entries)
+        for run in worth.parts.moved_back(found) if worth.weighed else found:
             if not first <= run[0] < end:
                 yield from self._guaranteed(run)
                 continue
@@ -87,10 +88,10 @@ class Walk:
         return (self._live, index.placed(view, view.chunks, view.facts), self._common), []
 
     def _by_score(self, within: tuple[Bitmap, ...], selectors: list[Selector]) -> Iterator[Entry]:
-        """The same where scores are not the prior ones."""
+        """The same where something was learned."""
         worth = self._context.worth
-        common = (*within, worth.others) if worth.learned else within
-        found, matches = self._tiers(common, selectors), self._masks_of(within, selectors)
+        found = self._tiers((*within, worth.others), selectors)
+        matches = self._masks_of(within, selectors)
         for tier in worth.tiers:
             if ranking.is_auction(tier):
                 here = self._context.view.placement.serial

@@ -23,8 +23,8 @@ from adserver.engine import postings
 from adserver.engine.auction import NOTHING, Common, Known, Ranked, Scored, Source
 from adserver.engine.draw import Positions
 from adserver.engine.entries import MODEL_SHIFT, Entries
-from adserver.engine.pacing import UNIT
-from adserver.engine.ranking import AUCTION, LEVELS, is_auction
+from adserver.engine.parts import Parts
+from adserver.engine.ranking import is_auction
 from adserver.engine.rates import PER_MILLION, Learned, Rates
 
 _CPM: Final = MODELS.index("cpm")
@@ -49,8 +49,7 @@ class Worth:
         }
         self._models = models = (np.asarray(entries.flags) >> MODEL_SHIFT).astype(np.uint8)
         self.learned = rates.number > 0 and bool(np.any(models != _CPM))
-        self.weighed = False
-        self._multipliers: dict[int, int] = {}
+        self.weigh({})
         self.tiers = list[int]()
         if self.learned:
             self._learn(models)
@@ -58,17 +57,8 @@ class Worth:
     def weigh(self, multipliers: Mapping[int, int]) -> None:
         """Let bids of line items (by serial) count so many thousandths; those of all others count whole.
         Takes effect at once: between two decisions."""
-        entries = self._entries
-        told = np.array(list(multipliers.items()), np.int64).reshape(-1, 2)
-        positions, mine = entries.positions_of(told[:, 0])
-        bids = np.asarray(entries.tiers)[positions] // LEVELS == AUCTION
-        positions, counted = positions[bids], told[mine, 1][bids]
-        self.weighed = bool(len(positions))
-        self._multipliers = dict(zip(positions.tolist(), counted.tolist(), strict=True))
-        if self.weighed:
-            self._counted = np.full(len(entries), UNIT, np.int32)
-            self._counted[positions] = counted
-            self.tiers = self.tiers or list(self._stretches())
+        self.parts = Parts(self._entries, multipliers)
+        self.weighed = bool(self.parts.told)
 
     def _stretches(self) -> dict[int, tuple[int, int]]:
         """Tier -> where it begins and ends."""
@@ -105,9 +95,7 @@ class Worth:
 
     def counted(self, earned: int, position: int) -> int:
         """As much of it as counts in the auction."""
-        if not self.weighed:
-            return earned
-        return earned * self._multipliers.get(position, UNIT) // UNIT
+        return self.parts.of(earned, position) if self.weighed else earned
 
     def of(self, prior: int, position: int, placement: int) -> int:
         """Micros a thousand impressions are expected to earn at a placement, of a line item that is as the
@@ -158,7 +146,7 @@ class Worth:
             return
         kinds = self._models[run].astype(np.int32)
         if self.weighed:
-            kinds += self._counted[run] * len(MODELS)
+            kinds += self.parts.thousandths[run] * len(MODELS)
         for kind in np.unique(kinds):
             alike = np.asarray(run)[kinds == kind]
             yield self.score(int(alike[0]), placement), alike

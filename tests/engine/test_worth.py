@@ -118,9 +118,10 @@ def test_no_score_is_above_its_bound(seed: int) -> None:
 
 
 def reads(
-    whole: Snapshot, rates: Rates, monkeypatch: pytest.MonkeyPatch, multipliers: Mapping[int, int] = {}
-) -> int:
-    """How many line items are looked at for the three best."""
+    whole: Snapshot, rates: Rates, monkeypatch: pytest.MonkeyPatch, multipliers: Mapping[int, int] = {},
+    many: int = 3,
+) -> int:  # fmt: skip
+    """How many line items are looked at for the best."""
     looked: list[object] = []
     numbers = runs.numbers
 
@@ -132,7 +133,7 @@ def reads(
     bits = Live(len(whole.entries)).chunks
     seen = context(whole, request(), ASK, rates, multipliers)
     found = Walk(whole, bits, seen, lambda entry, now_ms: 1.0, 0).entries()
-    assert len(list(islice(found, 3))) == 3
+    assert len(list(islice(found, many))) == many
     return len(looked)
 
 
@@ -148,6 +149,32 @@ def test_the_early_stop_stops_behind_what_counts(monkeypatch: pytest.MonkeyPatch
     assert looked == sorted(looked, reverse=True) and looked[0] == 9_550_000
     assert reads(whole, Rates(), monkeypatch, multipliers) <= 110
     assert reads(whole, Rates(), monkeypatch) <= 8
+
+
+def test_who_counts_in_part_elsewhere_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pairs from 1.00 to 10.00, of all of which but the best of every pair of the best ten a part counts."""
+    items = [line_item(n, 1_000_000 + n // 2 * 9_000) for n in range(2, 2002)]
+    whole = compile_snapshot(of_items(*items))
+    multipliers = dict.fromkeys([*range(2, 1982), *range(1982, 2002, 2)], 800)
+    assert reads(whole, Rates(), monkeypatch, multipliers) <= 8
+    few = dict.fromkeys((2000, 2001), 999)
+    assert reads(whole, Rates(), monkeypatch, few) <= 10, "two are moved back behind the next"
+    assert reads(whole, Rates(), monkeypatch, {2000: 800}, many=1) == 2, "the other one waits for nobody"
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2**32), st.sampled_from((None, 1, 3)))
+def test_runs_in_several_tiers_of_which_parts_count_equal_scoring_everything(
+    seed: int, many: int | None
+) -> None:
+    """Whoever is moved back stays before the next tier, whatever counts there."""
+    chance = random.Random(seed)
+    amounts = (0, 1, 900_000, 1_000_000, 2_000_000, 2_000_001)[chance.choice((0, 2)) :]
+    bids = [chance.choice(amounts) for _ in range(120)]
+    items = [line_item(n, bid, level=chance.choice((4, 5, 5))) for n, bid in enumerate(bids, 1)]
+    whole = compile_snapshot(of_items(*items, line_item(200, 7, priority="house")))
+    asked = Rates(), seed, many, random_multipliers(chance, whole)
+    assert order(Walk, whole, *asked) == order(Everything, whole, *asked)
 
 
 def test_the_early_stop_stops(monkeypatch: pytest.MonkeyPatch) -> None:
