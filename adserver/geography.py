@@ -20,7 +20,9 @@ class MaxMindFile:
 
     def _read(self, ip: str) -> str | None:
         try:
-            found = self._reader.get(ip_address(ip))
+            address = ip_address(ip)
+            # Not every file says of IPv4 within IPv6 what it says of IPv4.
+            found = self._reader.get(getattr(address, "ipv4_mapped", None) or address)
         except ValueError:
             return None
         country = found.get("country") if isinstance(found, dict) else None

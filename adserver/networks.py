@@ -20,6 +20,7 @@ _HALF: Final = 64
 _MOST_LISTED: Final = 2_000_000
 _NETWORK_CHARS: Final = 80
 _MAPPED: Final = bytes(10) + b"\xff\xff"
+_MAPPED_BITS: Final = 8 * len(_MAPPED)
 
 
 def packed(text: str) -> bytes | None:
@@ -114,9 +115,19 @@ def _read(lines: Iterable[str]) -> Iterator[tuple[bytes, int]]:
         try:
             if number > _MOST_LISTED:
                 raise ValueError(f"more than {_MOST_LISTED} networks")
-            yield _network(said)
+            yield _narrowed(said, *_network(said))
         except ValueError as error:
             raise ValueError(f"line {line}: {error}") from None
+
+
+def _narrowed(said: str, address: bytes, length: int) -> tuple[bytes, int]:
+    """One of IPv4 within IPv6 is IPv4, as the addresses that are looked for are."""
+    length -= _MAPPED_BITS
+    if length < 0 or len(address) == 4 or not address.startswith(_MAPPED):
+        return address, length + _MAPPED_BITS
+    if length == 0:
+        raise ValueError(f"{said} is every address of IPv4 there is")
+    return address[12:], length
 
 
 def _network(said: str) -> tuple[bytes, int]:

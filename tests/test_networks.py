@@ -1,6 +1,6 @@
 """Networks in ranges against ``ipaddress``, and what a list may say."""
 
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_address, ip_network
 
 import pytest
 from hypothesis import given
@@ -29,6 +29,18 @@ NETWORKS = st.lists(
     ),
     max_size=12,
 )
+
+
+@given(st.builds(v4, ENDS, st.integers(1, 32)), ENDS)
+def test_a_network_of_ipv4_within_ipv6_is_ipv4(network: Network, other: int) -> None:
+    mapped = f"::ffff:{network.network_address}/{96 + network.prefixlen}"
+    found = Networks([mapped, str(ip_network(mapped).exploded)])
+    for number in (int(network.network_address), int(network.broadcast_address), other):
+        address = IPv4Address(number)
+        for text in (str(address), f"::ffff:{address}"):
+            asked = packed(text)
+            assert asked is not None and (asked in found) is (address in network)
+        assert bytes(12) + address.packed not in found
 
 
 @given(NETWORKS)
@@ -64,7 +76,7 @@ def test_a_list_as_it_is_written() -> None:
     "line",
     ["198.51.100.1/24", "198.51.100.0/33", "198.51.100.0/-1", "198.51.100", "2001:db8::/129",
      "2001:db8::1/32", "198.51.100.0/٢٤", "198.51.100.0 198.51.101.0", "0.0.0.0/0", "::/0", "cloud", "/24",
-     "x" * 100, "fe80::1%eth0/128"],
+     "::ffff:0.0.0.0/96", "::ffff:0:0/96", "x" * 100, "fe80::1%eth0/128"],
 )  # fmt: skip
 def test_what_is_no_network_is_named_by_its_line(line: str) -> None:
     with pytest.raises(ValueError, match=r"^line 3: ") as error:

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from adserver.api.messages import Head
 
+_MAPPED_BITS = 96
 _HOPS_MAX = 32
 """Longer chains are not read to their end: nobody has so many proxies."""
 
@@ -14,7 +15,7 @@ class Peers:
     """``trusted``: networks in CIDR form; ValueError for anything else."""
 
     def __init__(self, trusted: Iterable[str] = ()) -> None:
-        self._networks = tuple(ip_network(text) for text in trusted)
+        self._networks = tuple(_network(text) for text in trusted)
         self._is_trusted = lru_cache(maxsize=1024)(self._trusts)
 
     def address(self, head: Head) -> str:
@@ -52,6 +53,15 @@ def _parse(text: str) -> IPv4Address | IPv6Address | None:
             return None
         return address.ipv4_mapped or address
     return address
+
+
+def _network(text: str) -> IPv4Network | IPv6Network:
+    """One of IPv4 within IPv6 is IPv4, as addresses are."""
+    found = ip_network(text)
+    mapped = found.network_address.ipv4_mapped if isinstance(found, IPv6Network) else None
+    if mapped is None or found.prefixlen < _MAPPED_BITS:
+        return found
+    return IPv4Network((mapped, found.prefixlen - _MAPPED_BITS))
 
 
 def _forwarded(head: Head) -> Sequence[str]:

@@ -1,5 +1,5 @@
-"""Events as rows for other engines, from the journal alone, whose records name everything they speak of. (Which
-closings stood, where money moved as they were written, only the ledger knows.)
+"""Events as rows for other engines, from the journal alone, whose records name everything they speak of.
+Only of closings the ledger is asked too: it alone knows which of them money had moved under.
 
 A row is an event as it was recorded, with what it cost and who pays whom; reversals are rows of their own, so
 that a file once written never changes. There is nobody in them: no pseudonym, no fact of a request. Instants

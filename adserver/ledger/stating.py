@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, bindparam, inspect, text
+from sqlalchemy import Connection, bindparam, inspect, text
 
 from adserver.domain.credits import Credit
 from adserver.domain.records import Closed
@@ -192,7 +192,7 @@ def _full_ids(connection: Connection, table: str, wanted: set[int]) -> dict[int,
     return {row[0]: row[1] for row in _of(connection, table, "full_id", wanted)}
 
 
-def _of(connection: Connection, table: str, columns: str, serials: set[int]) -> Iterator[Row[Any]]:
+def _of(connection: Connection, table: str, columns: str, serials: set[int]) -> Iterator[Any]:
     """The rows of these serials alone: a ledger knows everything that ever sold."""
     found = text(f"SELECT serial, {columns} FROM {table} WHERE serial IN :serials")
     found = found.bindparams(bindparam("serials", expanding=True))
