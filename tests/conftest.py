@@ -9,6 +9,7 @@ from hypothesis import settings
 
 # Tests import the harnesses beside this file (``live``, ``world``) by name.
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+pytest_plugins = ("servers.fixtures",)
 
 # `make long`: properties that do not fix a number of examples are asked so often.
 settings.register_profile("long", max_examples=10_000, deadline=None)
