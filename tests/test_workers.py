@@ -1,11 +1,11 @@
 """Under ``pytest -n`` nothing that loads a server runs beside another such test."""
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+from servers.apart import harness
 from workers import LOADED
 
 MANY = """
@@ -28,12 +28,7 @@ def test_loads_share_a_worker(tmp_path: Path) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(MANY)
     tests = tmp_path / "tests"
-    for name in ("conftest.py", "workers.py"):
-        shutil.copy(Path(__file__).with_name(name), tests)
-    shutil.copy(Path(__file__).with_name("processes.py"), tests)
-    shutil.copytree(
-        Path(__file__).with_name("servers"), tests / "servers", ignore=shutil.ignore_patterns("test_*")
-    )
+    harness(tests)
     (tests / "test_rest.py").write_text("def test():\n    pass\n")
     command = [sys.executable, "-m", "pytest", "-q", "-n", "2", "-p", "no:cacheprovider", "--rootdir", "."]
     clean = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}

@@ -126,8 +126,9 @@ class Postgres(Server):
         self.folder.mkdir(parents=True, exist_ok=True)
         if self.identity():
             os.chown(self.folder, self._user.pw_uid, self._user.pw_gid)
+        initdb = programs.postgres("initdb")
         made = subprocess.run(
-            ["setpriv", *self.identity(), "--", programs.postgres("initdb"), "-D", self._data,
+            [programs.setpriv(), *self.identity(), "--", initdb, "-D", self._data,
              "-U", SUPERUSER, "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8",
              "--no-sync", "--no-instructions"],
             capture_output=True, text=True, cwd=self.folder,

@@ -25,6 +25,10 @@ def redis() -> Path:
     return _on_path("redis-server", "Redis")
 
 
+def setpriv() -> Path:
+    return _on_path("setpriv", "setpriv (of Linux)")
+
+
 def _on_path(program: str, what: str) -> Path:
     found = shutil.which(program)
     return Path(found) if found else _missing(what)

@@ -30,7 +30,6 @@ class Redis(Server):
         return f"redis://127.0.0.1:{self.port}/0"
 
     def command(self) -> list[str]:
-        self.folder.mkdir(parents=True, exist_ok=True)
         settings = {"bind": "127.0.0.1", "port": str(self.port), "dir": str(self.folder)} | self._settings
         return [
             str(programs.redis()),

@@ -18,6 +18,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from servers import programs
+
 _READY_S = 30.0
 _ENDED_S = 30.0
 _LOG_SHOWN = 4000
@@ -35,6 +37,7 @@ class Server:
         self.port = free_port()
         self.log = folder.with_name(f"{folder.name}.log")
         self._process: subprocess.Popen[bytes] | None = None
+        self._paused = False
 
     def __enter__(self) -> Self:
         try:
@@ -59,6 +62,11 @@ class Server:
     def running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def awake(self) -> bool:
+        """Whether it runs, and is not paused."""
+        return self.running and not self._paused
+
     def command(self) -> list[str]:
         """What to run, in the foreground, as argv."""
         raise NotImplementedError
@@ -76,12 +84,15 @@ class Server:
     def start(self) -> Self:
         """Start it and wait until it answers."""
         assert not self.running
+        self._paused = False
+        self.folder.mkdir(parents=True, exist_ok=True)
+        command = self.command()
         # In one step: who becomes somebody else loses the signal that was asked for before.
-        as_ours = ["setpriv", "--pdeathsig", "KILL", *self.identity(), "--"]
+        as_ours = [str(programs.setpriv()), "--pdeathsig", "KILL", *self.identity(), "--"]
         with self.log.open("ab") as log:
             # A group of its own: Ctrl-C is for pytest, which ends servers in order.
             self._process = subprocess.Popen(
-                [*as_ours, *self.command()],
+                [*as_ours, *command],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder, process_group=0,
             )  # fmt: skip
         self.until(self._answers, "answers")
@@ -111,6 +122,7 @@ class Server:
 
     def pause(self) -> None:
         """SIGSTOP: connections stand and are accepted, and nothing is answered."""
+        self._paused = True
         os.kill(self.pid, signal.SIGSTOP)
         self.until(lambda: _stopped(self.pid), "is stopped")
         for pid in self.family()[1:]:
@@ -119,6 +131,7 @@ class Server:
     def resume(self) -> None:
         for pid in reversed(self.family()):
             os.kill(pid, signal.SIGCONT)
+        self._paused = False
 
     def family(self) -> list[int]:
         """Its process and the children of that, which have none."""

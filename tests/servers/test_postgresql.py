@@ -42,6 +42,7 @@ def test_what_is_committed_is_on_disk(database: str) -> None:
             assert connection.execute(f"SHOW {name}").fetchone() == ("on",)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("death", ["kill9", "shut", "shut immediate"])
 def test_it_comes_back_on_its_port(server: Postgres, death: str) -> None:
     before = numbers(server)
@@ -56,6 +57,7 @@ def test_it_comes_back_on_its_port(server: Postgres, death: str) -> None:
     assert numbers(server) == [*before, len(before)]
 
 
+@pytest.mark.slow
 def test_hung_it_says_nothing_and_then_goes_on(server: Postgres) -> None:
     with server.connect() as connection:
         server.pause()
@@ -65,12 +67,14 @@ def test_hung_it_says_nothing_and_then_goes_on(server: Postgres) -> None:
         assert connection.execute("SELECT 1").fetchone() == (1,)
 
 
+@pytest.mark.slow
 def test_a_setting_holds_over_a_restart(server: Postgres) -> None:
     server.configure("work_mem", "7MB")
     server.restart()
     assert server.execute("SHOW work_mem") == [("7MB",)]
 
 
+@pytest.mark.slow
 def test_one_that_cannot_start_says_why(server_ground: Path) -> None:
     with pytest.raises(RuntimeError, match=r"ended at once(.|\n)*shared_buffers"):
         Postgres(server_ground / "postgres", {"shared_buffers": "none"}).start()
