@@ -8,7 +8,17 @@ from typing import Any, Final
 import msgspec
 
 from adserver.domain import ids
-from adserver.domain.bills import CLOSINGS, Bill, Exported, Moved, against, as_closed, by_itself, cited
+from adserver.domain.bills import (
+    CLOSINGS,
+    Bill,
+    Closing,
+    Exported,
+    Moved,
+    against,
+    as_closed,
+    by_itself,
+    cited,
+)
 from adserver.domain.statements import WESTERNMOST_MS, month_end_ms, month_of, parse_month
 from adserver.options import Wrong
 
@@ -42,11 +52,18 @@ def _against(bill: Bill, month: int, folder: Path) -> Iterator[str]:
     begins_ms, ends_ms = month_end_ms(month - 1) - _EASTERNMOST_MS, month_end_ms(month) + WESTERNMOST_MS
     if exported.from_ms > max(begins_ms, 0) or exported.to_ms < ends_ms:
         raise Wrong(f"{folder} does not hold all of {bill.month}: export that month whole, or everything")
-    wanted = "advertiser", bill.advertiser, bill.month
-    closing = cited(bill, [one for one in exported.closings if (one.party, one.owner, one.month) == wanted])
+    closing = cited(bill, [one for one in exported.closings if _is_of(bill, one)])
     yield from as_closed(bill, closing)
     until = closing.place if closing is not None and bill.status == "closed" else 1 << 62
     yield from against(bill, _moved(bill, month, folder, until), exported.from_ms == 0)
+
+
+def _is_of(bill: Bill, closing: Closing) -> bool:
+    """Whose months are closed that never sold anything, as one may be who was only given credit, no journal
+    says: that is known by the place cited."""
+    if (closing.party, closing.month) != ("advertiser", bill.month):
+        return False
+    return closing.owner == bill.advertiser or (not closing.owner and closing.journal == bill.journal)
 
 
 def _moved(bill: Bill, month: int, folder: Path, until: int) -> Iterator[Moved]:

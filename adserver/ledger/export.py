@@ -149,16 +149,18 @@ def events(
 ) -> Iterator[EventRow]:
     """The rows recorded in [from, to), in the journal's order; also beside its writer. ``closings`` gets
     those of statements, of all times, with what of them ``stood``. Raises Damage."""
-    names = Names(stood or {})
+    names, told = Names(stood or {}), list[tuple[Closed, int]]()
     with closing(Reader(journal)) as reader:
         for behind, record, _ in reader.read(Position()):
             if isinstance(record, LineItemTerms | PlacementTerms):
                 names.learn(record)
             elif isinstance(record, Closed):
-                closings.append(names.closing(record, behind.number))
+                told.append((record, behind.number))
             elif isinstance(record, Reversed):
                 if from_ms <= record.at_ms < to_ms:
                     yield names.reversal(record, behind.number)
             else:
                 found = (event for event in events_of(record) if from_ms <= event.at_ms < to_ms)
                 yield from (names.event(event, behind.number) for event in found)
+    # A month may be closed before anything is sold: whose it is may be told later.
+    closings += [names.closing(record, place) for record, place in told]

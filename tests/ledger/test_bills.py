@@ -11,7 +11,7 @@ import pytest
 from ledger_samples import NOW_MS, decided, placement, recorded, request, reversed_, terms
 from msgspec import structs
 from test_cli import run, wrong
-from verified_samples import MONTH, closes, keep
+from verified_samples import MONTH, closes, credited, keep
 
 from adserver.api.statements import shown
 from adserver.commands import bill
@@ -84,6 +84,26 @@ def test_a_bill_that_cites_what_closed_nothing(exported: Path, tmp_path: Path) -
     cites = {"status": "closed", "journal": {"segment": 0, "offset": 0, "chain": "00" * 16}}
     (tmp_path / "july.json").write_text(json.dumps(july | cites))
     assert bill.check(tmp_path / "july.json", exported / "out") == 1
+
+
+@pytest.mark.parametrize("sells", [False, True])
+def test_a_month_closed_before_anything_was_sold(tmp_path: Path, sells: bool) -> None:
+    """Only credit was given in it: the journal tells later, or never, whose month it was."""
+    records: list[Record] = [credited("a"), credited("b", "make_good", 7)]
+    records.append(closes(records, "advertiser:20", MONTH, NOW_MS + 31 * DAY_MS))
+    data = keep(tmp_path / "data", [*records, *([terms(1)] if sells else [])])
+    ledger = Ledger(data / "ledger.sqlite")
+    statement = shown(ledger.statement("advertiser:20", MONTH), "advertiser", "acme")
+    ledger.close()
+    file = tmp_path / "june.json"
+    file.write_bytes(msgspec.json.encode(statement))
+    export(data, tmp_path / "out", 0, 1 << 62)
+    assert bill.check(file, tmp_path / "out") == 0
+    told = json.loads(file.read_bytes())
+    assert (told["status"], told["totals"][0]["micros"]) == ("closed", -5007)
+    for change_of in ({"credits": told["credits"][:1]}, {"journal": told["journal"] | {"offset": 1}}):
+        file.write_text(json.dumps(told | change_of))
+        assert bill.check(file, tmp_path / "out") > 0
 
 
 def test_an_export_without_its_ledger(tmp_path: Path) -> None:
