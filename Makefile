@@ -1,7 +1,8 @@
 # Needs git, make, Python 3.11 or newer and its venv module, nothing else (a C
 # compiler is used if there is one):
 # everything is installed into .venv, at the versions and with the hashes in
-# requirements.txt and requirements-dev.txt.
+# requirements.txt and requirements-dev.txt. Tests also start PostgreSQL and
+# Redis, which come from apt where they are missing (tests/servers/install).
 
 PYTHON ?= python3
 
@@ -94,7 +95,11 @@ format: setup-dev ## Format the code and fix what can be fixed safely
 setup: $(VENV)/.project ## Install what running needs into .venv
 
 .PHONY: setup-dev
-setup-dev: $(VENV)/.project $(VENV)/.dev ## Install what development needs as well
+setup-dev: $(VENV)/.project $(VENV)/.dev $(VENV)/.servers ## Install what development needs as well
+
+.PHONY: servers
+servers: ## Install PostgreSQL and Redis for the tests, with apt
+	@tests/servers/install
 
 # --clear: without the stamp, what is there was left by a set-up that failed
 # (for one, Debian without python3-venv leaves an environment without pip).
@@ -113,6 +118,11 @@ $(VENV)/.runtime: requirements.txt | $(VENV)/.created
 $(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime
 	@echo "Installing what development needs ..."
 	@$(call retry,$(PIP_LOCKED) -r requirements-dev.txt)
+	@touch $@
+
+# Tried once: where it cannot be done it says so, and tests do when they skip.
+$(VENV)/.servers: tests/servers/install | $(VENV)/.created
+	@tests/servers/install || true
 	@touch $@
 
 # Without build isolation, setuptools is the locked one and nothing is
