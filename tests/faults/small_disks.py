@@ -1,35 +1,14 @@
 """Disks that fill up under a server, and a world to serve from them."""
 
-import os
 import resource
-import subprocess
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
-import pytest
 from kills import campaign, line_item, publisher, world
 from live import Live
 
 DEADLINE_S = 10.0
-
-
-@contextmanager
-def mounted(path: Path, size: str) -> Iterator[None]:
-    """A file system of so many bytes at ``path``; skips where that is not allowed."""
-    path.mkdir(parents=True, exist_ok=True)
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(path)]
-    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode != 0:
-        pytest.skip("no right to mount a small file system here; the limit on file sizes covers the rest")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "-l", str(path)], check=True)
-
-
-def grow(path: Path, size: str) -> None:
-    subprocess.run(["mount", "-o", f"remount,size={size}", str(path)], check=True)
 
 
 def bound(server: Live, size: int) -> None:

@@ -15,7 +15,8 @@ import pytest
 from kills import campaign, publisher, request, world
 from live import REPOSITORY, Live, free_port
 from processes import alive
-from small_disks import grow, mounted, until
+from servers.disks import grow, mounted
+from small_disks import until
 
 pytestmark = pytest.mark.slow
 

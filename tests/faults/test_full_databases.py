@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from kills import Asker, campaign, line_item, request
 from live import Live
-from small_disks import mounted, small_world, until
+from servers.disks import mounted
+from small_disks import small_world, until
 
 from adserver.domain import ids
 from adserver.ledger.verify import verify

@@ -18,7 +18,8 @@ from typing import Any
 import pytest
 from kills import Asker, campaign, line_item, request
 from live import Answer, Live
-from small_disks import DEADLINE_S, bound, grow, mounted, small_world, until
+from servers.disks import grow, mounted
+from small_disks import DEADLINE_S, bound, small_world, until
 
 from adserver.domain import ids
 from adserver.ledger.verify import verify

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, LiteralString, Self
 
 import psycopg
-from processes import alive
 from psycopg import sql
 
 from servers import programs
@@ -70,15 +69,7 @@ class Postgres(Server):
 
     def shut(self, mode: str = "fast") -> None:
         """``pg_ctl stop -m``: ``smart``, ``fast`` or ``immediate``."""
-        children = self.family()[1:]
         self.stop(_MODES[mode])
-        self._wait_gone(children)
-
-    def kill9(self) -> None:
-        children = self.family()[1:] if self.running else []
-        super().kill9()
-        # It does not start while a child of its last life has the shared memory.
-        self._wait_gone(children)
 
     # -- asking ------------------------------------------------------------------------------------
 
@@ -140,6 +131,3 @@ class Postgres(Server):
     def _user(self) -> pwd.struct_passwd:
         names = {user.pw_name: user for user in pwd.getpwall()}
         return names.get("postgres") or names["nobody"]
-
-    def _wait_gone(self, pids: list[int]) -> None:
-        self.until(lambda: not any(map(alive, pids)), "is gone")

@@ -1,5 +1,6 @@
 """A Redis Cluster in a test."""
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -20,16 +21,14 @@ class RedisCluster:
     """Six: three masters and a replica of each, at first ``nodes[n]`` and ``nodes[n + 3]``. ``settings``:
     flags of each ``redis-server``."""
 
-    def __init__(self, folder: Path, **settings: str) -> None:
+    def __init__(self, folder: Path, settings: Mapping[str, str] | None = None) -> None:
         common = {
-            "cluster_enabled": "yes",
-            "cluster_node_timeout": str(_NODE_TIMEOUT_MS),
-            # A replica is in step at once, not after the five seconds in which others might ask as well.
-            "repl_diskless_sync_delay": "0",
-        } | settings
+            "cluster-enabled": "yes",
+            "cluster-node-timeout": str(_NODE_TIMEOUT_MS),
+        } | dict(settings or {})
         ports = [free_port() for _ in range(2 * _MASTERS)]
         self.nodes = [
-            Redis(folder / f"node-{number}", cluster_port=str(port), **common)
+            Redis(folder / f"node-{number}", {"cluster-port": str(port), **common})
             for number, port in enumerate(ports)
         ]
         self._buses = dict(zip(self.nodes, ports, strict=True))

@@ -1,6 +1,7 @@
 """Redis in a test."""
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,14 @@ class Redis(Server):
 
     name = "Redis"
 
-    def __init__(self, folder: Path, **settings: str) -> None:
+    def __init__(self, folder: Path, settings: Mapping[str, str] | None = None) -> None:
         super().__init__(folder)
-        self._settings = {"appendonly": "yes", "appendfsync": "everysec", "save": ""} | {
-            name.replace("_", "-"): value for name, value in settings.items()
-        }
+        self._settings = {
+            "appendonly": "yes",
+            "save": "",
+            # A replica is in step at once, not after the five seconds in which others might ask as well.
+            "repl-diskless-sync-delay": "0",
+        } | dict(settings or {})
 
     @property
     def url(self) -> str:
@@ -54,6 +58,15 @@ class Redis(Server):
     def configure(self, name: str, value: str) -> None:
         """CONFIG SET, until it ends."""
         self.ask("CONFIG", "SET", name, value)
+
+    def follow(self, port: int) -> None:
+        """Become a replica of who answers there, a proxy maybe; returns when it is in step."""
+        self.ask("REPLICAOF", "127.0.0.1", str(port))
+        self.until(lambda: self.ask("ROLE")[3] == b"connected", "is in step")
+
+    def promote(self) -> None:
+        """Be a master, with what it has."""
+        self.ask("REPLICAOF", "NO", "ONE")
 
     def empty(self) -> None:
         """Lose everything: what a restart on a new disk finds. Not while it runs."""

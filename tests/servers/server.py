@@ -18,6 +18,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from processes import alive
+
 from servers import programs
 
 _READY_S = 30.0
@@ -101,19 +103,20 @@ class Server:
     def stop(self, sign: signal.Signals = signal.SIGTERM) -> None:
         """Ask it to end, in the way it understands that signal."""
         assert self._process is not None
+        family = self.family()
         self._process.send_signal(sign)
-        self._wait()
+        self._wait(family)
 
     def kill9(self) -> None:
         """End it and its children, as a power cut would; nothing if it is not running."""
-        if self._process is None:
+        if not self.running:
             return
-        if self._process.poll() is None:
-            # Stopped first, so that it has no more children than are seen.
-            self.pause()
-            for pid in self.family():
-                os.kill(pid, signal.SIGKILL)
-        self._wait()
+        # Stopped, it makes no more children than are seen, and buries none.
+        self.pause()
+        family = self.family()
+        for pid in reversed(family):
+            os.kill(pid, signal.SIGKILL)
+        self._wait(family)
 
     def restart(self) -> None:
         """``kill -9``, and start on the same port and folder."""
@@ -124,7 +127,7 @@ class Server:
         """SIGSTOP: connections stand and are accepted, and nothing is answered."""
         self._paused = True
         os.kill(self.pid, signal.SIGSTOP)
-        self.until(lambda: _stopped(self.pid), "is stopped")
+        self.until(lambda: _stands(self.pid), "is stopped")
         for pid in self.family()[1:]:
             os.kill(pid, signal.SIGSTOP)
 
@@ -161,9 +164,11 @@ class Server:
         except OSError:
             return False
 
-    def _wait(self) -> None:
+    def _wait(self, family: list[int]) -> None:
         assert self._process is not None
         self._process.wait(_ENDED_S)
+        # A database does not start again while a child of its last life is there.
+        self.until(lambda: not any(map(alive, family)), "is gone", _ENDED_S)
 
 
 def free_port() -> int:
@@ -189,5 +194,6 @@ def ground() -> Iterator[Path]:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def _stopped(pid: int) -> bool:
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+def _stands(pid: int) -> bool:
+    """Whether a child of ours is stopped, or has ended and is not yet waited for."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "TZ"

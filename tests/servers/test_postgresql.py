@@ -7,6 +7,7 @@ import psycopg
 import pytest
 from processes import alive
 
+from servers.disks import grow, mounted
 from servers.postgresql import ROLE, Postgres
 from servers.server import ground
 
@@ -65,6 +66,19 @@ def test_hung_it_says_nothing_and_then_goes_on(server: Postgres) -> None:
             psycopg.connect(server.url("postgres"), connect_timeout=1)
         server.resume()
         assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+@pytest.mark.slow
+def test_on_a_disk_that_is_full_nothing_is_committed_and_it_goes_on(server_ground: Path) -> None:
+    with mounted(server_ground / "small", "100M"), Postgres(server_ground / "small") as server:
+        server.execute("CREATE TABLE kept (bytes text)")
+        with pytest.raises(psycopg.Error, match="No space left on device"):
+            while True:
+                server.execute("INSERT INTO kept SELECT repeat('x', 2000) FROM generate_series(1, 4000)")
+        grow(server_ground / "small", "300M")
+        server.until(server.ready, "answers again")
+        [(whole,)] = server.execute("SELECT count(*) % 4000 FROM kept")
+        assert whole == 0
 
 
 @pytest.mark.slow
