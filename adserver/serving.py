@@ -15,7 +15,7 @@ from adserver.api.deadlines import Deadlines
 from adserver.api.protocol import protocol
 from adserver.app import App
 from adserver.catalog.secrets import BadSecrets
-from adserver.catalog.tables import Unusable
+from adserver.databases import Unusable
 from adserver.domain.changes import Conflict, Invalid
 from adserver.ledger.disk import JournalBusy
 from adserver.ledger.segments import Damage

@@ -11,8 +11,8 @@ from hypothesis import strategies as some
 
 from adserver.catalog.drafts import Key, read
 from adserver.catalog.objects import Objects
+from adserver.catalog.opening import reading
 from adserver.catalog.store import Store
-from adserver.catalog.tables import reading
 from adserver.catalog.whole import Held, examine
 from adserver.domain.changes import Conflict, Invalid, Kind
 

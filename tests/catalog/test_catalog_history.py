@@ -19,8 +19,10 @@ from adserver.catalog import former
 from adserver.catalog.former import Former
 from adserver.catalog.history import catalogue_at
 from adserver.catalog.objects import Row
+from adserver.catalog.opening import open_to_read, reading
 from adserver.catalog.store import Store
-from adserver.catalog.tables import CATALOGUE, FORMER, NOTED, Unusable, open_to_read, reading
+from adserver.catalog.tables import CATALOGUE, FORMER, NOTED
+from adserver.databases import Unusable
 from adserver.domain import limits
 from adserver.domain.catalogue import Gone
 from adserver.domain.changes import Conflict, Invalid, Unwritten
@@ -370,7 +372,7 @@ def test_bringing_forward_is_whole_or_not_at_all(path: Path, monkeypatch: pytest
     with closing(sqlite3.connect(path)) as file:
         file.executescript(VERSION_1.read_text())
     before = shape(path)
-    monkeypatch.setattr("adserver.catalog.tables.VERSION", "no number (")
+    monkeypatch.setattr("adserver.catalog.opening.VERSION", "no number (")
     with pytest.raises(Unusable, match="syntax error"):
         Store(path, pseudonymise)
     assert shape(path) == before

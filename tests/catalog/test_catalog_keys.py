@@ -10,7 +10,7 @@ import pytest
 
 from adserver.catalog import secrets
 from adserver.catalog.keys import CACHED_MS, Keys
-from adserver.catalog.tables import Unusable
+from adserver.databases import Unusable
 
 
 @pytest.fixture
