@@ -43,8 +43,9 @@ def catalogue_at(connection: Connection, revision: int) -> Catalogue:
 def _rows_at(connection: Connection, revision: int) -> Iterator[Row]:
     """Every object there was, as it was, archived ones too."""
     undone = former.undone(connection, revision)
-    for found in connection.execute(select(OBJECTS).execution_options(yield_per=_AT_ONCE)):
-        row = Row(*found)
-        row = undone.get(row.key, row)
-        if row.revision <= revision:
-            yield row
+    with connection.execute(select(OBJECTS).execution_options(yield_per=_AT_ONCE)) as rows:
+        for found in rows:
+            row = Row(*found)
+            row = undone.get(row.key, row)
+            if row.revision <= revision:
+                yield row

@@ -107,8 +107,8 @@ class Shelf:
         if revision == self.revision:
             return
         query = select(OBJECTS).where(OBJECTS.c.revision > self.revision)
-        changed = connection.execute(query.execution_options(yield_per=_AT_ONCE))
-        self.take((Row(*row) for row in changed), revision)
+        with connection.execute(query.execution_options(yield_per=_AT_ONCE)) as changed:
+            self.take((Row(*row) for row in changed), revision)
 
     def take(self, rows: Iterable[Row], revision: int) -> None:
         """Hold these objects, which are all that changed up to ``revision``."""

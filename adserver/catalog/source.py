@@ -51,6 +51,9 @@ class Source:
         self._membership = Membership()
         self._lineage = Lineage()
 
+    def close(self) -> None:
+        self._engine.dispose()
+
     def revision(self) -> int:
         """The newest revision."""
         with reading(self._engine) as connection:
