@@ -15,15 +15,15 @@ from adserver.api.deadlines import Deadlines
 from adserver.api.protocol import protocol
 from adserver.app import App
 from adserver.catalog.secrets import BadSecrets
-from adserver.catalog.tables import Unusable
-from adserver.domain.changes import Conflict, Invalid
+from adserver.databases import Unusable
+from adserver.domain.changes import Conflict, Invalid, Unread
 from adserver.ledger.disk import JournalBusy
 from adserver.ledger.segments import Damage
 from adserver.settings import Settings
 from adserver.telemetry import logs
 
 _MENDABLE: Final = (
-    JournalBusy, Damage, BadSecrets, Unusable, Invalid, Conflict, OSError, InvalidDatabaseError,
+    JournalBusy, Damage, BadSecrets, Unusable, Unread, Invalid, Conflict, OSError, InvalidDatabaseError,
     BadList,
 )  # fmt: skip
 

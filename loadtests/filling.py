@@ -15,8 +15,8 @@ from adserver.bench.catalogue import Shape, publisher
 from adserver.catalog import secrets
 from adserver.catalog.drafts import read
 from adserver.catalog.folder import Folder
+from adserver.catalog.opening import FILE
 from adserver.catalog.store import Store
-from adserver.catalog.tables import FILE
 from adserver.clock import WallClock
 from adserver.domain.campaign import Campaign, Creative, FrequencyCap, LineItem
 from adserver.domain.changes import Kind

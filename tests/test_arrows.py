@@ -28,6 +28,7 @@ LOOSE = {
     "tokens": {"domain", "octets"},
     "octets": {"_octets"},
     "clock": set[str](),
+    "databases": {"domain"},
     "settings": {"domain"},
     "geography": set[str](),
     "networks": set[str](),
@@ -42,8 +43,8 @@ LOOSE = {
 TOOLS = {
     "services": {"tokens", "clock"},
     "api": {"tokens", "octets", "clock", "settings"},
-    "catalog": set[str](),
-    "ledger": {"octets"},
+    "catalog": {"databases"},
+    "ledger": {"octets", "databases"},
 }
 
 PURE = {"domain", "engine"}

@@ -21,9 +21,9 @@ from msgspec import Struct
 from sqlalchemy.exc import DBAPIError
 
 from adserver.building.images import Images
+from adserver.catalog.opening import FILE
 from adserver.catalog.source import Source, State
-from adserver.catalog.tables import FILE
-from adserver.domain.changes import Invalid
+from adserver.domain.changes import Invalid, Unread
 from adserver.engine.blocks import campaigns_of
 from adserver.engine.compile import Assembler
 from adserver.engine.rows import block
@@ -81,7 +81,7 @@ class Building:
             return self._build()
         # Whatever the catalogue holds or the disk lacks, the next revision may be better.
         except Exception as error:
-            if isinstance(error, OSError | DBAPIError):
+            if isinstance(error, OSError | DBAPIError | Unread):
                 self._again_s = monotonic() + RETRY_S
             self._log.failure("a snapshot could not be built", error, revision=revision)
             return Told(revision, error=_said(error)[:_SAID_CHARS])
@@ -128,7 +128,7 @@ class Building:
         try:
             with self._source.state() as state:
                 self._blocks.gather(*state.lineage())
-        except (OSError, DBAPIError) as error:
+        except (OSError, DBAPIError, Unread) as error:
             self._log.failure("the files of blocks could not be written anew", error)
             return
         blocks, stored = self._blocks.in_order()

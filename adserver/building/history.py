@@ -12,7 +12,9 @@ from sqlalchemy import Connection
 from adserver.building.images import Images
 from adserver.catalog.history import catalogue_at
 from adserver.catalog.marks import digest_of_all
-from adserver.catalog.tables import FILE, Unusable, newest, open_to_read, reading
+from adserver.catalog.opening import FILE, open_to_read, reading
+from adserver.catalog.tables import newest
+from adserver.databases import Unusable
 from adserver.domain.catalogue import Gone
 from adserver.engine.compile import compile_snapshot
 from adserver.engine.snapshot import Snapshot

@@ -13,9 +13,8 @@ import orjson
 from msgspec import Struct
 from msgspec.structs import asdict, replace
 from sqlalchemy import Connection, Table, update
-from sqlalchemy.dialects.sqlite import insert
 
-from adserver.catalog import former, members
+from adserver.catalog import dialects, former, members
 from adserver.catalog.drafts import Draft, Key, canonical, digest_of, read
 from adserver.catalog.linking import (
     link_campaign,
@@ -228,7 +227,7 @@ class Acceptance:
     def _upsert(self, table: Table, rows: list[dict[str, object]]) -> None:
         if not rows:
             return
-        statement = insert(table)
+        statement = dialects.insert(self._connection, table)
         keys = [column.name for column in table.primary_key]
         values = {column.name: column for column in statement.excluded if column.name not in keys}
         self._connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=values), rows)

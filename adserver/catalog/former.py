@@ -84,7 +84,8 @@ def undone(connection: Connection, revision: int) -> dict[Key, Row]:
     columns = [FORMER.c[name] for name in Former.__struct_fields__]
     objects = Objects(connection)
     found: dict[Key, Row] = {}
-    with connection.execute(select(*columns).order_by(FORMER.c.id.desc())) as log:
+    newest_first = select(*columns).order_by(FORMER.c.id.desc()).execution_options(yield_per=_READ_AT_ONCE)
+    with connection.execute(newest_first) as log:
         for rows in log.partitions(_READ_AT_ONCE):
             undoing = [former for former in (Former(*row) for row in rows) if former.until > revision]
             objects.fetch(former.key for former in undoing)
@@ -117,8 +118,8 @@ def forget(connection: Connection, now_ms: int) -> None:
     last = _portion(connection, old)
     if last is not None:
         connection.execute(delete(FORMER).where(FORMER.c.id <= last.id))
-        kept_from = func.max(CATALOGUE.c.kept_from, last.until)
-        connection.execute(update(CATALOGUE).values(kept_from=kept_from))
+        moved = update(CATALOGUE).where(CATALOGUE.c.kept_from < last.until).values(kept_from=last.until)
+        connection.execute(moved)
     connection.execute(delete(NOTED).where(NOTED.c.revision < old))
 
 

@@ -6,6 +6,7 @@ audiences it was decided with.
 """
 
 from collections.abc import Iterator
+from typing import Final
 
 from sqlalchemy import Connection, select
 
@@ -16,6 +17,8 @@ from adserver.catalog.shelf import Shelf
 from adserver.catalog.tables import CATALOGUE, OBJECTS
 from adserver.domain.catalogue import Catalogue, Gone
 from adserver.domain.changes import Invalid
+
+_AT_ONCE: Final = 500
 
 
 def catalogue_at(connection: Connection, revision: int) -> Catalogue:
@@ -40,8 +43,9 @@ def catalogue_at(connection: Connection, revision: int) -> Catalogue:
 def _rows_at(connection: Connection, revision: int) -> Iterator[Row]:
     """Every object there was, as it was, archived ones too."""
     undone = former.undone(connection, revision)
-    for found in connection.execute(select(OBJECTS)):
-        row = Row(*found)
-        row = undone.get(row.key, row)
-        if row.revision <= revision:
-            yield row
+    with connection.execute(select(OBJECTS).execution_options(yield_per=_AT_ONCE)) as rows:
+        for found in rows:
+            row = Row(*found)
+            row = undone.get(row.key, row)
+            if row.revision <= revision:
+                yield row

@@ -8,14 +8,15 @@ import re
 import secrets
 from hashlib import blake2b
 from hmac import compare_digest
-from pathlib import Path
 from threading import Lock
 from typing import Final, Literal, cast
 
 from msgspec import Struct
 from sqlalchemy import select, update
 
-from adserver.catalog.tables import KEYS, open_file, reading, writing
+from adserver.catalog.opening import open_place, reading, writing
+from adserver.catalog.tables import KEYS
+from adserver.databases import Place
 
 ROLES: Final = ("operator", "advertiser", "publisher")
 Role = Literal["operator", "advertiser", "publisher"]
@@ -39,10 +40,10 @@ class Key(Struct, frozen=True):
 
 
 class Keys:
-    """The keys in the catalog at ``path``. Chance comes from the operating system: keys are secrets."""
+    """The keys in the catalog at ``place``. Chance comes from the operating system: keys are secrets."""
 
-    def __init__(self, path: Path) -> None:
-        self._engine = open_file(path)
+    def __init__(self, place: Place) -> None:
+        self._engine = open_place(place)
         self._lock = Lock()
         self._found: dict[bytes, tuple[int, Key]] = {}
 

@@ -5,13 +5,12 @@ from hashlib import blake2b
 
 from sqlalchemy import Connection, delete, select
 
+from adserver.catalog import dialects
 from adserver.catalog.tables import MEMBERS
 from adserver.domain.inventory import Audience
 
 Pseudonymise = Callable[[str, str], bytes]
 """(user space, user id) -> 16 bytes."""
-
-_INSERT = "INSERT INTO members (audience, pseudonym) VALUES (?, ?)"
 
 
 def pseudonyms(users: Iterable[str], space: str, pseudonymise: Pseudonymise) -> list[bytes]:
@@ -38,7 +37,7 @@ def replace_all(connection: Connection, serial: int, people: list[bytes]) -> Non
     """Make ``people`` the members of an audience."""
     connection.execute(delete(MEMBERS).where(MEMBERS.c.audience == serial))
     if people:
-        connection.exec_driver_sql(_INSERT, [(serial, person) for person in people])
+        connection.exec_driver_sql(dialects.of(connection).members, [(serial, person) for person in people])
 
 
 class Membership:

@@ -8,8 +8,9 @@ from typing import Any, Final, cast
 
 import orjson
 from msgspec import Struct
-from sqlalchemy import ColumnElement, Connection, Select, func, not_, select
+from sqlalchemy import ColumnElement, Connection, Select, not_, select
 
+from adserver.catalog import dialects
 from adserver.catalog.drafts import Draft, Key, digest_of, read
 from adserver.catalog.tables import OBJECTS
 from adserver.catalog.whole import Held
@@ -98,12 +99,15 @@ class Objects:
         owner, _, name = audience.partition("/")
         anybody = self.row(("publisher", owner)) is not None
         named = audience if anybody else name
-        return self._campaigns(None if anybody else owner, func.instr(OBJECTS.c.body, named.encode()) > 0)
+        return self._campaigns(None if anybody else owner, self._position(named.encode()) > 0)
 
     def in_other_currency(self, advertiser: str, currency: str) -> list[Key]:
         """The campaigns of an advertiser that may be in another currency, compared as text."""
         said = f'"currency":"{currency}"'.encode()
-        return self._campaigns(advertiser, func.instr(OBJECTS.c.body, said) == 0)
+        return self._campaigns(advertiser, self._position(said) == 0)
+
+    def _position(self, part: bytes) -> ColumnElement[int]:
+        return dialects.of(self._connection).position(OBJECTS.c.body, part)
 
     def _campaigns(self, owner: str | None, where: ColumnElement[bool]) -> list[Key]:
         query = select(OBJECTS.c.full_id).where(OBJECTS.c.kind == "campaign", not_(OBJECTS.c.archived), where)

@@ -12,6 +12,7 @@ from typing import Final, Literal
 
 from sqlalchemy import Connection, func, select
 
+from adserver.catalog import dialects
 from adserver.catalog.tables import SERIALS
 
 Space = Literal[
@@ -28,10 +29,6 @@ Space = Literal[
 SERIAL_MAX: Final = 2**32 - 1
 _ASKED_AT_ONCE: Final = 500
 _ROWS_AT_ONCE: Final = 10_000
-_ROWS: Final = """
-SELECT group_concat(id || ' ' || space || ' ' || serial || ' ' || name, char(10))
-FROM (SELECT * FROM serials WHERE id > ? AND id <= ? ORDER BY id)
-"""
 
 
 class Lineage:
@@ -55,9 +52,10 @@ class Lineage:
         """Read on, to the newest row or to ``upto``, if it is there."""
         end = connection.exec_driver_sql("SELECT coalesce(max(id), 0) FROM serials").scalar_one()
         end = end if upto is None else min(end, upto)
+        rows = dialects.of(connection).serials
         while self.last < end:
             last = min(self.last + _ROWS_AT_ONCE, end)
-            text = connection.exec_driver_sql(_ROWS, (self.last, last)).scalar_one()
+            text = connection.exec_driver_sql(rows, (self.last, last)).scalar_one()
             if text:
                 self._content.update(f"{text}\n".encode())
             self.last = last

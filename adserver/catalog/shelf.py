@@ -8,7 +8,7 @@ same values again, which is how whoever compiles them knows.
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Final, Generic, TypeVar, cast
 
 from sqlalchemy import Connection, select
 
@@ -25,6 +25,7 @@ from adserver.domain.exchange import ExchangeRates
 from adserver.domain.inventory import Audience, Publisher
 
 T = TypeVar("T")
+_AT_ONCE: Final = 500
 
 
 class Kept(Generic[T]):
@@ -105,8 +106,9 @@ class Shelf:
         revision = newest(connection)
         if revision == self.revision:
             return
-        changed = connection.execute(select(OBJECTS).where(OBJECTS.c.revision > self.revision))
-        self.take((Row(*row) for row in changed), revision)
+        query = select(OBJECTS).where(OBJECTS.c.revision > self.revision)
+        with connection.execute(query.execution_options(yield_per=_AT_ONCE)) as changed:
+            self.take((Row(*row) for row in changed), revision)
 
     def take(self, rows: Iterable[Row], revision: int) -> None:
         """Hold these objects, which are all that changed up to ``revision``."""

@@ -7,7 +7,6 @@ them, the reading of digests.
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Final
 
 from msgspec import Struct
@@ -17,9 +16,11 @@ from adserver.catalog.drafts import Draft
 from adserver.catalog.linking import link_advertiser, link_campaign, wanted_identities, wanted_versions
 from adserver.catalog.members import Membership
 from adserver.catalog.objects import Objects, draft_of
+from adserver.catalog.opening import open_place, reading
 from adserver.catalog.serials import Lineage, Serials
 from adserver.catalog.shelf import Shelf
-from adserver.catalog.tables import OBJECTS, newest, open_file, reading
+from adserver.catalog.tables import OBJECTS, newest
+from adserver.databases import Place
 from adserver.domain.campaign import Advertiser, Campaign
 from adserver.domain.catalogue import Catalogue
 
@@ -41,14 +42,17 @@ class Documents(Struct, frozen=True):
 
 
 class Source:
-    """Of the catalog's file at ``path``. Not safe for several threads."""
+    """Of the catalog at ``place``. Not safe for several threads."""
 
-    def __init__(self, path: Path) -> None:
-        self._engine = open_file(path)
+    def __init__(self, place: Place) -> None:
+        self._engine = open_place(place)
         self._serials = Serials()
         self._shelf = Shelf(self._serials)
         self._membership = Membership()
         self._lineage = Lineage()
+
+    def close(self) -> None:
+        self._engine.dispose()
 
     def revision(self) -> int:
         """The newest revision."""

@@ -1,18 +1,17 @@
-"""The catalog: what advertisers and publishers own, in one SQLite file (``tables``).
+"""The catalog: what advertisers and publishers own, in a file of SQLite or a schema of
+PostgreSQL (``opening``).
 
-Questions are answered from the file, object by object (``objects``); a change is examined and written in
+Questions are answered from there, object by object (``objects``); a change is examined and written in
 one transaction (``accepting``). Only who loads the whole catalogue, to compile it, keeps it in memory
-(``shelf``). Any number of processes may open the same file, any number of threads use the same store.
+(``shelf``). Any number of processes may open the same one, any number of threads use the same store.
 """
 
 from collections.abc import Set
-from pathlib import Path
 from threading import Lock
 
 from sqlalchemy import Connection, select
-from sqlalchemy.dialects.sqlite import insert
 
-from adserver.catalog import former
+from adserver.catalog import dialects, former
 from adserver.catalog.accepting import Acceptance, Billed, applied
 from adserver.catalog.drafts import Draft, Key, read
 from adserver.catalog.folder import Folder, name_files
@@ -20,6 +19,7 @@ from adserver.catalog.linking import unpack
 from adserver.catalog.marks import digest_of_all
 from adserver.catalog.members import Membership, Pseudonymise
 from adserver.catalog.objects import Objects, Row
+from adserver.catalog.opening import open_place, reading, writing
 from adserver.catalog.serials import Serials
 from adserver.catalog.shelf import Shelf
 from adserver.catalog.tables import (
@@ -29,11 +29,9 @@ from adserver.catalog.tables import (
     LINE_ITEMS,
     SERIALS,
     newest,
-    open_file,
-    reading,
-    writing,
 )
 from adserver.catalog.whole import placed
+from adserver.databases import Place
 from adserver.domain.campaign import Creative, LineItem
 from adserver.domain.catalogue import Catalogue
 from adserver.domain.changes import Applied, Conflict, Invalid, Kind, Mismatch, Problem, Stored
@@ -42,13 +40,13 @@ __all__ = ["Applied", "Conflict", "Invalid", "Kind", "Mismatch", "Problem", "Sto
 
 
 class Store:
-    """The catalog at ``path``, made if absent. ``pseudonymise``: (user space, user id) -> 16 bytes;
+    """The catalog at ``place``, made if absent. ``pseudonymise``: (user space, user id) -> 16 bytes;
     ``billed``: (kind, full id) of a campaign or publisher -> whether something was billed, beside what
     ``mark_billed`` was told.
-    Raises ``tables.Unusable`` for a file of another version."""
+    Raises Unusable. What asks raises Unread, what changes Unwritten, where the database is away."""
 
-    def __init__(self, path: Path, pseudonymise: Pseudonymise, billed: Billed | None = None) -> None:
-        self._engine = open_file(path)
+    def __init__(self, place: Place, pseudonymise: Pseudonymise, billed: Billed | None = None) -> None:
+        self._engine = open_place(place)
         self._pseudonymise = pseudonymise
         self._billed = billed
         self._lock = Lock()
@@ -175,7 +173,7 @@ class Store:
                 {"kind": draft.kind, "full_id": draft.full_id, "digest": draft.digest} for draft in drafts
             ]
             if values:
-                statement = insert(APPLIED)
+                statement = dialects.insert(connection, APPLIED)
                 connection.execute(
                     statement.on_conflict_do_update(
                         index_elements=["kind", "full_id"], set_={"digest": statement.excluded.digest}
@@ -191,7 +189,7 @@ class Store:
             if fresh:
                 rows = [{"campaign": campaign} for campaign in fresh]
                 with writing(self._engine) as connection:
-                    connection.execute(insert(BILLED).on_conflict_do_nothing(), rows)
+                    connection.execute(dialects.insert(connection, BILLED).on_conflict_do_nothing(), rows)
                 self._marked |= fresh
 
     def forget(self, now_ms: int) -> None:

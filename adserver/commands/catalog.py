@@ -9,10 +9,11 @@ from rich.table import Table
 from adserver.catalog import secrets
 from adserver.catalog.folder import read_folder
 from adserver.catalog.keys import ROLES, Keys, Role
+from adserver.catalog.opening import FILE
 from adserver.catalog.store import Conflict, Invalid, Store
-from adserver.catalog.tables import FILE, Unusable
 from adserver.clock import WallClock
 from adserver.commands.shown import show_problems
+from adserver.databases import Unusable
 from adserver.domain import ids
 from adserver.domain.changes import Unwritten
 from adserver.options import Wrong

@@ -8,8 +8,8 @@ from msgspec import Struct
 from adserver.catalog import secrets
 from adserver.catalog.folder import read_folder
 from adserver.catalog.keys import Keys
+from adserver.catalog.opening import FILE
 from adserver.catalog.store import Store
-from adserver.catalog.tables import FILE
 from adserver.clock import WallClock
 from adserver.domain.catalogue import Catalogue
 from adserver.domain.changes import Invalid

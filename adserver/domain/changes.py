@@ -39,8 +39,12 @@ class Conflict(Exception):
 
 
 class Unwritten(Conflict):
-    """Nothing can be written now, for want of room or because somebody else writes; nothing was changed, and
-    trying again helps: 503."""
+    """Nothing can be written now: there is no room, somebody else writes, the database is away. Trying again
+    helps: 503. Nothing was changed; or all of it, where the database went away just then."""
+
+
+class Unread(Exception):
+    """The database is away, and with it the catalogue; trying again helps: 503."""
 
 
 class Stored(Struct, frozen=True):

@@ -270,6 +270,16 @@ PIPELINED: Final = 64
 PARSED_AT_ONCE: Final = 16 * 1024
 """Bytes; between these pieces it is seen whether enough waits."""
 
+# -- a database beside the server ------------------------------------------------------------------
+DATABASE_CONNECTIONS: Final = 4
+"""Of one room (catalog or ledger) of one process."""
+DATABASE_CONNECT_S: Final = 2
+DATABASE_STATEMENT_MS: Final = 60_000
+DATABASE_LOCK_MS: Final = 30_000
+"""Waiting for another writer."""
+DATABASE_SILENT_S: Final = 10
+"""A machine that acknowledges nothing for so long is gone."""
+
 # -- simulations ---------------------------------------------------------------------------------
 SIMULATED_DAYS: Final = 366
 SIMULATED_DECISIONS: Final = 10_000_000

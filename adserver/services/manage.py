@@ -6,11 +6,13 @@ An object of somebody else's does not exist for a key: every refusal of that kin
 import asyncio
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, Final, NoReturn, Protocol
+from typing import Any, Final, NoReturn, Protocol, TypeVar
 
 from adserver.domain import ids
-from adserver.domain.changes import Conflict, Invalid, Kind, Mismatch, Problem, Stored, Unwritten
+from adserver.domain.changes import Conflict, Invalid, Kind, Mismatch, Problem, Stored, Unread, Unwritten
 from adserver.services.refusals import Refused
+
+T = TypeVar("T")
 
 PAGE: Final = 100
 PAGE_MAX: Final = 1000
@@ -22,7 +24,8 @@ _OPERATORS_ALONE: Final = ("revenue_share", "billing")
 
 
 class Store(Protocol):
-    """The catalog. Blocking: called from a thread. Raises Invalid, Mismatch, Conflict."""
+    """The catalog. Blocking: called from a thread. Raises Invalid, Mismatch, Conflict; Unread,
+    Unwritten where that helps to try again."""
 
     def get(self, kind: Kind, full_id: str) -> Stored | None: ...
     def put(
@@ -77,7 +80,7 @@ class Manage:
     async def get(self, who: Who, kind: Kind, owner_kind: str, path: tuple[str, ...]) -> Stored:
         """``path``: the ids down to the object, the owner's first. Raises Refused."""
         full_id = visible(who, owner_kind, path)
-        stored = await asyncio.to_thread(self._store.get, kind, full_id)
+        stored = await _read(self._store.get, kind, full_id)
         if stored is None or stored.archived or not _belongs(stored, kind, owner_kind):
             absent()
         return stored
@@ -129,14 +132,14 @@ class Manage:
             visible(who, owner_kind, (owner,))
         elif who.role != "operator":
             return await self._own(who, kind, owner_kind, after), None
-        found = await asyncio.to_thread(self._store.list, kind, owner, after, limit)
+        found = await _read(self._store.list, kind, owner, after, limit)
         shown = [stored for stored in found if not stored.archived and _belongs(stored, kind, owner_kind)]
         return shown, found[-1].full_id if len(found) == limit else None
 
     async def _own(self, who: Who, kind: Kind, owner_kind: str, after: str | None) -> list[Stored]:
         if who.role != owner_kind or not who.owner or (after is not None and who.owner <= after):
             return []
-        stored = await asyncio.to_thread(self._store.get, kind, who.owner)
+        stored = await _read(self._store.get, kind, who.owner)
         return [] if stored is None or stored.archived else [stored]
 
     async def delivery(self, who: Who, path: tuple[str, ...]) -> dict[str, Any]:
@@ -153,7 +156,7 @@ class Manage:
         audience's id may be the other owner's."""
         if kind not in _OWNERS and kind != "audience":
             return
-        stored = await asyncio.to_thread(self._store.get, kind, full_id)
+        stored = await _read(self._store.get, kind, full_id)
         if kind in _OWNERS and who.role != "operator" and (stored is None or stored.archived):
             raise Refused(403, f"a {kind} is created by operators")
         if kind in _OWNERS and who.role != "operator" and stored is not None:
@@ -205,6 +208,14 @@ def _asked(parse: Callable[[bytes], dict[str, object]], raw: bytes) -> dict[str,
         raise _invalid(error) from error
 
 
+async def _read(ask: Callable[..., T], *arguments: Any) -> T:
+    """What the catalog says, or that it cannot be asked now."""
+    try:
+        return await asyncio.to_thread(ask, *arguments)
+    except Unread as error:
+        raise Refused(503, str(error)) from error
+
+
 def _told(who: Who, change: Callable[..., Any], kind: Kind, full_id: str, *arguments: Any) -> Any:
     """Make a change; what the catalog refuses becomes the caller's answer."""
     try:
@@ -213,7 +224,7 @@ def _told(who: Who, change: Callable[..., Any], kind: Kind, full_id: str, *argum
         raise _invalid(error, who, full_id) from error
     except Mismatch as error:
         raise Refused(412, str(error)) from error
-    except Unwritten as error:
+    except (Unread, Unwritten) as error:
         raise Refused(503, str(error)) from error
     except Conflict as error:
         # It may name who uses the object: other people's ids are nobody's business.

@@ -22,8 +22,8 @@ from adserver.building import child
 from adserver.building.builder import Builder, NotBuilt
 from adserver.building.child import Building
 from adserver.building.images import FOLDER, Images
+from adserver.catalog.opening import FILE
 from adserver.catalog.store import Store
-from adserver.catalog.tables import FILE
 from adserver.engine.snapshot import Snapshot
 
 WITHIN_S = 30.0

@@ -18,8 +18,8 @@ from adserver.building import blockfiles, child
 from adserver.building.child import Building
 from adserver.building.images import FOLDER, Images
 from adserver.catalog import source
+from adserver.catalog.opening import FILE
 from adserver.catalog.store import Store
-from adserver.catalog.tables import FILE
 from adserver.domain import limits
 from adserver.domain.campaign import LineItem
 from adserver.domain.changes import Invalid

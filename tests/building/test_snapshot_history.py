@@ -15,8 +15,8 @@ from world import World, campaign, filled_campaign, filled_publisher, publisher
 
 from adserver.building.history import snapshot_at
 from adserver.building.images import FOLDER, Images
+from adserver.catalog.opening import FILE
 from adserver.catalog.store import Store
-from adserver.catalog.tables import FILE
 from adserver.domain import limits
 from adserver.domain.catalogue import Gone
 from adserver.duties import Duties

@@ -3,17 +3,18 @@ the same."""
 
 from hashlib import blake2b
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
+from places import fresh_file, fresh_schema
 
 from adserver.catalog.drafts import Key, read
 from adserver.catalog.objects import Objects
+from adserver.catalog.opening import reading
 from adserver.catalog.store import Store
-from adserver.catalog.tables import reading
 from adserver.catalog.whole import Held, examine
+from adserver.databases import Place
 from adserver.domain.changes import Conflict, Invalid, Kind
 
 OWNERS = ("oak", "elm")
@@ -89,30 +90,41 @@ STANDING = (
 CHANGES = some.lists(some.one_of(PUTS, some.sampled_from(GONE)), min_size=1, max_size=12)
 
 
-@settings(max_examples=60, deadline=None)
-@given(CHANGES)
-def test_examining_what_a_change_touches_is_examining_everything(changes: list[Any]) -> None:
-    with TemporaryDirectory() as folder:
-        store = Store(Path(folder) / "catalog.sqlite", pseudonymise)
-        for change in STANDING:
-            store.put(*change)
-        store.load()
-        for change in changes:
-            before = everything(store)
-            wanted = as_it_would_be(before, change)
-            try:
-                store.put(*change) if len(change) == 3 else store.archive(*change)
-            except (Invalid, Conflict):
-                assert examine(wanted), f"{change} was refused without need"
-                assert everything(store) == before
-            else:
-                assert examine(everything(store)) == [], f"{change} broke something"
-            # Who follows change by change holds what somebody reads who comes new.
-            assert store.load().digest == store.content()[1]
-        afresh = Store(Path(folder) / "catalog.sqlite", pseudonymise)
-        assert afresh.load() == store.load()
-        afresh.close()
-        store.close()
+def examine_changes(place: Place, changes: list[Any]) -> None:
+    store = Store(place, pseudonymise)
+    for change in STANDING:
+        store.put(*change)
+    store.load()
+    for change in changes:
+        before = everything(store)
+        wanted = as_it_would_be(before, change)
+        try:
+            store.put(*change) if len(change) == 3 else store.archive(*change)
+        except (Invalid, Conflict):
+            assert examine(wanted), f"{change} was refused without need"
+            assert everything(store) == before
+        else:
+            assert examine(everything(store)) == [], f"{change} broke something"
+        # Who follows change by change holds what somebody reads who comes new.
+        assert store.load().digest == store.content()[1]
+    afresh = Store(place, pseudonymise)
+    assert afresh.load() == store.load()
+    afresh.close()
+    store.close()
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(changes=CHANGES)
+def test_examining_what_a_change_touches_is_examining_everything(tmp_path: Path, changes: list[Any]) -> None:
+    examine_changes(fresh_file(tmp_path), changes)
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(changes=CHANGES)
+def test_examining_what_a_change_touches_is_examining_everything_in_postgresql(
+    database: str, changes: list[Any]
+) -> None:
+    examine_changes(fresh_schema(database), changes)
 
 
 def everything(store: Store) -> dict[Key, Held]:

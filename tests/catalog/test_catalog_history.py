@@ -4,23 +4,25 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import orjson
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as some
 from msgspec.structs import replace
-from sqlalchemy import event
+from places import fresh_file, fresh_schema
+from sqlalchemy import event, select
 from test_catalog_store import LUMEN, STAFF, SUMMER, TRAVELLERS, changed, pseudonymise
 
 from adserver.catalog import former
 from adserver.catalog.former import Former
 from adserver.catalog.history import catalogue_at
 from adserver.catalog.objects import Row
+from adserver.catalog.opening import open_to_read, reading, writing
 from adserver.catalog.store import Store
-from adserver.catalog.tables import CATALOGUE, FORMER, NOTED, Unusable, open_to_read, reading
+from adserver.catalog.tables import CATALOGUE, FORMER, NOTED, OBJECTS
+from adserver.databases import Place, Unusable
 from adserver.domain import limits
 from adserver.domain.catalogue import Gone
 from adserver.domain.changes import Conflict, Invalid, Unwritten
@@ -41,8 +43,18 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def store(path: Path) -> Iterator[Store]:
-    opened = Store(path, pseudonymise)
+def store(place: Place) -> Iterator[Store]:
+    yield from begun(place)
+
+
+@pytest.fixture
+def filed(path: Path) -> Iterator[Store]:
+    """In a file of SQLite, for what is of those alone."""
+    yield from begun(path)
+
+
+def begun(place: Place) -> Iterator[Store]:
+    opened = Store(place, pseudonymise)
     opened.put("publisher", "lumen", LUMEN)
     opened.put("audience", "lumen/staff", STAFF)
     opened.put("advertiser", "voyages", {})
@@ -52,9 +64,9 @@ def store(path: Path) -> Iterator[Store]:
     opened.close()
 
 
-def at(path: Path, revision: int) -> tuple[bytes, str]:
-    """(image, digest) of a revision, told from the file alone."""
-    engine = open_to_read(path)
+def at(place: Place, revision: int) -> tuple[bytes, str]:
+    """(image, digest) of a revision, told from what is kept alone."""
+    engine = open_to_read(place)
     try:
         with reading(engine) as connection:
             catalogue = catalogue_at(connection, revision)
@@ -218,42 +230,52 @@ def copied(path: Path, to: Path) -> Path:
     return to
 
 
-def check_all(path: Path, made: Made, first: int) -> None:
+def check_all(place: Place, made: Made, first: int) -> None:
     for revision, expected in made.items():
         if revision < first:
             with pytest.raises(
                 Gone, match=f"revision {revision} is no longer kept: the oldest .* is {first}"
             ):
-                at(path, revision)
+                at(place, revision)
         else:
-            assert at(path, revision) == expected, revision
+            assert at(place, revision) == expected, revision
 
 
-@settings(max_examples=25, deadline=None)
-@given(some.lists(STEPS, min_size=6, max_size=25))
-@example(AROUND)
-def test_every_revision_is_compiled_again_as_it_was(steps: list[Any]) -> None:
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "catalog.sqlite"
-        store, compiler, now_ms = Store(path, pseudonymise), Compiler(), NOW_MS
-        made: Made = {}
-        make(made, store, compiler)
-        for step in [*BEGINNING, *steps]:
-            if step[0] == "open again":
-                store.close()
-                store, compiler = Store(path, pseudonymise), Compiler()
-            elif step[0] == "wait":
-                now_ms += step[1] * DAY_MS
-                store.forget(now_ms)
-            else:
-                play(store, step)
-                make(made, store, compiler)
-        first = kept_from(store)
-        newest = store.revision()
-        assert list(made) == list(range(newest + 1))
-        check_all(path, made, first)
-        store.close()
-        check_all(copied(path, Path(folder) / "backup"), {0: made[0], newest: made[newest]}, first)
+def go_through(place: Place, steps: list[Any]) -> None:
+    store, compiler, now_ms = Store(place, pseudonymise), Compiler(), NOW_MS
+    made: Made = {}
+    make(made, store, compiler)
+    for step in [*BEGINNING, *steps]:
+        if step[0] == "open again":
+            store.close()
+            store, compiler = Store(place, pseudonymise), Compiler()
+        elif step[0] == "wait":
+            now_ms += step[1] * DAY_MS
+            store.forget(now_ms)
+        else:
+            play(store, step)
+            make(made, store, compiler)
+    first = kept_from(store)
+    newest = store.revision()
+    assert list(made) == list(range(newest + 1))
+    check_all(place, made, first)
+    store.close()
+    if isinstance(place, Path):
+        place = copied(place, place.with_name("backup"))
+    check_all(place, {0: made[0], newest: made[newest]}, first)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=some.lists(STEPS, min_size=6, max_size=25))
+@example(steps=AROUND)
+def test_every_revision_is_compiled_again_as_it_was(tmp_path: Path, steps: list[Any]) -> None:
+    go_through(fresh_file(tmp_path), steps)
+
+
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=some.lists(STEPS, min_size=6, max_size=25))
+def test_every_revision_is_compiled_again_as_it_was_in_postgresql(database: str, steps: list[Any]) -> None:
+    go_through(fresh_schema(database), steps)
 
 
 BYTES = some.binary(max_size=40) | some.binary(max_size=40).map(lambda one: one * 2000)
@@ -291,32 +313,34 @@ def kept_bytes(store: Store, full_id: str) -> list[int]:
 # -- what is not told --------------------------------------------------------------------------------
 
 
-def test_a_revision_never_made(store: Store, path: Path) -> None:
+def test_a_revision_never_made(store: Store, place: Place) -> None:
     newest = store.revision()
     for revision in (-1, newest + 1):
         with pytest.raises(Gone, match=f"revision {revision} was never made: the newest is {newest}"):
-            at(path, revision)
+            at(place, revision)
 
 
-def test_a_change_that_was_not_logged_is_noticed(store: Store, path: Path) -> None:
+def test_a_change_that_was_not_logged_is_noticed(store: Store, place: Place) -> None:
     revision = set_level(store, 2)
     set_level(store, 3)
-    with closing(sqlite3.connect(path)) as file, file:
-        file.execute("DELETE FROM former WHERE until = ?", [revision + 1])
+    with writing(store._engine) as connection:
+        connection.execute(FORMER.delete().where(FORMER.c.until == revision + 1))
     with pytest.raises(Gone, match=f"campaign voyages/summer at revision {revision} is not kept"):
-        at(path, revision - 1)
+        at(place, revision - 1)
 
 
-def test_a_document_this_program_does_not_accept(store: Store, path: Path) -> None:
+def test_a_document_this_program_does_not_accept(store: Store, place: Place) -> None:
     revision = store.revision()
-    with closing(sqlite3.connect(path)) as file, file:
-        file.execute("UPDATE objects SET body = replace(body, '4.20', 'dear') WHERE kind = 'campaign'")
+    with writing(store._engine) as connection:
+        body = connection.execute(select(OBJECTS.c.body).where(OBJECTS.c.kind == "campaign")).scalar_one()
+        strange = OBJECTS.update().where(OBJECTS.c.kind == "campaign")
+        connection.execute(strange.values(body=body.replace(b"4.20", b"dear")))
     with pytest.raises(Gone, match=r"does not accept the campaign voyages/summer .*pricing\.amount"):
-        at(path, revision)
-    at(path, revision - 1)
+        at(place, revision)
+    at(place, revision - 1)
 
 
-def test_a_file_is_read_and_never_written(store: Store, path: Path) -> None:
+def test_a_file_is_read_and_never_written(filed: Store, path: Path) -> None:
     engine = open_to_read(path)
     with reading(engine) as connection, pytest.raises(Exception, match="readonly"):
         connection.exec_driver_sql("UPDATE catalogue SET revision = 99")
@@ -370,7 +394,7 @@ def test_bringing_forward_is_whole_or_not_at_all(path: Path, monkeypatch: pytest
     with closing(sqlite3.connect(path)) as file:
         file.executescript(VERSION_1.read_text())
     before = shape(path)
-    monkeypatch.setattr("adserver.catalog.tables.VERSION", "no number (")
+    monkeypatch.setattr("adserver.catalog.opening.VERSION", "no number (")
     with pytest.raises(Unusable, match="syntax error"):
         Store(path, pseudonymise)
     assert shape(path) == before
@@ -381,7 +405,7 @@ def test_bringing_forward_is_whole_or_not_at_all(path: Path, monkeypatch: pytest
 # -- forgetting --------------------------------------------------------------------------------------
 
 
-def test_a_version_is_kept_for_30_days_after_it_was_superseded(store: Store, path: Path) -> None:
+def test_a_version_is_kept_for_30_days_after_it_was_superseded(store: Store, place: Place) -> None:
     compiler = Compiler()
     store.forget(NOW_MS)
     made: Made = {}
@@ -392,10 +416,10 @@ def test_a_version_is_kept_for_30_days_after_it_was_superseded(store: Store, pat
     store.forget(noted_ms)
     store.forget(noted_ms + limits.HISTORY_MS - 1)
     assert (kept_from(store), versions(store)) == (0, 1)
-    check_all(path, made, 0)
+    check_all(place, made, 0)
     store.forget(noted_ms + limits.HISTORY_MS)
     assert (kept_from(store), versions(store)) == (superseding, 0)
-    check_all(path, made, superseding)
+    check_all(place, made, superseding)
 
 
 def test_which_revision_it_is_is_noted_once_an_hour(store: Store) -> None:
@@ -418,7 +442,7 @@ def test_which_revision_it_is_is_noted_once_an_hour(store: Store) -> None:
     assert noted() == [-1]
 
 
-def test_a_turn_removes_a_portion(store: Store, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_turn_removes_a_portion(store: Store, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     compiler, made = Compiler(), Made()
     for level in range(1, 9):
         set_level(store, level)
@@ -430,7 +454,7 @@ def test_a_turn_removes_a_portion(store: Store, path: Path, monkeypatch: pytest.
     for left in (5, 2, 0, 0):
         store.forget(later_ms)
         assert versions(store) == left
-        check_all(path, made, kept_from(store))
+        check_all(place, made, kept_from(store))
     assert kept_from(store) == store.revision()
 
 
@@ -449,18 +473,18 @@ def test_a_turn_removes_so_many_bytes(store: Store, monkeypatch: pytest.MonkeyPa
     assert versions(store) == 2, "one is always removed, however large"
 
 
-def test_a_turn_with_nothing_to_do_writes_nothing(store: Store, path: Path) -> None:
-    set_level(store, 2)
-    store.forget(NOW_MS)
+def test_a_turn_with_nothing_to_do_writes_nothing(filed: Store, path: Path) -> None:
+    set_level(filed, 2)
+    filed.forget(NOW_MS)
     with closing(sqlite3.connect(path)) as other:
         other.execute("BEGIN IMMEDIATE")
-        store.forget(NOW_MS + limits.HISTORY_MS - 1)
+        filed.forget(NOW_MS + limits.HISTORY_MS - 1)
 
 
 # -- beside changes ----------------------------------------------------------------------------------
 
 
-def test_a_change_costs_the_same_however_much_is_kept(store: Store) -> None:
+def test_a_change_costs_the_same_however_much_is_kept(filed: Store) -> None:
     def steps() -> int:
         """Of SQLite's machine, in tens."""
         counted = 0
@@ -469,31 +493,31 @@ def test_a_change_costs_the_same_however_much_is_kept(store: Store) -> None:
             nonlocal counted
             counted += 1
 
-        @event.listens_for(store._engine, "checkout")
+        @event.listens_for(filed._engine, "checkout")
         def watch(connection: Any, *_: object) -> None:
             connection.set_progress_handler(count, 10)
 
-        set_level(store, 5)
-        set_level(store, 6)
-        event.remove(store._engine, "checkout", watch)
+        set_level(filed, 5)
+        set_level(filed, 6)
+        event.remove(filed._engine, "checkout", watch)
         return counted
 
-    set_level(store, 6)
+    set_level(filed, 6)
     few = steps()
     for level in range(300):
-        set_level(store, 1 + level % 7)
+        set_level(filed, 1 + level % 7)
     assert 0 < steps() <= few + 2
 
 
-def test_without_room_neither_version_is_there(store: Store, path: Path) -> None:
+def test_without_room_neither_version_is_there(filed: Store, path: Path) -> None:
     """Whichever page is the one that finds no room."""
     compiler, made = Compiler(), Made()
-    make(made, store, compiler)
+    make(made, filed, compiler)
     refused = 0
-    with reading(store._engine) as connection:
+    with reading(filed._engine) as connection:
         pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
 
-    @event.listens_for(store._engine, "checkout")
+    @event.listens_for(filed._engine, "checkout")
     def bound(connection: Any, *_: object) -> None:
         connection.execute(f"PRAGMA max_page_count = {pages}")
 
@@ -501,20 +525,20 @@ def test_without_room_neither_version_is_there(store: Store, path: Path) -> None
         title = f"{size} " + "x" * 60 * size
         creative = SUMMER["line_items"][0]["creatives"][0] | {"assets": {"title": title}}
         try:
-            store.put("campaign", "voyages/summer", changed(SUMMER, creatives=[creative]))
-            make(made, store, compiler)
+            filed.put("campaign", "voyages/summer", changed(SUMMER, creatives=[creative]))
+            make(made, filed, compiler)
         except Unwritten:
             refused += 1
             pages += refused % 2
-        assert store.revision() == max(made)
-        assert versions(store) == len(made) - 1
+        assert filed.revision() == max(made)
+        assert versions(filed) == len(made) - 1
     assert refused > 5
     assert len(made) > 10
     check_all(path, made, 0)
 
 
 def test_a_failure_between_the_two_versions_leaves_neither(
-    store: Store, path: Path, monkeypatch: pytest.MonkeyPatch
+    store: Store, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = now(store, Compiler())
     for name in ("_upsert", "_line_item_rows"):
@@ -528,13 +552,13 @@ def test_a_failure_between_the_two_versions_leaves_neither(
     monkeypatch.setattr(former, "keep", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         set_level(store, 9)
-    assert now(store, Compiler()) == at(path, store.revision()) == before
+    assert now(store, Compiler()) == at(place, store.revision()) == before
 
 
-def test_opening_a_file_writes_nothing(store: Store, path: Path) -> None:
+def test_opening_a_file_writes_nothing(filed: Store, path: Path) -> None:
     with closing(sqlite3.connect(path)) as file:
         before = file.execute("PRAGMA data_version").fetchone()
         Store(path, pseudonymise).close()
         assert file.execute("PRAGMA data_version").fetchone() == before
-        set_level(store, 9)
+        set_level(filed, 9)
         assert file.execute("PRAGMA data_version").fetchone() != before

@@ -7,15 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from places import held
 
 from adserver.catalog import secrets
 from adserver.catalog.keys import CACHED_MS, Keys
-from adserver.catalog.tables import Unusable
+from adserver.databases import Place, Unusable
 
 
 @pytest.fixture
-def keys(tmp_path: Path) -> Iterator[Keys]:
-    opened = Keys(tmp_path / "catalog.sqlite")
+def keys(place: Place) -> Iterator[Keys]:
+    opened = Keys(place)
     yield opened
     opened.close()
 
@@ -40,14 +41,15 @@ def test_a_key_is_found_by_its_text_alone(keys: Keys) -> None:
         assert keys.find(other, 2_000) is None
 
 
-def test_only_a_hash_is_kept(keys: Keys, tmp_path: Path) -> None:
-    _, text = keys.create("operator", "", 1_000)
+def test_only_a_hash_is_kept(keys: Keys, place: Place) -> None:
+    key_id, text = keys.create("operator", "", 1_000)
     secret = text.split("_", 2)[2].encode()
-    assert not any(secret in path.read_bytes() for path in tmp_path.iterdir())
+    assert secret not in held(place)
+    assert key_id.encode() in held(place)
 
 
-def test_a_revoked_key_works_at_most_a_second_longer(keys: Keys, tmp_path: Path) -> None:
-    elsewhere = Keys(tmp_path / "catalog.sqlite")
+def test_a_revoked_key_works_at_most_a_second_longer(keys: Keys, place: Place) -> None:
+    elsewhere = Keys(place)
     key_id, text = keys.create("operator", "", 0)
     assert elsewhere.find(text, 10_000) is not None
     assert keys.revoke(key_id)
@@ -59,8 +61,8 @@ def test_a_revoked_key_works_at_most_a_second_longer(keys: Keys, tmp_path: Path)
     elsewhere.close()
 
 
-def test_a_new_key_is_valid_at_once_elsewhere(keys: Keys, tmp_path: Path) -> None:
-    elsewhere = Keys(tmp_path / "catalog.sqlite")
+def test_a_new_key_is_valid_at_once_elsewhere(keys: Keys, place: Place) -> None:
+    elsewhere = Keys(place)
     assert elsewhere.find("adk_0000000000000000_" + "A" * 43, 0) is None
     _, text = keys.create("publisher", "lumen", 0)
     assert elsewhere.find(text, 0) is not None

@@ -11,15 +11,19 @@ from pathlib import Path
 import pytest
 
 from adserver.catalog.store import Store
+from adserver.databases import Database, Place
 
 CHILD = """
 import sys
 from hashlib import blake2b
 from pathlib import Path
+from adserver.databases import Database
 from adserver.catalog.folder import read_folder
 from adserver.catalog.store import Store
 
-store = Store(Path(sys.argv[1]), lambda space, user: blake2b(user.encode(), digest_size=16).digest())
+url, _, schema = sys.argv[1].partition(" ")
+place = Database(url, schema) if schema else Path(url)
+store = Store(place, lambda space, user: blake2b(user.encode(), digest_size=16).digest())
 {work}
 """
 APPLY = """
@@ -62,10 +66,14 @@ def start(work: str, *arguments: object) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
-def test_processes_write_at_once_and_give_each_serial_once(tmp_path: Path) -> None:
-    path = tmp_path / "catalog.sqlite"
-    store = Store(path, pseudonymise)
-    children = [start(PUT, path, name) for name in ("a", "b")]
+def told(place: Place) -> str:
+    """For the child, in one argument."""
+    return f"{place.url} {place.schema}" if isinstance(place, Database) else str(place)
+
+
+def test_processes_write_at_once_and_give_each_serial_once(place: Place) -> None:
+    store = Store(place, pseudonymise)
+    children = [start(PUT, told(place), name) for name in ("a", "b")]
     assert [child.wait(60) for child in children] == [0, 0]
     for child in children:
         assert child.stdout is not None
@@ -78,15 +86,15 @@ def test_processes_write_at_once_and_give_each_serial_once(tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-def test_a_kill_in_the_middle_of_apply_leaves_all_or_nothing(tmp_path: Path) -> None:
-    path, folder = tmp_path / "catalog.sqlite", tmp_path / "campaigns"
+def test_a_kill_in_the_middle_of_apply_leaves_all_or_nothing(place: Place, tmp_path: Path) -> None:
+    folder = tmp_path / "campaigns"
     (folder / "voyages").mkdir(parents=True)
     for number in range(60):
         name = f"c{number}"
         (folder / "voyages" / f"{name}.yaml").write_text(CAMPAIGN.format(name=name), encoding="utf-8")
     seen = set()
     for turn in range(12):
-        child = start(APPLY, path, folder)
+        child = start(APPLY, told(place), folder)
         assert child.stdout is not None
         for line in child.stdout:
             if line == "begin\n":
@@ -96,7 +104,7 @@ def test_a_kill_in_the_middle_of_apply_leaves_all_or_nothing(tmp_path: Path) -> 
         os.kill(child.pid, signal.SIGKILL)
         child.wait(10)
         child.stdout.close()
-        store = Store(path, pseudonymise)
+        store = Store(place, pseudonymise)
         catalogue = store.load()
         levels = {campaign.line_items[0].level for campaign in catalogue.campaigns}
         assert (len(catalogue.campaigns), len(levels)) in ((0, 0), (60, 1))

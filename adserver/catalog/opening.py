@@ -1,0 +1,175 @@
+"""How the catalog is opened, and its transactions.
+
+Any number of processes may open it. What was accepted survives a power cut: SQLite syncs every commit
+(synchronous FULL), and so does a PostgreSQL server that is found fit (``databases``).
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import Connection, Engine, create_engine, event, inspect
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoneFree
+from sqlalchemy.pool import NullPool
+
+from adserver.catalog import dialects
+from adserver.catalog.tables import CATALOGUE, FORMER, METADATA, NOTED, newest
+from adserver.databases import Database, Place, Unusable, connect, reason
+from adserver.domain.changes import Unread, Unwritten
+
+VERSION: Final = 2
+"""Kept in the file (user_version). A file of version 1, which kept no former versions, is brought forward in
+place; one of any other version is refused, not guessed at."""
+
+FILE: Final = "catalog.sqlite"
+"""The catalog's name in the data folder."""
+
+BUSY_TIMEOUT_MS: Final = 30_000
+_AWAY: Final = (OperationalError, InterfaceError, NoneFree)
+"""What is raised where a database, or a connection to it, cannot be had."""
+
+
+def open_place(place: Place) -> Engine:
+    """The engine of the catalog there, made if absent. Raises Unusable."""
+    return _open_database(place) if isinstance(place, Database) else _open_file(place)
+
+
+def _open_file(path: Path) -> Engine:
+    engine = create_engine(f"sqlite:///{path}", isolation_level="AUTOCOMMIT")
+    event.listen(engine, "connect", _prepare)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Pseudonyms and hashes of keys: nobody else's business. SQLite's other files follow this one's mode.
+        path.touch(0o600)
+        _create(engine, path)
+    except OSError as error:
+        raise Unusable(f"{path} cannot be used: {error.strerror}") from error
+    except DBAPIError as error:
+        raise Unusable(f"{path} cannot be used: {error.orig}") from error
+    except Unwritten as error:
+        raise Unusable(f"{path} cannot be used: {error}") from error
+    return engine
+
+
+def _create(engine: Engine, path: Path) -> None:
+    with writing(engine) as connection:
+        version = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
+        if version == VERSION:
+            return
+        if version == 0:
+            _begin(connection)
+        elif version == 1:
+            _bring_forward(connection)
+        else:
+            raise _of_another_version(path, version)
+        connection.exec_driver_sql(f"PRAGMA user_version = {VERSION}")
+
+
+def _begin(connection: Connection) -> None:
+    METADATA.create_all(connection)
+    connection.execute(CATALOGUE.insert().values(revision=0, kept_from=0))
+
+
+def _bring_forward(connection: Connection) -> None:
+    """From version 1: what the catalogue was before now is not known."""
+    METADATA.create_all(connection, [FORMER, NOTED])
+    connection.exec_driver_sql("ALTER TABLE catalogue ADD COLUMN kept_from INTEGER NOT NULL DEFAULT 0")
+    connection.execute(CATALOGUE.update().values(kept_from=CATALOGUE.c.revision))
+
+
+def _open_database(database: Database) -> Engine:
+    engine = connect(database)
+    try:
+        with writing(engine) as connection:
+            connection.exec_driver_sql(f"CREATE SCHEMA IF NOT EXISTS {database.schema}")
+            if not inspect(connection).has_table(CATALOGUE.name):
+                _begin(connection)
+    except (DBAPIError, Unwritten) as error:
+        engine.dispose()
+        raise Unusable(f"{database} cannot be used: {reason(error)}") from None
+    return engine
+
+
+def open_to_read(place: Place) -> Engine:
+    """The engine of the catalog there, which it never changes, whoever else does. Raises Unusable."""
+    engine = connect(place, read_only=True) if isinstance(place, Database) else _file_to_read(place)
+    try:
+        with reading(engine) as connection:
+            if isinstance(place, Path):
+                _check_version(connection, place)
+            newest(connection)
+    except (DBAPIError, Unread) as error:
+        engine.dispose()
+        raise Unusable(f"{place} cannot be read: {reason(error)}") from error
+    return engine
+
+
+def _file_to_read(path: Path) -> Engine:
+    def connected() -> sqlite3.Connection:
+        return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", BUSY_TIMEOUT_MS / 1000, uri=True)
+
+    return create_engine("sqlite://", creator=connected, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+
+
+def _check_version(connection: Connection, path: Path) -> None:
+    version = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
+    if version != VERSION:
+        raise _of_another_version(path, version)
+
+
+def _of_another_version(path: Path, version: int) -> Unusable:
+    return Unusable(f"{path} has version {version}; this program reads version {VERSION}")
+
+
+def _prepare(connection: Any, _record: object) -> None:
+    cursor = connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+    cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute("PRAGMA synchronous = FULL")
+    cursor.close()
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """A transaction that may write; nobody else writes between its first read and its end. Raises
+    Unwritten."""
+    try:
+        with _transaction(engine, write=True) as connection:
+            yield connection
+    except _AWAY as error:
+        raise Unwritten(f"the catalogue cannot be written now: {_reason(error)}") from error
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """A transaction that sees one state of the catalog. Raises Unread."""
+    try:
+        with _transaction(engine, write=False) as connection:
+            yield connection
+    except _AWAY as error:
+        raise Unread(f"the catalogue cannot be read now: {reason(error)}") from error
+
+
+@contextmanager
+def _transaction(engine: Engine, write: bool) -> Iterator[Connection]:
+    with engine.connect() as connection:
+        dialect = dialects.of(connection)
+        try:
+            for statement in dialect.write if write else dialect.read:
+                connection.exec_driver_sql(statement)
+            yield connection
+        except BaseException:
+            # Where the disk is full, SQLite has done so itself; where the server is gone, it will.
+            with suppress(DBAPIError):
+                connection.exec_driver_sql("ROLLBACK")
+            raise
+        connection.exec_driver_sql("COMMIT")
+
+
+def _reason(error: Exception) -> str:
+    """SQLite says the same of a full disk and a full database."""
+    said = reason(error)
+    return "no room on disk" if "full" in said else said
