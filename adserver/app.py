@@ -150,7 +150,7 @@ class App:
         )  # fmt: skip
         self.impressions = Impressions(
             self.signer.told, self.recorder, screen, states.exposures, states.budgets, journal, states.seen,
-            states.released, clock, salts, happened, hot.viewed,
+            states.released, clock, salts, self.samples.shown, hot.viewed,
         )  # fmt: skip
         self.diagnosis = Diagnosis(self.world, self.kept, self.samples, self.marked)
         self.delivery = Delivery(self.world, states.budgets, states.traffic, hot.allotment, hot.fees, clock)

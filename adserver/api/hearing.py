@@ -48,8 +48,10 @@ class Hearing(Reading):
         turn = self._plain
         if turn is None:
             head = Head("GET", "", b"", (), self._peer())
-            turn = self._plain = Turn(head, None, True, False, ready=True)
-        turn.told, turn.running, turn.paid = told, True, False
+            turn = self._plain = Turn(head, None, True, False, ready=True, running=True)
+        if turn.paid:
+            turn.running, turn.paid = True, False
+        turn.told = told
         turn.request_id = self.service.application.name()
         self.owed.append(turn)
         self.deadline_s = inf

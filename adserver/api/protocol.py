@@ -207,7 +207,9 @@ class HttpProtocol(Hearing):
         if not isinstance(reply, Standing) or self.sealed:
             self._pay(turn, reply)
         else:
-            self._paid(turn)
+            # Not by ``_paid``: what is settled is decided no more, and its turn may be another's.
+            self.owed.popleft()
+            self.server_state.total_requests += 1
             self.transport.write(reply.octets(turn.request_id, self.server_state.default_headers))
             if not (self.owed or self.held or self.flow.read_paused):
                 return self.rest()

@@ -31,11 +31,10 @@ class Line(Protocol):
 
 Asked = tuple[Line, Turn]
 
-Owed = tuple[Line, Turn, Reply]
-"""An answer, and whose it is."""
+Answer = tuple[Reply, Durable]
+"""What it says, and what it is to wait for."""
 
-Answer = tuple[Line, Turn, Reply, Durable]
-"""The same, and what it is to wait for."""
+Owed = tuple[Asked, Answer]
 
 
 class Row:
@@ -57,18 +56,21 @@ class Row:
         if self._waiting:
             loop.call_soon(self._judge, loop)
         owed = dict[asyncio.Future[None], list[Owed]]()
-        for line, turn, reply, durable in self._answered(row):
+        for asked, answer in self._answered(row):
+            durable = answer[1]
             if durable is None:
-                self._settle(line, turn, reply)
+                self._settle(*asked, answer[0])
+            elif durable in owed:
+                owed[durable].append((asked, answer))
             else:
-                owed.setdefault(durable, []).append((line, turn, reply))
+                owed[durable] = [(asked, answer)]
         # Nearly always all of a row wait for one sync; then one call tells them all.
         for durable, together in owed.items():
             durable.add_done_callback(partial(self._settle_all, together))
 
-    def _answered(self, row: list[Asked]) -> list[Answer]:
+    def _answered(self, row: list[Asked]) -> list[Owed]:
         """In order; what was told plainly one behind the other, together."""
-        told, answers = list[Asked](), list[Answer]()
+        told, answers = list[Asked](), list[Owed]()
         for asked in row:
             if asked[1].told is not None:
                 told.append(asked)
@@ -76,20 +78,19 @@ class Row:
             answers += self._told(told)
             told = []
             if _matters(*asked):
-                answers.append((*asked, *answered(asked[1], self._guard)))
+                answers.append((asked, answered(asked[1], self._guard)))
         return answers + self._told(told)
 
-    def _told(self, told: list[Asked]) -> list[Answer]:
+    def _told(self, told: list[Asked]) -> list[Owed]:
         if not told or self.telling is None:
             return []
-        replies = self.telling.answered([turn for _, turn in told])
-        return [(*asked, *answer) for asked, answer in zip(told, replies, strict=True)]
+        return list(zip(told, self.telling.answered([turn for _, turn in told]), strict=True))
 
     def _settle_all(self, owed: list[Owed], _: Any) -> None:
         # Not by ``_settle``: a call costs as much as what it guards.
-        for line, turn, reply in owed:
+        for (line, turn), answer in owed:
             try:
-                line.settle(turn, reply)
+                line.settle(turn, answer[0])
             except Exception as error:
                 self._guard.failed("a connection failed", error)
 

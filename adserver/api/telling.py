@@ -2,6 +2,7 @@
 same few replies. What is not plain is the other routes' (``events``), which give the same answers."""
 
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Final
 
 from adserver.api.events import answer
@@ -33,22 +34,20 @@ class Telling:
 
     def answered(self, turns: Sequence[Turn]) -> list[tuple[Reply, Durable]]:
         """The answers, whatever goes wrong, and what each is to wait for."""
-        heard = self._heard
         try:
-            judged = self._tell([heard(turn) for turn in turns])
+            judged = self._tell([self._heard(turn) for turn in turns])
         # The last resort, as everywhere.
         except Exception as error:
             return [(self._guard.blamed(_ROUTE, error, turn.request_id), None) for turn in turns]
-        answers, calls = list[tuple[Reply, Durable]](), dict[tuple[Status, bool], int]()
-        for turn, (verdict, durable) in zip(turns, judged, strict=True):
-            key = verdict.status, verdict.billed
-            calls[key] = calls.get(key, 0) + 1
-            reply = self._replies.get(key) or self._standing(verdict)
+        answers = list[tuple[Reply, Durable]]()
+        for (verdict, durable), same in groupby(judged):
+            number = len(list(same))
+            reply = self._replies.get((verdict.status, verdict.billed)) or self._standing(verdict)
             if reply.status >= 400:
-                self._guard.note(_ROUTE, reply.status, turn.request_id)
-            answers.append((reply, durable))
-        for (status, billed), number in calls.items():
-            self._metrics.event(EventKind.IMPRESSION, status, billed, number)
+                for turn in turns[len(answers) : len(answers) + number]:
+                    self._guard.note(_ROUTE, reply.status, turn.request_id)
+            self._metrics.event(EventKind.IMPRESSION, verdict.status, verdict.billed, number)
+            answers += [(reply, durable)] * number
         return answers
 
     def _standing(self, verdict: Verdict) -> Standing:

@@ -82,7 +82,7 @@ class Standing(Reply):
         if told is not self.told:
             self.told, dated = told, Dated().lines(told)
             self.before, self.after = rendered(self, _HERE, dated, False, False)[0].split(_HERE.encode())
-        return b"%b%b%b" % (self.before, request_id.encode("ascii"), self.after)
+        return b"".join((self.before, request_id.encode(), self.after))
 
 
 def sent(

@@ -32,7 +32,7 @@ from adserver.domain.records import (
     Tallied,
     Unbilled,
 )
-from adserver.domain.told import Told
+from adserver.domain.told import Accepted
 from adserver.engine.live import follow
 from adserver.services.allotment import follow as follow_plan
 from adserver.services.delivered import Delivered
@@ -146,9 +146,9 @@ class HotState:
         self.touches.taken_back(found)
         self.fees.taken_back(found)
 
-    def viewed(self, told: Told, at_ms: int, conversion_nanos: int) -> None:
-        """The same of an impression told in a row."""
-        self.touches.viewed(told, at_ms, conversion_nanos, self.terms.get(told[4]))
+    def viewed(self, run: list[Accepted], at_ms: int) -> None:
+        """The same of impressions told in a row."""
+        self.touches.viewed(run, at_ms, self.terms)
 
     def hint(self, record: Decided) -> None:
         """What the decision left out beforehand."""

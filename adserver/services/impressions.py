@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
 from adserver.clock import Clock
-from adserver.domain.books import JournalClosed
+from adserver.domain.books import JournalClosed, LineItemTotals
 from adserver.domain.counted import BILLED, CPA, FLAT
 from adserver.domain.decision import EventKind
 from adserver.domain.invalid import Invalid
@@ -30,6 +30,8 @@ from adserver.tokens import FLAG_TEST, token_of
 _IMPRESSION: Final = EventKind.IMPRESSION
 _BILLS: Final = tuple(billed is _IMPRESSION for billed in BILLED)
 _BILLED: Final = Unbilled.NONE
+_FREE: Final = Unbilled.FREE
+_NOT_BILLABLE: Final = Unbilled.NOT_BILLABLE
 _PAID: Final = Verdict(Status.ACCEPTED, True)
 _UNPAID: Final = Verdict(Status.ACCEPTED)
 _UNRECORDED: Final = Verdict(Status.UNRECORDED)
@@ -47,8 +49,8 @@ class Browsers(Protocol):
     ) -> Invalid | None: ...
 
 
-Touched = Callable[[Told, int, int], None]
-"""(what was told, when, what a conversion of it costs)."""
+Touched = Callable[[list[Accepted], int], None]
+"""(what was accepted, when)."""
 
 
 class Impressions:
@@ -57,7 +59,7 @@ class Impressions:
     def __init__(
         self, read: Callable[[bytes], Told | None], long: EventRecorder, screen: Browsers,
         exposures: Exposed, budgets: Spending, journal: Rows, seen: Memory, released: Memory, clock: Clock,
-        chance: Callable[[], bytes], happened: Callable[[bytes, EventKind], None], touched: Touched,
+        chance: Callable[[], bytes], happened: Callable[[list[Accepted]], None], touched: Touched,
     ) -> None:  # fmt: skip
         self.read = read
         self._long = long
@@ -118,25 +120,29 @@ class Impressions:
             for accepted in run:
                 self._accept([accepted], now_ms, judged)
             return
-        for accepted in run:
-            self._move(accepted, now_ms)
-            judged.append((_PAID if accepted[1] else _UNPAID, durable))
+        self._move(run, now_ms)
+        paid, unpaid = (_PAID, durable), (_UNPAID, durable)
+        judged += [paid if accepted[1] else unpaid for accepted in run]
 
-    def _move(self, accepted: Accepted, now_ms: int) -> None:
-        told, billed, _, conversion_nanos, _ = accepted
-        event_id, key, decided_ms, until_ms, line_item = told[:5]
-        self._touched(told, now_ms, conversion_nanos)
-        self._seen.add(key, until_ms + SEEN_EXTRA_MS)
-        self._exposures.confirm(event_id, told[12], (), now_ms)
-        if _BILLS[told[10]]:
-            totals = self._budgets.post(event_id, line_item, billed, decided_ms)
-        else:
-            self._budgets.rendered(event_id)
-            known = self._budgets.totals(line_item)
-            totals = None if known is None else known[0]
-        if totals is not None:
-            totals.impressions += 1
-        self._happened(event_id, _IMPRESSION)
+    def _move(self, run: list[Accepted], now_ms: int) -> None:
+        """One noun after the other, each for the whole run: none of them looks at another."""
+        self._touched(run, now_ms)
+        self._seen.shown(run, SEEN_EXTRA_MS)
+        self._exposures.shown(run, now_ms)
+        post, rendered = self._budgets.post, self._rendered
+        for told, billed, unbilled, _, _ in run:
+            if unbilled is _NOT_BILLABLE:
+                totals = rendered(told[0], told[4])
+            else:
+                totals = post(told[0], told[4], billed, told[2])
+            if totals is not None:
+                totals.impressions += 1
+        self._happened(run)
+
+    def _rendered(self, event_id: bytes, line_item: int) -> LineItemTotals | None:
+        self._budgets.rendered(event_id)
+        known = self._budgets.totals(line_item)
+        return None if known is None else known[0]
 
     # -- the long way ------------------------------------------------------------------------------
 
@@ -157,5 +163,5 @@ def _priced(told: Told, salt: bytes) -> Accepted:
     price, model = told[9], told[10]
     conversion_nanos = price if model == CPA else 0
     if not _BILLS[model]:
-        return told, 0, Unbilled.NOT_BILLABLE, conversion_nanos, salt
-    return told, price, _BILLED if price else Unbilled.FREE, conversion_nanos, salt
+        return told, 0, _NOT_BILLABLE, conversion_nanos, salt
+    return told, price, _BILLED if price else _FREE, conversion_nanos, salt

@@ -1,13 +1,13 @@
 """What hot state consists of (``hot``); the rooms of ``state`` and ``ledger`` provide it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from adserver.domain.caps import Counted
 from adserver.domain.conversions import Converted
 from adserver.domain.decision import Decision, Origin
 from adserver.domain.records import Decided, LineItemTerms, Recorded, Reversed
-from adserver.domain.told import Told
+from adserver.domain.told import Accepted
 from adserver.services.fees import Holds
 
 
@@ -61,7 +61,7 @@ class Counting(Protocol):
 
 class Touching(Protocol):
     def recorded(self, event: Recorded, subject: bytes | None, terms: LineItemTerms | None) -> None: ...
-    def viewed(self, told: Told, at_ms: int, conversion_nanos: int, terms: LineItemTerms | None) -> None: ...
+    def viewed(self, run: list[Accepted], at_ms: int, terms: Mapping[int, LineItemTerms]) -> None: ...
     def converted(self, conversion: Converted) -> None: ...
     def taken_back(self, found: Reversed) -> None: ...
     def sweep(self, now_ms: int) -> None: ...

@@ -17,6 +17,7 @@ from msgspec import Struct
 from adserver.domain import limits
 from adserver.domain.decision import EventKind
 from adserver.domain.request import FeedAsk, Request
+from adserver.domain.told import Accepted
 from adserver.engine.postings import positions
 from adserver.services.ending import EVERYBODY
 from adserver.services.serve import Outcome
@@ -98,6 +99,14 @@ class Samples:
         hour = self._hours.get(int.from_bytes(event_id[:6], "big") // HOUR_MS)
         if hour is not None and event_id in hour.won:
             hour.won[event_id] |= _RENDERED.get(kind, 0)
+
+    def shown(self, run: list[Accepted]) -> None:
+        """The same of accepted impressions. An event id begins with its decision's time."""
+        hours, rendered = self._hours, _RENDERED[EventKind.IMPRESSION]
+        for told, _, _, _, _ in run:
+            hour = hours.get(told[2] // HOUR_MS)
+            if hour is not None and told[0] in hour.won:
+                hour.won[told[0]] |= rendered
 
     def hours(self, number: int) -> list[Hour]:
         """Those of the last ``number`` hours, the one that is running included."""

@@ -25,6 +25,7 @@ from adserver.domain import limits
 from adserver.domain.calendar import Calendar
 from adserver.domain.caps import BoundCap, Counted
 from adserver.domain.records import LineItemTerms
+from adserver.domain.told import Accepted
 from adserver.state.capped import Bits, Catalogued, Remembered
 from adserver.state.windows import Window, Windows
 
@@ -139,14 +140,25 @@ class Exposures:
         exposure = self.known.get(event_id)
         if exposure is None:
             self.count(subject, None, counts, at_ms)
-            return
-        if exposure.outstanding:
+        else:
+            self._confirm(event_id, exposure, at_ms)
+
+    def _confirm(self, event_id: bytes, exposure: Exposure, at_ms: int) -> None:
+        outstanding, counts = exposure.outstanding, exposure.counts
+        if counts:
+            self.count(exposure.subject, exposure.session, counts, at_ms, outstanding)
+        if outstanding:
             self._change_outstanding(exposure.subject, -1)
-        if exposure.counts:
-            self.count(exposure.subject, exposure.session, exposure.counts, at_ms, exposure.outstanding)
-        exposure.outstanding = False
+            exposure.outstanding = False
         if exposure.kept_ms <= exposure.expires_ms:
             del self.known[event_id]
+
+    def shown(self, run: list[Accepted], at_ms: int) -> None:
+        """``confirm`` each of a run of impressions whose exposures are known."""
+        known, confirm = self.known, self._confirm
+        for accepted in run:
+            event_id = accepted[0][0]
+            confirm(event_id, known[event_id], at_ms)
 
     def expose(
         self, event_id: bytes, subject: bytes | None, session: bytes | None, counts: tuple[Counted, ...],
@@ -174,7 +186,9 @@ class Exposures:
             if len(counter) > 1:
                 # By the longest window the name ever had, as in ``forget``: one that shrank may grow again.
                 over = len(counter) - 1 - _since(counter, at_ms - self._keeps[counted.counter])
-                del counter[1 : 1 + max(over, len(counter) - limits.CAP_LIMIT_MAX)]
+                over = max(over, len(counter) - limits.CAP_LIMIT_MAX)
+                if over > 0:
+                    del counter[1 : 1 + over]
                 if len(counter) > 1 and at_ms < counter[-1]:
                     at_ms = counter[-1]
             counter.append(at_ms)

@@ -9,6 +9,7 @@ from itertools import islice
 import msgspec
 
 from adserver.domain.calendar import Calendar
+from adserver.domain.told import Accepted
 
 
 class Seen:
@@ -28,6 +29,13 @@ class Seen:
         if key not in self.keys:
             self.keys.add(key)
             self._ends.put(until_ms, key)
+
+    def shown(self, run: list[Accepted], extra_ms: int) -> None:
+        """``add`` each of a run of impressions that are not there, for so long after its token's end."""
+        add, put = self.keys.add, self._ends.put
+        for told, _, _, _, _ in run:
+            add(told[1])
+            put(told[3] + extra_ms, told[1])
 
     def sweep(self, now_ms: int, most: int = 10_000) -> None:
         """Forget those whose time is over; not to be called while the ledger is behind."""

@@ -10,7 +10,7 @@ They are state like any other: made again from the journal, where whose they wer
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Final
 
@@ -21,7 +21,7 @@ from adserver.domain.attribution import Touch, window_ms
 from adserver.domain.conversions import Converted
 from adserver.domain.decision import EventKind
 from adserver.domain.records import LineItemTerms, Recorded, Reversed
-from adserver.domain.told import Told
+from adserver.domain.told import Accepted
 from adserver.state.seen import Seen
 
 _HOUR_MS: Final = 3600_000
@@ -75,18 +75,19 @@ class Touches:
         if subject is not None:
             self._clicked.add(subject, packed, at_ms, until_ms)
 
-    def viewed(self, told: Told, at_ms: int, conversion_nanos: int, terms: LineItemTerms | None) -> None:
-        """``recorded`` of an accepted impression that is no test."""
-        subject = told[12]
-        if terms is None or subject is None or not terms.view_window_ms:
-            return
-        until_ms = at_ms + terms.view_window_ms
-        country = told[13].encode("ascii") or _NOWHERE
-        packed = _PACKED.pack(
-            told[0], _VIEW, at_ms, until_ms, told[4], told[5], told[6], told[8], conversion_nanos, country,
-            told[14],
-        )  # fmt: skip
-        self._views.add(subject, packed, at_ms, until_ms)
+    def viewed(self, run: list[Accepted], at_ms: int, terms: Mapping[int, LineItemTerms]) -> None:
+        """``recorded`` of accepted impressions that are no tests. ``terms``: by line item."""
+        add, pack = self._views.add, _PACKED.pack
+        for told, _, _, conversion_nanos, _ in run:
+            subject, promised = told[12], terms.get(told[4])
+            if promised is None or subject is None or not promised.view_window_ms:
+                continue
+            until_ms = at_ms + promised.view_window_ms
+            packed = pack(
+                told[0], _VIEW, at_ms, until_ms, told[4], told[5], told[6], told[8], conversion_nanos,
+                told[13].encode("ascii") or _NOWHERE, told[14],
+            )  # fmt: skip
+            add(subject, packed, at_ms, until_ms)
 
     def converted(self, conversion: Converted) -> None:
         if conversion.touch is not None and conversion.billed_nanos:
