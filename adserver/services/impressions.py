@@ -2,7 +2,7 @@
 
 Idea: nearly every impression is the first of its ad, in time, told by a browser, and its price is held. The
 verdict on such a one depends on nothing that another of the row moves. So a run of them is judged first, then
-journalled in one write, and only then does anything move: what ``EventRecorder`` moves, in its order.
+journalled in one write, and only then does anything move: what ``EventRecorder`` moves, noun by noun.
 Whatever is not so plain ends the run and is told the long way, as if it had come alone.
 
 Invariant: what is told the long way has moved nothing here, and what finds no room nothing but tempo, as

@@ -79,7 +79,9 @@ class Scene:
 
         with monkeypatch.context() as patch:
             patch.setattr("small_server.build", build)
-            app = World(folder, recorder=recorder).app(trusted)
+            world = World(folder, recorder=recorder)
+            app = world.app(trusted)
+        self.metrics = world.metrics
         config = Config(app, log_config=None, ws="none", lifespan="off", server_header=False)
         config.load()
         bound = protocol(app)
@@ -121,13 +123,65 @@ TURNS = (
 def test_answers_are_the_same(
     turns: Any, kind: type[SmallRecorder], full: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said = []
+    said, counted = [], []
     for rows in (True, False):
         recorder = kind()
         recorder.full = full
         (folder := tmp_path / str(rows)).mkdir()
-        said.append(Scene(folder, monkeypatch, rows, recorder).heard(*turns))
+        scene = Scene(folder, monkeypatch, rows, recorder)
+        said.append(scene.heard(*turns))
+        counted.append((dict(scene.metrics._events), dict(scene.metrics._billed)))
     assert said[0] == said[1] and all(said[0])
+    assert counted[0] == counted[1]
+
+
+class Syncing(SmallRecorder):
+    """Its events wait for one sync, which ends when it is told to."""
+
+    sync: asyncio.Future[None]
+
+    def tell(self, token_text: str, kind: EventKind, call: Call) -> tuple[Verdict, Durable]:
+        return super().tell(token_text, kind, call)[0], self.sync
+
+
+@pytest.mark.parametrize("rows", [True, False])
+def test_nothing_is_said_before_the_sync(rows: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = Scene(tmp_path, monkeypatch, rows, recorder := Syncing())
+
+    async def main() -> None:
+        recorder.sync = asyncio.get_running_loop().create_future()
+        lines = [Line(), Line()]
+        for line in lines:
+            connection = scene.made()
+            connection.connection_made(line)
+            connection.data_received(PAGE)
+        for _ in range(8):
+            await asyncio.sleep(0)
+        assert [line.said for line in lines] == [b"", b""]
+        recorder.sync.set_result(None)
+        for _ in range(8):
+            await asyncio.sleep(0)
+        assert [line.statuses() for line in lines] == [[200], [200]]
+
+    asyncio.run(main())
+
+
+def test_a_turn_that_served_before_is_decided_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its connection keeps it; what looks for work meanwhile finds it taken."""
+    scene = Scene(tmp_path, monkeypatch, True, Broken())
+
+    async def main() -> Line:
+        connection, line = scene.made(), Line()
+        connection.connection_made(line)
+        for _ in range(2):
+            connection.data_received(PAGE)
+            connection.resume_writing()
+            for _ in range(8):
+                await asyncio.sleep(0)
+        return line
+
+    assert asyncio.run(main()).statuses() == [500, 500]
+    assert [len(row) for row in scene.impressions.rows] == [1, 1]
 
 
 def test_an_ending_server_answers_what_is_owed_and_closes(

@@ -95,7 +95,10 @@ class Life:
         parts = ("exposures", "seen", "filtered", "released", "touches", "budgets")
         dumped = {name: msgspec.msgpack.decode(getattr(states, name).dump()) for name in parts}
         called = dict(self.world.app.metrics._filtered)
-        return dumped | {"delivered": states.budgets.delivered(), "filtered calls": called}
+        sampled = {at: hour.won for at, hour in self.world.app.samples._hours.items()}
+        return dumped | {
+            "delivered": states.budgets.delivered(), "filtered calls": called, "sampled": sampled
+        }  # fmt: skip
 
     def records(self) -> list[tuple[Record, Any]]:
         """But for the salts; terms may stand before the row that relies on them instead of within it."""

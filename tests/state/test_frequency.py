@@ -238,6 +238,16 @@ def test_a_session_is_remembered_as_long_as_its_exposure_is_kept() -> None:
     assert len(state) == 0
 
 
+def test_an_impression_after_its_expiry_ends_no_other_exposure() -> None:
+    cap, exposures = BoundCap("line_item:1", 2, 1000, session=True), Exposures()
+    counts = counted((cap,), "impression")
+    exposures.grant(b"first", Exposure(None, MORNING, counts, 100, 5000))
+    exposures.sweep(101)
+    exposures.grant(b"second", Exposure(None, MORNING, counts, 1000, 1000))
+    exposures.confirm(b"first", None, (), 200)
+    assert exposures.full(cap, None, MORNING, 300)
+
+
 def test_nobody_is_never_full_and_leaves_no_trace() -> None:
     state = Exposures()
     granted(state, 0, who=None)
