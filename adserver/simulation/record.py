@@ -25,8 +25,11 @@ BUCKET: Final = 50
 BUCKETS: Final = 8
 """The last one holds everything behind."""
 _LAST_MS: Final = 1
-SERVERS_OWN: Final = ("paced", "reservation_limit", "overloaded", "disk_full", "feed_cap")
-"""Reasons to leave a place empty that are no lack of demand."""
+_LACKING: Final = {
+    "paced": "paced",
+    **dict.fromkeys(("reservation_limit", "overloaded", "disk_full", "feed_cap"), "server"),
+}
+"""Reasons to leave a place empty that are no lack of demand, or not at once."""
 
 
 class Standing(Struct, frozen=True):
@@ -46,7 +49,8 @@ class Standing(Struct, frozen=True):
 
 class Record:
     """``hours``: hour's start -> what was counted; ``feeds``: (placement, bucket) -> counts; ``lacking``: of
-    places in feeds that stayed empty, how many for want of ``demand``, how many by the ``server``; ``sure``:
+    places in feeds that stayed empty, how many for want of ``demand``, how many because those who might have
+    had them were ``paced``, how many by the ``server``; ``sure``:
     (visit, page, placement) -> ads of guaranteed line items that were shown there; ``hourly``
     and ``daily``: how line items stood (daily: just before midnight in their campaign's time zone)."""
 
@@ -125,7 +129,7 @@ class Record:
         if slot["no_fill"] is not None:
             hour[f"no_fill {slot['no_fill']}"] += 1
         if "feed" in slot:
-            self.lacking["server" if slot["no_fill"] in SERVERS_OWN else "demand"] += slot["unfilled"]
+            self.lacking[_LACKING.get(slot["no_fill"], "demand")] += slot["unfilled"]
             self._page(placement, slot["feed"], [ad["position"] for ad in ads])
 
     def _page(self, placement: str, feed: dict[str, Any], positions: list[int]) -> None:

@@ -14,6 +14,7 @@ from typing import Final
 from msgspec import Struct
 
 from adserver.engine import localtime, ranking
+from adserver.engine.rates import CLICKS, CONVERSIONS, PER_MILLION, VIEWABLE
 from adserver.simulation.run import Found
 from adserver.simulation.tables import Day, days
 
@@ -22,6 +23,13 @@ NEAR: Final = 0.02
 _UNSPENT: Final = 0.01
 _FREE: Final = 0.01
 _SHARE: Final = 0.95
+_LIKELY: Final = {
+    "impressions": PER_MILLION,
+    "viewable": VIEWABLE.prior,
+    "clicks": CLICKS.prior,
+    "conversions": CONVERSIONS.prior,
+}
+"""Of so many impressions."""
 
 
 class Verdict(Struct, frozen=True):
@@ -78,16 +86,34 @@ def _free(found: Found) -> Verdict:
 
 
 def _share(found: Found) -> Verdict:
-    """Places that were open and stayed empty for lack of demand are not counted against it."""
-    counts = sum(found.play.record.feeds.values(), Counter[str]())
+    """Places that were open and stayed empty for lack of demand are not counted against it. Nor those that
+    keepers of a pace let pass, where they spent all of it elsewhere: a budget is had once. What they did not
+    spend in the end was lost there."""
+    counts, lacking = sum(found.play.record.feeds.values(), Counter[str]()), found.play.record.lacking
     sponsored, allowed = counts["sponsored"], counts["allowed"]
-    lacking = found.play.record.lacking["demand"]
-    might = max(sponsored, allowed - lacking)
+    elsewhere = max(lacking["paced"] - _let_pass(found), 0)
+    might = max(sponsored, allowed - lacking["demand"] - elsewhere)
     figure = f"{_percent(sponsored, might)} ({_percent(sponsored, allowed)} of all the cap allows)"
     kept = sponsored >= _SHARE * might if allowed else None
     return Verdict(
         "Sponsored share of feeds", f">= {_SHARE:.0%} of the cap where demand allows", figure, kept
     )
+
+
+def _let_pass(found: Found) -> int:
+    """Impressions that line items which were held back did without in the end."""
+    _, held = _looks(found)
+    last = {day.item.serial: day.number for day in days(found)}
+    ends = [day for day in days(found) if day.is_daily or day.number == last[day.item.serial]]
+    return sum(_missing(day) for day in ends if held[day.item.serial, day.number])
+
+
+def _missing(day: Day) -> int:
+    """What its plan wanted and had not by the end, in impressions."""
+    left, pricing = max(day.planned - day.done, 0), day.item.pricing
+    if day.unit == day.campaign.currency:
+        return left // (ranking.likely_nanos(pricing.model, pricing.amount_micros) or 1)
+    return left * PER_MILLION // _LIKELY[day.unit]
 
 
 _JUDGES: Final[tuple[Callable[[Found], Verdict], ...]] = (_paced, _unspent, _over_budget, _free, _share)
@@ -98,19 +124,24 @@ _JUDGES: Final[tuple[Callable[[Found], Verdict], ...]] = (_paced, _unspent, _ove
 
 def _enough(found: Found) -> Iterator[Day]:
     """Days of line items that could have had more."""
-    looks: Counter[tuple[int, int]] = Counter()
-    held: Counter[tuple[int, int]] = Counter()
-    for standing in found.play.record.hourly:
-        zone = found.items[standing.line_item][0].timezone
-        key = standing.line_item, localtime.day(zone, standing.at_ms)
-        looks[key] += 1
-        held[key] += standing.held_back
+    looks, held = _looks(found)
     for day in days(found):
         upto = [day.number] if day.is_daily else range(day.number + 1)
         keys = [(day.item.serial, number) for number in upto]
         whole = sum(looks[key] for key in keys)
         if day.planned and whole and 2 * sum(held[key] for key in keys) >= whole:
             yield day
+
+
+def _looks(found: Found) -> tuple[Counter[tuple[int, int]], Counter[tuple[int, int]]]:
+    """Of line items and days: the ends of hours, and at how many of them they were held back."""
+    looks, held = Counter[tuple[int, int]](), Counter[tuple[int, int]]()
+    for standing in found.play.record.hourly:
+        zone = found.items[standing.line_item][0].timezone
+        key = standing.line_item, localtime.day(zone, standing.at_ms)
+        looks[key] += 1
+        held[key] += standing.held_back
+    return looks, held
 
 
 def _ahead(found: Found) -> set[tuple[int, int]]:

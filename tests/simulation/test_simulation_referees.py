@@ -66,8 +66,15 @@ def test_places_left_empty_though_there_was_demand_are_found(found: Found) -> No
     try:
         record.feeds.update({("gazette/feed", 0): Counter(items=10_000, sponsored=100, allowed=600)})
         assert verdict(found, "Sponsored").kept is False
+        record.lacking["server"] += 600
+        assert verdict(found, "Sponsored").kept is False
         record.lacking["demand"] += 600
         assert verdict(found, "Sponsored").kept is True, "there was none"
+        record.lacking = lacking + Counter(paced=600)
+        assert verdict(found, "Sponsored").kept is True, "who let them pass spent his budget elsewhere"
+        for totals in found.days.values():
+            totals.billed_nanos, totals.impressions = totals.billed_nanos // 2, totals.impressions // 2
+        assert verdict(found, "Sponsored").kept is False, "who let them pass has it still"
     finally:
         record.feeds.clear()
         record.feeds.update(feeds)
