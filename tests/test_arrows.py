@@ -29,6 +29,7 @@ LOOSE = {
     "octets": {"_octets"},
     "clock": set[str](),
     "databases": {"domain"},
+    "migrating": {"databases"},
     "settings": {"domain"},
     "geography": set[str](),
     "networks": set[str](),
@@ -43,8 +44,8 @@ LOOSE = {
 TOOLS = {
     "services": {"tokens", "clock"},
     "api": {"tokens", "octets", "clock", "settings"},
-    "catalog": {"databases"},
-    "ledger": {"octets", "databases"},
+    "catalog": {"databases", "migrating"},
+    "ledger": {"octets", "databases", "migrating"},
 }
 
 PURE = {"domain", "engine"}

@@ -10,19 +10,21 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoneFree
 from sqlalchemy.pool import NullPool
 
+from adserver import migrating
 from adserver.catalog import dialects
+from adserver.catalog.migrations import BASELINE, HEAD, MIGRATIONS
 from adserver.catalog.tables import CATALOGUE, FORMER, METADATA, NOTED, newest
 from adserver.databases import Database, Place, Unusable, connect, reason
 from adserver.domain.changes import Unread, Unwritten
 
 VERSION: Final = 2
 """Kept in the file (user_version). A file of version 1, which kept no former versions, is brought forward in
-place; one of any other version is refused, not guessed at."""
+place; one of any other version is refused, not guessed at. Later ones are noted apart (``migrations``)."""
 
 FILE: Final = "catalog.sqlite"
 """The catalog's name in the data folder."""
@@ -44,33 +46,36 @@ def _open_file(path: Path) -> Engine:
         path.parent.mkdir(parents=True, exist_ok=True)
         # Pseudonyms and hashes of keys: nobody else's business. SQLite's other files follow this one's mode.
         path.touch(0o600)
-        _create(engine, path)
+        _create(engine)
     except OSError as error:
         raise Unusable(f"{path} cannot be used: {error.strerror}") from error
     except DBAPIError as error:
         raise Unusable(f"{path} cannot be used: {error.orig}") from error
-    except Unwritten as error:
+    except (Unwritten, Unusable) as error:
         raise Unusable(f"{path} cannot be used: {error}") from error
     return engine
 
 
-def _create(engine: Engine, path: Path) -> None:
+def _create(engine: Engine) -> None:
     with writing(engine) as connection:
         version = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
-        if version == VERSION:
-            return
         if version == 0:
             _begin(connection)
         elif version == 1:
             _bring_forward(connection)
-        else:
-            raise _of_another_version(path, version)
-        connection.exec_driver_sql(f"PRAGMA user_version = {VERSION}")
+        elif version != VERSION:
+            raise _of_another_version(version)
+        if version != VERSION:
+            connection.exec_driver_sql(f"PRAGMA user_version = {VERSION}")
+        elif migrating.noted(connection) is None:
+            migrating.note(connection, BASELINE)
+        migrating.bring_up(connection, MIGRATIONS)
 
 
 def _begin(connection: Connection) -> None:
     METADATA.create_all(connection)
     connection.execute(CATALOGUE.insert().values(revision=0, kept_from=0))
+    migrating.note(connection, HEAD)
 
 
 def _bring_forward(connection: Connection) -> None:
@@ -78,6 +83,7 @@ def _bring_forward(connection: Connection) -> None:
     METADATA.create_all(connection, [FORMER, NOTED])
     connection.exec_driver_sql("ALTER TABLE catalogue ADD COLUMN kept_from INTEGER NOT NULL DEFAULT 0")
     connection.execute(CATALOGUE.update().values(kept_from=CATALOGUE.c.revision))
+    migrating.note(connection, BASELINE)
 
 
 def _open_database(database: Database) -> Engine:
@@ -85,9 +91,10 @@ def _open_database(database: Database) -> Engine:
     try:
         with writing(engine) as connection:
             connection.exec_driver_sql(f"CREATE SCHEMA IF NOT EXISTS {database.schema}")
-            if not inspect(connection).has_table(CATALOGUE.name):
+            if migrating.noted(connection) is None:
                 _begin(connection)
-    except (DBAPIError, Unwritten) as error:
+            migrating.bring_up(connection, MIGRATIONS)
+    except (DBAPIError, Unwritten, Unusable) as error:
         engine.dispose()
         raise Unusable(f"{database} cannot be used: {reason(error)}") from None
     return engine
@@ -99,9 +106,10 @@ def open_to_read(place: Place) -> Engine:
     try:
         with reading(engine) as connection:
             if isinstance(place, Path):
-                _check_version(connection, place)
+                _check_version(connection)
             newest(connection)
-    except (DBAPIError, Unread) as error:
+            migrating.check(connection, MIGRATIONS)
+    except (DBAPIError, Unread, Unusable) as error:
         engine.dispose()
         raise Unusable(f"{place} cannot be read: {reason(error)}") from error
     return engine
@@ -114,14 +122,14 @@ def _file_to_read(path: Path) -> Engine:
     return create_engine("sqlite://", creator=connected, poolclass=NullPool, isolation_level="AUTOCOMMIT")
 
 
-def _check_version(connection: Connection, path: Path) -> None:
+def _check_version(connection: Connection) -> None:
     version = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
     if version != VERSION:
-        raise _of_another_version(path, version)
+        raise _of_another_version(version)
 
 
-def _of_another_version(path: Path, version: int) -> Unusable:
-    return Unusable(f"{path} has version {version}; this program reads version {VERSION}")
+def _of_another_version(version: int) -> Unusable:
+    return Unusable(f"it has version {version}; this program reads version {VERSION}")
 
 
 def _prepare(connection: Any, _record: object) -> None:
