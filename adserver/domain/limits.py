@@ -205,6 +205,8 @@ FEE_DAYS: Final = 3660
 """Of a flight that a price is for."""
 FEE_PARTS: Final = 1000
 """Placements that a day's fee is shared among."""
+FEES_DONE_KEPT: Final = 8
+"""Days of a line item known to be accrued: by so many may a clock be set back over a restart."""
 FEE_HELD_MS: Final = 35 * 86_400_000
 """For so long a fee that is owed waits for being accrued: a server may be down for a month."""
 AMOUNT_MICROS_MAX: Final = 10**15

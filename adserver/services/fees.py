@@ -64,6 +64,7 @@ class Fees:
         self._told = told
         self._days: dict[Key, Day] = {}
         self._accrued: dict[int, int] = {}
+        self._done: dict[int, list[int]] = {}
 
     # -- deciding ----------------------------------------------------------------------------------
 
@@ -73,7 +74,7 @@ class Fees:
         if terms is None or terms.model != FLAT:
             return 0
         day = localtime.day(terms.timezone, now_ms)
-        if (line_item, day) in self._days:
+        if (line_item, day) in self._days or self._is_done(line_item, day):
             return 0
         return of_day(money.nanos(terms.amount_micros), terms.days, day - terms.first_day)
 
@@ -93,6 +94,8 @@ class Fees:
         day, start_ms, end_ms = localtime.day_span(terms.timezone, decided_ms)
         key = ad.line_item, day
         self._budgets.lower(ident, 0)
+        if self._is_done(*key):
+            return
         known = self._days.get(key)
         if known is None:
             price = money.nanos(terms.amount_micros) if terms.days else None
@@ -102,6 +105,11 @@ class Fees:
         else:
             return
         self._hold(key)
+
+    def _is_done(self, line_item: int, day: int) -> bool:
+        """Whether the day is accrued: a clock set back over a restart comes to it again, and it costs nothing
+        more."""
+        return day in self._done.get(line_item, ())
 
     def _hold(self, key: Key) -> None:
         """For as long as it may be shown, and once it is owed until it is accrued."""
@@ -161,6 +169,9 @@ class Fees:
         self._days.pop((fee.line_item, fee.day), None)
         self._budgets.void(fee_id(fee.start_ms, fee.line_item))
         self._accrued[fee.line_item] = self._accrued.get(fee.line_item, 0) + fee.billed_nanos
+        done = self._done.setdefault(fee.line_item, [])
+        done.append(fee.day)
+        del done[: -limits.FEES_DONE_KEPT]
 
     def sweep(self, now_ms: int) -> None:
         """Forget the days on which nothing was shown, whose holds have ended by themselves."""
@@ -174,13 +185,18 @@ class Fees:
     # -- checkpoints -------------------------------------------------------------------------------
 
     def dump(self) -> bytes:
-        return msgspec.msgpack.encode((list(self._days.items()), self._accrued))
+        return msgspec.msgpack.encode(_Dumped(list(self._days.items()), self._accrued, self._done))
 
     def load(self, dumped: bytes) -> None:
         """Of an earlier version there is nothing."""
         if dumped:
-            days, self._accrued = msgspec.msgpack.decode(dumped, type=_Dumped)
-            self._days = dict(days)
+            found = msgspec.msgpack.decode(dumped, type=_Dumped)
+            self._days, self._accrued, self._done = dict(found.days), found.accrued, found.done
 
 
-_Dumped = tuple[list[tuple[Key, Day]], dict[int, int]]
+class _Dumped(Struct, array_like=True):
+    """As checkpoints keep it; an earlier version did not know what is ``done``."""
+
+    days: list[tuple[Key, Day]]
+    accrued: dict[int, int]
+    done: dict[int, list[int]] = {}
