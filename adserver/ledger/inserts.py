@@ -4,8 +4,9 @@ Each is compiled once by SQLAlchemy for the database's dialect and then handed t
 plain tuples; SQLAlchemy's own way, a dictionary a row, costs three times what SQLite does.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
+from itertools import compress
 from typing import Any, Final
 
 from sqlalchemy import Connection, Dialect, TextClause, text
@@ -13,15 +14,17 @@ from sqlalchemy import Connection, Dialect, TextClause, text
 from adserver.domain.books import Position
 from adserver.ledger.conversions import CONVERSIONS
 from adserver.ledger.lease_tables import LEASES
-from adserver.ledger.posting import Batch
+from adserver.ledger.posting import PLAIN, Batch
 from adserver.ledger.rolled import ASKED, ROLLED
 from adserver.ledger.rollups import Rollups
 from adserver.ledger.schema import COUNTED, ENTRIES, EVENTS, FILTERED, REVERSALS, SHOWN_COUNTED
 from adserver.ledger.statement_tables import EARNED_COUNTED
 
 
-def _insert(table: str, columns: Sequence[str], behind: str) -> str:
-    names, values = ", ".join(columns), ", ".join(f":{name}" for name in columns)
+def _insert(table: str, columns: Sequence[str], behind: str, told: Collection[str] | None = None) -> str:
+    """All but those ``told`` are 0."""
+    names = ", ".join(columns)
+    values = ", ".join(f":{name}" if told is None or name in told else "0" for name in columns)
     return f"INSERT INTO {table} ({names}) VALUES ({values}) ON CONFLICT {behind}"
 
 
@@ -33,27 +36,53 @@ def _changing(table: str, keys: str, columns: Sequence[str], changes: str) -> st
     return _insert(table, [*keys.split(", "), *columns], f"({keys}) DO UPDATE SET {changes}")
 
 
-def _adding(table: str, keys: str, columns: Sequence[str]) -> str:
-    changes = ", ".join(f"{name} = {table}.{name} + excluded.{name}" for name in columns)
-    return _changing(table, keys, columns, changes)
+class _Adding:
+    """Numbers to be added to those of a table. Most rows of a batch leave most columns as they are: only
+    those are told that one of them adds to."""
+
+    def __init__(self, table: str, keys: str, columns: Sequence[str]) -> None:
+        self._table, self._keys, self._columns = table, keys, columns
+        self._statements = dict[tuple[bool, ...], TextClause]()
+
+    def add(self, connection: Connection, rows: Mapping[Any, Sequence[int]]) -> None:
+        if not rows:
+            return
+        moved = tuple(map(any, zip(*rows.values(), strict=True)))
+        if moved not in self._statements:
+            self._statements[moved] = text(self._spelled(list(compress(self._columns, moved))))
+        told = ((*key, *compress(numbers, moved)) for key, numbers in sorted(rows.items()))
+        _many(connection, self._statements[moved], told)
+
+    def _spelled(self, moved: Sequence[str]) -> str:
+        keys, table = self._keys.split(", "), self._table
+        changes = ", ".join(f"{name} = {table}.{name} + excluded.{name}" for name in moved)
+        behind = f"({self._keys}) DO UPDATE SET {changes}" if moved else "DO NOTHING"
+        return _insert(table, [*keys, *self._columns], behind, [*keys, *moved])
 
 
 _ADD_EVENT: Final = text(_insert("events", EVENTS.c.keys(), "DO NOTHING"))
+_ADD_PLAIN: Final = text(_insert("events", EVENTS.c.keys(), "DO NOTHING", PLAIN))
 _ADD_FILTERED: Final = text(_insert("filtered", FILTERED.c.keys(), "DO NOTHING"))
 _ADD_REVERSAL: Final = text(_insert("reversals", REVERSALS.c.keys(), "DO NOTHING"))
 _ADD_CONVERSION: Final = text(_insert("conversions", CONVERSIONS.c.keys(), "DO NOTHING"))
 _ADD_ENTRY: Final = text(_insert("entries", ENTRIES.c.keys(), "DO NOTHING"))
-_ADD_TOTALS: Final = text(_adding("totals", "line_item, day", COUNTED))
-_ADD_SHOWN: Final = text(_adding("shown", "line_item, placement, creative", SHOWN_COUNTED))
-_ADD_ROLLUPS: Final = text(
-    _adding("rollups", "quarter, line_item, creative, placement, country, device", ROLLED)
-)
-_ADD_REQUESTS: Final = text(_adding("requests", "quarter, placement, country, device", ASKED))
+_TOTALS: Final = _Adding("totals", "line_item, day", COUNTED)
+_SHOWN: Final = _Adding("shown", "line_item, placement, creative", SHOWN_COUNTED)
+_ROLLUPS: Final = _Adding("rollups", "quarter, line_item, creative, placement, country, device", ROLLED)
+_REQUESTS: Final = _Adding("requests", "quarter, placement, country, device", ASKED)
+_EARNED: Final = _Adding("earned", "line_item, placement, month, kind", EARNED_COUNTED)
 _ADD_CREATIVE: Final = text(_insert("creatives", ("version", "identity"), "DO NOTHING"))
 _ADD_PERSON: Final = text(_insert("people", ("event_id", "person"), "DO NOTHING"))
 _REMOVE_PERSON: Final = text("DELETE FROM people WHERE event_id = :event_id")
 _SET_MARK: Final = text(_upsert("marks", "name", ["number"]))
-_ADD_BALANCE: Final = text(_adding("balances", "account", ["balance_nanos"]))
+_ADD_BALANCE: Final = text(
+    _changing(
+        "balances",
+        "account",
+        ["balance_nanos"],
+        "balance_nanos = balances.balance_nanos + excluded.balance_nanos",
+    )
+)
 _SET_BUDGET: Final = text(_upsert("budgets", "account, day", ["limit_nanos", "billed_nanos"]))
 _SET_LINE_ITEM: Final = text(
     _upsert(
@@ -65,7 +94,6 @@ _SET_LINE_ITEM: Final = text(
 _SET_PLACEMENT: Final = text(
     _upsert("placements", "serial", ["full_id", "publisher", "share_ppm", "currency"])
 )
-_ADD_EARNED: Final = text(_adding("earned", "line_item, placement, month, kind", EARNED_COUNTED))
 _SET_OFFSET: Final = text(_upsert("offsets", "consumer", ["segment", "byte"]))
 _ADD_LIMIT: Final = text(
     "INSERT INTO budget_limits (account, period, at_ms, limit_nanos) "
@@ -106,27 +134,30 @@ def write(connection: Connection, batch: Batch) -> int:
     )
     _many(connection, _SET_PLACEMENT, placements)
     _many(connection, _ADD_LIMIT, ((x.account, x.period, x.at_ms, x.limit_nanos) for x in batch.limits))
-    new = _many(connection, _ADD_EVENT, batch.events) + _many(connection, _ADD_FILTERED, batch.filtered)
+    new = _many(connection, _ADD_PLAIN, batch.plain) + _many(connection, _ADD_EVENT, batch.events)
+    new += _many(connection, _ADD_FILTERED, batch.filtered)
     new += _many(connection, _ADD_CONVERSION, batch.conversions)
     _many(connection, _ADD_REVERSAL, batch.reversals)
     _many(connection, _ADD_ENTRY, batch.entries)
-    _many(connection, _ADD_TOTALS, ((*key, *counts) for key, counts in batch.totals.items()))
-    _many(connection, _ADD_SHOWN, ((*key, *counts) for key, counts in batch.shown.items()))
-    _many(connection, _ADD_EARNED, ((*key, *counts) for key, counts in batch.earned.items()))
+    _TOTALS.add(connection, batch.totals)
+    _SHOWN.add(connection, batch.shown)
+    _EARNED.add(connection, batch.earned)
     _many(connection, _ADD_BALANCE, batch.balances.items())
-    budgets = ((row.account, row.day, row.limit_nanos, row.billed_nanos) for row in batch.budgets.values())
+    budgets = (
+        (row.account, row.day, row.limit_nanos, row.billed_nanos) for row in batch.sheets.budgets.values()
+    )
     _many(connection, _SET_BUDGET, budgets)
     add_rollups(connection, batch.rollups)
     return new
 
 
 def add_rollups(connection: Connection, rollups: Rollups) -> None:
-    _many(connection, _ADD_ROLLUPS, ((*key, *counts) for key, counts in rollups.cells.items()))
+    _ROLLUPS.add(connection, rollups.cells)
     _many(connection, _ADD_CREATIVE, rollups.creatives.items())
     _many(connection, _ADD_PERSON, rollups.seen.items())
     _many(connection, _REMOVE_PERSON, ((event_id,) for event_id in rollups.unseen))
     if rollups.requests:
-        _many(connection, _ADD_REQUESTS, ((*key, *counts) for key, counts in rollups.requests.items()))
+        _REQUESTS.add(connection, rollups.requests)
         set_mark(connection, rollups.mark, rollups.tallied)
 
 

@@ -7,26 +7,28 @@ Converted: stored, and where it is owed to an ad, an accepted event. Accrued: on
 entries once more the other way round, the budgets have room again, and the counts of what is invalid grow;
 what was shown is unlearned. Terms tell who pays, who is paid, and the budgets.
 
-What an event moves is looked up once a batch for each line item and day (``Sheet``); so an event costs some
-additions and the rows it leaves.
+Events that are alike in all but who, when and which (``alike``) are added up first and moved at once, if no
+budget could refuse one of them; else one by one. What they move is looked up once a batch for each line item
+and day (``Sheet``); so an event costs the rows it leaves.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from operator import attrgetter
 from typing import Any, Final
-
-from msgspec import Struct
 
 from adserver.domain import counted, ids, money
 from adserver.domain.conversions import Converted
 from adserver.domain.decision import EventKind
 from adserver.domain.records import LineItemTerms, PlacementTerms, Recorded, Reversed, Status, Unbilled
-from adserver.domain.statements import month_of
+from adserver.ledger import alike
+from adserver.ledger.alike import Group, Key
 from adserver.ledger.conversions import row_of
-from adserver.ledger.guards import PERIODS, Limit, levels
-from adserver.ledger.parties import Parties, Payee, Payer, payer_of
+from adserver.ledger.guards import Limit
+from adserver.ledger.parties import Parties, Payee, payer_of
 from adserver.ledger.rollups import Rollups
-from adserver.ledger.schema import COUNTED, LIFETIME, OPERATORS, REVERSAL, SHOWN_COUNTED
+from adserver.ledger.schema import COUNTED, EVENTS, LIFETIME, OPERATORS, REVERSAL, SHOWN_COUNTED
+from adserver.ledger.sheets import Sheet, Sheets
 from adserver.ledger.statement_tables import EARNED_COUNTED
 
 Row = tuple[Any, ...]
@@ -41,29 +43,11 @@ _FILTERED: Final = COUNTED.index("filtered")
 _EXPIRED: Final = COUNTED.index("expired")
 _BILLED: Final = COUNTED.index("billed_nanos")
 _FREE: Final = COUNTED.index("free_nanos")
+PLAIN: Final = tuple(column.name for column in EVENTS.c if column.name != "test")
+"""The columns of ``events`` that are told of a plain event; it is no test."""
+_ROW: Final = attrgetter(*PLAIN)
 _IS_ACCEPTED: Final = int(Status.ACCEPTED)
 _IS_FILTERED: Final = int(Status.FILTERED)
-
-
-class Budgeted(Struct):
-    """A row of ``budgets`` as this batch leaves it; ``refunded_nanos``: what reversals of it took off."""
-
-    account: str
-    day: int
-    limit_nanos: int | None
-    billed_nanos: int
-    refunded_nanos: int = 0
-
-
-class Sheet(Struct):
-    """What is billed to a line item on one day moves these. ``fixed``: whatever the instant, the limits of
-    its budgets are those that stand in them."""
-
-    payer: Payer
-    debit: str
-    month: int
-    budgets: tuple[Budgeted, ...]
-    fixed: bool
 
 
 class Batch:
@@ -72,6 +56,7 @@ class Batch:
 
     def __init__(self, parties: Parties, billed: dict[tuple[str, int], int], rollups: Rollups) -> None:
         self.rollups = rollups
+        self.plain: list[Row] = []
         self.events: list[Row] = []
         self.filtered: list[Row] = []
         self.reversals: list[Row] = []
@@ -88,17 +73,15 @@ class Batch:
             lambda: [0] * len(EARNED_COUNTED)
         )
         self.balances: defaultdict[str, int] = defaultdict(int)
-        self.budgets: dict[tuple[str, int], Budgeted] = {}
         self.refusals: list[str] = []
-        self._sheets: dict[tuple[int, int], Sheet] = {}
+        self.sheets = Sheets(parties, billed)
         self._parties = parties
         self.wallets = parties.guards.wallets
-        self._billed = billed
 
     @property
     def rows(self) -> int:
         """Of events and conversions, each of which is to be new."""
-        return len(self.events) + len(self.filtered) + len(self.conversions)
+        return len(self.plain) + len(self.events) + len(self.filtered) + len(self.conversions)
 
     def terms(self, terms: LineItemTerms) -> None:
         """Take over terms, unless they are older than what is known (records posted again)."""
@@ -109,18 +92,58 @@ class Batch:
         self.rollups.learn(terms)
         self._parties.payers[terms.serial] = payer
         self.limits += self._parties.guards.learn(terms)
-        self._sheets.clear()
+        self.sheets.clear()
 
     def placement(self, terms: PlacementTerms) -> None:
         self.placements[terms.serial] = terms
         self._parties.payees[terms.serial] = Payee(terms.publisher, terms.revenue_share_ppm)
 
+    def recorded(self, events: Sequence[Recorded]) -> None:
+        """Add events that are not in the books yet, in the journal's order."""
+        plain = [event for event in events if alike.is_plain(event)]
+        if len(plain) < len(events):
+            self._one_by_one(event for event in events if not alike.is_plain(event))
+        keys = alike.keys_of(plain)
+        groups = alike.grouped(keys, plain)
+        if self._all_known(groups.values()) and self.sheets.bill(groups):
+            self._together(plain, keys, groups)
+        else:
+            self._one_by_one(plain)
+
+    def _all_known(self, groups: Iterable[Group]) -> bool:
+        """Whether it is known who is paid for them."""
+        payees = self._parties.payees
+        return all(event.placement in payees for event, _ in groups if event.billed_nanos > 0)
+
+    def _together(self, events: Sequence[Recorded], keys: Sequence[Key], groups: dict[Key, Group]) -> None:
+        """Those that are billed stand in their budgets already."""
+        entries = {key: self._move(*group) for key, group in groups.items()}
+        self.plain += map(_ROW, events)
+        self.entries += [
+            (event.event_id, *entry)
+            for key, event in zip(keys, events, strict=True)
+            for entry in entries[key]
+        ]
+        self.rollups.see(events)
+
+    def _move(self, event: Recorded, count: int) -> list[Row]:
+        """What so many of it move beside budgets; the entries of each, without its id."""
+        amount = event.billed_nanos
+        sheet = self.sheets.of(event) if amount > 0 else None
+        self._count(event, _COUNTERS.get(event.kind), count, amount, event.free_nanos)
+        self._show(event, count)
+        return [] if sheet is None else list(self._pay(event, sheet, amount, count))
+
+    def _one_by_one(self, events: Iterable[Recorded]) -> None:
+        for event in events:
+            self.event(event)
+
     def event(self, event: Recorded) -> None:
-        """Add an event that is not in the books yet."""
+        """Add one, whatever it is."""
         if event.status == _IS_FILTERED:
             self.filtered.append(_row(event, event.billed_nanos, event.free_nanos, event.unbilled))
             if not event.test:
-                self._count(event, _FILTERED, 0, 0)
+                self._count(event, _FILTERED, 1, 0, 0)
             return
         billed, free, unbilled = 0, event.free_nanos, event.unbilled
         if event.billed_nanos > 0:
@@ -128,33 +151,30 @@ class Batch:
         self.events.append(_row(event, billed, free, unbilled))
         if event.test:
             return
-        self.rollups.see(event)
+        self.rollups.see((event,))
         if event.status == _IS_ACCEPTED:
-            self._count(event, _COUNTERS.get(event.kind), billed, free)
+            self._count(event, _COUNTERS.get(event.kind), 1, billed, free)
             self._show(event)
         else:
-            self._count(event, _EXPIRED, 0, 0)
+            self._count(event, _EXPIRED, 1, 0, 0)
 
-    def convert(self, found: Converted) -> Recorded | None:
-        """Add a conversion that is not in the books yet; the event it is, where it is owed to an ad."""
+    def conversion(self, found: Converted) -> None:
+        """What an advertiser told; the event it is, where it is owed to an ad, is ``recorded``."""
         self.conversions.append(row_of(found))
-        event = counted.event_of(found)
-        if event is not None:
-            self.event(event)
-        return event
 
     def reverse(self, found: Reversed, entries: Sequence[Row]) -> None:
         """Take back an event that is in the books and was not reversed before. ``entries``: its own."""
         amount = found.billed_nanos
         self.reversals.append((found.event_id, found.kind, found.at_ms, amount, found.reason))
-        sheet = self._sheet(found) if amount else None
+        sheet = self.sheets.of(found) if amount else None
         if sheet is not None:
             for row in sheet.budgets:
                 row.billed_nanos -= amount
                 row.refunded_nanos += amount
-            self._earn(found, sheet.month, 1, amount, sum(entry[6] for entry in entries if entry[2] == 0))
+            self._earn(found, sheet.month, 1, 1, amount, sum(entry[6] for entry in entries if entry[2] == 0))
         for event_id, kind, part, debit, credit, currency, nanos in entries:
-            self._enter(event_id, kind, part | REVERSAL, credit, debit, currency, nanos)
+            entry = self._enter(kind, part | REVERSAL, credit, debit, currency, nanos, 1)
+            self.entries.append((event_id, *entry))
             if part != OPERATORS:
                 self.rollups.earn(found, -nanos)
         self.rollups.unsee(found)
@@ -167,14 +187,14 @@ class Batch:
     def _bill(self, event: Recorded) -> tuple[int, int, int]:
         """(billed nanos, free nanos, unbilled) as the books take them."""
         amount = event.billed_nanos
-        sheet = self._sheet(event)
+        sheet = self.sheets.of(event)
         refusal = self._refusal(event, sheet)
         if sheet is None or refusal is not None:
             self.refusals.append(f"{ids.encode(event.event_id)} kind {event.kind}: {amount} nanos {refusal}")
             return 0, amount, int(Unbilled.OVER_BUDGET)
         for row in sheet.budgets:
             row.billed_nanos += amount
-        self._pay(event, sheet, amount)
+        self.entries += [(event.event_id, *entry) for entry in self._pay(event, sheet, amount, 1)]
         return amount, event.free_nanos, event.unbilled
 
     def _refusal(self, event: Recorded, sheet: Sheet | None) -> str | None:
@@ -186,85 +206,51 @@ class Batch:
         if event.placement not in self._parties.payees:
             return f"no terms of placement {event.placement}"
         for row in sheet.budgets:
-            if row.limit_nanos is not None and row.billed_nanos + event.billed_nanos > row.limit_nanos:
+            if not row.has_room(event.billed_nanos):
                 return (
                     f"over the budget of {row.account} day {row.day}: {row.billed_nanos} of {row.limit_nanos}"
                 )
         return None
 
-    # -- what an event moves -----------------------------------------------------------------------
-
-    def _sheet(self, event: Recorded | Reversed) -> Sheet | None:
-        """None: nobody knows who pays."""
-        sheet = self._sheets.get((event.line_item, event.day))
-        if sheet is None:
-            payer = self._parties.payers.get(event.line_item)
-            if payer is None:
-                return None
-            sheet = self._sheets[event.line_item, event.day] = self._open(event, payer)
-        elif not sheet.fixed:
-            for row in sheet.budgets:
-                self._limit(row, sheet.payer.currency, _since_ms(event))
-        return sheet
-
-    def _open(self, event: Recorded | Reversed, payer: Payer) -> Sheet:
-        guards, keys = self._parties.guards, budget_keys(event.line_item, event.day, payer)
-        rows = tuple(self._budget(*key, payer.currency, _since_ms(event)) for key in keys)
-        fixed = all(guards.fixed(account, period) for account, _ in keys for period in PERIODS)
-        debit = f"advertiser:{payer.advertiser}:{payer.currency}"
-        return Sheet(payer, debit, month_of(event.day), rows, fixed)
-
-    def _budget(self, account: str, day: int, currency: str, at_ms: int) -> Budgeted:
-        row = self.budgets.get((account, day))
-        if row is None:
-            billed = self._billed.get((account, day), 0)
-            row = self.budgets[account, day] = Budgeted(account, day, None, billed)
-        self._limit(row, currency, at_ms)
-        return row
-
-    def _limit(self, row: Budgeted, currency: str, at_ms: int) -> None:
-        guards = self._parties.guards
-        if row.day == LIFETIME:
-            guard = guards.guard_in_all(row.account, currency, at_ms)
-        else:
-            guard = guards.guard(row.account, "day", at_ms)
-        row.limit_nanos = None if guard is None else max(guard, row.billed_nanos)
-
     # -- moving it ---------------------------------------------------------------------------------
 
-    def _pay(self, event: Recorded, sheet: Sheet, amount: int) -> None:
-        """The publisher's part of it, rounded down, and the operator's."""
+    def _pay(self, event: Recorded, sheet: Sheet, amount: int, count: int) -> Iterator[Row]:
+        """The publisher's part of each of so many, rounded down, and the operator's: entries without an
+        event's id."""
         payee, currency = self._parties.payees[event.placement], sheet.payer.currency
         earned = money.part(amount, payee.share_ppm)
-        self._earn(event, sheet.month, 0, amount, earned)
+        self._earn(event, sheet.month, 0, count, amount, earned)
         if earned:
             publisher = f"publisher:{payee.publisher}:{currency}"
-            self._enter(event.event_id, event.kind, 0, sheet.debit, publisher, currency, earned)
-            self.rollups.earn(event, earned)
+            yield self._enter(event.kind, 0, sheet.debit, publisher, currency, earned, count)
+            self.rollups.earn(event, count * earned)
         if kept := amount - earned:
             operator = f"operator:{currency}"
-            self._enter(event.event_id, event.kind, OPERATORS, sheet.debit, operator, currency, kept)
+            yield self._enter(event.kind, OPERATORS, sheet.debit, operator, currency, kept, count)
 
-    def _earn(self, event: Recorded | Reversed, month: int, back: int, amount: int, share: int) -> None:
+    def _earn(
+        self, event: Recorded | Reversed, month: int, back: int, count: int, amount: int, share: int
+    ) -> None:
         """``back``: 1 where it is taken back. A day is one unit, whoever shares its fee."""
         counts = self.earned[event.line_item, event.placement, month, event.kind]
-        units = int(event.kind != EventKind.FEE or not ids.index_of(event.event_id))
-        for column, more in enumerate((units, amount, share), 3 * back):
-            counts[column] += more
+        if event.kind != EventKind.FEE or not ids.index_of(event.event_id):
+            counts[3 * back] += count
+        counts[3 * back + 1] += count * amount
+        counts[3 * back + 2] += count * share
 
     def _enter(
-        self, event_id: bytes, kind: int, part: int, debit: str, credit: str, currency: str, nanos: int
-    ) -> None:
-        self.balances[debit] += nanos
-        self.balances[credit] -= nanos
-        self.entries.append((event_id, kind, part, debit, credit, currency, nanos))
+        self, kind: int, part: int, debit: str, credit: str, currency: str, nanos: int, count: int
+    ) -> Row:
+        self.balances[debit] += count * nanos
+        self.balances[credit] -= count * nanos
+        return kind, part, debit, credit, currency, nanos
 
-    def _count(self, event: Recorded, counter: int | None, billed: int, free: int) -> None:
+    def _count(self, event: Recorded, counter: int | None, count: int, billed: int, free: int) -> None:
         for counts in self._counts(event):
             if counter is not None:
-                counts[counter] += 1
-            counts[_BILLED] += billed
-            counts[_FREE] += free
+                counts[counter] += count
+            counts[_BILLED] += count * billed
+            counts[_FREE] += count * free
 
     def _counts(self, event: Recorded | Reversed) -> tuple[list[int], list[int], list[int]]:
         """All that its numbers are counted in; the last has more columns than the others, at its end."""
@@ -275,20 +261,6 @@ class Batch:
         counter = _SHOWN.get(event.kind)
         if counter is not None:
             self.shown[event.line_item, event.placement, event.creative][counter] += count
-
-
-def budget_keys(line_item: int, day: int, payer: Payer) -> tuple[tuple[str, int], ...]:
-    """The budget rows that a bill of this day moves: (account, day)."""
-    item, campaign, advertiser = levels(line_item, payer.campaign, payer.advertiser)
-    return (
-        (item, LIFETIME), (item, day), (campaign, LIFETIME),
-        (campaign, day), (advertiser, LIFETIME), (advertiser, day),
-    )  # fmt: skip
-
-
-def _since_ms(event: Recorded | Reversed) -> int:
-    """By when, at the latest, a hold was made for it that is as old as holds get: of a fee, with its day."""
-    return event.at_ms if event.kind != EventKind.FEE else ids.minted_ms(event.event_id)
 
 
 def _row(event: Recorded, billed: int, free: int, unbilled: int) -> Row:

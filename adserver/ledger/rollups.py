@@ -40,6 +40,11 @@ def seen_by(records: Iterable[tuple[Record, Personal | None]]) -> Iterator[tuple
             yield record.event_id, int.from_bytes(personal.subject[:8], "big", signed=True)
 
 
+def quarter_of(event_id: bytes) -> int:
+    """Since the epoch: that of its decision."""
+    return int.from_bytes(event_id[:6], "big") // QUARTER_MS
+
+
 class Rollups:
     """What one batch adds. ``seen``: event id -> person; ``unseen``: ids of impressions taken back;
     ``tallied``: the number of the last tally of this journal so far, in the ledger or here, marked in the
@@ -64,7 +69,7 @@ class Rollups:
         return self._cell
 
     def _find(self, event: Recorded | Reversed) -> list[int]:
-        quarter = int.from_bytes(event.event_id[:6], "big") // QUARTER_MS
+        quarter = quarter_of(event.event_id)
         return self.cells[
             quarter, event.line_item, event.creative, event.placement, event.country, event.device
         ]
@@ -76,12 +81,12 @@ class Rollups:
         """The publisher's; negative where it is taken back."""
         self.cell(event)[_EARNED] += nanos
 
-    def see(self, event: Recorded) -> None:
-        """An event that is in no book yet, and no test."""
-        if event.kind == _IMPRESSION and event.status == _IS_ACCEPTED:
-            person = self._people.get(event.event_id)
-            if person is not None:
-                self.seen[event.event_id] = person
+    def see(self, events: Iterable[Recorded]) -> None:
+        """Events that are in no book yet, and no tests."""
+        people = self._people
+        for event in events:
+            if event.event_id in people and event.kind == _IMPRESSION and event.status == _IS_ACCEPTED:
+                self.seen[event.event_id] = people[event.event_id]
 
     def unsee(self, found: Reversed) -> None:
         if found.kind == _IMPRESSION:

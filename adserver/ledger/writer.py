@@ -16,35 +16,24 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Connection, Table, select, text, tuple_
+from sqlalchemy import Connection, select, text, tuple_
 
 from adserver.domain.books import Position
-from adserver.domain.conversions import Converted
-from adserver.domain.counted import events_of
-from adserver.domain.decision import EventKind
-from adserver.domain.fees import Accrued
 from adserver.domain.records import (
     Closed,
     Credited,
     LineItemTerms,
-    PlacementTerms,
     Record,
-    Recorded,
-    Reversed,
-    Status,
-    Tallied,
 )
 from adserver.ledger import crediting, forgetting, inserts, older, schema, stating
-from adserver.ledger.conversions import posted
 from adserver.ledger.ledger import CONSUMER, Ledger, chunks, positions_of
 from adserver.ledger.parties import Parties, payer_of, read_parties
-from adserver.ledger.posting import Batch, Row, budget_keys
+from adserver.ledger.posting import Batch
 from adserver.ledger.rolled import mark, tallied_of
 from adserver.ledger.rollups import Rollups
-from adserver.ledger.schema import BUDGETS, ENTRIES, EVENTS, FILTERED, OPERATORS, REVERSALS
-
-_Key = tuple[bytes, int, bool]
-"""(event id, kind, filtered)."""
+from adserver.ledger.schema import BUDGETS
+from adserver.ledger.sheets import budget_keys
+from adserver.ledger.walk import Walk, days_of
 
 _LOG: Final = logging.getLogger("adserver.ledger")
 _CACHED_BUDGETS: Final = 500_000
@@ -105,7 +94,7 @@ class LedgerWriter(Ledger):
         self._position = self._known[self._consumer] = behind
         for batch in batches:
             self._tell(batch)
-        return sum(len(batch.events) + len(batch.filtered) for batch in batches)
+        return sum(len(batch.plain) + len(batch.events) + len(batch.filtered) for batch in batches)
 
     def _write(
         self, connection: Connection, records: Sequence[Record], people: Mapping[bytes, int], checked: bool
@@ -118,7 +107,7 @@ class LedgerWriter(Ledger):
             raise _Repeated
         if self._holder is not None:
             inserts.spend(connection, list(_spent(batch, self._billed, self._holder)))
-        for key, row in batch.budgets.items():
+        for key, row in batch.sheets.budgets.items():
             self._billed[key] = row.billed_nanos
         last = records[-1] if records else None
         if isinstance(last, Closed):
@@ -131,54 +120,22 @@ class LedgerWriter(Ledger):
         self, connection: Connection, records: Sequence[Record], rollups: Rollups, checked: bool
     ) -> Batch:
         parties = self._parties = self._parties or read_parties(connection)
-        events = [event for record in records for event in events_of(record)]
-        conversions = [record for record in records if isinstance(record, Converted)]
-        reversals = _Reversals(connection, [record for record in records if isinstance(record, Reversed)])
         terms = [record for record in records if isinstance(record, LineItemTerms)]
-        seen = _present(connection, events, conversions) if checked else set[_Key]()
-        self._load_budgets(connection, parties, [*events, *reversals.records], terms)
+        self._load_budgets(connection, parties, days_of(records), terms)
         batch = Batch(parties, self._billed, rollups)
-        for record in records:
-            if isinstance(record, Recorded):
-                key = (record.event_id, record.kind, record.status == Status.FILTERED)
-                if key not in seen:
-                    seen.add(key)
-                    batch.event(record)
-                    reversals.recorded(record, batch.entries)
-            elif isinstance(record, Converted):
-                key = (record.key, EventKind.CONVERSION, False)
-                if key not in seen:
-                    seen.add(key)
-                    event = batch.convert(record)
-                    if event is not None:
-                        reversals.recorded(event, batch.entries)
-            elif isinstance(record, Accrued):
-                for event in events_of(record):
-                    key = (event.event_id, event.kind, False)
-                    if key not in seen:
-                        seen.add(key)
-                        batch.event(event)
-                        reversals.recorded(event, batch.entries)
-            elif isinstance(record, Reversed):
-                if reversals.stand(record):
-                    batch.reverse(record, reversals.entries_of(record))
-            elif isinstance(record, LineItemTerms):
-                batch.terms(record)
-            elif isinstance(record, PlacementTerms):
-                batch.placement(record)
-            elif isinstance(record, Tallied):
-                rollups.tally(record)
+        Walk(connection, batch, records, checked).walk()
         return batch
 
     def _load_budgets(
-        self, connection: Connection, parties: Parties, events: Iterable[Recorded | Reversed],
+        self, connection: Connection, parties: Parties, days: set[tuple[int, int]],
         terms: Iterable[LineItemTerms],
     ) -> None:  # fmt: skip
+        """Those of (line item, day), whoever pays for it during the batch."""
         if len(self._billed) > _CACHED_BUDGETS:
             self._billed.clear()
         told = {item.serial: payer_of(item) for item in terms}
         wanted = set[tuple[str, int]]()
-        for line_item, day in {(event.line_item, event.day) for event in events if event.billed_nanos > 0}:
+        for line_item, day in days:
             for payer in (parties.payers.get(line_item), told.get(line_item)):
                 if payer is not None:
                     wanted.update(budget_keys(line_item, day, payer))
@@ -220,41 +177,10 @@ class LedgerWriter(Ledger):
 
 def _spent(batch: Batch, before: dict[tuple[str, int], int], holder: int) -> Iterator[inserts.Lease]:
     """What the batch billed to each account. Refunds are nobody's lease: the budget has room again."""
-    for key, row in batch.budgets.items():
+    for key, row in batch.sheets.budgets.items():
         spent_nanos = row.billed_nanos - before.get(key, 0) + row.refunded_nanos
         if spent_nanos:
             yield *key, holder, None, spent_nanos, 0
-
-
-class _Reversals:
-    """Which reversals of a batch take something back: of an event that is in the books, and the first."""
-
-    def __init__(self, connection: Connection, records: Sequence[Reversed]) -> None:
-        self.records = records
-        wanted = [record.event_id for record in records]
-        self._events = set(_keys(connection, EVENTS, wanted))
-        self._made = set(_keys(connection, REVERSALS, wanted))
-        self._entries = dict[tuple[bytes, int], list[Row]]()
-        for entry in _entries(connection, wanted):
-            self._entries.setdefault(entry[:2], []).append(entry)
-
-    def recorded(self, event: Recorded, entries: Sequence[Row]) -> None:
-        """In the same batch. ``entries``: all of it so far, the event's own last."""
-        if self.records and event.status == Status.ACCEPTED:
-            key = event.event_id, event.kind
-            self._events.add(key)
-            self._entries[key] = [entry for entry in entries[-_PARTS:] if entry[:2] == key]
-
-    def entries_of(self, record: Reversed) -> Sequence[Row]:
-        """Those of the event that is taken back."""
-        return self._entries.get((record.event_id, record.kind), ())
-
-    def stand(self, record: Reversed) -> bool:
-        key = record.event_id, record.kind
-        if key in self._made or key not in self._events:
-            return False
-        self._made.add(key)
-        return True
 
 
 def _parts(records: Sequence[Record]) -> Iterator[Sequence[Record]]:
@@ -265,32 +191,3 @@ def _parts(records: Sequence[Record]) -> Iterator[Sequence[Record]]:
             yield records[start:number]
             start = number
     yield records[start:]
-
-
-def _present(
-    connection: Connection, events: Sequence[Recorded], conversions: Sequence[Converted]
-) -> set[_Key]:
-    """Those already in the books."""
-    present = set[_Key]()
-    for part in chunks([conversion.key for conversion in conversions]):
-        present.update((key, EventKind.CONVERSION, False) for key in posted(connection, part))
-    for filtered, table in ((False, EVENTS), (True, FILTERED)):
-        wanted = [event.event_id for event in events if (event.status == Status.FILTERED) == filtered]
-        present.update((event_id, kind, filtered) for event_id, kind in _keys(connection, table, wanted))
-    return present
-
-
-def _entries(connection: Connection, wanted: Sequence[bytes]) -> Iterator[Row]:
-    """Of the events with these ids, not of their reversals."""
-    for event_ids in chunks(wanted):
-        found = select(ENTRIES).where(
-            ENTRIES.c.event_id.in_(event_ids), ENTRIES.c.reversal.in_((0, OPERATORS))
-        )
-        yield from (tuple(row) for row in connection.execute(found))
-
-
-def _keys(connection: Connection, table: Table, wanted: Sequence[bytes]) -> Iterator[tuple[bytes, int]]:
-    """(event id, kind) of the rows with these ids."""
-    for event_ids in chunks(wanted):
-        found = select(table.c.event_id, table.c.kind).where(table.c.event_id.in_(event_ids))
-        yield from ((row[0], row[1]) for row in connection.execute(found))

@@ -1,0 +1,55 @@
+"""Accepted events that move the same: alike in all but who, when, and which.
+
+Of ten thousand impressions posted together most are like some other: each is told by a tuple that C makes of
+its attributes, and what such a tuple moves is worked out once. Only decisions of one quarter of an hour are
+alike, the rollups' unit of time. Cost: 1 µs an event, beside the rows it leaves.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from operator import attrgetter
+from typing import Any, Final
+
+from adserver.domain.decision import EventKind
+from adserver.domain.records import Recorded, Status
+from adserver.ledger.rollups import quarter_of
+
+Key = tuple[Any, ...]
+"""The same for all that move the same."""
+Group = tuple[Recorded, int]
+"""The last of some that are alike, and how many they are."""
+
+_ID: Final = attrgetter("event_id")
+_MOVING: Final = attrgetter(
+    "kind",
+    "line_item",
+    "creative",
+    "placement",
+    "day",
+    "billed_nanos",
+    "free_nanos",
+    "country",
+    "device",
+)
+_FEE: Final = int(EventKind.FEE)
+_IS_ACCEPTED: Final = int(Status.ACCEPTED)
+
+
+def is_plain(event: Recorded) -> bool:
+    """Whether it may be moved with others. Fees are few, and shared."""
+    return event.status == _IS_ACCEPTED and not event.test and event.kind != _FEE
+
+
+def keys_of(events: Sequence[Recorded]) -> list[Key]:
+    """Of plain events, one each."""
+    keys = list(map(_MOVING, events))
+    ids = list(map(_ID, events))
+    if not ids or quarter_of(min(ids)) == quarter_of(max(ids)):
+        return keys
+    return [(quarter_of(event_id), *key) for event_id, key in zip(ids, keys, strict=True)]
+
+
+def grouped(keys: Sequence[Key], events: Sequence[Recorded]) -> dict[Key, Group]:
+    """``keys``: theirs."""
+    counts = Counter(keys)
+    return {key: (event, counts[key]) for key, event in dict(zip(keys, events, strict=True)).items()}
