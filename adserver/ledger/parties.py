@@ -29,18 +29,30 @@ class Payee(Struct, frozen=True):
     share_ppm: int
 
 
+class Outline(Struct, frozen=True):
+    """Where the bills of a line item and day go: who owes them, their month, and their budgets, as (account,
+    day). ``fixed``: the guards of these, where they are the same at every instant."""
+
+    debit: str
+    month: int
+    budgets: tuple[tuple[str, int], ...]
+    fixed: list[int | None] | None
+
+
 class Parties(Struct):
-    """What the books know of line items and placements: serial -> payer, serial -> payee."""
+    """What the books know of line items and placements: serial -> payer, serial -> payee; ``outlines``:
+    (line item, day) -> what was found out of these, until more is learned."""
 
     payers: dict[int, Payer]
     payees: dict[int, Payee]
     guards: Guards
+    outlines: dict[tuple[int, int], Outline]
 
 
 def read_parties(connection: Connection) -> Parties:
     """All that the ledger knows."""
     items, placements = schema.LINE_ITEMS.c, schema.PLACEMENTS.c
-    parties = Parties({}, {}, Guards())
+    parties = Parties({}, {}, Guards(), {})
     found = select(
         items.serial, items.campaign, items.advertiser, items.currency, items.revision, items.at_ms
     )

@@ -75,7 +75,7 @@ class Batch:
         self.balances: defaultdict[str, int] = defaultdict(int)
         self.refusals: list[str] = []
         self.sheets = Sheets(parties, billed)
-        self._parties = parties
+        self.parties = parties
         self.wallets = parties.guards.wallets
 
     @property
@@ -85,18 +85,19 @@ class Batch:
 
     def terms(self, terms: LineItemTerms) -> None:
         """Take over terms, unless they are older than what is known (records posted again)."""
-        payer, known = payer_of(terms), self._parties.payers.get(terms.serial)
+        payer, known = payer_of(terms), self.parties.payers.get(terms.serial)
         if known is not None and payer.since <= known.since:
             return
         self.line_items[terms.serial] = terms
         self.rollups.learn(terms)
-        self._parties.payers[terms.serial] = payer
-        self.limits += self._parties.guards.learn(terms)
+        self.parties.payers[terms.serial] = payer
+        self.limits += self.parties.guards.learn(terms)
+        self.parties.outlines.clear()
         self.sheets.clear()
 
     def placement(self, terms: PlacementTerms) -> None:
         self.placements[terms.serial] = terms
-        self._parties.payees[terms.serial] = Payee(terms.publisher, terms.revenue_share_ppm)
+        self.parties.payees[terms.serial] = Payee(terms.publisher, terms.revenue_share_ppm)
 
     def recorded(self, events: Sequence[Recorded]) -> None:
         """Add events that are not in the books yet, in the journal's order."""
@@ -112,7 +113,7 @@ class Batch:
 
     def _all_known(self, groups: Iterable[Group]) -> bool:
         """Whether it is known who is paid for them."""
-        payees = self._parties.payees
+        payees = self.parties.payees
         return all(event.placement in payees for event, _ in groups if event.billed_nanos > 0)
 
     def _together(self, events: Sequence[Recorded], keys: Sequence[Key], groups: dict[Key, Group]) -> None:
@@ -203,7 +204,7 @@ class Batch:
             return "billed for an event that is never billed"
         if sheet is None:
             return f"no terms of line item {event.line_item}"
-        if event.placement not in self._parties.payees:
+        if event.placement not in self.parties.payees:
             return f"no terms of placement {event.placement}"
         for row in sheet.budgets:
             if not row.has_room(event.billed_nanos):
@@ -217,7 +218,7 @@ class Batch:
     def _pay(self, event: Recorded, sheet: Sheet, amount: int, count: int) -> Iterator[Row]:
         """The publisher's part of each of so many, rounded down, and the operator's: entries without an
         event's id."""
-        payee, currency = self._parties.payees[event.placement], sheet.payer.currency
+        payee, currency = self.parties.payees[event.placement], sheet.payer.currency
         earned = money.part(amount, payee.share_ppm)
         self._earn(event, sheet.month, 0, count, amount, earned)
         if earned:

@@ -14,10 +14,11 @@ from adserver.domain import ids
 from adserver.domain.decision import EventKind
 from adserver.domain.records import Recorded, Reversed
 from adserver.domain.statements import month_of
-from adserver.ledger.guards import PERIODS, levels
-from adserver.ledger.parties import Parties, Payer
+from adserver.ledger.guards import PERIODS, Guards, levels
+from adserver.ledger.parties import Outline, Parties, Payer
 from adserver.ledger.schema import LIFETIME
 
+_KNOWN_MAX: Final = 100_000
 _AT_MS: Final = attrgetter("at_ms")
 _Day = tuple[int, int]
 """(line item, day)."""
@@ -32,6 +33,9 @@ class Budgeted(Struct):
     billed_nanos: int
     refunded_nanos: int = 0
 
+    def hold(self, guard: int | None) -> None:
+        self.limit_nanos = None if guard is None else max(guard, self.billed_nanos)
+
     def has_room(self, nanos: int) -> bool:
         return self.limit_nanos is None or self.billed_nanos + nanos <= self.limit_nanos
 
@@ -43,7 +47,7 @@ class Sheet(Struct):
     payer: Payer
     debit: str
     month: int
-    budgets: tuple[Budgeted, ...]
+    budgets: list[Budgeted]
     fixed: bool
 
 
@@ -74,27 +78,30 @@ class Sheets:
         return sheet
 
     def _open(self, event: Recorded | Reversed, payer: Payer) -> Sheet:
-        guards, keys = self._parties.guards, budget_keys(event.line_item, event.day, payer)
-        rows = tuple(self._budget(*key, payer.currency, _since_ms(event)) for key in keys)
-        fixed = all(guards.fixed(account, period) for account, _ in keys for period in PERIODS)
-        debit = f"advertiser:{payer.advertiser}:{payer.currency}"
-        return Sheet(payer, debit, month_of(event.day), rows, fixed)
+        known, day = self._parties.outlines, (event.line_item, event.day)
+        outline = known.get(day)
+        if outline is None:
+            if len(known) >= _KNOWN_MAX:
+                known.clear()
+            outline = known[day] = _outline(self._parties.guards, event, payer)
+        rows = [self._budget(account, day) for account, day in outline.budgets]
+        if outline.fixed is None:
+            for row in rows:
+                self._limit(row, payer.currency, _since_ms(event))
+        else:
+            for row, guard in zip(rows, outline.fixed, strict=True):
+                row.hold(guard)
+        return Sheet(payer, outline.debit, outline.month, rows, outline.fixed is not None)
 
-    def _budget(self, account: str, day: int, currency: str, at_ms: int) -> Budgeted:
+    def _budget(self, account: str, day: int) -> Budgeted:
         row = self.budgets.get((account, day))
         if row is None:
             billed = self._billed.get((account, day), 0)
             row = self.budgets[account, day] = Budgeted(account, day, None, billed)
-        self._limit(row, currency, at_ms)
         return row
 
     def _limit(self, row: Budgeted, currency: str, at_ms: int) -> None:
-        guards = self._parties.guards
-        if row.day == LIFETIME:
-            guard = guards.guard_in_all(row.account, currency, at_ms)
-        else:
-            guard = guards.guard(row.account, "day", at_ms)
-        row.limit_nanos = None if guard is None else max(guard, row.billed_nanos)
+        row.hold(_guard(self._parties.guards, row.account, row.day, currency, at_ms))
 
     def bill(self, bills: Mapping[Any, tuple[Recorded, int]]) -> bool:
         """Bill all of these, if all can be billed whatever their order; else none of them. Each is the last
@@ -129,6 +136,20 @@ def budget_keys(line_item: int, day: int, payer: Payer) -> tuple[tuple[str, int]
         (item, LIFETIME), (item, day), (campaign, LIFETIME),
         (campaign, day), (advertiser, LIFETIME), (advertiser, day),
     )  # fmt: skip
+
+
+def _outline(guards: Guards, event: Recorded | Reversed, payer: Payer) -> Outline:
+    keys = budget_keys(event.line_item, event.day, payer)
+    fixed = all(guards.fixed(account, period) for account, _ in keys for period in PERIODS)
+    at_ms = _since_ms(event)
+    held = [_guard(guards, *key, payer.currency, at_ms) for key in keys] if fixed else None
+    return Outline(f"advertiser:{payer.advertiser}:{payer.currency}", month_of(event.day), keys, held)
+
+
+def _guard(guards: Guards, account: str, day: int, currency: str, at_ms: int) -> int | None:
+    if day == LIFETIME:
+        return guards.guard_in_all(account, currency, at_ms)
+    return guards.guard(account, "day", at_ms)
 
 
 def _since_ms(event: Recorded | Reversed) -> int:

@@ -37,8 +37,6 @@ from adserver.ledger.walk import Walk, days_of
 
 _LOG: Final = logging.getLogger("adserver.ledger")
 _CACHED_BUDGETS: Final = 500_000
-_PARTS: Final = 2
-"""Entries of an event at most."""
 _NOBODY: Final[Mapping[bytes, int]] = {}
 
 
@@ -114,6 +112,7 @@ class LedgerWriter(Ledger):
             stating.close(connection, last)
         elif isinstance(last, Credited):
             crediting.post(connection, last, batch.wallets)
+            batch.parties.outlines.clear()
         return batch
 
     def _collect(

@@ -21,6 +21,7 @@ import msgspec
 from msgspec import Struct
 from sqlalchemy.exc import DBAPIError
 
+from adserver import collector
 from adserver.clock import WallClock
 from adserver.domain.books import Position
 from adserver.ledger.ledger import LEDGER
@@ -78,6 +79,7 @@ def post(data: Path, people_days: int) -> NoReturn:
     ledger = LedgerWriter(data / LEDGER)
     poster = Poster(Reader(data / JOURNAL), ledger, lambda: asked.until)
     now_ms, forget_at = WallClock(), monotonic()
+    collector.work_in_batches()
     while True:
         asked.wait(told, max(forget_at - monotonic(), 0))
         refused, error = ledger.refused, ""
