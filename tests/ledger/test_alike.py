@@ -113,3 +113,13 @@ def test_decisions_of_two_quarters_are_not_alike() -> None:
         first // QUARTER_MS: 2,
         first // QUARTER_MS + 1: 2,
     }
+
+
+def test_a_budget_raised_between_two_batches_has_room_at_once(tmp_path: Path) -> None:
+    ledger = LedgerWriter(tmp_path / "ledger.sqlite")
+    first = [terms(1, (budget("line_item:1", PRICE),)), placement(7), recorded(request(1, NOW_MS))]
+    raised = terms(1, (budget("line_item:1", 2 * PRICE),), at_ms=NOW_MS + 1, revision=2)
+    ledger.post(first, Position(1, 100))
+    ledger.post([raised, recorded(request(2, NOW_MS + 2))], Position(1, 200))
+    assert ([one.billed_nanos for one in ledger.totals()], ledger.refused) == ([2 * PRICE], 0)
+    ledger.close()
