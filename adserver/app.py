@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from adserver import lifespan, recovery, screens
+from adserver import lifespan, recovery, screens, sharing
 from adserver.addresses import Addresses
 from adserver.api import asgi, openrtb
 from adserver.api.ports import Services
@@ -47,6 +47,7 @@ from adserver.services.render import Renderer
 from adserver.services.reporting import Reporting
 from adserver.services.samples import Samples
 from adserver.services.serve import Decisions, Outcome
+from adserver.services.sharing import SharedDecisions
 from adserver.services.sold import SoldFinder
 from adserver.services.stating import Statements
 from adserver.services.supply import Supply
@@ -112,7 +113,8 @@ class App:
     def _recover(self) -> None:
         """What was written but not posted is posted; what was decided and is not over is outstanding."""
         self.post()
-        states, trouble = recovery.recover(self.settings.data, self.journal.position)
+        data, mirrored = self.settings.data, bool(self.settings.redis)
+        states, trouble = recovery.recover(data, self.journal.position, mirrored=mirrored)
         if trouble is not None:
             self.log.failure("the checkpoint is of no use; the whole journal was read", trouble)
         self.states = states
@@ -136,9 +138,11 @@ class App:
         geography = MaxMindFile(settings.geoip) if settings.geoip is not None else None
         self.addresses = Addresses(settings.data_centres)
         normaliser = Normaliser(self.names, geography, self._chance, self.addresses.hosted)
-        self.decisions = Decisions(
+        deciding = SharedDecisions if settings.redis else Decisions
+        self.decisions = deciding(
             self.world, self.kept, normaliser, clock, lambda: self.signer.current, salts, self.lag.overloaded,
         )  # fmt: skip
+        self.shared = sharing.share(self)
         self.samples, self.supply, self.marked = Samples(clock), Supply(clock, states.traffic), Marked(clock)
         self.renderer = Renderer(self.signer, settings.base_url, self.sold)
         self.writer = Writer(self.signer, settings.base_url, self.sold)
@@ -204,6 +208,7 @@ class App:
             crediting=self.crediting,
             wallets=self.wallets,
             impressions=self.impressions,
+            waits=self.shared is not None,
             extra=(*openrtb.routes(), *extra),
         )
 

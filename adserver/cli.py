@@ -124,7 +124,13 @@ def serve(
     ] = None,
     config: Config = None,
     workers: Annotated[str | None, typer.Option(hidden=True)] = None,
-    redis: Annotated[str | None, typer.Option(hidden=True)] = None,
+    redis: Annotated[
+        str | None,
+        typer.Option(help="Keep what people have seen in this Redis: redis://HOST:PORT/DB (default: here)."),
+    ] = None,
+    redis_deadline_ms: Annotated[
+        str | None, typer.Option(help="How long a decision waits for Redis (default: 25).")
+    ] = None,
     database: Annotated[str | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Run the server: everything embedded in this process. Every option is also read from the
@@ -136,7 +142,7 @@ def serve(
         data_centres=data_centres, rate_per_user=rate_per_user, rate_per_address=rate_per_address,
         rate_per_placement=rate_per_placement, fastest_click_ms=fastest_click_ms,
         report_people=report_people, people_days=people_days,
-        workers=workers, redis=redis, database=database,
+        workers=workers, redis=redis, redis_deadline_ms=redis_deadline_ms, database=database,
     )  # fmt: skip
     if settings.campaigns is not None:
         existing(settings.campaigns)

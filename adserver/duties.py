@@ -63,6 +63,8 @@ class Duties:
         every(FORGET_S, "forget the catalogue's history", self._forget)
         every(LOOK_S, "look at the list of data centres", self._look)
         every(0, "measure the loop's lag", self._app.lag.watch)
+        if self._app.shared is not None:
+            every(0, "stay with the shared state", self._app.shared.stay)
 
     def follow(self, builder: Builder) -> None:
         """Take every snapshot it builds, on the running loop."""
@@ -84,6 +86,8 @@ class Duties:
         except NotPosted as error:
             app.log.failure("not everything was posted; the next start goes on with it", error)
         await app.clerk.end()
+        if app.shared is not None:
+            await app.shared.leave()
         await self._upkeep.stop()
         await self._end_renewal()
         try:
@@ -184,7 +188,7 @@ class Duties:
         segment = app.journal.position.segment
         if segment > self._checkpointed:
             self._checkpointed = segment
-            command = recovery.renewing(app.settings.data, segment)
+            command = recovery.renewing(app.settings.data, segment, app.shared is not None)
             self._renewal = await asyncio.create_subprocess_exec(*command, stdin=subprocess.DEVNULL)
 
     async def _end_renewal(self) -> None:

@@ -34,9 +34,12 @@ from adserver.services.traffic import Traffic
 from adserver.state.feeds import FeedAccounts
 from adserver.state.memory import MemoryState
 from adserver.state.seen import Seen
+from adserver.state.shared.mirror import Mirror
+from adserver.state.shared.paging import Paging
 from adserver.state.touches import Touches
 
 FILE = "checkpoint.msgpack"
+_MIRRORED = "mirrored"
 
 
 class States(Struct, frozen=True):
@@ -54,10 +57,11 @@ class States(Struct, frozen=True):
     hot: HotState
 
 
-def fresh(shared: Shared | None = None) -> States:
-    """Nothing happened yet. ``shared``: where budgets are shared with other processes."""
-    exposures, budgets = MemoryState(), Budgets(localtime.day_span, shared)
-    feeds, repeats = FeedAccounts(), Repeats()
+def fresh(shared: Shared | None = None, mirrored: bool = False) -> States:
+    """Nothing happened yet. ``shared``: where budgets are shared with other processes; ``mirrored``: what
+    people have seen is, and here is what this process adds to it."""
+    exposures, feeds = (Mirror(), Paging()) if mirrored else (MemoryState(), FeedAccounts())
+    budgets, repeats = Budgets(localtime.day_span, shared), Repeats()
     seen, filtered, released, traffic, touches = Seen(), Seen(), Seen(), Traffic(), Touches()
     hot = HotState(exposures, budgets, feeds, repeats, seen, filtered, released, traffic, touches)
     return States(exposures, budgets, feeds, repeats, seen, filtered, released, traffic, touches, hot)
@@ -71,10 +75,12 @@ class Reread(NamedTuple):
     erased: int
 
 
-def recover(data: Path, written: Position, until: Position | None = None) -> tuple[States, Exception | None]:
+def recover(
+    data: Path, written: Position, until: Position | None = None, mirrored: bool = False
+) -> tuple[States, Exception | None]:
     """The state at the end of the journal (or at ``until``), and why a checkpoint was of no use, if one
     was there. ``written``: the journal's end; a checkpoint behind it is of a journal that lost its tail."""
-    states, start, trouble = _from_checkpoint(data / FILE, written)
+    states, start, trouble = _from_checkpoint(data / FILE, written, mirrored)
     with closing(Reader(data / "journal")) as reader:
         for behind, record, personal in reader.read(start):
             if until is not None and behind > until:
@@ -83,16 +89,18 @@ def recover(data: Path, written: Position, until: Position | None = None) -> tup
     return states, trouble
 
 
-def _from_checkpoint(path: Path, written: Position) -> tuple[States, Position, Exception | None]:
-    states = fresh()
+def _from_checkpoint(
+    path: Path, written: Position, mirrored: bool
+) -> tuple[States, Position, Exception | None]:
+    states = fresh(mirrored=mirrored)
     try:
         position = states.hot.load(path.read_bytes())
     except FileNotFoundError:
         return states, Position(), None
     except (OSError, ValueError, KeyError) as error:
-        return fresh(), Position(), error
+        return fresh(mirrored=mirrored), Position(), error
     if position > written:
-        return fresh(), Position(), ValueError("the checkpoint is of a longer journal")
+        return fresh(mirrored=mirrored), Position(), ValueError("the checkpoint is of a longer journal")
     return states, position, None
 
 
@@ -110,11 +118,13 @@ def save(data: Path, hot: HotState, position: Position) -> None:
     checkpoints.write(data / FILE, hot.dump(position))
 
 
-def reread(data: Path, start: Checkpoint | None, until: Position, learned: int | None = None) -> Reread:
+def reread(
+    data: Path, start: Checkpoint | None, until: Position, learned: int | None = None, mirrored: bool = False
+) -> Reread:
     """The state at ``until`` with all that was delivered, from a checkpoint kept before (None: from the
     beginning). What was shown is counted as far as the journal position of number ``learned``. Raises Damage,
     OSError, ValueError for a checkpoint that cannot be read."""
-    states = fresh()
+    states = fresh(mirrored=mirrored)
     recount, position, erased = Recount(states.budgets), Position(), 0
     if start is not None:
         position, delivered = states.hot.load(start.path.read_bytes()), states.hot.delivered
@@ -129,16 +139,16 @@ def reread(data: Path, start: Checkpoint | None, until: Position, learned: int |
     return Reread(states, recount, erased)
 
 
-def renew(data: Path, segment: int) -> None:
+def renew(data: Path, segment: int, mirrored: bool = False) -> None:
     """Renew the checkpoint to the beginning of ``segment``: all before it is sealed."""
     until = Position(segment, 0)
     start = checkpoints.last_before(data, until)
     if start is None and not segment_path(data / "journal", 1).exists():
         # Somebody took the journal's beginning away: no more is known than the checkpoint of the state.
-        states, _ = recover(data, until, until)
+        states, _ = recover(data, until, until, mirrored)
         delivered = None
     else:
-        states, recount = _reread_anyhow(data, start, until)
+        states, recount = _reread_anyhow(data, start, until, mirrored)
         delivered = recount.dump()
     hot = states.hot
     hot.sweep(hot.latest_ms)
@@ -149,20 +159,23 @@ def renew(data: Path, segment: int) -> None:
     checkpoints.write(data / FILE, dumped)
 
 
-def _reread_anyhow(data: Path, start: Checkpoint | None, until: Position) -> tuple[States, Recount]:
+def _reread_anyhow(
+    data: Path, start: Checkpoint | None, until: Position, mirrored: bool
+) -> tuple[States, Recount]:
     """From the journal's beginning where the checkpoint is an earlier version's."""
     try:
-        states, recount, _ = reread(data, start, until)
+        states, recount, _ = reread(data, start, until, mirrored=mirrored)
     except ValueError:
-        states, recount, _ = reread(data, None, until)
+        states, recount, _ = reread(data, None, until, mirrored=mirrored)
     return states, recount
 
 
-def renewing(data: Path, segment: int) -> list[str]:
+def renewing(data: Path, segment: int, mirrored: bool = False) -> list[str]:
     """The command of the child that renews."""
-    return [sys.executable, "-m", "adserver.recovery", str(data), str(segment)]
+    command = [sys.executable, "-m", "adserver.recovery", str(data), str(segment)]
+    return [*command, _MIRRORED] if mirrored else command
 
 
 if __name__ == "__main__":
     os.nice(10)
-    renew(Path(sys.argv[1]), int(sys.argv[2]))
+    renew(Path(sys.argv[1]), int(sys.argv[2]), _MIRRORED in sys.argv[3:])

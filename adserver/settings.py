@@ -1,6 +1,6 @@
 """Settings: each from its default, one TOML file, the environment (``ADSERVER_*``) and flags; the later
 wins. Every problem is reported at once, with where the value came from. What is reserved for later issues
-(workers, redis, database) is refused, never ignored.
+(workers, database) is refused, never ignored.
 """
 
 import re
@@ -34,7 +34,10 @@ class Settings(Struct, frozen=True):
     Invalid traffic: ``data_centres``, a file of networks, one a line; ``rate_per_user``, ``rate_per_address``
     and ``rate_per_placement``: impressions and clicks a minute above which they are filtered, 0: no limit;
     ``fastest_click_ms``: a click sooner after its impression is no person's. Where the defaults are from:
-    docs/ARCHITECTURE.md, "Invalid traffic"."""
+    docs/ARCHITECTURE.md, "Invalid traffic".
+
+    ``redis``: where what people have seen is kept, empty: in this process; ``redis_deadline_ms``: how long a
+    decision waits for it."""
 
     campaigns: Path | None = None
     data: Path = Path("data")
@@ -53,6 +56,8 @@ class Settings(Struct, frozen=True):
     fastest_click_ms: int = 100
     report_people: int = 50
     people_days: int = limits.PEOPLE_DAYS
+    redis: str = ""
+    redis_deadline_ms: int = 25
 
     @property
     def base_url(self) -> str:
@@ -218,6 +223,13 @@ def _log_level(value: object) -> LogLevel:
     return cast(LogLevel, text)
 
 
+def _redis(value: object) -> str:
+    text = _text(value)
+    if urlsplit(text).scheme not in ("redis", "rediss", "unix"):
+        raise ValueError("is not the URL of a Redis: redis://HOST:PORT/DB, rediss:// or unix://PATH")
+    return text
+
+
 _READERS: Final[dict[str, Callable[[object], object]]] = {
     "campaigns": _path,
     "data": _path,
@@ -236,7 +248,9 @@ _READERS: Final[dict[str, Callable[[object], object]]] = {
     "fastest_click_ms": lambda value: _whole(value, 0, limits.FASTEST_CLICK_MS_MAX),
     "people_days": lambda value: _whole(value, 1, 3660),
     "report_people": lambda value: _whole(value, 0, 1_000_000),
+    "redis": _redis,
+    "redis_deadline_ms": lambda value: _whole(value, 1, 1000),
 }
 
-_RESERVED: Final[dict[str, tuple[str, ...]]] = {"workers": ("1",), "redis": (), "database": ()}
+_RESERVED: Final[dict[str, tuple[str, ...]]] = {"workers": ("1",), "database": ()}
 """Settings of later issues, and the values of theirs that ask for nothing new."""

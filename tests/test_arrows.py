@@ -72,6 +72,7 @@ TYING = {
     "lifespan",
     "watching",
     "serving",
+    "sharing",
     "__main__",
     "__init__",
 }

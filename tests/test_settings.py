@@ -100,7 +100,8 @@ def test_every_setting_from_the_environment() -> None:
         ("fastest_click_ms", "10001", "from 0 to 10000"),
         ("fastest_click_ms", "1.5", "a whole number"),
         ("workers", "2", "not built yet"),
-        ("redis", "redis://127.0.0.1", "not built yet"),
+        ("redis", "127.0.0.1:6379", "is not the URL of a Redis"),
+        ("redis_deadline_ms", "0", "from 1 to 1000"),
         ("database", "postgresql://127.0.0.1", "not built yet"),
     ],
 )

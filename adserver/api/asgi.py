@@ -74,7 +74,9 @@ def hot_routes(services: Services, peers: Peers, ticks: Callable[[], float] = pe
     routes = [
         HotRoute(
             "/v1/decisions", post, "Which ads, here, now, for this person", _DECISION, Ask,
-            now=decisions.decide, unbuilt="GET is not built yet: use POST",
+            now=None if services.waits else decisions.decide,
+            later=decisions.decide_later if services.waits else None,
+            unbuilt="GET is not built yet: use POST",
         ),
         HotRoute("/v1/events", post, "Events in a batch", _RESULTS, EventBatch, later=events.batch),
         HotRoute(
@@ -90,7 +92,9 @@ def hot_routes(services: Services, peers: Peers, ticks: Callable[[], float] = pe
         routes.append(
             HotRoute(
                 "/openrtb2/auction", post, "OpenRTB 2.6 bid request", _BID, dict[str, Any],
-                limits.AUCTION_BYTES, now=services.auction,
+                limits.AUCTION_BYTES,
+                now=None if services.waits else services.auction,
+                later=services.auction.later if services.waits else None,
             )
         )  # fmt: skip
     return HotRoutes(routes, events.tracked)

@@ -35,17 +35,29 @@ class Decisions:
     def decide(self, head: Head, body: bytes) -> Reply:
         """Raises Refused."""
         began = self._ticks()
+        ask, headers = self._asked(head, body)
+        answer = self._server.decide(ask, self._asker(head, ask), _TERMS)
+        self._metrics.decided(self._ticks() - began)
+        return Reply(answer.status, headers, answer.body)
+
+    async def decide_later(self, head: Head, body: bytes) -> Reply:
+        """The same, where what people have seen is asked elsewhere. Raises Refused."""
+        began = self._ticks()
+        ask, headers = self._asked(head, body)
+        answer = await self._server.decide_later(ask, self._asker(head, ask), _TERMS)
+        self._metrics.decided(self._ticks() - began)
+        return Reply(answer.status, headers, answer.body)
+
+    def _asked(self, head: Head, body: bytes) -> tuple[Ask, Headers]:
+        """What is asked, and the headers of its answer."""
         check_media_type(head)
         ask = bodies.decode(DECODER, body)
         if ask.force and any(ask.force.values()):
             raise not_built("force")
-        headers: Headers = _HEADERS
         origin = head.header(b"origin")
-        if origin is not None:
-            headers = (*_HEADERS, *self._shared_with(origin, ask.publisher))
-        answer = self._server.decide(ask, self._asker(head, ask), _TERMS)
-        self._metrics.decided(self._ticks() - began)
-        return Reply(answer.status, headers, answer.body)
+        if origin is None:
+            return ask, _HEADERS
+        return ask, (*_HEADERS, *self._shared_with(origin, ask.publisher))
 
     def _asker(self, head: Head, ask: Ask) -> Asker:
         """Whom the request is about. A publisher's server speaks for the end user, a page only for itself."""

@@ -43,6 +43,7 @@ _ENCODER: Final = msgspec.json.Encoder()
 
 class Server(Protocol):
     def resolve(self, ask: Ask, asker: Asker, terms: Terms) -> Outcome: ...
+    async def resolve_later(self, ask: Ask, asker: Asker, terms: Terms) -> Outcome: ...
 
 
 class Ads(Protocol):
@@ -60,6 +61,16 @@ class BidResponse(Struct, frozen=True):
     seatbid: list[Seat]
     bidid: str
     cur: str
+
+
+class _BidRequest(Struct, frozen=True):
+    """One that was read, and for whom somebody may bid."""
+
+    ident: str
+    places: Sequence[Place]
+    ask: Ask
+    asker: Asker
+    terms: Terms
 
 
 class Auction:
@@ -88,6 +99,23 @@ class Auction:
     def __call__(self, head: Head, body: bytes) -> Reply:
         """Raises Refused (415) for a body that is encoded."""
         began = perf_counter()
+        found = self._read(head, body)
+        if isinstance(found, Reply):
+            return found
+        outcome = self._server.resolve(found.ask, found.asker, found.terms)
+        return self._replied(found, outcome, began)
+
+    async def later(self, head: Head, body: bytes) -> Reply:
+        """The same, where what people have seen is asked elsewhere."""
+        began = perf_counter()
+        found = self._read(head, body)
+        if isinstance(found, Reply):
+            return found
+        outcome = await self._server.resolve_later(found.ask, found.asker, found.terms)
+        return self._replied(found, outcome, began)
+
+    def _read(self, head: Head, body: bytes) -> _BidRequest | Reply:
+        """What is asked for, or the answer where nothing is."""
         _check_encoding(head)
         try:
             request = decode(body)
@@ -100,7 +128,15 @@ class Auction:
             return _malformed()
         holder = self._holder(head)
         places = self._places(request, holder)
-        reply = self._answer(ident, request, places, holder) if places else _no_bid()
+        if not places:
+            return _no_bid()
+        ask = ask_of(request, places)
+        accepts = tuple(acceptance(place) for place in places)
+        terms = terms_of(request, places, is_secure(request.get("imp")), accepts)
+        return _BidRequest(ident, places, ask, _asker(ask, holder), terms)
+
+    def _replied(self, found: _BidRequest, outcome: Outcome, began: float) -> Reply:
+        reply = self._answer(found, outcome)
         self._decided(perf_counter() - began)
         return reply
 
@@ -120,19 +156,16 @@ class Auction:
             self._snapshot(), imps, named, accepted, lambda publisher: _may_ask(publisher, holder)
         )
 
-    def _answer(self, ident: str, request: Object, places: Sequence[Place], holder: Holder | None) -> Reply:
-        ask = ask_of(request, places)
-        accepts = tuple(acceptance(place) for place in places)
-        terms = terms_of(request, places, is_secure(request.get("imp")), accepts)
-        outcome = self._server.resolve(ask, _asker(ask, holder), terms)
+    def _answer(self, found: _BidRequest, outcome: Outcome) -> Reply:
         if outcome.request.invalid_traffic:
             # Nothing was reserved for a robot, and an exchange pays nobody for one.
             return _no_bid()
-        bids = self._bids(outcome, places, ask.consent.tcf or "")
+        places = found.places
+        bids = self._bids(outcome, places, found.ask.consent.tcf or "")
         if not bids:
             return _no_bid()
         currency = outcome.serving.snapshot.publishers[places[0].placement.publisher].currency
-        answer = BidResponse(ident, [Seat(bids)], ids.encode(outcome.decision.request_id), currency)
+        answer = BidResponse(found.ident, [Seat(bids)], ids.encode(outcome.decision.request_id), currency)
         return Reply(200, (JSON, NO_STORE, _VERSION), _ENCODER.encode(answer))
 
     # -- answering ---------------------------------------------------------------------------------

@@ -38,6 +38,10 @@ class AdServer(Protocol):
         """Answer at once, without waiting for anything. Raises Refused."""
         ...
 
+    async def decide_later(self, ask: Ask, asker: Asker, terms: Terms) -> Answered:
+        """The same, where what people have seen is asked elsewhere."""
+        ...
+
     def origins(self, publisher: str | None) -> Sequence[str]:
         """The web origins that may read this publisher's answers; empty: any. Unknown publishers: empty."""
         ...
@@ -106,15 +110,21 @@ class Log(Protocol):
         ...
 
 
-Auction = Callable[[Head, bytes], Reply]
-"""``POST /openrtb2/auction``: raises Refused only for what OpenRTB has no word for."""
+class Auction(Protocol):
+    """``POST /openrtb2/auction``: raises Refused only for what OpenRTB has no word for."""
+
+    def __call__(self, head: Head, body: bytes) -> Reply: ...
+    async def later(self, head: Head, body: bytes) -> Reply:
+        """The same, where what people have seen is asked elsewhere."""
+        ...
+
 
 KeyFinder = Callable[[str], Holder | None]
 """A key's text -> whose it is, None if it is unknown, revoked or expired."""
 
 
 class Services(Struct, frozen=True):
-    """All that is served. ``ready``: a snapshot is live."""
+    """All that is served. ``ready``: a snapshot is live; ``waits``: what people have seen is not in here."""
 
     server: AdServer
     recorder: Recorder
@@ -125,6 +135,7 @@ class Services(Struct, frozen=True):
     log: Log
     ready: Callable[[], bool]
     auction: Auction | None = None
+    waits: bool = False
     diagnosis: Diagnosis | None = None
     invalidation: Invalidation | None = None
     conversions: Conversions | None = None

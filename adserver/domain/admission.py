@@ -16,6 +16,10 @@ Full = Callable[[BoundCap], bool]
 """Whether a cap has no room left for the person of this request."""
 
 
+class Away(Exception):
+    """Whoever knows what people have seen does not answer in time, or not what can be believed."""
+
+
 class Candidate(Protocol):
     """A line item that passed every rule but those of history."""
 
@@ -27,12 +31,14 @@ C = TypeVar("C", bound=Candidate)
 
 
 class Granted(Struct, frozen=True):
-    """An exposure to be counted. ``kept_ms``: until when a later event may need to know of it."""
+    """An exposure to be counted. ``kept_ms``: until when a later event may need to know of it; ``caps``: all
+    that bind it, none of them full."""
 
     event_id: bytes
     counts: tuple[Counted, ...]
     expires_ms: int
     kept_ms: int
+    caps: tuple[BoundCap, ...] = ()
 
 
 class Slate(Protocol[C]):

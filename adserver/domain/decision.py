@@ -29,6 +29,7 @@ class NoFill(StrEnum):
     RESERVATION_LIMIT = "reservation_limit"
     OVERLOADED = "overloaded"
     DISK_FULL = "disk_full"
+    STATE_UNAVAILABLE = "state_unavailable"
 
 
 class EventKind(IntEnum):

@@ -31,6 +31,10 @@ CHECKS_IN_VAIN: Final = 1000
 placements; behind them, line items that would have to be asked do not serve."""
 OUTSTANDING_PER_PERSON: Final = 1000
 """Ads a person may have reserved and not rendered: more is somebody emptying budgets, not reading."""
+DECIDED_AGAIN: Final = 8
+"""How often a decision is made where others kept changing what it was made from."""
+STATE_UNTOLD: Final = 100_000
+"""Events that wait for a shared state to hear of them; with more, all that is known is told to it anew."""
 LOOKED_AT_AGAIN: Final = 100
 """Line items without budget or ahead of their plan that are tried again at a time: one request may have to
 ask them all."""

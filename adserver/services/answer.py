@@ -32,6 +32,17 @@ class AdServer:
         """Raises Refused."""
         explanation = explain.asked(ask, asker)
         outcome = self._decisions.decide(ask, asker, terms, explanation)
+        return self._answer(ask, asker, outcome, explanation)
+
+    async def decide_later(self, ask: Ask, asker: Asker, terms: Terms) -> Answer:
+        """The same, where what people have seen is asked elsewhere. Raises Refused."""
+        explanation = explain.asked(ask, asker)
+        outcome = await self._decisions.decide_later(ask, asker, terms, explanation)
+        return self._answer(ask, asker, outcome, explanation)
+
+    def _answer(
+        self, ask: Ask, asker: Asker, outcome: Outcome, explanation: explain.Explanation | None
+    ) -> Answer:
         self._served(outcome)
         told = None if explanation is None else explanation.told
         asked = Asked(outcome.subject, asker.read_prices, ask.consent.tcf or "")
@@ -41,6 +52,11 @@ class AdServer:
     def resolve(self, ask: Ask, asker: Asker, terms: Terms) -> Outcome:
         """The same decision for an adapter that writes it in another protocol. Raises Refused."""
         outcome = self._decisions.decide(ask, asker, terms)
+        self._served(outcome)
+        return outcome
+
+    async def resolve_later(self, ask: Ask, asker: Asker, terms: Terms) -> Outcome:
+        outcome = await self._decisions.decide_later(ask, asker, terms)
         self._served(outcome)
         return outcome
 

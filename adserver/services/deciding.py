@@ -43,9 +43,11 @@ class Page(Struct, frozen=True):
 class Deciding:
     """One request on its way. ``paid`` is False while the journal has no room; ``touched`` tells that a feed
     account lives on from now, and that the journal should know; ``moved``: how much of what moved among the
-    ``live`` bits was before it."""
+    ``live`` bits was before it; ``away``: it is not known what this person has seen."""
 
-    def __init__(self, request: Request, serving: Serving, kept: Kept, key_id: int) -> None:
+    def __init__(
+        self, request: Request, serving: Serving, kept: Kept, key_id: int, away: bool = False
+    ) -> None:
         self.request = request
         self.serving = serving
         self.kept = kept
@@ -55,6 +57,7 @@ class Deciding:
         self.fleeting = request.mode == "dry_run" or request.invalid_traffic
         self.touched = False
         self.moved = 0
+        self.away = away
         self.company = Company()
         self.claims = Claims(
             request, kept.holds, kept.traffic, kept.allotment, kept.fees, self.paid, serving.live
@@ -106,6 +109,8 @@ class Deciding:
 
     def _turn(self, view: View, ask: FeedAsk, path: str) -> tuple[Page | None, Slot | None]:
         kept, now_ms = self.kept, self.request.now_ms
+        if self.away:
+            return None, self._unknown(view, ask)
         try:
             turn = kept.feeds.turn(ask, now_ms, kept.receipts.standing)
         except Ahead as ahead:
@@ -119,6 +124,16 @@ class Deciding:
             self._join(turn.slot)
             return None, msgspec.structs.replace(turn.slot, repeated=turn.slot.repeated or turn.origin)
         return Page(ask, turn, view.placement.feed or FeedPolicy()), None
+
+    def _unknown(self, view: View, ask: FeedAsk) -> Slot:
+        """Where the account goes on is not known: a page that was answered here is answered again, and else
+        nothing is said of the feed, so that the same page may be asked for later."""
+        turn = self.kept.feeds.answered(ask.account, ask.page, self.request.now_ms)
+        if turn is None:
+            placement = view.placement
+            return Slot(placement.serial, placement.id, (), 0, NoFill.STATE_UNAVAILABLE)
+        self._join(turn.slot)
+        return msgspec.structs.replace(turn.slot, repeated=turn.slot.repeated or turn.origin)
 
     def _join(self, slot: Slot) -> None:
         """Ads of a page answered again are in company with those of the request's other placements."""
@@ -168,7 +183,7 @@ class Deciding:
             layout = Layout(page.policy, page.standing.track, page.ask.organic_count, limit)
         return PlacementSlate(
             context, candidates, self.company, self.claims,
-            walk.seed, ask.count, layout, self.capped, walk.unasked,
+            walk.seed, ask.count, layout, self.capped, walk.unasked, self.away,
         )  # fmt: skip
 
     def _context(self, ask: PlacementAsk, view: View) -> rules.Context:

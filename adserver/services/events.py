@@ -241,7 +241,7 @@ class EventRecorder:
             counts = () if token.event_id in self._exposures.known else self._moved_by(token, event)
             self._exposures.confirm(token.event_id, token.subject, counts, now_ms)
         elif counts := self._moved_by(token, event):
-            self._exposures.count(token.subject, self._exposures.session_of(token.event_id), counts, now_ms)
+            self._exposures.move(token.event_id, kind, token.subject, counts, now_ms)
 
     def _moved_by(self, token: Token, event: str) -> tuple[Counted, ...]:
         """Of a line item that is gone, as it was bound last: its siblings' move too, and it may come back."""

@@ -180,7 +180,7 @@ class HotState:
                     self._expose(decision, slot, ad, who)
         if decision.mode == 0:
             self.fees.decided(decision)
-        self.feeds.restore(record, origin_of)
+        self.feeds.restore(record, origin_of, who.subject or who.session)
         if record.repeat_key is not None:
             self.repeats.keep(record.repeat_key, Repeat(decision, who.subject))
 
@@ -216,9 +216,7 @@ class HotState:
             if record.status == Status.EXPIRED:
                 self.released.add(record.event_id, until_ms)
         elif record.status == Status.ACCEPTED:
-            self.exposures.count(
-                who.subject, self.exposures.session_of(record.event_id), counts, record.at_ms
-            )
+            self.exposures.move(record.event_id, record.kind, who.subject, counts, record.at_ms)
         # What was sold is the decision's to say, and not today's terms'.
         if record.status == Status.ACCEPTED and record.unbilled not in _OF_NO_PRICE:
             self.budgets.void(record.event_id)

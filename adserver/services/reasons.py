@@ -15,8 +15,8 @@ _LOOKED_AT: Final = 100
 _PROGRESS: Final = [
     NoFill.UNKNOWN_PLACEMENT, NoFill.OVERLOADED, NoFill.NO_MATCH, NoFill.NO_CREATIVE, NoFill.CURRENCY,
     NoFill.INVALID_TRAFFIC, NoFill.BLOCKED, NoFill.BELOW_FLOOR, NoFill.NO_USER, NoFill.BUDGET_EXHAUSTED,
-    NoFill.DISK_FULL, NoFill.PACED, NoFill.EXCLUDED, NoFill.FREQUENCY_CAPPED, NoFill.FEED_CAP,
-    NoFill.RESERVATION_LIMIT,
+    NoFill.DISK_FULL, NoFill.STATE_UNAVAILABLE, NoFill.PACED, NoFill.EXCLUDED, NoFill.FREQUENCY_CAPPED,
+    NoFill.FEED_CAP, NoFill.RESERVATION_LIMIT,
 ]  # fmt: skip
 """Reasons, those that leave a candidate closest to serving last."""
 

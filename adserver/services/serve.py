@@ -61,23 +61,34 @@ class Decisions:
         """``look`` is shown a rehearsal before anything is decided for good. Raises Refused."""
         serving = self.world.serving
         request = self._normaliser.request(ask, asker, terms, serving.snapshot, self._clock())
+        found = self._at_once(request, serving, ask.tmax_ms)
+        if found is not None:
+            return found
+        if look is not None:
+            look(Rehearse(request, serving, self._kept))
+        deciding = Deciding(request, serving, self._kept, self._key_id())
+        return self._done(deciding, deciding.run())
+
+    async def decide_later(self, ask: Ask, asker: Asker, terms: Terms, look: Look | None = None) -> Outcome:
+        """The same where something is waited for, which it is not where everything is in this process."""
+        return self.decide(ask, asker, terms, look)
+
+    def _at_once(self, request: Request, serving: Serving, tmax_ms: int | None) -> Outcome | None:
+        """Where nothing need be decided."""
         kept = self._kept
         if request.repeat_key is not None:
             repeat = kept.repeats.find(request.repeat_key, request.now_ms)
             if repeat is not None:
                 return Outcome(repeat.decision, request, serving, repeat.subject)
-        if self._overloaded(ask.tmax_ms):
+        if self._overloaded(tmax_ms):
             overloaded = _overloaded(request, serving)
             kept.tally.count(overloaded)
             return Outcome(overloaded, request, serving, request.subject)
-        if look is not None:
-            look(Rehearse(request, serving, kept))
-        return self._decided(request, serving)
+        return None
 
-    def _decided(self, request: Request, serving: Serving) -> Outcome:
-        kept = self._kept
-        deciding = Deciding(request, serving, kept, self._key_id())
-        decision = deciding.run()
+    def _done(self, deciding: Deciding, decision: Decision) -> Outcome:
+        """Kept, or undone."""
+        kept, request, serving = self._kept, deciding.request, deciding.serving
         if deciding.fleeting:
             deciding.undo()
         elif not deciding.paid:
@@ -87,7 +98,7 @@ class Decisions:
             kept.tally.count(decision, journalled=False)
         elif not self._keep(deciding, decision):
             deciding.undo()
-            decision = _without_ads(decision)
+            decision = without_ads(decision)
             kept.tally.count(decision)
         slates = tuple(deciding.slates)
         # The slates ask the deciding back. A circle would be left to the collector, which comes when nothing
@@ -144,7 +155,7 @@ def _overloaded(request: Request, serving: Serving) -> Decision:
     )  # fmt: skip
 
 
-def _without_ads(decision: Decision) -> Decision:
+def without_ads(decision: Decision) -> Decision:
     """The journal closed between asking and keeping: nothing is promised, feeds say nothing."""
     slots = tuple(
         msgspec.structs.replace(

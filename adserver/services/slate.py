@@ -37,11 +37,12 @@ class Winner(Struct):
 class PlacementSlate:
     """``claims`` is asked of those no cap is full for; ``seed`` belongs to this placement. Unless a feed's
     ``layout`` says where ads may stand, ``count`` says how many. ``left_out``: the line items (chunk -> bits)
-    that are no candidates because this person has capped them; ``unasked``: see ``shortlist.Walk``."""
+    that are no candidates because this person has capped them; ``unasked``: see ``shortlist.Walk``; ``away``:
+    nobody knows what this person has seen."""
 
     __slots__ = (
-        "_candidates", "_claims", "_company", "_count", "_position", "_seed", "_somebody", "_waiting",
-        "context", "drops", "expires_ms", "layout", "left_out", "unasked", "unserved", "winners",
+        "_away", "_candidates", "_claims", "_company", "_count", "_position", "_seed", "_somebody",
+        "_waiting", "context", "drops", "expires_ms", "layout", "left_out", "unasked", "unserved", "winners",
     )  # fmt: skip
 
     def __init__(
@@ -55,6 +56,7 @@ class PlacementSlate:
         layout: Layout | None,
         left_out: Mapping[int, int],
         unasked: Set[int] = frozenset(),
+        away: bool = False,
     ) -> None:
         request = context.request
         self.context = context
@@ -66,7 +68,8 @@ class PlacementSlate:
         self._candidates = candidates
         self._company = company
         self._claims = claims
-        self._somebody = request.subject is not None and request.session is not None
+        self._away = away
+        self._somebody = not away and request.subject is not None and request.session is not None
         self._seed = seed
         self._count = count
         self._waiting: list[Entry] = []
@@ -134,7 +137,10 @@ class PlacementSlate:
         if candidate.campaign.repeat_in_request:
             self._waiting.insert(0, candidate)
         kept_ms = self.expires_ms + (limits.CLICK_EXTRA_MS if candidate.by_session else 0)
-        return Granted(ident, exposure_counts(candidate, creative), self.expires_ms, kept_ms)
+        caps = candidate.caps
+        if candidate.creative_caps:
+            caps = (*caps, *creative_caps(candidate, creative))
+        return Granted(ident, exposure_counts(candidate, creative), self.expires_ms, kept_ms, caps)
 
     def leave(self) -> None:
         """Nobody can stand here. Elsewhere is worth a try only for those a distance kept out: the page goes
@@ -173,8 +179,10 @@ class PlacementSlate:
         self.drops[entry.position] = self._company.out[entry.position] = drop
 
     def _needs_somebody(self, entry: Entry) -> Drop | None:
-        """Without user and session nobody can be counted."""
+        """Without user and session nobody can be counted, and nobody while the counters are away."""
         request = self.context.request
+        if self._away:
+            return Drop(NoFill.STATE_UNAVAILABLE, "state", "there", "away")
         if entry.line_item.serve_without_user or (
             request.subject is not None and request.session is not None
         ):

@@ -27,7 +27,9 @@ BUCKETS: Final = 8
 _LAST_MS: Final = 1
 _LACKING: Final = {
     "paced": "paced",
-    **dict.fromkeys(("reservation_limit", "overloaded", "disk_full", "feed_cap"), "server"),
+    **dict.fromkeys(
+        ("reservation_limit", "overloaded", "disk_full", "state_unavailable", "feed_cap"), "server"
+    ),
 }
 """Reasons to leave a place empty that are no lack of demand, or not at once."""
 

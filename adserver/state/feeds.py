@@ -13,7 +13,7 @@ costs O(1) an account and idle time, whatever the mix of idle times (Varghese an
 """
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import msgspec
@@ -46,8 +46,11 @@ class Account(Struct, array_like=True, gc=False):
 
 
 class _Dump(Struct, array_like=True):
+    """``roots``: whose accounts they are, for those who keep them by person."""
+
     version: int
     accounts: list[tuple[bytes, Account]]
+    roots: dict[bytes, bytes] = {}
 
 
 _ENCODE: Final = msgspec.msgpack.Encoder().encode
@@ -57,7 +60,10 @@ _DUMP: Final = msgspec.msgpack.Decoder(_Dump)
 
 
 class FeedAccounts:
+    """``roots``: whose an account is, where that is known (``shared.paging``)."""
+
     def __init__(self) -> None:
+        self.roots: dict[bytes, bytes] = {}
         self._accounts: dict[bytes, Account] = {}
         self._due: dict[int, list[bytes]] = {}
         self._minutes: list[int] = []
@@ -71,6 +77,17 @@ class FeedAccounts:
         if found is None or now_ms - found.touched_ms > found.idle_ms:
             return None
         return found
+
+    def find_any(self, account: bytes) -> Account | None:
+        """Idle or not."""
+        return self._accounts.get(account)
+
+    def take_up(self, key: bytes, account: Account) -> None:
+        """An account as somebody else kept it."""
+        self._adopt(key, account)
+
+    def items(self) -> Iterable[tuple[bytes, Account]]:
+        return self._accounts.items()
 
     def turn(
         self,
@@ -127,10 +144,13 @@ class FeedAccounts:
             raise ValueError(f"page {page.page} committed where page {expected} is next")
         self._keep(account, page, answered, track, now_ms, idle_ms)
 
-    def restore(self, decided: Decided, origin_of: Callable[[Decision], Origin]) -> None:
+    def restore(
+        self, decided: Decided, origin_of: Callable[[Decision], Origin], root: bytes | None = None
+    ) -> None:
         """Take up a decision from the journal: in its order, each once, all that lie behind the dump that
         was loaded. ``origin_of`` tells what the URLs of a decision depend on. The record rules: an account
-        that looks idle may have been touched by repeated answers, which nobody journals."""
+        that looks idle may have been touched by repeated answers, which nobody journals. ``root``: whose
+        account it is, for those who keep them by person."""
         decision = decided.decision
         origin = origin_of(decision)
         for slot in decision.slots:
@@ -203,7 +223,7 @@ class FeedAccounts:
 
     def dump(self) -> bytes:
         """Everything, for a checkpoint."""
-        return _ENCODE(_Dump(_VERSION, list(self._accounts.items())))
+        return _ENCODE(_Dump(_VERSION, list(self._accounts.items()), self.roots))
 
     def load(self, dumped: bytes) -> None:
         """Take up a dump in place of what is here. Raises ValueError for what is no dump of ours."""
@@ -213,7 +233,7 @@ class FeedAccounts:
             raise ValueError("not a dump of feed accounts") from error
         if dump.version != _VERSION:
             raise ValueError(f"a dump of version {dump.version}")
-        self._accounts, self._due, self._minutes = {}, {}, []
+        self._accounts, self._due, self._minutes, self.roots = {}, {}, [], dump.roots
         for key, account in dump.accounts:
             self._adopt(key, account)
 

@@ -19,7 +19,6 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
-from msgspec import Struct
 
 from adserver.domain import limits
 from adserver.domain.calendar import Calendar
@@ -27,39 +26,26 @@ from adserver.domain.caps import BoundCap, Counted
 from adserver.domain.records import LineItemTerms
 from adserver.domain.told import Accepted
 from adserver.state.capped import Bits, Catalogued, Remembered
-from adserver.state.windows import Window, Windows
+from adserver.state.exposure import DUMPS, Dump, Exposure
+from adserver.state.windows import Windows
 
 _SWEEP_STEP = 500
 _NONE: Final[dict[str, list[int]]] = {}
 
 
-class Exposure(Struct, array_like=True, gc=False):
-    """An ad admitted for a person. ``kept_ms``: when the record itself may be forgotten."""
-
-    subject: bytes | None
-    session: bytes | None
-    counts: tuple[Counted, ...]
-    expires_ms: int
-    kept_ms: int
-    outstanding: bool = True
-
-
-_Counters = dict[bytes, dict[str, list[int]]]
-_DUMPS = msgspec.msgpack.Decoder(tuple[_Counters, dict[bytes, Exposure], dict[str, int], dict[str, Window]])
-
-
 class Exposures:
     """All counters of all people, in memory. ``known``: exposures by event id, only to be looked into."""
 
-    def __init__(self) -> None:
+    def __init__(self, windows: Windows | None = None) -> None:
         self._counters: dict[bytes, dict[str, list[int]]] = {}
         self.known: dict[bytes, Exposure] = {}
         self._keeps: dict[str, int] = {}
-        self._windows = Windows()
+        self.windows = Windows() if windows is None else windows
         self._outstanding: dict[bytes | None, int] = {}
         self._ends = Calendar()
         self._idle: list[bytes] = []
-        self._capped = Remembered(self._windows.of)
+        self._subjects: dict[bytes, bytes] = {}
+        self._capped = Remembered(self.windows.of)
 
     def __len__(self) -> int:
         return len(self.known)
@@ -80,12 +66,12 @@ class Exposures:
         counter = counters.get(cap.counter) if counters else None
         if counter is None or counter[0] + len(counter) - 1 < cap.limit:
             return False
-        per_ms, after_ms = self._windows.of(cap)
+        per_ms, after_ms = self.windows.of(cap)
         return counter[0] + _since(counter, max(now_ms - per_ms, after_ms)) >= cap.limit
 
     def promise(self, terms: LineItemTerms) -> None:
         """The journal has these terms now (``windows``)."""
-        self._windows.promise(terms)
+        self.windows.promise(terms)
 
     def capped_out(
         self, subject: bytes | None, session: bytes | None, now_ms: int, catalogue: Catalogued
@@ -110,6 +96,10 @@ class Exposures:
             counter = self._counter(exposure.session if counted.session else exposure.subject, counted)
             if counter is not None:
                 counter[0] += 1
+
+    def take_up(self, who: bytes, counters: dict[str, list[int]]) -> None:
+        """All counters of a person or session, as somebody else kept them."""
+        self._counters[who] = counters
 
     def outstanding(self, subject: bytes | None) -> int:
         """How many exposures of a person are outstanding; 0 for nobody."""
@@ -166,6 +156,13 @@ class Exposures:
     ) -> None:  # fmt: skip
         """``grant`` from plain parts, for the journal's records."""
         self.grant(event_id, Exposure(subject, session, counts, expires_ms, kept_ms))
+
+    def move(
+        self, event_id: bytes, kind: int, subject: bytes | None, counts: Sequence[Counted], at_ms: int
+    ) -> None:
+        """An event that caps look at and that ends no exposure, ``kind`` of ``EventKind``: it counts for the
+        person its token names, and for the session the ad was admitted for."""
+        self.count(subject, self.session_of(event_id), counts, at_ms)
 
     def session_of(self, event_id: bytes) -> bytes | None:
         """The session an ad was admitted for, as long as a cap may need it."""
@@ -261,15 +258,18 @@ class Exposures:
     def _is_over(self, name: str, counter: list[int], now_ms: int) -> bool:
         if counter[0]:
             return False
-        keep_ms = max(self._keeps.get(name, limits.CAP_PER_MS_MAX), self._windows.keep_ms(name))
+        keep_ms = max(self._keeps.get(name, limits.CAP_PER_MS_MAX), self.windows.keep_ms(name))
         return len(counter) == 1 or counter[-1] <= now_ms - keep_ms
 
     def dump(self) -> bytes:
         """Everything, for a checkpoint."""
-        return msgspec.msgpack.encode((self._counters, self.known, self._keeps, self._windows.promised))
+        kept = self._counters, self.known, self._keeps, self.windows.promised
+        return msgspec.msgpack.encode(Dump(*kept, self._subjects))
 
     def load(self, dumped: bytes) -> None:
-        self._counters, self.known, self._keeps, self._windows.promised = _DUMPS.decode(dumped)
+        found = DUMPS.decode(dumped)
+        self._counters, self.known, self._keeps = found.counters, found.known, found.keeps
+        self.windows.promised, self._subjects = found.promised, found.subjects
         self._capped.clear()
         self._ends = Calendar((exposure.expires_ms, ident) for ident, exposure in self.known.items())
         self._outstanding.clear()

@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from functools import partial
 
 from adserver.domain import limits
-from adserver.domain.admission import C, Full, Slate
+from adserver.domain.admission import C, Full, Granted, Slate
 from adserver.domain.caps import BoundCap
-from adserver.state.frequency import Exposure, Exposures
+from adserver.state.exposure import Exposure
+from adserver.state.frequency import Exposures
 
 
 class MemoryState(Exposures):
@@ -37,10 +38,16 @@ class MemoryState(Exposures):
                 continue
             granted = slate.take(candidate, full)
             if granted is not None:
-                exposure = Exposure(subject, session, granted.counts, granted.expires_ms, granted.kept_ms)
-                self.grant(granted.event_id, exposure)
+                self.give(
+                    granted,
+                    Exposure(subject, session, granted.counts, granted.expires_ms, granted.kept_ms),
+                )
                 return True
         return False
+
+    def give(self, granted: Granted, exposure: Exposure) -> None:
+        """What a slate took."""
+        self.grant(granted.event_id, exposure)
 
 
 def _first_full(caps: tuple[BoundCap, ...], full: Full) -> BoundCap | None:

@@ -73,6 +73,17 @@ class Metrics:
         self._list_failed = _counter(
             "data_centre_list_failures", "Times that the file could not be used; the last good is.", registry
         )
+        self._state = Gauge(
+            "adserver_state_known", "1 while it is known what people have seen.", registry=registry
+        )
+        self._state_known = True
+        self._state.set(1)
+        self._state_losses = _counter(
+            "state_losses", "Times that it was not known what people have seen.", registry
+        )
+        self.state_took = Times(
+            "adserver_state_seconds", "From asking the shared state to its answer.", registry, _SECONDS
+        ).observe
         self._posting_failed = _counter(
             "posting_failures",
             "Times that posting stopped: it waits for room, or its process died.",
@@ -117,6 +128,13 @@ class Metrics:
 
     def list_failed(self) -> None:
         self._list_failed.inc()
+
+    def state_is(self, there: bool) -> None:
+        """What people have seen is known, or not (any more)."""
+        if self._state_known and not there:
+            self._state_losses.inc()
+        self._state_known = there
+        self._state.set(int(there))
 
     def posting_failed(self) -> None:
         self._posting_failed.inc()

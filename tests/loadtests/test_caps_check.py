@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from told import START_MS, WORLD, ad, answered, event
 
 from adserver.domain.caps import BoundCap, counted
-from adserver.state.frequency import Exposure, Exposures
+from adserver.state.exposure import Exposure
+from adserver.state.frequency import Exposures
 from loadtests import caps
 from loadtests.records import Ad, Decision, Event
 

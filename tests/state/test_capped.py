@@ -10,7 +10,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from adserver.domain import limits
 from adserver.domain.caps import BoundCap, counted
 from adserver.state.capped import Bits
-from adserver.state.frequency import Exposure, Exposures
+from adserver.state.exposure import Exposure
+from adserver.state.frequency import Exposures
 
 WHO, SESSION, STRANGER = b"p" * 16, b"s" * 16, b"x" * 16
 CHUNK = 4

@@ -11,8 +11,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from adserver.domain import limits
 from adserver.domain.caps import BoundCap, Counted, counted
+from adserver.domain.decision import EventKind
 from adserver.domain.records import CapTerms, LineItemTerms
-from adserver.state.frequency import Exposure, Exposures
+from adserver.state.exposure import Exposure
+from adserver.state.frequency import Exposures
 from adserver.state.memory import MemoryState
 
 ANNA, BEN = b"anna" * 4, b"ben." * 4
@@ -57,10 +59,12 @@ class Law2(RuleBasedStateMachine):
     """``admits`` is asked as admission asks; the model says what the answer must be: not only no more than
     the law allows, but also no less."""
 
+    most_clicks = 1000
+
     def __init__(self) -> None:
         super().__init__()
         self.now_ms = 10_000
-        self.state = Exposures()
+        self.state: Any = Exposures()
         self.ids = count(1)
         self.shown: dict[bytes, Shown] = {}
 
@@ -117,11 +121,11 @@ class Law2(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def click(self, data: Any) -> None:
-        ident = self.pick(data, self.kept)
+        ident = self.pick(data, lambda shown: self.kept(shown) and len(shown.clicks) < self.most_clicks)
         if ident is not None:
             shown = self.shown[ident]
             counts = counted(self.caps, "click")
-            self.state.count(shown.who, self.state.session_of(ident), counts, self.now_ms)
+            self.state.move(ident, EventKind.CLICK, shown.who, counts, self.now_ms)
             shown.clicks.append(self.now_ms)
 
     @rule(data=st.data())

@@ -1,0 +1,169 @@
+"""Serve ads where what people have seen is shared with other processes, and asked over a network.
+
+What is known of the person is asked for; then everything is as in ``serve``, decided by the same code from
+that, with nothing awaited; and what it came to is *proposed*: the store says that it is so now, in one step
+with asking every cap and the feed's account again, or what there is instead, and it is decided once more.
+Only then does the journal hear of it. So a decision is exact whoever else decides meanwhile, and costs two
+round trips; holds in budgets are this process's own and stand in between.
+
+Where the store does not answer (``Away``), nobody is served what is capped and feeds answer nothing new; the
+rest goes on.
+"""
+
+from typing import Any, Final, Protocol, TypeVar
+
+import msgspec
+
+from adserver.domain import limits
+from adserver.domain.admission import Away
+from adserver.domain.decision import Decision
+from adserver.domain.request import FeedAsk, Request
+from adserver.services.ask import Ask, Asker, Terms
+from adserver.services.deciding import Deciding
+from adserver.services.kept import Feeds, Kept, State
+from adserver.services.rehearsal import Rehearse
+from adserver.services.repeats import Repeat
+from adserver.services.serve import Decisions, Look, Outcome, without_ads
+from adserver.services.world import Serving
+
+_REPEATS: Final = msgspec.msgpack.Decoder(Repeat)
+_ENCODE: Final = msgspec.msgpack.Encoder().encode
+
+
+class Known(Protocol):
+    """Of one person. ``exposures`` and ``feeds`` are as they would be in a server that is alone; ``answer``:
+    to the request's id, empty where there is none."""
+
+    @property
+    def exposures(self) -> State: ...
+    @property
+    def feeds(self) -> Feeds: ...
+    @property
+    def answer(self) -> bytes: ...
+
+
+K = TypeVar("K", bound=Known)
+
+
+class Shared(Protocol[K]):
+    async def look(self, request: Request, ask: FeedAsk | None) -> K:
+        """Raises Away."""
+        ...
+
+    async def propose(self, known: K, answer: bytes) -> K | None:
+        """What was granted and committed to ``known`` since, and the answer to its request's id: None if it
+        is so now, else what there is instead. Raises Away."""
+        ...
+
+    def keep(self, known: K) -> None:
+        """It stands in the journal now."""
+        ...
+
+    def withdraw(self, known: K) -> None:
+        """It does not: what was proposed is taken back."""
+        ...
+
+
+class SharedDecisions(Decisions):
+    """``shared`` is the store, set before anything is asked; ``kept`` is what this process itself granted."""
+
+    shared: Shared[Any]
+
+    async def decide_later(self, ask: Ask, asker: Asker, terms: Terms, look: Look | None = None) -> Outcome:
+        """As ``decide``. Raises Refused."""
+        serving = self.world.serving
+        request = self._normaliser.request(ask, asker, terms, serving.snapshot, self._clock())
+        found = self._at_once(request, serving, ask.tmax_ms)
+        if found is not None:
+            return found
+        try:
+            known = await self._known(request)
+        except Away:
+            return self._unshared(request, serving, look, away=True)
+        if known is None:
+            return self._unshared(request, serving, look, away=False)
+        if look is not None:
+            look(Rehearse(request, serving, self._kept_in(known)))
+        return await self._agreed(request, serving, known)
+
+    async def _known(self, request: Request) -> Known | None:
+        """None of nobody."""
+        if request.subject is None and request.session is None and request.repeat_key is None:
+            return None
+        feed = next((ask.feed for ask in request.placements if ask.feed is not None), None)
+        found: Known = await self.shared.look(request, feed)
+        return found
+
+    def _unshared(self, request: Request, serving: Serving, look: Look | None, away: bool) -> Outcome:
+        if look is not None:
+            look(Rehearse(request, serving, self._kept))
+        deciding = Deciding(request, serving, self._kept, self._key_id(), away)
+        return self._done(deciding, deciding.run())
+
+    async def _agreed(self, request: Request, serving: Serving, known: Known) -> Outcome:
+        """Decided as often as something else was so meanwhile."""
+        for _ in range(limits.DECIDED_AGAIN):
+            if known.answer:
+                repeat = _REPEATS.decode(known.answer)
+                return Outcome(repeat.decision, request, serving, repeat.subject)
+            deciding = Deciding(request, serving, self._kept_in(known), self._key_id())
+            decision = deciding.run()
+            if deciding.fleeting:
+                return self._done(deciding, decision)
+            try:
+                instead = await self._proposed(deciding, decision, known)
+            except Away:
+                break
+            if instead is None:
+                return self._so(deciding, decision, known)
+            known = instead
+        return self._unshared(request, serving, None, away=True)
+
+    async def _proposed(self, deciding: Deciding, decision: Decision, known: Known) -> Known | None:
+        """What there is instead, if it cannot be: then, as whatever else happens, nothing is held for it."""
+        if not deciding.paid:
+            deciding.undo()
+        deciding.commit_pages(decision, journalled=deciding.paid)
+        instead: Known | None = None
+        agreed = False
+        try:
+            instead = await self.shared.propose(known, self._answer(deciding.request, decision))
+            agreed = instead is None
+        finally:
+            if not agreed:
+                deciding.undo()
+        return instead
+
+    def _so(self, deciding: Deciding, decision: Decision, known: Known) -> Outcome:
+        """The store has it; now the journal. What moved among the ``live`` bits meanwhile is told with it."""
+        deciding.moved = len(deciding.serving.live.moved)
+        request, kept = deciding.request, self._kept
+        if not deciding.paid:
+            self._remember(deciding, decision, journalled=False)
+            kept.tally.count(decision, journalled=False)
+            self.shared.keep(known)
+        elif self._keep(deciding, decision):
+            self.shared.keep(known)
+        else:
+            deciding.undo()
+            self.shared.withdraw(known)
+            decision = without_ads(decision)
+            kept.tally.count(decision)
+        slates = tuple(deciding.slates)
+        deciding.slates.clear()
+        return Outcome(decision, request, deciding.serving, request.subject, slates)
+
+    def _remember(self, deciding: Deciding, decision: Decision, journalled: bool) -> None:
+        """The pages of a shared one are the store's to keep."""
+        if deciding.kept is self._kept:
+            super()._remember(deciding, decision, journalled)
+        elif deciding.request.repeat_key is not None:
+            repeat = Repeat(decision, deciding.request.subject)
+            self._kept.repeats.keep(deciding.request.repeat_key, repeat)
+
+    def _kept_in(self, known: Known) -> Kept:
+        return msgspec.structs.replace(self._kept, state=known.exposures, feeds=known.feeds)
+
+    @staticmethod
+    def _answer(request: Request, decision: Decision) -> bytes:
+        return b"" if request.repeat_key is None else _ENCODE(Repeat(decision, request.subject))

@@ -1,0 +1,44 @@
+"""State in Redis, as an app composes it. What needs a driver is imported where Redis is asked for alone."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, cast
+
+from adserver.services.sharing import SharedDecisions
+from adserver.state.shared.mirror import Mirror
+from adserver.state.shared.paging import Paging
+
+if TYPE_CHECKING:
+    from adserver.app import App
+    from adserver.state.shared.store import SharedState
+
+_ALONE = (0,)
+
+
+def share(app: "App") -> "SharedState | None":
+    """What an app's decisions ask; None where they ask nobody."""
+    if not isinstance(app.decisions, SharedDecisions):
+        return None
+    from adserver.state.shared.store import SharedState
+
+    app.metrics.state_is(False)
+    settings, states = app.settings, app.states
+    state = app.decisions.shared = SharedState(
+        settings.redis, cast(Mirror, states.exposures), cast(Paging, states.feeds), 0, _ALONE,
+        settings.redis_deadline_ms / 1000, app.clock, _told(app), app.metrics.state_took,
+    )  # fmt: skip
+    return state
+
+
+def _told(app: "App") -> Callable[[str], None]:
+    """Says what became of it."""
+
+    def told(why: str) -> None:
+        app.metrics.state_is(not why)
+        if why:
+            app.log.warning(
+                "what people have seen is not known: capped line items and feeds wait", reason=why
+            )
+        else:
+            app.log.info("what people have seen is known")
+
+    return told

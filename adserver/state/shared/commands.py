@@ -1,0 +1,114 @@
+"""What is asked of Redis, as the words of commands (``scripts`` says what each script is given)."""
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from adserver.domain import limits
+from adserver.domain.admission import Granted
+from adserver.domain.caps import Counted
+from adserver.state.exposure import Exposure
+from adserver.state.feeds import Account
+from adserver.state.shared import scripts
+from adserver.state.shared.keys import Keys, Who
+from adserver.state.shared.mirror import RETOLD_MS, Settled, Share, Told, Touched, Unsaid
+from adserver.state.shared.person import Page, Proposal
+from adserver.state.shared.wire import Word
+from adserver.state.windows import Windows
+
+Words = list[Word]
+_SUBJECT: Final = 1
+_SESSION: Final = 2
+
+
+def look(keys: Keys, who: Who, account: bytes | None, page: int, now_ms: int) -> Words:
+    return [*_script("look"), 6, *_person(keys, who, account), now_ms, page]
+
+
+def admit(
+    keys: Keys, who: Who, account: bytes | None, page: int, proposal: Proposal, windows: Windows, now_ms: int
+) -> Words:
+    """``page``: the one asked for; what is told of it if this is refused."""
+    words: Words = [*_script("admit"), 6, *_person(keys, who, account), now_ms, page]
+    words += (limits.OUTSTANDING_PER_PERSON, proposal.answer, limits.REPEAT_WINDOW_MS, len(proposal.grants))
+    for granted, exposure in proposal.grants:
+        words += _ad(granted, exposure, windows)
+    words += (0,) if proposal.page is None else (1, *_page(proposal.page))
+    return words
+
+
+def tell(keys: Keys, told: Told, now_ms: int) -> Words:
+    if isinstance(told, Touched):
+        return [*_script("touch"), 1, keys.account(told.account), told.at_ms, told.told_ms]
+    if isinstance(told, Unsaid):
+        account = keys.account(told.account)
+        return [*_script("unsay"), 1, account, told.page, told.answered, told.expected, told.track]
+    return _settle(keys, told, now_ms)
+
+
+def _settle(keys: Keys, settled: Settled, now_ms: int) -> Words:
+    words: Words = [*_script("settle"), 5, *keys.exposures(), keys.told(), now_ms]
+    words += (settled.what, settled.event_id, bytes((settled.kind,)), settled.at_ms)
+    counts = [one for one in settled.counts if _is_for(settled.who, one.session)]
+    words += (limits.CAP_LIMIT_MAX, RETOLD_MS, len(counts))
+    for counted in counts:
+        words += (counted.counter, counted.keep_ms, _which(counted.session))
+    return words
+
+
+def add(keys: Keys, share: Share, worker: int, now_ms: int) -> Words:
+    """Of each session a share of its own."""
+    words: Words = [*_script("add"), 5, *keys.exposures(), keys.told(), now_ms, limits.CAP_LIMIT_MAX]
+    words += (b"+%d " % worker + (share.who.session or b""), len(share.counters))
+    for name, keep_ms, session, times in share.counters:
+        words += (name, keep_ms, _which(session), len(times), *times)
+    words.append(len(share.outstanding))
+    for event_id, exposure in share.outstanding.items():
+        counts = [one for one in exposure.counts if _is_for(share.who, one.session)]
+        words += (event_id, exposure.expires_ms, len(counts))
+        for counted in counts:
+            words += (counted.counter, _which(counted.session))
+    return words
+
+
+def page(keys: Keys, name: bytes, account: Account, now_ms: int) -> Words:
+    """What is known of a feed account."""
+    words: Words = [*_script("page"), 1, keys.account(name), now_ms, account.next_page, account.track]
+    words += (account.idle_ms, account.touched_ms, account.told_ms)
+    for number, answered in account.pages.items():
+        words += (number, answered)
+    return words
+
+
+def _script(name: str) -> tuple[Word, Word]:
+    return b"EVALSHA", scripts.load(name).sha
+
+
+def _person(keys: Keys, who: Who, account: bytes | None) -> Iterable[bytes]:
+    return (*keys.exposures(), keys.account(account), keys.request(who.request))
+
+
+def _ad(granted: Granted, exposure: Exposure, windows: Windows) -> Words:
+    who = Who(exposure.subject, exposure.session)
+    counts: Sequence[Counted] = [one for one in granted.counts if _is_for(who, one.session)]
+    caps = [cap for cap in granted.caps if _is_for(who, cap.session)]
+    bounded = 0 if exposure.subject is None else 1
+    words: Words = [granted.event_id, granted.expires_ms, bounded, len(counts)]
+    for counted in counts:
+        words += (counted.counter, counted.keep_ms, _which(counted.session))
+    words.append(len(caps))
+    for cap in caps:
+        words += (cap.counter, cap.limit, *windows.of(cap), _which(cap.session))
+    return words
+
+
+def _page(page: Page) -> Words:
+    return [page.expected, page.answered, page.track, page.idle_ms, page.told_ms]
+
+
+def _which(session: bool) -> int:
+    return _SESSION if session else _SUBJECT
+
+
+def _is_for(who: Who, session: bool) -> bool:
+    """Nobody is not counted."""
+    return (who.session if session else who.subject) is not None

@@ -1,0 +1,180 @@
+"""What this process itself has granted, in memory and from its journal as in a server that is alone.
+
+Others' exposures are not in it, so it admits nobody; Redis does. It is what events find when they come (they
+come to the process that decided the ad), what is told to Redis of them (``tell``), and what this process adds
+where Redis has lost its memory: exposures are of one process each, so what all of them add is all there is.
+
+After a kill it is not known how much was told: what the journal has of the last ``RETOLD_MS`` is told again,
+and Redis knows what it has heard (``scripts/settle.lua``).
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
+
+from msgspec import Struct
+
+from adserver.domain.caps import Counted
+from adserver.domain.decision import EventKind
+from adserver.state.exposure import Exposure
+from adserver.state.memory import MemoryState
+from adserver.state.shared.keys import Who
+
+RETOLD_MS: Final = 3_600_000
+_IMPRESSION: Final = int(EventKind.IMPRESSION)
+
+
+class Settled(Struct, frozen=True):
+    """What became of an ad: ``what`` is ``confirm``, ``count`` or ``release``."""
+
+    who: Who
+    what: str
+    event_id: bytes
+    kind: int = 0
+    at_ms: int = 0
+    counts: Sequence[Counted] = ()
+
+
+class Touched(Struct, frozen=True):
+    """A feed account lives on; ``told_ms``: when the journal was last told so."""
+
+    who: Who
+    account: bytes
+    at_ms: int
+    told_ms: int
+
+
+class Unsaid(Struct, frozen=True):
+    """A feed page that was agreed on was not answered; the account stood at ``expected`` (-1: there was none)
+    with ``track``."""
+
+    who: Who
+    account: bytes
+    page: int
+    answered: bytes
+    expected: int
+    track: bytes
+
+
+Told = Settled | Touched | Unsaid
+
+
+class Share(Struct, frozen=True):
+    """What one process knows of a person: counters (name, keep, whether of the session, times), and
+    outstanding exposures by event id."""
+
+    who: Who
+    counters: list[tuple[str, int, bool, list[int]]]
+    outstanding: dict[bytes, Exposure]
+
+
+class Pieces(Struct):
+    """Where a mirror has something of a person: subjects and sessions with counters, and event ids."""
+
+    counted: list[bytes]
+    shown: list[bytes]
+
+
+class Mirror(MemoryState):
+    """``tell`` is given what becomes of ads; until it is there, what the last ``RETOLD_MS`` had is kept."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._untold: deque[Settled] = deque()
+        self._tell: Callable[[Settled], None] | None = None
+
+    def begin(self, tell: Callable[[Settled], None]) -> None:
+        self._tell = tell
+        untold, self._untold = self._untold, deque()
+        for settled in untold:
+            tell(settled)
+
+    def grant(self, event_id: bytes, exposure: Exposure) -> None:
+        super().grant(event_id, exposure)
+        if exposure.subject is not None and exposure.session is not None:
+            self._subjects[exposure.session] = exposure.subject
+
+    def confirm(
+        self, event_id: bytes, subject: bytes | None, counts: tuple[Counted, ...], at_ms: int
+    ) -> None:
+        if event_id not in self.known:
+            self._told(subject, None, "confirm", event_id, _IMPRESSION, at_ms, counts)
+        super().confirm(event_id, subject, counts, at_ms)
+
+    def _confirm(self, event_id: bytes, exposure: Exposure, at_ms: int) -> None:
+        counts = exposure.counts
+        self._told(exposure.subject, exposure.session, "confirm", event_id, _IMPRESSION, at_ms, counts)
+        super()._confirm(event_id, exposure, at_ms)
+
+    def move(
+        self, event_id: bytes, kind: int, subject: bytes | None, counts: Sequence[Counted], at_ms: int
+    ) -> None:
+        if counts:
+            self._told(subject, self.session_of(event_id), "count", event_id, kind, at_ms, counts)
+        super().move(event_id, kind, subject, counts, at_ms)
+
+    def release(self, event_id: bytes) -> bool:
+        exposure = self.known.get(event_id)
+        if exposure is not None and exposure.outstanding:
+            self._told(exposure.subject, exposure.session, "release", event_id)
+        return super().release(event_id)
+
+    def forget(self, now_ms: int) -> None:
+        super().forget(now_ms)
+        if len(self._subjects) > 2 * self.people:
+            self._subjects = {one: of for one, of in self._subjects.items() if one in self._counters}
+
+    def everybody(self) -> dict[bytes, "Pieces"]:
+        """Everybody of whom anything is known, by root, and where it is found."""
+        found = dict[bytes, Pieces]()
+        for who in self._counters:
+            _of(found, self._subjects.get(who, who)).counted.append(who)
+        for event_id, exposure in self.known.items():
+            if exposure.outstanding and (exposure.subject or exposure.session):
+                _of(found, exposure.subject or exposure.session or b"").shown.append(event_id)
+        return found
+
+    def shares(self, root: bytes, pieces: "Pieces") -> Iterator[Share]:
+        """What is known of somebody now, a session each."""
+        found = dict[Who, Share]()
+        for who in pieces.counted:
+            counters = self._counters.get(who, {})
+            session = any(name.startswith("session:") for name in counters)
+            share = _share(found, Who(None if who == root else root, who) if session else Who(root, None))
+            for name, (_, *times) in counters.items():
+                if times:
+                    share.counters.append((name, self._keeps.get(name, 0), session, times))
+        for event_id in pieces.shown:
+            exposure = self.known.get(event_id)
+            if exposure is not None and exposure.outstanding:
+                whose = Who(exposure.subject, exposure.session)
+                _share(found, whose).outstanding[event_id] = exposure
+        yield from found.values()
+
+    def _told(
+        self, subject: bytes | None, session: bytes | None, what: str, event_id: bytes,
+        kind: int = 0, at_ms: int = 0, counts: Sequence[Counted] = (),
+    ) -> None:  # fmt: skip
+        if subject is None and session is None:
+            return
+        settled = Settled(Who(subject, session), what, event_id, kind, at_ms, counts)
+        if self._tell is not None:
+            self._tell(settled)
+            return
+        self._untold.append(settled)
+        while self._untold[0].at_ms < at_ms - RETOLD_MS:
+            self._untold.popleft()
+
+
+def _of(found: dict[bytes, Pieces], root: bytes) -> Pieces:
+    pieces = found.get(root)
+    if pieces is None:
+        pieces = found[root] = Pieces([], [])
+    return pieces
+
+
+def _share(found: dict[Who, Share], whose: Who) -> Share:
+    share = found.get(whose)
+    if share is None:
+        share = found[whose] = Share(whose, [], {})
+    return share

@@ -1,0 +1,190 @@
+"""A Redis server as this process knows it: there or away, and of which generation.
+
+A store that may have lost writes (it was restarted, failed over, emptied) must not be believed: somebody's
+full counters may be gone. It is known by the run of the server, and by a key, the *generation*, for which
+every batch asks (``wire``). Whoever finds another run than the generation is of, or none, begins another
+(``scripts/begin.lua``): all keys of people bear its name, so it begins empty; and it comes into force once
+every worker has added what it knows. Until then nobody is admitted.
+
+While it is away it is looked for every ``LOOK_S``, and it is there again when it has answered within the
+deadline: so this is a breaker too.
+"""
+
+import asyncio
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from typing import Any, Final
+
+from adserver.domain.admission import Away
+from adserver.state.shared import scripts
+from adserver.state.shared.adding import Adding
+from adserver.state.shared.dialling import SHAKE_S, Address, NotRedis, meet
+from adserver.state.shared.mirror import Mirror
+from adserver.state.shared.paging import Paging
+from adserver.state.shared.wire import GENERATION, Wire, Word
+
+LOOK_S: Final = 0.1
+_BEAT_S: Final = 0.5
+_RUN: Final = b"adserver:run"
+_ADDED: Final = b"adserver:added:"
+_KEPT_S: Final = 90 * 86_400
+
+_EPOCH_MS: Final = 1_767_225_600_000
+Clock = Callable[[], int]
+Words = list[Word]
+
+
+class Node:
+    """``worker``: this process, among ``workers``, all that share the state; ``told`` is said why it is away,
+    or "" when it is there, each time that changes; ``anew`` is called when all that this process knows begins
+    to be added to another generation."""
+
+    def __init__(
+        self, address: Address, mirror: Mirror, paging: Paging, worker: int, workers: Collection[int],
+        deadline_s: float, clock: Clock, told: Callable[[str], None], anew: Callable[[], None],
+    ) -> None:  # fmt: skip
+        self.generation = ""
+        self._address = address
+        self._mirror = mirror
+        self._paging = paging
+        self._worker = worker
+        self._workers = workers
+        self._deadline_s = deadline_s
+        self._clock = clock
+        self._told = told
+        self._anew = anew
+        self._adding: Adding | None = None
+        self._doubted = False
+        self._ended = False
+        self._dialled: Wire | None = None
+        self._wire: Wire | None = None
+        self._gone = asyncio.Event()
+        self._why: str | None = None
+
+    def takes(self, root: bytes) -> bool:
+        """Whether what becomes of somebody's ads must be told: not where all that is known of them is still
+        to be added."""
+        return self._adding is None or not self._adding.covers(root)
+
+    @property
+    def there(self) -> bool:
+        return self._wire is not None
+
+    def ask(self, words: Words) -> "asyncio.Future[Any]":
+        """Raises Away."""
+        if self._wire is None:
+            raise Away(self._why or "not asked yet")
+        return self._wire.ask(words)
+
+    def close(self, why: str) -> None:
+        """Give the connection up, and agree anew."""
+        if self._wire is not None:
+            self._wire.close(why)
+
+    def doubt(self) -> None:
+        """It will never hear of something: another generation is needed."""
+        self._doubted = True
+        self.close("it has missed too much")
+
+    def end(self) -> None:
+        """For good: ``keep`` returns."""
+        self._ended = True
+        if self._dialled is not None:
+            self._dialled.close("ended")
+
+    async def keep(self) -> None:
+        """Connect, and again whenever it was lost, until ended."""
+        while not self._ended:
+            wire: Wire | None = None
+            try:
+                wire = self._dialled = await self._address.wire(self._new)
+                await self._agree(wire)
+            except (Away, NotRedis, OSError, TimeoutError) as error:
+                self._say(str(error) or "no connection in time")
+            else:
+                await self._watch(wire)
+            finally:
+                self._wire = None
+                if wire is not None:
+                    wire.close()
+            await asyncio.sleep(LOOK_S)
+
+    async def _watch(self, wire: Wire) -> None:
+        """Until it is lost; also where nobody asks anything."""
+        while not self._gone.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._gone.wait(), _BEAT_S)
+            # Without an answer it is lost, and that is all there is to know.
+            wire.ask([b"PING"])
+
+    def _new(self) -> Wire:
+        self._gone.clear()
+        return Wire(SHAKE_S, self._lost)
+
+    def _lost(self, why: str) -> None:
+        if self._wire is not None and not self._ended:
+            self._say(why)
+        self._wire = None
+        self._gone.set()
+
+    def _say(self, why: str) -> None:
+        if why != self._why:
+            self._why = why
+            self._told(why)
+
+    # -- generations -------------------------------------------------------------------------------
+
+    async def _agree(self, wire: Wire) -> None:
+        """Until a generation is in force that has what this process knows."""
+        run = await meet(wire, self._address)
+        while True:
+            found, of = (_text(one) for one in await wire.ask([b"MGET", GENERATION, _RUN]))
+            if not found or of != run or self._doubted:
+                self._doubted = False
+                found = await _ask(
+                    wire, "begin", [GENERATION, _RUN], found, run, _named(self._clock(), self._worker)
+                )
+            name = found.rstrip("?")
+            await self._add(wire, name)
+            if found != name:
+                found = await _ask(wire, "live", [GENERATION, _added(name)], found, name, *self._workers)
+            if found == name:
+                break
+            await asyncio.sleep(LOOK_S)
+        self.generation = wire.generation = name
+        wire.deadline_s = self._deadline_s
+        await wire.ask([b"PING"])
+        self._wire = wire
+        self._say("")
+
+    async def _add(self, wire: Wire, name: str) -> None:
+        """What this process knows, once a generation."""
+        if await wire.ask([b"SISMEMBER", _added(name), self._worker]):
+            return
+        adding = self._adding
+        if adding is None or adding.generation != name:
+            adding = self._adding = Adding(self._mirror, self._paging, self._worker, self._clock, name)
+            self._anew()
+        while some := adding.some():
+            await asyncio.gather(*(wire.ask(words) for words in some))
+            adding.added()
+        await wire.ask([b"SADD", _added(name), self._worker])
+        await wire.ask([b"EXPIRE", _added(name), _KEPT_S])
+        self._adding = None
+
+
+def _named(now_ms: int, worker: int) -> str:
+    """A name no generation had before, short as it stands in every key."""
+    return f"{now_ms - _EPOCH_MS:x}.{worker:x}"
+
+
+def _added(name: str) -> bytes:
+    return _ADDED + name.encode()
+
+
+def _text(reply: bytes | None) -> str:
+    return "" if reply is None else reply.decode()
+
+
+async def _ask(wire: Wire, script: str, keys: list[bytes], *words: Word) -> str:
+    return _text(await wire.ask([b"EVALSHA", scripts.load(script).sha, len(keys), *keys, *words]))

@@ -1,0 +1,135 @@
+"""What Redis knows of one person, as the very objects that hold everybody in a server that is alone.
+
+So a decision is made by the same code, from what was known a moment ago, and what it comes to is *proposed*:
+the exposures it granted, each with every cap it must satisfy, the feed page it laid out, the request id it
+answers. ``scripts/admit.lua`` asks all of it again, of what is known then, in one step.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from adserver.domain.admission import Granted
+from adserver.domain.request import FeedAsk
+from adserver.state.exposure import Exposure
+from adserver.state.feeds import Account, FeedAccounts
+from adserver.state.memory import MemoryState
+from adserver.state.shared.keys import Who
+from adserver.state.windows import Windows
+
+Reply = Sequence[Any]
+"""What ``known.lua`` says."""
+
+_COUNTER: Final = msgspec.msgpack.Decoder(list[int])
+_NO_PAGE: Final = -1
+
+
+class Page(Struct, frozen=True):
+    """A feed page decided on. ``expected``: the page the account goes on with, -1 where there is none."""
+
+    account: bytes
+    number: int
+    expected: int
+    answered: bytes
+    track: bytes
+    idle_ms: int
+    told_ms: int
+
+
+class Proposal(Struct, frozen=True):
+    """All that a decision would write. ``answer``: to the request's id, encoded."""
+
+    grants: tuple[tuple[Granted, Exposure], ...] = ()
+    page: Page | None = None
+    answer: bytes = b""
+
+    @property
+    def empty(self) -> bool:
+        return not self.grants and self.page is None and not self.answer
+
+
+class Person(MemoryState):
+    """Their exposures. ``granted``: those of the decision being made."""
+
+    def __init__(self, windows: Windows) -> None:
+        super().__init__(windows)
+        self.granted: dict[bytes, tuple[Granted, Exposure]] = {}
+
+    def know(self, who: bytes | None, counters: Sequence[bytes]) -> None:
+        """Counters of a subject or session: name, counter, name, counter, ..."""
+        if who is not None and counters:
+            self.take_up(who, dict(_counters(counters)))
+
+    def bound(self, subject: bytes | None, outstanding: int) -> None:
+        """So many exposures of theirs are outstanding."""
+        self._change_outstanding(subject, outstanding)
+
+    def give(self, granted: Granted, exposure: Exposure) -> None:
+        super().give(granted, exposure)
+        self.granted[granted.event_id] = granted, exposure
+
+    def take_back(self, event_id: bytes) -> None:
+        super().take_back(event_id)
+        self.granted.pop(event_id, None)
+
+
+class Known(Struct, frozen=True):
+    """Of one person, as of a moment, for one request. ``answer``: to the request's id, encoded; empty where
+    there is none; ``expected``: the page the feed account went on with, -1 where there was none; ``track``:
+    what it had left behind."""
+
+    who: Who
+    ask: FeedAsk | None
+    now_ms: int
+    exposures: Person
+    feeds: FeedAccounts
+    answer: bytes
+    expected: int = _NO_PAGE
+    track: bytes = b""
+
+    def proposal(self, answer: bytes) -> Proposal:
+        """What was granted and committed to this since it was read."""
+        return Proposal(tuple(self.exposures.granted.values()), self.page(), answer)
+
+    def page(self) -> Page | None:
+        """The page asked for, if it was committed since."""
+        ask = self.ask
+        account = self.feeds.find_any(ask.account) if ask is not None else None
+        if ask is None or account is None or account.next_page <= max(self.expected, ask.page):
+            return None
+        return Page(
+            ask.account, ask.page, self.expected, account.pages[ask.page],
+            account.track, account.idle_ms, account.told_ms,
+        )  # fmt: skip
+
+
+def known(reply: Reply, who: Who, ask: FeedAsk | None, windows: Windows, now_ms: int) -> Known:
+    """Raises ValueError for what is no answer of the script's."""
+    outstanding, subject, session, account, answer = reply
+    person, feeds, expected, track = Person(windows), FeedAccounts(), _NO_PAGE, b""
+    person.know(who.subject, subject)
+    person.know(who.session, session)
+    person.bound(who.subject, outstanding)
+    if ask is not None and account:
+        found = _account(account, ask.page)
+        feeds.take_up(ask.account, found)
+        expected, track = found.next_page, found.track
+    return Known(who, ask, now_ms, person, feeds, answer, expected, track)
+
+
+def _counters(flat: Sequence[bytes]) -> Iterable[tuple[str, list[int]]]:
+    """Without how long they are kept, which only whoever forgets must know."""
+    for name, packed in zip(flat[::2], flat[1::2], strict=True):
+        yield name.decode(), _COUNTER.decode(packed)[1:]
+
+
+def _account(reply: Sequence[bytes], asked: int) -> Account:
+    following, track, idle_ms, touched_ms, told_ms, page, last = reply
+    number, pages = int(following), dict[int, bytes]()
+    if page:
+        pages[asked] = page
+    if last:
+        pages[number - 1] = last
+    return Account(pages, number, track, int(touched_ms), int(idle_ms), int(told_ms))

@@ -1,0 +1,2 @@
+-- Behind known.lua: what is known, before anything is decided.
+return known()

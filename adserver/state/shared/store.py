@@ -1,0 +1,183 @@
+"""The state of people in Redis, as this process asks and tells it.
+
+    known = await state.look(request, feed)     what there is of a person
+    ... decided from it, nothing awaited ...
+    instead = await state.propose(known, answer)     None: it is so now; else what there is instead
+    state.keep(known)     the journal has it
+
+The laws are the script's (``scripts/admit.lua``): whatever was known, nothing is granted that a cap, the
+bound on what is outstanding or the feed's account forbids then. What becomes of ads (``tell``) is not waited
+for: it leaves in order, is kept until Redis said that it heard, and is told again on a new connection.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Collection
+from time import perf_counter
+from typing import Any, Final
+
+from hiredis import ReplyError
+
+from adserver.domain import limits
+from adserver.domain.admission import Away
+from adserver.domain.request import FeedAsk, Request
+from adserver.state.shared import commands
+from adserver.state.shared.dialling import Address
+from adserver.state.shared.keys import Keys, Who
+from adserver.state.shared.mirror import Mirror, Settled, Told, Touched, Unsaid
+from adserver.state.shared.node import Node
+from adserver.state.shared.paging import Paging
+from adserver.state.shared.person import Known, known
+
+_NO_PAGE: Final = -1
+_LAWFUL: Final = 1
+_PATIENCE_MS: Final = 2000
+_LOOK_S: Final = 0.01
+
+
+class SharedState:
+    """``mirror`` and ``paging``: what this process granted itself; ``worker``: its number among ``workers``,
+    all that share the state, also those that are not there now; ``told``: as ``Node`` says it;
+    ``took``: how long answers took, in seconds."""
+
+    def __init__(
+        self, url: str, mirror: Mirror, paging: Paging, worker: int, workers: Collection[int],
+        deadline_s: float, clock: Callable[[], int], told: Callable[[str], None],
+        took: Callable[[float], None] = lambda _: None,
+    ) -> None:  # fmt: skip
+        self._mirror = mirror
+        self._paging = paging
+        self._clock = clock
+        self._say = told
+        self._took = took
+        self._node = Node(
+            Address(url), mirror, paging, worker, workers, deadline_s, clock, self._heard, self._anew
+        )
+        self._untold: deque[Told] = deque()
+
+    @property
+    def there(self) -> bool:
+        """Whether it would be asked now."""
+        return self._node.there
+
+    @property
+    def untold(self) -> int:
+        """How much waits to be heard."""
+        return len(self._untold)
+
+    async def stay(self) -> None:
+        """Connect and stay connected, until it is left."""
+        self._mirror.begin(self.tell)
+        await self._node.keep()
+
+    async def leave(self) -> None:
+        """Once Redis has heard everything, or is away: what it did not hear is told again by the next
+        process. ``stay`` returns."""
+        until = self._clock() + _PATIENCE_MS
+        while self._untold and self._node.there and self._clock() < until:  # noqa: ASYNC110
+            await asyncio.sleep(_LOOK_S)
+        self._node.end()
+
+    # -- a decision --------------------------------------------------------------------------------
+
+    async def look(self, request: Request, ask: FeedAsk | None) -> Known:
+        """What is known of the person of a request, and of the feed page and the request id asked about.
+        Raises Away."""
+        return await self.look_at(
+            Who(request.subject, request.session, request.repeat_key), ask, request.now_ms
+        )
+
+    async def look_at(self, who: Who, ask: FeedAsk | None, now_ms: int) -> Known:
+        """The same of anybody."""
+        keys = Keys(who, self._node.generation)
+        reply = await self._reply(commands.look(keys, who, *_asked(ask), now_ms))
+        return self._known(reply, who, ask, now_ms)
+
+    async def propose(self, known: Known, answer: bytes) -> Known | None:
+        """None: what was granted and committed to ``known``, and the answer to its request's id, is so now.
+        Else nothing of it is, and what there is was not what it was decided from. Raises Away: then what it
+        granted is taken back as soon as Redis hears again."""
+        who, ask, now_ms = known.who, known.ask, known.now_ms
+        proposal = known.proposal(answer)
+        if proposal.empty:
+            return None
+        keys, windows = Keys(who, self._node.generation), self._mirror.windows
+        words = commands.admit(keys, who, *_asked(ask), proposal, windows, now_ms)
+        try:
+            reply = await self._reply(words)
+        except Away:
+            self.withdraw(known)
+            raise
+        return None if reply[0] == _LAWFUL else self._known(reply[1], who, ask, now_ms)
+
+    def keep(self, known: Known) -> None:
+        """What was agreed on stands in the journal now: from here on it is this process's to tell of."""
+        for granted, exposure in known.exposures.granted.values():
+            self._mirror.grant(granted.event_id, exposure)
+        page = known.page()
+        if page is not None:
+            self._paging.follow(known.who.root, page, known.now_ms)
+        elif known.ask is not None and (account := known.feeds.find_any(known.ask.account)) is not None:
+            self.tell(Touched(known.who, known.ask.account, account.touched_ms, account.told_ms))
+
+    def withdraw(self, known: Known) -> None:
+        """What was proposed is not to be: it may have been agreed on or not."""
+        for event_id in known.exposures.granted:
+            self.tell(Settled(known.who, "release", event_id))
+        page = known.page()
+        if page is not None:
+            self.tell(
+                Unsaid(known.who, page.account, page.number, page.answered, known.expected, known.track)
+            )
+
+    async def _reply(self, words: commands.Words) -> Any:
+        began = perf_counter()
+        reply = await self._node.ask(words)
+        self._took(perf_counter() - began)
+        if isinstance(reply, ReplyError):
+            # Out of memory, or the scripts are gone: all of it is agreed on again.
+            self._node.close(str(reply))
+            raise Away(str(reply))
+        return reply
+
+    def _known(self, reply: Any, who: Who, ask: FeedAsk | None, now_ms: int) -> Known:
+        return known(reply, who, ask, self._mirror.windows, now_ms)
+
+    # -- what becomes of ads -----------------------------------------------------------------------
+
+    def tell(self, told: Told) -> None:
+        if not self._node.takes(told.who.root):
+            return
+        if len(self._untold) >= limits.STATE_UNTOLD:
+            self._untold.clear()
+            self._node.doubt()
+            return
+        self._untold.append(told)
+        if self._node.there:
+            self._send(told)
+
+    def _send(self, told: Told) -> None:
+        words = commands.tell(Keys(told.who, self._node.generation), told, self._clock())
+        self._node.ask(words).add_done_callback(self._settled)
+
+    def _settled(self, reply: "asyncio.Future[Any]") -> None:
+        """In the order in which they were sent, which is that of ``_untold``."""
+        if reply.cancelled() or reply.exception() is not None:
+            return
+        if isinstance(reply.result(), ReplyError):
+            self._node.close(str(reply.result()))
+        elif self._untold:
+            self._untold.popleft()
+
+    def _heard(self, why: str) -> None:
+        if not why:
+            for told in self._untold:
+                self._send(told)
+        self._say(why)
+
+    def _anew(self) -> None:
+        self._untold.clear()
+
+
+def _asked(ask: FeedAsk | None) -> tuple[bytes | None, int]:
+    return (None, _NO_PAGE) if ask is None else (ask.account, ask.page)

@@ -1,0 +1,148 @@
+"""Law 2 in a real Redis: the machine of ``test_frequency``, whose model knows nothing but the law. Whatever a
+worker believes, the script grants an exposure exactly where the law allows one."""
+
+from collections.abc import Iterator
+from concurrent.futures import Future
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import rule, run_state_machine_as_test
+from remote import Refused, Remote
+from servers.redis_server import Redis
+from test_frequency import ANNA, BEN, EVENING, KEEP_MS, MORNING, RENDER_MS, Law2, Shown
+
+from adserver.domain.caps import BoundCap, counted
+from adserver.state.exposure import Exposure
+
+
+class SharedLaw2(Law2):
+    """A session is its person's: another's of the same name is another one."""
+
+    most_clicks = 1  # Told once, as each kind of event of an ad is.
+    url = ""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.state = Remote(self.url, 0, lambda: self.now_ms).wait()
+
+    def teardown(self) -> None:
+        self.state.close()
+
+    def total(self, who: bytes, session: bytes, cap: BoundCap, at_ms: int) -> int:
+        return sum(
+            shown.counts(cap, at_ms)
+            for shown in self.shown.values()
+            if shown.who == who and (not cap.session or shown.session == session)
+        )
+
+    def grant(self, who: bytes, session: bytes) -> None:
+        ident = next(self.ids).to_bytes(16, "big")
+        counts = counted(self.caps, "impression")
+        ends_ms = self.now_ms + RENDER_MS
+        exposure = Exposure(who, session, counts, ends_ms, ends_ms + KEEP_MS)
+        self.state.grant(ident, exposure, self.caps)
+        self.shown[ident] = Shown(who, session, self.caps, self.now_ms)
+
+    @rule(who=st.sampled_from((ANNA, BEN)), session=st.sampled_from((MORNING, EVENING)))
+    def propose(self, who: bytes, session: bytes) -> None:
+        """Whoever knows nothing: the script does."""
+        self.state.settled()
+        room = all(self.total(who, session, cap, self.now_ms) < cap.limit for cap in self.caps)
+        try:
+            self.grant(who, session)
+        except Refused:
+            assert not room
+        else:
+            assert room
+
+    @rule()
+    def restart(self) -> None:
+        self.state.restart()
+
+
+def test_the_law_holds_in_redis(redis_server: Redis) -> None:
+    class Machine(SharedLaw2):
+        url = redis_server.url
+
+        def __init__(self) -> None:
+            redis_server.ask("FLUSHALL")
+            super().__init__()
+
+    run_state_machine_as_test(
+        Machine,
+        settings=settings(
+            max_examples=25, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+        ),
+    )
+
+
+CAP = BoundCap("line_item:1", 3, 60_000)
+COUNTS = counted((CAP,), "impression")
+
+
+def exposure(who: bytes = ANNA) -> Exposure:
+    return Exposure(who, None, COUNTS, 10_000 + RENDER_MS, 10_000 + RENDER_MS)
+
+
+def granted(workers: list[Remote], who: bytes, times: int) -> int:
+    """How many of so many proposals at once, by all workers, of somebody of whom nobody knows anything."""
+    done = 0
+
+    def ask(worker: Remote, number: int) -> Future[Any]:
+        ident = bytes((workers.index(worker),)) + who[:4] + number.to_bytes(11, "big")
+        return worker.begin_to(worker.state.propose(worker.unknown(ident, exposure(who), (CAP,)), b""))
+
+    asked = [ask(worker, number) for number in range(times) for worker in workers]
+    for future in asked:
+        done += future.result(20) is None
+    return done
+
+
+@pytest.fixture
+def two(redis_server: Redis) -> Iterator[list[Remote]]:
+    workers = [Remote(redis_server.url, number, workers=2) for number in range(2)]
+    for worker in workers:
+        worker.wait()
+    yield workers
+    for worker in workers:
+        worker.close()
+
+
+def test_a_thousand_at_once_get_as_many_as_the_cap_says(two: list[Remote]) -> None:
+    for number in range(20):
+        assert granted(two, number.to_bytes(16, "big"), 100) == CAP.limit
+
+
+def test_what_redis_forgot_is_added_by_everybody(two: list[Remote], redis_server: Redis) -> None:
+    for worker, ident in zip(two, (b"a" * 16, b"b" * 16), strict=True):
+        worker.grant(ident, exposure(), (CAP,))
+        worker.confirm(ident, ANNA, (), 10_001)
+        worker.settled()
+    redis_server.ask("FLUSHALL")
+    two[0].wait(there=False)
+    for worker in two:
+        worker.wait()
+        (counter,) = worker.look(ANNA, None).exposures._counters[ANNA].values()
+        assert counter == [0, 10_001, 10_001]
+    assert granted(two, ANNA, 10) == 1
+
+
+def test_nobody_is_admitted_before_everybody_has_added(redis_server: Redis) -> None:
+    first = Remote(redis_server.url, 0, workers=2)
+    second = Remote(redis_server.url, 1, workers=2)
+    try:
+        second.wait()
+        second.grant(b"b" * 16, exposure(), (CAP,))
+        second.stop()
+        redis_server.ask("FLUSHALL")
+        first.wait(there=False)
+        with pytest.raises(TimeoutError):
+            first.wait(patience_s=0.5)
+        second.begin()
+        first.wait()
+        assert granted([first], ANNA, 10) == 2
+    finally:
+        first.close()
+        second.close()
