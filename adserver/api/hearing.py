@@ -25,8 +25,23 @@ class Hearing(Reading):
         """What was waited for is done: answer."""
         raise NotImplementedError
 
+    def leave(self) -> None:
+        """End where no request can be lost: with the next answer, which says ``connection: close``, and not
+        before. Who asks nothing more is let go when it would be anyway, so no request meets a connection
+        that is just being closed."""
+        self.leaving = True
+        turn = self.owed[-1] if self.owed else None
+        if turn is not None and (turn.cycle is None or not turn.cycle.response_started):
+            self.seal(turn)
+
+    def seal(self, last: Turn) -> None:
+        """Its answer ends the connection."""
+        self.sealed, last.keep_alive = True, False
+        if last.cycle is not None:
+            last.cycle.keep_alive = False
+
     def data_received(self, data: bytes) -> None:
-        busy = self.owed or self.phase != IDLE or self.held or self.sealed or self.deaf
+        busy = self.owed or self.phase != IDLE or self.held or self.sealed or self.leaving
         if busy or not data.startswith(b"GET /"):
             super().data_received(data)
             return

@@ -83,7 +83,7 @@ class HttpProtocol(Hearing):
         )  # fmt: skip
         routes = self.service.routes
         route = None if routes is None else routes.find(head.path)
-        keep_alive = version == "1.1" and not upgrade and parser.should_keep_alive()
+        keep_alive = version == "1.1" and not upgrade and parser.should_keep_alive() and not self.leaving
         turn = Turn(head, route, keep_alive, expects)
         if route is None:
             turn.cycle = cycle_of(self, turn, version, partial(self._passed, turn))
@@ -274,14 +274,11 @@ class HttpProtocol(Hearing):
     def shutdown(self) -> None:
         """What is owed is answered, nothing else is taken."""
         self.sealed = True
-        if not self.owed:
+        if self.owed:
+            self.seal(self.owed[-1])
+        else:
             self.ended = True
             self.transport.close()
-            return
-        last = self.owed[-1]
-        last.keep_alive = False
-        if last.cycle is not None:
-            last.cycle.keep_alive = False
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.connections.discard(self)

@@ -47,6 +47,8 @@ class Reading(HttpToolsProtocol):
         """What comes is not even parsed: it is no HTTP."""
         self.ended = False
         """Our side is closed, or about to be."""
+        self.leaving = False
+        """The next answer is the last."""
         self.feeding = False
         self.held = b""
         """Received and not parsed yet; while there is any we do not listen."""
