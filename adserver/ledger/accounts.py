@@ -72,8 +72,8 @@ class Hold(Struct, array_like=True, gc=False):
 class Bound:
     """A line item's budgets, and its delivery counts. ``edition``: of the limits it was bound to last.
     Its accounts are those of one day, [start_ms, end_ms): the line item's own lifetime and day first, then
-    the campaign's and the advertiser's; ``limited`` are those of them that have a limit. ``wanting``: where
-    to say that more of them is wanted (``Shared``)."""
+    the campaign's and the advertiser's; ``limited`` are those of them that have a limit, or had one when they
+    were bound (a lease can end). ``wanting``: where to say that more of them is wanted (``Shared``)."""
 
     terms: LineItemTerms
     totals: LineItemTotals
@@ -102,7 +102,9 @@ class Bound:
         """The least any account still allows; None without a budget."""
         least = None
         for account in self.limited:
-            left = (account.limit_nanos or 0) - account.billed_nanos - account.held_nanos
+            if account.limit_nanos is None:
+                continue
+            left = account.limit_nanos - account.billed_nanos - account.held_nanos
             if least is None or left < least:
                 least = left
         if self.wanting is not None:
@@ -117,7 +119,8 @@ class Bound:
     def fits(self, amount_nanos: int) -> bool:
         """Whether a hold of this amount fits into every account."""
         for account in self.limited:
-            if account.billed_nanos + account.held_nanos + amount_nanos > (account.limit_nanos or 0):
+            limit = account.limit_nanos
+            if limit is not None and account.billed_nanos + account.held_nanos + amount_nanos > limit:
                 self.want()
                 return False
         return True

@@ -15,7 +15,8 @@ turn some ten times a second (``plan``, the ledger's ``settle`` in a thread, ``a
 What is given back is out of the account before the ledger hears of it, what is granted is in it only after:
 the ledger's numbers are never below ours. A lease *rests* from its beginning, and from when its limit is
 lowered, until the ledger grants a slice of it under that limit: nothing new is promised, what was promised is
-held, whatever the limit is, and what is not needed of it goes back. Refunds go back to the budget, not to us.
+held, whatever the limit is, and what is not needed of it goes back. One whose limit is *lifted* binds until
+the ledger has heard of it. Refunds go back to the budget, not to us.
 
 Cost: nothing where ads are decided; a turn looks at the line items that were asked for, and at
 ``limits.LEASES_LOOKED_AT`` leases.
@@ -25,11 +26,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Final, Protocol
 
-from msgspec import Struct
-
 from adserver.domain import limits
 from adserver.domain.records import LineItemTerms
 from adserver.ledger.accounts import Account, Bound, Key
+from adserver.ledger.lease import Lease
 from adserver.ledger.leases import Ask, Held, Settled
 
 AHEAD: Final = 5
@@ -45,65 +45,6 @@ Returned = dict[Key, int | None]
 
 class Budgets(Protocol):
     def standing(self, line_item: int, at_ms: int) -> Bound | None: ...
-
-
-class Lease(Struct):
-    """Of one account. ``elsewhere_nanos``: what of the account's bill is not this process's; ``limit_nanos``:
-    the catalogue's; ``since``: its revision that brought it; ``told_nanos``: what the ledger has heard is
-    held; ``asked``: something was asked for under this limit; ``price_nanos``: the dearest event asked for;
-    ``used_nanos``: billed and held at the last look; ``moved_nanos``: how much more that was than at the one
-    before; ``still``: looks since it changed."""
-
-    key: Key
-    account: Account
-    elsewhere_nanos: int
-    limit_nanos: int
-    since: int
-    told_nanos: int = 0
-    asked: bool = False
-    rests: bool = False
-    price_nanos: int = 0
-    used_nanos: int = 0
-    moved_nanos: int = 0
-    still: int = 0
-
-    @property
-    def granted_nanos(self) -> int:
-        account = self.account
-        whole = account.billed_nanos + account.held_nanos if self.rests else account.limit_nanos or 0
-        return whole - self.elsewhere_nanos
-
-    @property
-    def free_nanos(self) -> int:
-        account = self.account
-        if self.rests:
-            return 0
-        return (account.limit_nanos or 0) - account.billed_nanos - account.held_nanos
-
-    def rest(self) -> None:
-        """Promise nothing more. Without room beside what is billed nothing fits, whatever holds end."""
-        self.rests, self.asked = True, False
-        self.account.limit_nanos = self.account.billed_nanos
-
-    def grow(self, nanos: int) -> None:
-        self.account.limit_nanos = (self.account.limit_nanos or 0) + nanos
-
-    def take(self, slice_nanos: int) -> None:
-        """A slice was granted beside what the ledger had heard of."""
-        if self.rests:
-            self.rests = False
-            self.account.limit_nanos = self.elsewhere_nanos + self.told_nanos
-        self.grow(slice_nanos)
-
-    def look(self) -> None:
-        used_nanos = self.account.billed_nanos + self.account.held_nanos
-        self.moved_nanos = max(used_nanos - self.used_nanos, 0)
-        self.still = 0 if used_nanos != self.used_nanos else self.still + 1
-        self.used_nanos = used_nanos
-
-    def ask(self, least_nanos: int, target_nanos: int) -> Ask:
-        self.asked = True
-        return Ask(self.key, self.limit_nanos, self.since, self.granted_nanos, least_nanos, target_nanos)
 
 
 class Leasing:
@@ -140,18 +81,25 @@ class Leasing:
         lease, period = self._leases.get(key), (key[0], key[1] < 0)
         if limit_nanos is None:
             self._since.pop(period, None)
-            if lease is not None:
-                self._untold.add(key)
-                self._elsewhere[key] = self._leases.pop(key).elsewhere_nanos
-            return None
+            return self._lift(key, account)
         since = self._since.setdefault(period, self._revision)
         if lease is None:
             self._leases[key] = self._begin(key, account, limit_nanos, since)
         else:
-            if limit_nanos < lease.limit_nanos:
+            if lease.lifted or limit_nanos < lease.limit_nanos:
                 lease.rest()
                 self._untold.add(key)
-            lease.limit_nanos = limit_nanos
+            lease.lifted, lease.limit_nanos, lease.since = False, limit_nanos, since
+        return account.limit_nanos
+
+    def _lift(self, key: Key, account: Account) -> int | None:
+        """What is leased of it, by an earlier process of this number perhaps, still binds."""
+        if key not in self._leases:
+            if self._granted.get(key) is None:
+                return None
+            self._leases[key] = self._begin(key, account, 0, 0)
+        self._leases[key].lift()
+        self._untold.add(key)
         return account.limit_nanos
 
     def _begin(self, key: Key, account: Account, limit_nanos: int, since: int) -> Lease:
@@ -192,9 +140,10 @@ class Leasing:
         """What ``settle`` made of a plan. What was given back since then is told the next time, and what was
         granted under a limit that is lower by now goes back."""
         for key, told in returned.items():
-            lease = self._leases.get(key)
-            if told == (None if lease is None else lease.granted_nanos):
+            if told == self._held_nanos(key):
                 self._untold.discard(key)
+                if told is None:
+                    self._end(key)
         for key, slice_nanos in settled.granted.items():
             lease = self._leases.get(key)
             if lease is None or not lease.asked:
@@ -213,11 +162,22 @@ class Leasing:
     def _returned(self) -> Returned:
         returned = Returned()
         for key in self._untold:
-            lease = self._leases.get(key)
-            if lease is not None:
-                lease.told_nanos = lease.granted_nanos
-            returned[key] = None if lease is None else lease.told_nanos
+            returned[key] = held_nanos = self._held_nanos(key)
+            if held_nanos is not None:
+                self._leases[key].told_nanos = held_nanos
         return returned
+
+    def _held_nanos(self, key: Key) -> int | None:
+        """What the ledger is to hear."""
+        lease = self._leases.get(key)
+        return None if lease is None or lease.lifted else lease.granted_nanos
+
+    def _end(self, key: Key) -> None:
+        """The ledger has heard that it has no limit any more."""
+        lease = self._leases.pop(key, None)
+        if lease is not None:
+            self._elsewhere[key] = lease.elsewhere_nanos
+            lease.account.limit_nanos = None
 
     def _retell(self, lease: Lease) -> None:
         """Of one that rests, less is held with every hold that ends."""
@@ -252,7 +212,7 @@ class Leasing:
             return []
         price_nanos, asks = dearest_nanos(bound.terms), list[Ask]()
         for lease in map(self._leases.get, bound.keys):
-            if lease is None:
+            if lease is None or lease.lifted:
                 continue
             self._retell(lease)
             lease.price_nanos = max(lease.price_nanos, price_nanos)
@@ -266,7 +226,7 @@ class Leasing:
         """More before there is none; less where it lies idle."""
         lease.look()
         self._retell(lease)
-        if lease.moved_nanos and lease.free_nanos < AHEAD * lease.moved_nanos:
+        if not lease.lifted and lease.moved_nanos and lease.free_nanos < AHEAD * lease.moved_nanos:
             return [lease.ask(lease.price_nanos, LASTS * lease.moved_nanos)]
         if lease.still >= IDLE:
             self._give(lease, lease.free_nanos)

@@ -215,6 +215,7 @@ def test_a_new_limit_finds_what_both_have_promised(tmp_path: Path) -> None:
     assert sum(len(sell(till)) for till in (first, second) * 4) == 2
     for till in (first, second):
         till.follow(shelf(3), NOW_MS)
+        till.turn(NOW_MS)
         assert len(till.sell([1] * 5, NOW_MS)) == 5, "no limit any more"
     show(second, sold[1])
     for till in (first, second):
@@ -336,3 +337,24 @@ def test_a_turn_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, coun
     assert len(till.sell([item.serial for item in items], NOW_MS)) == count
     looks = [len(till.leasing._some()) for _ in range(3)]
     assert sum(looks) >= count and max(looks) == 3
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_lifted_limit_binds_until_the_ledger_has_heard(tmp_path: Path, ended: bool) -> None:
+    """Whatever is posted, and however the process ends in between: nobody spent more than it held."""
+    till = opened(tmp_path, 1, shelf(campaign=3))
+    out = sell(till)
+    till.follow(shelf(2), NOW_MS)
+    out += till.sell([1] * 2, NOW_MS)
+    show(till, out)
+    till.post()
+    assert differences(tmp_path) == []
+    if ended:
+        till.close()
+        till = opened(tmp_path, 1, shelf(2))
+    assert till.sell([1], NOW_MS) == [], "not yet"
+    till.turn(NOW_MS)
+    show(till, till.sell([1] * 5, NOW_MS))
+    till.post()
+    assert billed(tmp_path) == 800
+    assert differences(tmp_path) == []
