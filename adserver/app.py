@@ -19,7 +19,8 @@ from adserver.duties import DAY_MS, DAYS_KEPT, Duties
 from adserver.engine.compile import compile_snapshot
 from adserver.geography import MaxMindFile
 from adserver.ledger.journal import Journal
-from adserver.ledger.ledger import LEDGER, Ledger
+from adserver.ledger.ledger import Ledger
+from adserver.ledger.place import LEDGER
 from adserver.ledger.poster import Poster
 from adserver.ledger.reader import JOURNAL, Reader
 from adserver.ledger.writer import LedgerWriter

@@ -34,7 +34,7 @@ from adserver.domain.records import (
     Status,
 )
 from adserver.ledger.journal import Journal
-from adserver.ledger.ledger import LEDGER
+from adserver.ledger.place import LEDGER
 from adserver.ledger.poster import Poster
 from adserver.ledger.reader import JOURNAL, Reader
 from adserver.ledger.writer import LedgerWriter

@@ -34,7 +34,7 @@ from adserver.ledger.accounts import levels
 from adserver.ledger.journal import Journal
 from adserver.ledger.leases import Leases
 from adserver.ledger.leasing import Leasing
-from adserver.ledger.ledger import LEDGER
+from adserver.ledger.place import LEDGER
 from adserver.ledger.poster import Poster
 from adserver.ledger.reader import Reader
 from adserver.ledger.writer import LedgerWriter

@@ -15,7 +15,8 @@ from adserver.demo.score import Score
 from adserver.domain.decision import EventKind
 from adserver.domain.records import Status
 from adserver.ledger import schema
-from adserver.ledger.ledger import LEDGER
+from adserver.ledger.dialects import read_database
+from adserver.ledger.place import LEDGER
 from adserver.ledger.verify import verify
 
 LAWS: Final = {1: "feed cap", 2: "frequency caps", 3: "budgets", 4: "books"}
@@ -108,7 +109,7 @@ class _Ledger:
     """What the ledger says, for the driver to compare with."""
 
     def __init__(self, path: Path) -> None:
-        engine = schema.read_database(path)
+        engine = read_database(path)
         try:
             with engine.connect() as connection:
                 accepted = select(schema.EVENTS.c.event_id, schema.EVENTS.c.kind).where(

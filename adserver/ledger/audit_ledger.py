@@ -4,9 +4,8 @@ It is read in one transaction, its large tables straight into rows of NumPy. Wha
 have put there instead of what posting writes (texts, fractions, ids of another length) is told as such.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Final
 
 from msgspec import Struct
@@ -15,11 +14,12 @@ from sqlalchemy import Connection, Table, select
 from adserver.domain.books import Position
 from adserver.ledger import schema
 from adserver.ledger.audit_books import EVENT, REVERSAL, Pair
-from adserver.ledger.audit_rollups import WHENCE
-from adserver.ledger.audit_rows import ID_BYTES, Array, read_rows
+from adserver.ledger.audit_rows import Array, read_rows
 from adserver.ledger.columns import has_column
 from adserver.ledger.conversions import all_posted
+from adserver.ledger.dialects import dialect_of, hold_still, read_database
 from adserver.ledger.ledger import positions_of
+from adserver.ledger.place import Place
 from adserver.ledger.shown import lacks_shown
 from adserver.ledger.statement_tables import CREDITS, EARNED, LINES, STATEMENTS, TAKEN_OFF
 
@@ -57,12 +57,12 @@ class Unreadable(Exception):
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[Connection]:
+def reading(place: Place) -> Iterator[Connection]:
     """Whatever is read over it is of one moment."""
-    engine = schema.read_database(path)
+    engine = read_database(place)
     try:
         with engine.connect() as connection:
-            connection.exec_driver_sql("BEGIN")
+            hold_still(connection)
             yield connection
     finally:
         engine.dispose()
@@ -97,7 +97,7 @@ _REVERSAL_COLUMNS: Final = ("kind", "at_ms", "amount_nanos")
 
 def _events(connection: Connection, table: Table) -> Array:
     """Those of an earlier version tell neither country nor device."""
-    whence = WHENCE if has_column(connection, table.name, "country") else "0"
+    whence = dialect_of(connection).WHENCE if has_column(connection, table.name, "country") else "0"
     return _table(connection, table, (*_EVENT_COLUMNS, whence), EVENT)
 
 
@@ -110,13 +110,11 @@ def _reversals(connection: Connection) -> Array:
 def _table(connection: Connection, table: Table, columns: Sequence[str], names: Sequence[str]) -> Array:
     _check(connection, table, columns)
     found = f"SELECT event_id, {', '.join(columns)} FROM {table.name} ORDER BY event_id, kind"
-    return read_rows(names, _cursor(connection, found))
+    return read_rows(names, _stream(connection, found))
 
 
 def _check(connection: Connection, table: Table, columns: Sequence[str]) -> None:
-    """SQLite keeps whatever is put into a column; others only what its type allows."""
-    wrong = f"length(event_id) <> {ID_BYTES} OR typeof(event_id) <> 'blob'"
-    wrong += "".join(f" OR typeof({column}) <> 'integer'" for column in columns)
+    wrong = dialect_of(connection).strange(columns)
     strange = connection.exec_driver_sql(f"SELECT count(*) FROM {table.name} WHERE {wrong}").scalar_one()
     if strange:
         raise Unreadable(f"{strange} rows of the ledger's {table.name} hold what no posting writes")
@@ -125,7 +123,7 @@ def _check(connection: Connection, table: Table, columns: Sequence[str]) -> None
 def _entries(connection: Connection) -> tuple[Array, list[Pair]]:
     pair_of: dict[Pair, int] = {}
     _check(connection, schema.ENTRIES, ("kind", "reversal", "amount_nanos"))
-    found = _cursor(
+    found = _stream(
         connection,
         "SELECT event_id, kind, reversal, debit, credit, currency, amount_nanos FROM entries "
         "ORDER BY event_id, kind, reversal",
@@ -145,15 +143,12 @@ def _reasons(connection: Connection) -> dict[tuple[bytes, int, int], str]:
     for name, status in (("events", "status"), ("filtered", "status"), ("reversals", "0")):
         if name != "reversals" or schema.has(connection, schema.REVERSALS):
             found = f"SELECT event_id, kind, {status}, reason FROM {name} WHERE reason <> ''"
-            reasons.update({(row[0], row[1], row[2]): row[3] for row in _cursor(connection, found)})
+            reasons.update({(row[0], row[1], row[2]): row[3] for row in _stream(connection, found)})
     return reasons
 
 
-def _cursor(connection: Connection, statement: str) -> Any:
-    """The driver's own cursor: ten million rows are read through it."""
-    cursor = connection.connection.cursor()
-    cursor.execute(statement)
-    return cursor
+def _stream(connection: Connection, statement: str) -> Iterable[Any]:
+    return dialect_of(connection).stream(connection, statement)
 
 
 def _rows(connection: Connection, table: Table, keys: int) -> dict[Any, Any]:

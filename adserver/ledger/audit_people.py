@@ -5,6 +5,7 @@ ones any may be gone. A person erased in the journal must not stand in the ledge
 """
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any, Final
 
 import numpy as np
@@ -15,6 +16,7 @@ from adserver.domain.records import Personal, Record, Recorded, Reversed, Status
 from adserver.ledger.audit_books import Tell, name_of
 from adserver.ledger.audit_rollups import quarters_of
 from adserver.ledger.audit_rows import Array, Rows, ordered, places, read_rows, repeats
+from adserver.ledger.dialects import dialect_of
 
 _ROWS: Final = 200_000
 _PERSON: Final = ("person",)
@@ -41,9 +43,9 @@ class PeopleAudit:
         """Tell every difference; how many rows the ledger has."""
         expected = self._expected()
         there, posted = np.zeros(len(expected), np.bool_), 0
-        cursor = connection.connection.cursor()
-        cursor.execute("SELECT event_id, person FROM people ORDER BY event_id")
-        while rows := cursor.fetchmany(_ROWS):
+        found = "SELECT event_id, person FROM people ORDER BY event_id"
+        stream = iter(dialect_of(connection).stream(connection, found))
+        while rows := list(islice(stream, _ROWS)):
             posted += len(rows)
             self._compare(rows, expected, there, tell)
         due = quarters_of(expected) * _QUARTER_MS >= since_ms

@@ -12,8 +12,9 @@ from sqlalchemy import Connection
 
 from adserver.domain.records import Decided, Record, Tallied
 from adserver.ledger.audit_books import Tell, whence_of
-from adserver.ledger.audit_rollups import WHENCE, match_cells
+from adserver.ledger.audit_rollups import match_cells
 from adserver.ledger.audit_rows import Array, Groups, Rows
+from adserver.ledger.dialects import dialect_of
 
 _CELL: Final = ("quarter", "placement", "whence", "requests", "asked", "answered")
 _KEYS: Final = 3
@@ -66,7 +67,7 @@ class RequestAudit:
 
     def compare(self, connection: Connection, tell: Tell) -> int:
         """Tell every difference; how many cells the ledger has."""
-        columns = f"quarter, placement, {WHENCE}, requests, asked, answered"
+        columns = f"quarter, placement, {dialect_of(connection).WHENCE}, requests, asked, answered"
         posted = connection.exec_driver_sql(f"SELECT {columns} FROM requests").all()
         match_cells("requests of quarter, placement", posted, self._added_up(), _KEYS, tell)
         return len(posted)

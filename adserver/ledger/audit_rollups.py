@@ -8,12 +8,13 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 import numpy as np
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 from adserver.domain.decision import EventKind
 from adserver.domain.records import Status
 from adserver.ledger.audit_books import Tell
 from adserver.ledger.audit_rows import Array
+from adserver.ledger.dialects import dialect_of
 
 KEYS: Final = ("quarter", "line_item", "creative", "placement", "whence")
 NUMBERS: Final = (
@@ -22,11 +23,6 @@ NUMBERS: Final = (
     "earned_nanos",
 )  # fmt: skip
 """In the order of the ledger's columns."""
-WHENCE: Final = (
-    "(CASE WHEN country = '' THEN 0 WHEN country GLOB '[A-Z][A-Z]' "
-    "THEN unicode(country) * 256 + unicode(substr(country, 2)) ELSE -1 END) * 256 + device"
-)
-"""``audit_books.whence_of`` in SQL; negative for what is no country."""
 _KINDS: Final = {EventKind.IMPRESSION: 0, EventKind.VIEWABLE: 1, EventKind.CLICK: 2, EventKind.CONVERSION: 3}
 _FILTERED, _EXPIRED, _BILLED, _FREE, _INVALID, _REFUNDED, _EARNED = 4, 5, 6, 7, 8, 12, 13
 _MOVE: Final = np.dtype([*((name, "<u4") for name in KEYS), ("column", "u1"), ("amount", "<i8")])
@@ -106,10 +102,10 @@ def _added_up(moves: Array) -> Array:
 def compare_cells(connection: Connection, cells: Cells, tell: Tell) -> int:
     """Tell every cell that differs; how many the ledger has."""
     posted = 0
-    columns = ", ".join((*KEYS[:-1], WHENCE, *NUMBERS))
-    found = f"SELECT {columns} FROM rollups WHERE quarter >= ? AND quarter < ?"
+    columns = ", ".join((*KEYS[:-1], dialect_of(connection).WHENCE, *NUMBERS))
+    found = text(f"SELECT {columns} FROM rollups WHERE quarter >= :low AND quarter < :high")
     for low, high, expected in cells.parts():
-        rows = connection.exec_driver_sql(found, (low, high)).all()
+        rows = connection.execute(found, {"low": low, "high": high}).all()
         posted += len(rows)
         match_cells(f"rollup of {', '.join(KEYS)}", rows, expected, len(KEYS), tell)
     return posted

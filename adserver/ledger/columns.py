@@ -1,14 +1,24 @@
 """Columns of the ledger's tables, and those that a ledger of an earlier version lacks."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import BigInteger, Column, Connection, Integer, inspect
+from sqlalchemy import BigInteger, Column, Connection, Integer, String, inspect
+from sqlalchemy.types import TypeEngine
+
+
+def words(length: int | None = None) -> TypeEngine[str]:
+    """Text whose order and equality are its bytes', as SQLite's are: ids are found by ranges of them."""
+    return String(length).with_variant(String(length, collation="C"), "postgresql")
+
+
+NUMBER: Final = Integer().with_variant(BigInteger, "postgresql")
+"""A serial or a day; SQLite's integers are as long as need be."""
 
 
 def keys(*names: str) -> list[Column[Any]]:
     """Serials and days that a row is known by."""
-    return [Column(name, Integer, primary_key=True) for name in names]
+    return [Column(name, NUMBER, primary_key=True) for name in names]
 
 
 def numbers(*names: str) -> list[Column[Any]]:

@@ -11,10 +11,8 @@ from sqlalchemy import (
     BigInteger,
     Column,
     Connection,
-    Integer,
     LargeBinary,
     SmallInteger,
-    String,
     Table,
     inspect,
     select,
@@ -22,18 +20,19 @@ from sqlalchemy import (
 
 from adserver.domain.conversions import Converted
 from adserver.domain.decision import EventKind
+from adserver.ledger.columns import NUMBER, words
 from adserver.ledger.metadata import METADATA
 
 CONVERSIONS: Final = Table(
     "conversions",
     METADATA,
     Column("key", LargeBinary(16), primary_key=True),
-    Column("advertiser", Integer, nullable=False),
+    Column("advertiser", NUMBER, nullable=False),
     Column("at_ms", BigInteger, nullable=False),
     Column("happened_ms", BigInteger, nullable=False),
-    Column("called", String, nullable=False),
+    Column("called", words(), nullable=False),
     Column("value_micros", BigInteger, nullable=False),
-    Column("currency", String(3), nullable=False),
+    Column("currency", words(3), nullable=False),
     Column("touch", LargeBinary(16), index=True),
     Column("touched", SmallInteger, nullable=False),
     sqlite_with_rowid=False,

@@ -9,8 +9,8 @@ from typing import Final
 from sqlalchemy import Engine, delete, select
 
 from adserver.ledger import inserts
+from adserver.ledger.dialects import lock_for_writing
 from adserver.ledger.rolled import PEOPLE, PEOPLE_SINCE, mark
-from adserver.ledger.schema import lock_for_writing
 
 PART: Final = 10_000
 """Rows removed in one transaction."""

@@ -8,26 +8,27 @@
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Column, Integer, String, Table
+from sqlalchemy import BigInteger, Column, Table
 
+from adserver.ledger.columns import NUMBER, words
 from adserver.ledger.metadata import METADATA
 
 LEASES: Final = Table(
     "leases",
     METADATA,
-    Column("account", String, primary_key=True),
-    Column("day", Integer, primary_key=True),
-    Column("holder", Integer, primary_key=True),
+    Column("account", words(), primary_key=True),
+    Column("day", NUMBER, primary_key=True),
+    Column("holder", NUMBER, primary_key=True),
     Column("granted_nanos", BigInteger),
     Column("spent_nanos", BigInteger, nullable=False),
-    Column("wanted", Integer, nullable=False),
+    Column("wanted", NUMBER, nullable=False),
     sqlite_with_rowid=False,
 )
 
 HOLDERS: Final = Table(
     "holders",
     METADATA,
-    Column("holder", Integer, primary_key=True, autoincrement=False),
+    Column("holder", NUMBER, primary_key=True, autoincrement=False),
     Column("revision", BigInteger, nullable=False),
     Column("ended_ms", BigInteger),
 )

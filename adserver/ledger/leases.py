@@ -21,17 +21,18 @@ Cost: a look for what others want, a turn; and one transaction where something r
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import Connection, event, func, select, tuple_
+from sqlalchemy import Connection, func, select, tuple_
 
 from adserver.domain import limits
-from adserver.ledger import inserts, schema
+from adserver.ledger import inserts
 from adserver.ledger.accounts import Key
+from adserver.ledger.dialects import dialect_of, lock_for_writing, open_database
 from adserver.ledger.lease_tables import HOLDERS, LEASES
 from adserver.ledger.ledger import chunks
+from adserver.ledger.place import Place
 from adserver.ledger.schema import BUDGETS
 
 
@@ -62,12 +63,12 @@ class Settled(Struct, frozen=True):
 
 
 class Leases:
-    """Of one ``holder``, in the ledger at ``path``. Blocking; used by one thread at a time."""
+    """Of one ``holder``, in the ledger at ``place``. Blocking; used by one thread at a time."""
 
-    def __init__(self, path: Path, holder: int) -> None:
-        self._engine = schema.open_database(path)
-        self._engine.dispose()
-        event.listen(self._engine, "connect", _durably)
+    def __init__(self, place: Place, holder: int) -> None:
+        self._engine = open_database(place)
+        # What is granted is spent at once: it is not to be granted again after a power cut.
+        dialect_of(self._engine).make_durable(self._engine)
         self._holder = holder
         self._revision = 0
         self._wanting = False
@@ -78,7 +79,7 @@ class Leases:
         mine = select(LEASES).where(LEASES.c.holder == self._holder)
         known = select(HOLDERS.c.revision).where(HOLDERS.c.holder == self._holder)
         with self._engine.begin() as connection:
-            schema.lock_for_writing(connection)
+            lock_for_writing(connection)
             former = connection.execute(known).scalar()
             self._revision = revision if former is None else former
             inserts.set_holders(connection, [(self._holder, self._revision, None)])
@@ -96,7 +97,7 @@ class Leases:
             with self._engine.connect() as connection:
                 return Settled({}, self._wanted(connection))
         with self._engine.begin() as connection:
-            schema.lock_for_writing(connection)
+            lock_for_writing(connection)
             inserts.set_holders(connection, [(self._holder, revision, None)])
             self._set(connection, returned)
             slices, lacking = self._grant(connection, groups)
@@ -110,7 +111,7 @@ class Leases:
     def leave(self, returned: Mapping[Key, int | None], now_ms: int) -> None:
         """A clean end: all is given back but what ads that are out may still cost."""
         with self._engine.begin() as connection:
-            schema.lock_for_writing(connection)
+            lock_for_writing(connection)
             self._set(connection, returned)
             self._want(connection, ())
             inserts.set_holders(connection, [(self._holder, self._revision, now_ms)])
@@ -125,7 +126,7 @@ class Leases:
         last token is over, what it held comes back; whether it is."""
         known = select(HOLDERS.c.revision, HOLDERS.c.ended_ms).where(HOLDERS.c.holder == holder)
         with self._engine.begin() as connection:
-            schema.lock_for_writing(connection)
+            lock_for_writing(connection)
             row = connection.execute(known).first()
             if row is None:
                 return True
@@ -141,7 +142,7 @@ class Leases:
     def forget_days(self, before_day: int) -> None:
         """Of days nobody can bill any more, nothing is held."""
         with self._engine.begin() as connection:
-            schema.lock_for_writing(connection)
+            lock_for_writing(connection)
             mine = LEASES.c.holder == self._holder
             connection.execute(LEASES.delete().where(mine, LEASES.c.day >= 0, LEASES.c.day < before_day))
 
@@ -209,10 +210,3 @@ def _taken(connection: Connection, keys: Iterable[Key]) -> dict[Key, int]:
             for account, day, nanos in connection.execute(question):
                 taken[account, day] = taken.get((account, day), 0) + int(nanos)
     return taken
-
-
-def _durably(connection: Any, _: object) -> None:
-    """What is granted is spent at once: it is not to be granted again after a power cut."""
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA synchronous = FULL")
-    cursor.close()

@@ -4,7 +4,6 @@ Read over a connection that cannot write, beside the one process that posts.
 """
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, select, text
@@ -15,6 +14,8 @@ from adserver.domain.records import Reversed, Status, Unbilled
 from adserver.domain.statements import Statement
 from adserver.ledger import crediting, schema, stating
 from adserver.ledger.conversions import owed_to, posted
+from adserver.ledger.dialects import hold_still, read_database
+from adserver.ledger.place import Place
 from adserver.ledger.posting import REVERSIBLE
 from adserver.ledger.reports import ReportReader
 from adserver.ledger.schema import (
@@ -29,8 +30,6 @@ from adserver.ledger.schema import (
     TOTALS,
 )
 
-LEDGER: Final = "ledger.sqlite"
-"""The file's name, in a data folder."""
 CONSUMER: Final = "posting"
 _Thing = TypeVar("_Thing")
 IN_LIST: Final = 500
@@ -38,12 +37,12 @@ IN_LIST: Final = 500
 
 
 class Ledger:
-    """Posted events in the SQLite file at ``path``. ``position``: how far into the journal everything is
+    """Posted events, in the ledger at ``place``. ``position``: how far into the journal everything is
     known to be posted; whoever hears of more says so (``moved``). ``consumer``: which journal that is, where
     there are several (``journals``)."""
 
-    def __init__(self, path: Path, consumer: str = CONSUMER) -> None:
-        self._engine = schema.read_database(path)
+    def __init__(self, place: Place, consumer: str = CONSUMER) -> None:
+        self._engine = read_database(place)
         self._consumer = consumer
         self.reports = ReportReader(self._engine)
         with self._engine.connect() as connection:
@@ -124,8 +123,7 @@ class Ledger:
         """What was delivered per line item, placement and creative, and up to where in the journal: both of
         one moment."""
         with self._engine.connect() as connection:
-            # One statement opens the transaction; all that follow see the same moment.
-            connection.exec_driver_sql("BEGIN")
+            hold_still(connection)
             rows = connection.execute(select(SHOWN)).all()
             return self._position_in(connection), [Shown(*row) for row in rows]
 
@@ -171,7 +169,7 @@ class Ledger:
     def statement(self, party: str, month: int) -> Statement:
         """``advertiser:<serial>`` or ``publisher:<serial>``; as in ``domain.statements``."""
         with self._engine.connect() as connection:
-            connection.exec_driver_sql("BEGIN")
+            hold_still(connection)
             return stating.read(connection, party, month)
 
     def serial_of(self, side: str, owner: str) -> int | None:

@@ -13,9 +13,10 @@ from adserver.domain import ids
 from adserver.domain.counted import COUNTED
 from adserver.domain.records import Status
 from adserver.ledger import inserts
+from adserver.ledger.dialects import lock_for_writing
 from adserver.ledger.rolled import PEOPLE_SINCE, ROLLED, TABLES, is_rolled
 from adserver.ledger.rollups import QUARTER_MS, Rollups
-from adserver.ledger.schema import ENTRIES, EVENTS, FILTERED, REVERSALS, lock_for_writing
+from adserver.ledger.schema import ENTRIES, EVENTS, FILTERED, REVERSALS
 
 _CELLS: Final = 100_000
 """Written at a time: what is held in memory meanwhile."""

@@ -6,7 +6,6 @@ object ever, so whose a row is, is told by the beginning of its full id.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from time import monotonic
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -21,11 +20,11 @@ from sqlalchemy import (
     literal,
     select,
 )
-from sqlalchemy.exc import OperationalError
 
 from adserver.domain import limits
 from adserver.domain.decision import EventKind
 from adserver.domain.reports import FREQUENCIES, Figures, Scope
+from adserver.ledger.dialects import dialect_of
 from adserver.ledger.rolled import (
     ASKED,
     CREATIVES,
@@ -39,8 +38,6 @@ from adserver.ledger.rolled import (
 from adserver.ledger.schema import EVENTS, LINE_ITEMS, PLACEMENTS
 
 _QUARTER_MS: Final = 900_000
-_STEPS: Final = 100_000
-"""Of SQLite's machine, between two looks at the clock."""
 
 Key = tuple[Any, ...]
 
@@ -60,21 +57,10 @@ class ReportReader:
     def at_once(self) -> Iterator["Moment"]:
         """What is read of it is of one moment. Raises TimeoutError after
         ``limits.REPORT_S``."""
-        deadline = monotonic() + limits.REPORT_S
-        try:
-            with self._engine.connect() as connection:
-                driver = connection.connection.driver_connection
-                assert driver is not None
-                driver.set_progress_handler(lambda: int(monotonic() > deadline), _STEPS)
-                try:
-                    connection.exec_driver_sql("BEGIN")
-                    yield Moment(connection)
-                finally:
-                    driver.set_progress_handler(None, 0)
-        except OperationalError as error:
-            if monotonic() > deadline:
-                raise TimeoutError from error
-            raise
+        dialect = dialect_of(self._engine)
+        with self._engine.connect() as connection, dialect.bounded(connection, limits.REPORT_S):
+            dialect.hold_still(connection)
+            yield Moment(connection)
 
 
 class Moment:

@@ -16,18 +16,16 @@ from typing import Final
 from sqlalchemy import (
     Column,
     Connection,
-    Integer,
     LargeBinary,
     MetaData,
     SmallInteger,
-    String,
     Table,
     inspect,
     select,
 )
 
-from adserver.ledger.columns import keys, numbers
-from adserver.ledger.schema import COUNTED
+from adserver.ledger.columns import NUMBER, keys, numbers, words
+from adserver.ledger.schema import BY_ID, COUNTED
 
 TABLES: Final = MetaData()
 """Apart from the ledger's own, which are there in every version."""
@@ -41,17 +39,18 @@ ROLLUPS: Final = Table(
     "rollups",
     TABLES,
     *keys("quarter", "line_item", "creative", "placement"),
-    Column("country", String(2), primary_key=True),
+    Column("country", words(2), primary_key=True),
     Column("device", SmallInteger, primary_key=True),
     *numbers(*ROLLED),
     sqlite_with_rowid=False,
+    postgresql_partition_by="RANGE (quarter)",
 )
 
 REQUESTS: Final = Table(
     "requests",
     TABLES,
     *keys("quarter", "placement"),
-    Column("country", String(2), primary_key=True),
+    Column("country", words(2), primary_key=True),
     Column("device", SmallInteger, primary_key=True),
     *numbers(*ASKED),
     sqlite_with_rowid=False,
@@ -62,20 +61,20 @@ PEOPLE: Final = Table(
     TABLES,
     Column("event_id", LargeBinary(16), primary_key=True),
     *numbers("person"),
-    sqlite_with_rowid=False,
+    **BY_ID,
 )
 
 CREATIVES: Final = Table(
     "creatives",
     TABLES,
-    Column("version", Integer, primary_key=True, autoincrement=False),
-    Column("identity", Integer, nullable=False),
+    Column("version", NUMBER, primary_key=True, autoincrement=False),
+    Column("identity", NUMBER, nullable=False),
 )
 
 MARKS: Final = Table(
     "marks",
     TABLES,
-    Column("name", String, primary_key=True),
+    Column("name", words(), primary_key=True),
     *numbers("number"),
     sqlite_with_rowid=False,
 )

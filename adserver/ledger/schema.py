@@ -1,4 +1,4 @@
-"""The ledger's tables (SQLAlchemy Core; SQLite embedded, nothing in the statements is of one dialect).
+"""The ledger's tables (SQLAlchemy Core; what is of one database is in ``sqlite`` or ``postgres``).
 
 * ``events``: each accepted or expired event once, by (event id, kind), as the journal recorded it.
 * ``filtered``: events that did not use their id up; an accepted one may follow under the same id.
@@ -18,12 +18,8 @@
 * ``line_items``, ``placements``: who pays in which currency, who is paid; ``budget_limits``: the history
   of each budget.
 * ``offsets``: how far into the journal all this goes; moved in the transaction that posts.
-
-WAL with synchronous=NORMAL: a power cut may take the last transactions, offset and all, never half of
-one; the journal is the truth, and posting goes on from the offset.
 """
 
-from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -31,23 +27,17 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     Connection,
-    Engine,
-    Integer,
     LargeBinary,
     SmallInteger,
-    String,
     Table,
-    create_engine,
-    event,
     inspect,
 )
 
 from adserver.domain.books import Counts
 from adserver.ledger import statement_tables
-from adserver.ledger.columns import add_columns
+from adserver.ledger.columns import NUMBER, words
 from adserver.ledger.conversions import CONVERSIONS
 from adserver.ledger.metadata import METADATA
-from adserver.ledger.shown import count_shown, lacks_shown
 
 LIFETIME: Final = -1
 """The ``day`` of a lifetime budget, and of the totals over all days."""
@@ -63,22 +53,25 @@ def _event_columns() -> list[Column[Any]]:
         Column("kind", SmallInteger, primary_key=True),
         Column("status", SmallInteger, nullable=False),
         Column("at_ms", BigInteger, nullable=False),
-        Column("line_item", Integer, nullable=False),
-        Column("creative", Integer, nullable=False),
-        Column("placement", Integer, nullable=False),
-        Column("day", Integer, nullable=False),
+        Column("line_item", NUMBER, nullable=False),
+        Column("creative", NUMBER, nullable=False),
+        Column("placement", NUMBER, nullable=False),
+        Column("day", NUMBER, nullable=False),
         Column("billed_nanos", BigInteger, nullable=False),
         Column("free_nanos", BigInteger, nullable=False),
         Column("unbilled", SmallInteger, nullable=False),
-        Column("reason", String, nullable=False),
+        Column("reason", words(), nullable=False),
         Column("test", SmallInteger, nullable=False),
-        Column("country", String(2), nullable=False),
+        Column("country", words(2), nullable=False),
         Column("device", SmallInteger, nullable=False),
     ]
 
 
-EVENTS: Final = Table("events", METADATA, *_event_columns(), sqlite_with_rowid=False)
-FILTERED: Final = Table("filtered", METADATA, *_event_columns(), sqlite_with_rowid=False)
+BY_ID: Final[dict[str, Any]] = {"sqlite_with_rowid": False, "postgresql_partition_by": "RANGE (event_id)"}
+"""A table that grows by event (``partitions``)."""
+
+EVENTS: Final = Table("events", METADATA, *_event_columns(), **BY_ID)
+FILTERED: Final = Table("filtered", METADATA, *_event_columns(), **BY_ID)
 
 REVERSALS: Final = Table(
     "reversals",
@@ -87,7 +80,7 @@ REVERSALS: Final = Table(
     Column("kind", SmallInteger, primary_key=True),
     Column("at_ms", BigInteger, nullable=False),
     Column("amount_nanos", BigInteger, nullable=False),
-    Column("reason", String, nullable=False),
+    Column("reason", words(), nullable=False),
     sqlite_with_rowid=False,
 )
 
@@ -97,25 +90,25 @@ ENTRIES: Final = Table(
     Column("event_id", LargeBinary(16), primary_key=True),
     Column("kind", SmallInteger, primary_key=True),
     Column("reversal", SmallInteger, primary_key=True, default=0),
-    Column("debit", String, nullable=False),
-    Column("credit", String, nullable=False),
-    Column("currency", String(3), nullable=False),
+    Column("debit", words(), nullable=False),
+    Column("credit", words(), nullable=False),
+    Column("currency", words(3), nullable=False),
     Column("amount_nanos", BigInteger, CheckConstraint("amount_nanos > 0"), nullable=False),
-    sqlite_with_rowid=False,
+    **BY_ID,
 )
 
 BALANCES: Final = Table(
     "balances",
     METADATA,
-    Column("account", String, primary_key=True),
+    Column("account", words(), primary_key=True),
     Column("balance_nanos", BigInteger, nullable=False),
 )
 
 BUDGETS: Final = Table(
     "budgets",
     METADATA,
-    Column("account", String, primary_key=True),
-    Column("day", Integer, primary_key=True),
+    Column("account", words(), primary_key=True),
+    Column("day", NUMBER, primary_key=True),
     Column("limit_nanos", BigInteger),
     Column("billed_nanos", BigInteger, nullable=False),
     CheckConstraint("limit_nanos IS NULL OR billed_nanos <= limit_nanos", name="within_budget"),
@@ -128,8 +121,8 @@ COUNTED: Final = Counts.__struct_fields__
 TOTALS: Final = Table(
     "totals",
     METADATA,
-    Column("line_item", Integer, primary_key=True),
-    Column("day", Integer, primary_key=True),
+    Column("line_item", NUMBER, primary_key=True),
+    Column("day", NUMBER, primary_key=True),
     *(Column(name, BigInteger, nullable=False, default=0) for name in COUNTED),
     sqlite_with_rowid=False,
 )
@@ -140,9 +133,9 @@ SHOWN_COUNTED: Final = ("impressions", "viewable", "clicks", "conversions")
 SHOWN: Final = Table(
     "shown",
     METADATA,
-    Column("line_item", Integer, primary_key=True),
-    Column("placement", Integer, primary_key=True),
-    Column("creative", Integer, primary_key=True),
+    Column("line_item", NUMBER, primary_key=True),
+    Column("placement", NUMBER, primary_key=True),
+    Column("creative", NUMBER, primary_key=True),
     *(Column(name, BigInteger, nullable=False, default=0) for name in SHOWN_COUNTED),
     sqlite_with_rowid=False,
 )
@@ -150,33 +143,33 @@ SHOWN: Final = Table(
 LINE_ITEMS: Final = Table(
     "line_items",
     METADATA,
-    Column("serial", Integer, primary_key=True, autoincrement=False),
-    Column("full_id", String, nullable=False),
-    Column("campaign", Integer, nullable=False),
-    Column("advertiser", Integer, nullable=False),
-    Column("currency", String(3), nullable=False),
+    Column("serial", NUMBER, primary_key=True, autoincrement=False),
+    Column("full_id", words(), nullable=False),
+    Column("campaign", NUMBER, nullable=False),
+    Column("advertiser", NUMBER, nullable=False),
+    Column("currency", words(3), nullable=False),
     Column("revision", BigInteger, nullable=False),
     Column("at_ms", BigInteger, nullable=False),
-    Column("model", String, nullable=False),
+    Column("model", words(), nullable=False),
     Column("amount_micros", BigInteger, nullable=False),
 )
 
 PLACEMENTS: Final = Table(
     "placements",
     METADATA,
-    Column("serial", Integer, primary_key=True, autoincrement=False),
-    Column("full_id", String, nullable=False),
-    Column("publisher", Integer, nullable=False),
-    Column("share_ppm", Integer, nullable=False),
-    Column("currency", String(3), nullable=False),
+    Column("serial", NUMBER, primary_key=True, autoincrement=False),
+    Column("full_id", words(), nullable=False),
+    Column("publisher", NUMBER, nullable=False),
+    Column("share_ppm", NUMBER, nullable=False),
+    Column("currency", words(3), nullable=False),
 )
 
 BUDGET_LIMITS: Final = Table(
     "budget_limits",
     METADATA,
-    Column("number", Integer, primary_key=True),
-    Column("account", String, nullable=False),
-    Column("period", String, nullable=False),
+    Column("number", NUMBER, primary_key=True),
+    Column("account", words(), nullable=False),
+    Column("period", words(), nullable=False),
     Column("at_ms", BigInteger, nullable=False),
     Column("limit_nanos", BigInteger),
 )
@@ -184,44 +177,15 @@ BUDGET_LIMITS: Final = Table(
 OFFSETS: Final = Table(
     "offsets",
     METADATA,
-    Column("consumer", String, primary_key=True),
-    Column("segment", Integer, nullable=False),
+    Column("consumer", words(), primary_key=True),
+    Column("segment", NUMBER, nullable=False),
     Column("byte", BigInteger, nullable=False),
 )
 
-APPEND_ONLY: Final = (EVENTS, FILTERED, REVERSALS, CONVERSIONS, ENTRIES)
-
-
-def open_database(path: Path) -> Engine:
-    """The database in this file, made where there is none."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(f"sqlite:///{path}")
-    event.listen(engine, "connect", _prepare)
-    with engine.begin() as connection:
-        lock_for_writing(connection)
-        older = lacks_shown(connection)
-        add_columns(connection, _LATER_COLUMNS)
-        METADATA.create_all(connection)
-        if older:
-            count_shown(connection)
-        statement_tables.prepare(connection)
-        for table in (*APPEND_ONLY, *statement_tables.APPEND_ONLY):
-            for change in ("UPDATE", "DELETE"):
-                connection.exec_driver_sql(_refusing(table.name, change))
-    return engine
-
-
-def read_database(path: Path) -> Engine:
-    """The same for reading only, beside whoever writes it."""
-    engine = create_engine(f"sqlite:///file:{path}?mode=ro&uri=true")
-    event.listen(engine, "connect", _patient)
-    return engine
-
-
-def lock_for_writing(connection: Connection) -> None:
-    """Begin the transaction as a writer. SQLite's driver would begin one at the first change only, and what
-    was read before could be stale by then."""
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+APPEND_ONLY: Final = (
+    EVENTS, FILTERED, REVERSALS, CONVERSIONS, ENTRIES, *statement_tables.APPEND_ONLY
+)  # fmt: skip
+"""The database refuses to change or remove rows of these."""
 
 
 def has(connection: Connection, table: Table) -> bool:
@@ -229,7 +193,7 @@ def has(connection: Connection, table: Table) -> bool:
     return inspect(connection).has_table(table.name)
 
 
-_LATER_COLUMNS: Final = (
+LATER_COLUMNS: Final = (
     *(("totals", name, "BIGINT NOT NULL DEFAULT 0") for name in COUNTED),
     *(("shown", name, "BIGINT NOT NULL DEFAULT 0") for name in SHOWN_COUNTED),
     ("placements", "share_ppm", "INTEGER NOT NULL DEFAULT 1000000"),
@@ -240,25 +204,3 @@ _LATER_COLUMNS: Final = (
     *((table, "device", "SMALLINT NOT NULL DEFAULT 0") for table in ("events", "filtered")),
 )
 """That a ledger of an earlier version may lack, with what was so then."""
-
-
-def _refusing(table: str, change: str) -> str:
-    """SQLite's way to make a table append-only; PostgreSQL's (a revoked grant) comes with its issue."""
-    return (
-        f"CREATE TRIGGER IF NOT EXISTS {table}_no_{change.lower()} BEFORE {change} ON {table} "
-        f"BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"
-    )
-
-
-def _prepare(connection: Any, _: object) -> None:
-    cursor = connection.cursor()
-    for pragma in ("journal_mode = WAL", "synchronous = NORMAL"):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
-    _patient(connection, None)
-
-
-def _patient(connection: Any, _: object) -> None:
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA busy_timeout = 5000")
-    cursor.close()

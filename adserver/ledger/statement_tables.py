@@ -15,17 +15,15 @@ from sqlalchemy import (
     BigInteger,
     Column,
     Connection,
-    Integer,
     LargeBinary,
     MetaData,
     SmallInteger,
-    String,
     Table,
     inspect,
     text,
 )
 
-from adserver.ledger.columns import keys, numbers
+from adserver.ledger.columns import NUMBER, keys, numbers, words
 
 METADATA: Final = MetaData()
 
@@ -51,11 +49,11 @@ EARNED: Final = Table(
 STATEMENTS: Final = Table(
     "statements",
     METADATA,
-    Column("party", String, primary_key=True),
+    Column("party", words(), primary_key=True),
     *keys("month"),
     Column("at_ms", BigInteger, primary_key=True),
     Column("stands", SmallInteger, nullable=False),
-    Column("segment", Integer, nullable=False),
+    Column("segment", NUMBER, nullable=False),
     *numbers("byte"),
     Column("chain", LargeBinary(16), nullable=False),
     sqlite_with_rowid=False,
@@ -64,10 +62,10 @@ STATEMENTS: Final = Table(
 LINES: Final = Table(
     "statement_lines",
     METADATA,
-    Column("party", String, primary_key=True),
+    Column("party", words(), primary_key=True),
     *keys("month", "line_item", "placement"),
-    Column("currency", String(3), nullable=False),
-    Column("model", String, nullable=False),
+    Column("currency", words(3), nullable=False),
+    Column("model", words(), nullable=False),
     *numbers(
         "amount_micros", "impressions", "viewable", "clicks", "conversions", "days", "refunded",
         "gross_nanos", "refunded_nanos", "carried_nanos", "adjusted_nanos", "micros",
@@ -79,11 +77,11 @@ CREDITS: Final = Table(
     "credits",
     METADATA,
     *keys("advertiser"),
-    Column("id", String, primary_key=True),
-    Column("kind", String, nullable=False),
-    Column("currency", String(3), nullable=False),
+    Column("id", words(), primary_key=True),
+    Column("kind", words(), nullable=False),
+    Column("currency", words(3), nullable=False),
     *numbers("amount_micros", "at_ms"),
-    Column("reason", String, nullable=False),
+    Column("reason", words(), nullable=False),
     sqlite_with_rowid=False,
 )
 
@@ -91,8 +89,8 @@ TAKEN_OFF: Final = Table(
     "statement_credits",
     METADATA,
     *keys("advertiser"),
-    Column("id", String, primary_key=True),
-    Column("month", Integer, nullable=False),
+    Column("id", words(), primary_key=True),
+    Column("month", NUMBER, nullable=False),
     sqlite_with_rowid=False,
 )
 

@@ -22,24 +22,26 @@ from adserver.ledger.audit_leases import LeaseAudit, read_leases
 from adserver.ledger.audit_ledger import Posted, Unreadable, read_ledger, reading
 from adserver.ledger.audit_reports import ReportAudit
 from adserver.ledger.audit_walk import Walk, together
-from adserver.ledger.ledger import LEDGER
+from adserver.ledger.place import LEDGER, Place
 
 
-def verify(data_dir: Path, report: Callable[[str], None] = print) -> list[str]:
-    """Audit what lies in ``data_dir``; each difference, also told to ``report`` with a summary."""
+def verify(data_dir: Path, report: Callable[[str], None] = print, place: Place | None = None) -> list[str]:
+    """Audit the journals in ``data_dir`` and the ledger there, or at ``place``; each difference, also told to
+    ``report`` with a summary."""
     differences: list[str] = []
 
     def tell(difference: str) -> None:
         differences.append(difference)
         report(difference)
 
-    if not (data_dir / LEDGER).exists():
-        tell(f"there is no ledger: {data_dir / LEDGER}")
+    place = place or data_dir / LEDGER
+    if isinstance(place, Path) and not place.exists():
+        tell(f"there is no ledger: {place}")
         return differences
     numbers = journals.numbers_in(data_dir)
     awake = Awake()
     heard, feeds, caps = Heard(len(numbers) > 1), FeedAudit(tell), CapAudit(tell)
-    with _uncollected(), reading(data_dir / LEDGER) as connection:
+    with _uncollected(), reading(place) as connection:
         try:
             posted = read_ledger(connection)
         except Unreadable as error:

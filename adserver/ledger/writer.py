@@ -13,7 +13,6 @@ back and added up again without what is there. Cost: some 13 µs an event, half 
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Final
 
 from sqlalchemy import Connection, select, text, tuple_
@@ -26,8 +25,10 @@ from adserver.domain.records import (
     Record,
 )
 from adserver.ledger import crediting, forgetting, inserts, older, schema, stating
+from adserver.ledger.dialects import lock_for_writing, open_database
 from adserver.ledger.ledger import CONSUMER, Ledger, chunks, positions_of
 from adserver.ledger.parties import Parties, payer_of, read_parties
+from adserver.ledger.place import Place
 from adserver.ledger.posting import Batch
 from adserver.ledger.rolled import mark, tallied_of
 from adserver.ledger.rollups import Rollups
@@ -49,10 +50,10 @@ class LedgerWriter(Ledger):
     (or missing terms) forbade here, since this writer began; each is logged as an error. ``holder``: whose
     leases the money comes out of, where several processes share the budgets."""
 
-    def __init__(self, path: Path, consumer: str = CONSUMER, holder: int | None = None) -> None:
-        self._writing = schema.open_database(path)
+    def __init__(self, place: Place, consumer: str = CONSUMER, holder: int | None = None) -> None:
+        self._writing = open_database(place)
         older.bring_up(self._writing)
-        super().__init__(path, consumer)
+        super().__init__(place, consumer)
         self._holder = holder
         self.refused = 0
         self._known = dict[str, Position]()
@@ -79,7 +80,7 @@ class LedgerWriter(Ledger):
         self, records: Sequence[Record], behind: Position, people: Mapping[bytes, int], checked: bool
     ) -> int:
         with self._writing.begin() as connection:
-            schema.lock_for_writing(connection)
+            lock_for_writing(connection)
             known = positions_of(connection)
             if known != self._known:
                 self._forget()

@@ -24,7 +24,7 @@ from sqlalchemy.exc import DBAPIError
 from adserver import collector
 from adserver.clock import WallClock
 from adserver.domain.books import Position
-from adserver.ledger.ledger import LEDGER
+from adserver.ledger.place import LEDGER
 from adserver.ledger.poster import Poster
 from adserver.ledger.reader import JOURNAL, Reader
 from adserver.ledger.segments import Damage

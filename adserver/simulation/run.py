@@ -18,7 +18,8 @@ from adserver.domain.books import LineItemTotals, totals_of
 from adserver.domain.campaign import Campaign, LineItem
 from adserver.domain.catalogue import Catalogue
 from adserver.ledger import schema
-from adserver.ledger.ledger import LEDGER
+from adserver.ledger.dialects import read_database
+from adserver.ledger.place import LEDGER
 from adserver.ledger.verify import verify
 from adserver.settings import Settings
 from adserver.simulation import generated
@@ -121,7 +122,7 @@ def _surfaces(catalogue: Catalogue) -> dict[str, str]:
 
 
 def _totals(path: Path) -> dict[tuple[int, int], LineItemTotals]:
-    engine = schema.read_database(path)
+    engine = read_database(path)
     try:
         with engine.connect() as connection:
             rows = connection.execute(select(schema.TOTALS)).all()

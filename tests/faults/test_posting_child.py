@@ -18,7 +18,7 @@ from processes import alive
 from small_disks import until
 
 from adserver.domain import ids
-from adserver.ledger.ledger import LEDGER
+from adserver.ledger.place import LEDGER
 from adserver.ledger.verify import verify
 
 pytestmark = pytest.mark.slow

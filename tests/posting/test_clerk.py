@@ -19,7 +19,8 @@ from processes import alive
 
 from adserver.domain.books import Position
 from adserver.ledger.journal import Journal
-from adserver.ledger.ledger import LEDGER, Ledger
+from adserver.ledger.ledger import Ledger
+from adserver.ledger.place import LEDGER
 from adserver.ledger.poster import Poster
 from adserver.ledger.reader import JOURNAL, Reader
 from adserver.ledger.verify import verify

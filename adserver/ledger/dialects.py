@@ -1,0 +1,77 @@
+"""What the databases of a ledger differ in: a file each (``sqlite``, ``postgres``), one of them in use."""
+
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Protocol, cast
+
+from sqlalchemy import Connection, Engine
+
+from adserver.ledger import sqlite
+from adserver.ledger.insertion import Insertion
+from adserver.ledger.place import Place
+
+
+class Dialect(Protocol):
+    """``WHENCE``: ``audit_books.whence_of`` in SQL; negative for what is no country."""
+
+    WHENCE: str
+
+    def make_durable(self, engine: Engine) -> None:
+        """Whatever a connection of it commits from now on outlives a power cut."""
+
+    def lock_for_writing(self, connection: Connection) -> None:
+        """Begin the transaction as the one that writes; what is read from now on is not stale."""
+
+    def hold_still(self, connection: Connection) -> None:
+        """Begin a transaction that only reads, and all of one moment."""
+
+    def bounded(self, connection: Connection, seconds: float) -> AbstractContextManager[None]:
+        """What is read in it takes no longer, or raises TimeoutError."""
+
+    def insert(self, connection: Connection, insertion: Insertion, rows: Iterable[Sequence[Any]]) -> int:
+        """All rows at once, as tuples in the order of its columns; how many were added or changed."""
+
+    def stream(self, connection: Connection, statement: str) -> Iterable[Any]:
+        """Rows, as tuples, too many to be held; one such statement at a time."""
+
+    def strange(self, columns: Sequence[str]) -> str:
+        """A condition: a row's ``event_id`` and these ``columns`` hold what they must not."""
+
+
+def open_database(place: Place) -> Engine:
+    """For writing; made where there is none."""
+    if isinstance(place, Path):
+        return sqlite.open_database(place)
+    engine: Engine = _postgres().open_database(place)
+    return engine
+
+
+def read_database(place: Place) -> Engine:
+    """The same for reading only, beside whoever writes it."""
+    if isinstance(place, Path):
+        return sqlite.read_database(place)
+    engine: Engine = _postgres().read_database(place)
+    return engine
+
+
+def dialect_of(bound: Connection | Engine) -> Dialect:
+    return cast(Dialect, _postgres()) if bound.dialect.name == "postgresql" else sqlite
+
+
+def lock_for_writing(connection: Connection) -> None:
+    """As in ``Dialect``."""
+    dialect_of(connection).lock_for_writing(connection)
+
+
+def hold_still(connection: Connection) -> None:
+    """As in ``Dialect``."""
+    dialect_of(connection).hold_still(connection)
+
+
+def _postgres() -> ModuleType:
+    """Its driver is not loaded where it is not used."""
+    from adserver.ledger import postgres
+
+    return postgres

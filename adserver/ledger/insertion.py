@@ -1,0 +1,69 @@
+"""An insert of many rows, to be spelled by each dialect in its own fastest way."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import compress
+from typing import Any, Final
+
+from sqlalchemy import Table
+
+
+class Insertion:
+    """Into ``columns`` of a ``table``, and so many ``zeros`` into others; ``behind``: what follows ``ON
+    CONFLICT``, empty where there is none. The rows of one call that may change a row (``DO UPDATE``) have
+    different keys."""
+
+    def __init__(self, table: Table, columns: Sequence[str], behind: str, zeros: Sequence[str] = ()) -> None:
+        self.table: Final = table
+        self.columns: Final = tuple(columns)
+        self.head: Final = f"INSERT INTO {table.name} ({', '.join((*columns, *zeros))})"
+        self.zeros: Final = ", 0" * len(zeros)
+        self.tail: Final = f" ON CONFLICT {behind}" if behind else ""
+
+
+def once(table: Table, columns: Sequence[str] | None = None) -> Insertion:
+    """Rows that are there already are left alone; all but these ``columns`` are 0."""
+    told = table.c.keys() if columns is None else columns
+    return Insertion(table, told, "DO NOTHING", [name for name in table.c.keys() if name not in told])
+
+
+def changing(table: Table, changes: str) -> Insertion:
+    """``changes``: of a row with the same primary key."""
+    return Insertion(table, table.c.keys(), _change(table, changes))
+
+
+def replacing(table: Table) -> Insertion:
+    return changing(table, ", ".join(f"{name} = excluded.{name}" for name in _numbers(table)))
+
+
+class Adding:
+    """Numbers to be added to those of a table, whose key comes first. Most rows of a batch leave most columns
+    as they are: only those are told that one of them adds to."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self._columns = _numbers(table)
+        self._insertions = dict[tuple[bool, ...], Insertion]()
+
+    def of(self, rows: Mapping[Any, Sequence[int]]) -> tuple[Insertion, Iterable[tuple[Any, ...]]]:
+        """The insertion of these rows, by key, and what it is told."""
+        moved = tuple(map(any, zip(*rows.values(), strict=True)))
+        if moved not in self._insertions:
+            self._insertions[moved] = self._insertion(list(compress(self._columns, moved)))
+        told = ((*key, *compress(numbers, moved)) for key, numbers in sorted(rows.items()))
+        return self._insertions[moved], told
+
+    def _insertion(self, moved: Sequence[str]) -> Insertion:
+        table = self._table
+        keys = [name for name in table.c.keys() if name not in self._columns]
+        sums = ", ".join(f"{name} = {table.name}.{name} + excluded.{name}" for name in moved)
+        still = [name for name in self._columns if name not in moved]
+        return Insertion(table, [*keys, *moved], _change(table, sums) if moved else "DO NOTHING", still)
+
+
+def _change(table: Table, changes: str) -> str:
+    keys = ", ".join(column.name for column in table.primary_key)
+    return f"({keys}) DO UPDATE SET {changes}"
+
+
+def _numbers(table: Table) -> list[str]:
+    return [column.name for column in table.c if not column.primary_key]

@@ -1,0 +1,138 @@
+"""The ledger in an SQLite file, which is what there is unless a server is given.
+
+WAL with synchronous=NORMAL: a power cut may take the last transactions, offset and all, never half of
+one; the journal is the truth, and posting goes on from the offset.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from time import monotonic
+from typing import Any, Final
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import OperationalError
+
+from adserver.ledger import statement_tables
+from adserver.ledger.columns import add_columns
+from adserver.ledger.insertion import Insertion
+from adserver.ledger.metadata import METADATA
+from adserver.ledger.schema import APPEND_ONLY, LATER_COLUMNS
+from adserver.ledger.shown import count_shown, lacks_shown
+
+WHENCE: Final = (
+    "(CASE WHEN country = '' THEN 0 WHEN country GLOB '[A-Z][A-Z]' "
+    "THEN unicode(country) * 256 + unicode(substr(country, 2)) ELSE -1 END) * 256 + device"
+)
+_STEPS: Final = 100_000
+"""Of SQLite's machine, between two looks at the clock."""
+
+
+def open_database(path: Path) -> Engine:
+    """The database in this file, made where there is none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(f"sqlite:///{path}")
+    event.listen(engine, "connect", _prepare)
+    with engine.begin() as connection:
+        lock_for_writing(connection)
+        older = lacks_shown(connection)
+        add_columns(connection, LATER_COLUMNS)
+        METADATA.create_all(connection)
+        if older:
+            count_shown(connection)
+        statement_tables.prepare(connection)
+        for table in APPEND_ONLY:
+            for change in ("UPDATE", "DELETE"):
+                connection.exec_driver_sql(_refusing(table.name, change))
+    return engine
+
+
+def read_database(path: Path) -> Engine:
+    """The same for reading only, beside whoever writes it."""
+    engine = create_engine(f"sqlite:///file:{path}?mode=ro&uri=true")
+    event.listen(engine, "connect", _patient)
+    return engine
+
+
+def make_durable(engine: Engine) -> None:
+    """What is committed is on disk."""
+    engine.dispose()
+    event.listen(engine, "connect", _durably)
+
+
+def lock_for_writing(connection: Connection) -> None:
+    """SQLite's driver would begin a transaction at the first change only."""
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def hold_still(connection: Connection) -> None:
+    """A transaction that is begun sees one moment from its first statement on."""
+    connection.exec_driver_sql("BEGIN")
+
+
+@contextmanager
+def bounded(connection: Connection, seconds: float) -> Iterator[None]:
+    driver = connection.connection.driver_connection
+    assert driver is not None
+    deadline = monotonic() + seconds
+    driver.set_progress_handler(lambda: int(monotonic() > deadline), _STEPS)
+    try:
+        yield
+    except OperationalError as error:
+        if monotonic() > deadline:
+            raise TimeoutError from error
+        raise
+    finally:
+        driver.set_progress_handler(None, 0)
+
+
+def insert(connection: Connection, insertion: Insertion, rows: Iterable[Sequence[Any]]) -> int:
+    values = list(rows)
+    return connection.exec_driver_sql(_spelled(insertion), values).rowcount if values else 0
+
+
+@lru_cache(64)
+def _spelled(insertion: Insertion) -> str:
+    places = ", ".join("?" * len(insertion.columns))
+    return f"{insertion.head} VALUES ({places}{insertion.zeros}){insertion.tail}"
+
+
+def stream(connection: Connection, statement: str) -> Any:
+    """The driver's own cursor: ten million rows are read through it."""
+    cursor = connection.connection.cursor()
+    cursor.execute(statement)
+    return cursor
+
+
+def strange(columns: Sequence[str]) -> str:
+    """SQLite keeps whatever is put into a column."""
+    numbers = "".join(f" OR typeof({column}) <> 'integer'" for column in columns)
+    return f"length(event_id) <> 16 OR typeof(event_id) <> 'blob'{numbers}"
+
+
+def _refusing(table: str, change: str) -> str:
+    return (
+        f"CREATE TRIGGER IF NOT EXISTS {table}_no_{change.lower()} BEFORE {change} ON {table} "
+        f"BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"
+    )
+
+
+def _prepare(connection: Any, _: object) -> None:
+    cursor = connection.cursor()
+    for pragma in ("journal_mode = WAL", "synchronous = NORMAL"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+    _patient(connection, None)
+
+
+def _patient(connection: Any, _: object) -> None:
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA busy_timeout = 5000")
+    cursor.close()
+
+
+def _durably(connection: Any, _: object) -> None:
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA synchronous = FULL")
+    cursor.close()
