@@ -11,7 +11,7 @@ import msgspec
 
 from adserver.domain.bills import CLOSINGS, Closing, Exported
 from adserver.ledger.export import EventRow, closings_posted, events
-from adserver.ledger.ledger import LEDGER
+from adserver.ledger.place import LEDGER
 from adserver.ledger.segments import Damage
 from adserver.options import Failed, Wrong
 

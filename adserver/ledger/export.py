@@ -30,7 +30,8 @@ from adserver.domain.records import (
     Unbilled,
 )
 from adserver.domain.statements import month_text
-from adserver.ledger import schema
+from adserver.ledger.dialects import read_database
+from adserver.ledger.place import Place
 from adserver.ledger.reader import Reader
 from adserver.ledger.stating import Standing, standing
 
@@ -131,10 +132,10 @@ class Names:
         )
 
 
-def closings_posted(ledger: Path) -> Standing:
+def closings_posted(ledger: Place) -> Standing:
     """What the ledger made of each closing; also beside its writer. Nothing of a ledger that is not there or
     cannot be read: events are exported all the same."""
-    engine = schema.read_database(ledger)
+    engine = read_database(ledger)
     try:
         with engine.connect() as connection:
             return standing(connection)

@@ -40,6 +40,7 @@ from adserver.domain.records import (
 )
 from adserver.domain.statements import month_of
 from adserver.ledger.journal import Journal
+from adserver.ledger.place import LEDGER, Place
 from adserver.ledger.poster import Poster
 from adserver.ledger.reader import Reader
 from adserver.ledger.verify import verify
@@ -177,13 +178,15 @@ def closes(
     return Closed(party, month, at_ms, said, 0, 0, bytes(16))
 
 
-def keep(directory: Path, records: Iterable[Record], holder: int | None = None) -> Path:
-    """Journal and post them, out of the leases of a ``holder``."""
+def keep(
+    directory: Path, records: Iterable[Record], holder: int | None = None, place: Place | None = None
+) -> Path:
+    """Journal and post them, out of the leases of a ``holder``; into the ledger there, or at ``place``."""
     journal = Journal(directory / "journal", 16 * 1024)
     for record in records:
         journal.append(record, person_of(record))
     journal.close()
-    ledger = LedgerWriter(directory / "ledger.sqlite", holder=holder)
+    ledger = LedgerWriter(place or directory / LEDGER, holder=holder)
     with closing(Reader(directory / "journal")) as reader:
         Poster(reader, ledger).drain()
     ledger.close()
