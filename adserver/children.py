@@ -7,10 +7,12 @@ end closes its standard input: a child ends as soon as it reads that.
 """
 
 import asyncio
+import os
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from types import MappingProxyType
 from typing import Final
 
 _PAUSE_S: Final = 0.5
@@ -22,11 +24,15 @@ class Died(Exception):
 
 class Child:
     """``python -m <module>``, with what ``arguments`` gives at each start; ``pause_max_s``: how long the
-    pause before one may grow."""
+    pause before one may grow; ``told``: more for its environment, which nobody else sees."""
 
-    def __init__(self, module: str, arguments: Callable[[], Sequence[str]], pause_max_s: float) -> None:
+    def __init__(
+        self, module: str, arguments: Callable[[], Sequence[str]], pause_max_s: float,
+        told: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:  # fmt: skip
         self._module = module
         self._arguments = arguments
+        self._told = told
         self._process: Process | None = None
         self._pause_max_s = pause_max_s
         self._pause_s = 0.0
@@ -90,7 +96,9 @@ class Child:
                 return None
             self._pause_s = min(max(2 * self._pause_s, _PAUSE_S), self._pause_max_s)
             command = (sys.executable, "-m", self._module, *self._arguments())
-            self._process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE)
+            self._process = await asyncio.create_subprocess_exec(
+                *command, stdin=PIPE, stdout=PIPE, env={**os.environ, **self._told}
+            )
             if self._ended.is_set():
                 await self.end()
                 return None

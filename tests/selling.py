@@ -1,4 +1,5 @@
-"""A process that sells from shared budgets over a loopback socket: ``python tests/selling.py DATA NUMBER``.
+"""A process that sells from shared budgets over a loopback socket:
+``python tests/selling.py DATA NUMBER COUNT [URL]``, the last of a database for the books.
 
 Says its port on a line of standard output; ends with its standard input, as a clean end. A line asks, a line
 answers (JSON): ``{"sell": [line item, ...]}`` -> the sales; ``{"show": [sale, ...]}`` -> how many were new,
@@ -86,9 +87,9 @@ class Selling:
             await asyncio.sleep(POST_S)
 
 
-async def main(data: Path, number: int, count: int) -> None:
-    await Selling(Till(data, number, stock(count), now_ms())).serve()
+async def main(data: Path, number: int, count: int, url: str | None = None) -> None:
+    await Selling(Till(data, number, stock(count), now_ms(), url)).serve()
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])))
+    asyncio.run(main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), *sys.argv[4:5]))

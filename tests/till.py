@@ -34,7 +34,7 @@ from adserver.ledger.accounts import levels
 from adserver.ledger.journal import Journal
 from adserver.ledger.leases import Leases
 from adserver.ledger.leasing import Leasing
-from adserver.ledger.place import LEDGER
+from adserver.ledger.place import place_of
 from adserver.ledger.poster import Poster
 from adserver.ledger.reader import Reader
 from adserver.ledger.writer import LedgerWriter
@@ -106,16 +106,18 @@ class Sale(Struct, frozen=True, array_like=True):
 class Till:
     """Opening goes on where the process of this number ended, however it did."""
 
-    def __init__(self, data: Path, number: int, shelf: Shelf, now_ms: int) -> None:
+    def __init__(self, data: Path, number: int, shelf: Shelf, now_ms: int, url: str | None = None) -> None:
+        """``url``: of a database for the books."""
+        place = place_of(data, url)
         folder = journals.folder_of(data, number)
         folder.mkdir(parents=True, exist_ok=True)
         self.number = number
         self.journal = Journal(folder, 1 << 20)
         self.reader = Reader(folder)
-        self.books = LedgerWriter(data / LEDGER, journals.consumer_of(number), number)
+        self.books = LedgerWriter(place, journals.consumer_of(number), number)
         self.poster = Poster(self.reader, self.books, lambda: self.journal.synced_position)
         self.poster.drain()
-        self.leases = Leases(data / LEDGER, number)
+        self.leases = Leases(place, number)
         held, billed = self.leases.join(shelf.revision), list(self.books.billed_accounts(0))
         self.leasing = Leasing(held, billed, shelf.revision)
         self.states = recovery.fresh(self.leasing)

@@ -143,15 +143,6 @@ REPORT_ROWS: Final = 50_000
 REPORT_S: Final = 60.0
 REPORTS_AT_ONCE: Final = 2
 
-# -- PostgreSQL ----------------------------------------------------------------------------------
-DATABASE_CONNECTIONS: Final = 5
-"""Of one process to one schema, for writing and again for reading."""
-DATABASE_CONNECT_S: Final = 5
-DATABASE_LOCK_MS: Final = 5000
-DATABASE_STATEMENT_MS: Final = 60_000
-DATABASE_SILENT_MS: Final = 10_000
-"""A connection whose other end says nothing for so long is cut."""
-
 # -- conversions ---------------------------------------------------------------------------------
 CONVERSIONS_PER_BATCH: Final = 1000
 CONVERSION_ID_CHARS: Final = 128

@@ -11,6 +11,7 @@ from typing import Any, Final
 from msgspec import Struct
 from sqlalchemy import Connection, Table, select
 
+from adserver.databases import Place
 from adserver.domain.books import Position
 from adserver.ledger import schema
 from adserver.ledger.audit_books import EVENT, REVERSAL, Pair
@@ -19,7 +20,6 @@ from adserver.ledger.columns import has_column
 from adserver.ledger.conversions import all_posted
 from adserver.ledger.dialects import dialect_of, hold_still, read_database
 from adserver.ledger.ledger import positions_of
-from adserver.ledger.place import Place
 from adserver.ledger.shown import lacks_shown
 from adserver.ledger.statement_tables import CREDITS, EARNED, LINES, STATEMENTS, TAKEN_OFF
 

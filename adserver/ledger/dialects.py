@@ -8,9 +8,9 @@ from typing import Any, Protocol, cast
 
 from sqlalchemy import Connection, Engine
 
+from adserver.databases import Place
 from adserver.ledger import sqlite
 from adserver.ledger.insertion import Insertion
-from adserver.ledger.place import Place
 
 
 class Dialect(Protocol):
@@ -41,7 +41,7 @@ class Dialect(Protocol):
 
 
 def open_database(place: Place) -> Engine:
-    """For writing; made where there is none."""
+    """For writing; made where there is none. Raises Unusable."""
     if isinstance(place, Path):
         return sqlite.open_database(place)
     engine: Engine = _postgres().open_database(place)
@@ -49,7 +49,7 @@ def open_database(place: Place) -> Engine:
 
 
 def read_database(place: Place) -> Engine:
-    """The same for reading only, beside whoever writes it."""
+    """The same for reading only, beside whoever writes it. Raises Unusable."""
     if isinstance(place, Path):
         return sqlite.read_database(place)
     engine: Engine = _postgres().read_database(place)

@@ -14,6 +14,7 @@ from typing import Final
 from msgspec import Struct
 from sqlalchemy.exc import SQLAlchemyError
 
+from adserver.databases import Place
 from adserver.domain import ids
 from adserver.domain.bills import BillPlace, Closing, Total
 from adserver.domain.books import Position
@@ -31,7 +32,6 @@ from adserver.domain.records import (
 )
 from adserver.domain.statements import month_text
 from adserver.ledger.dialects import read_database
-from adserver.ledger.place import Place
 from adserver.ledger.reader import Reader
 from adserver.ledger.stating import Standing, standing
 

@@ -26,13 +26,13 @@ from typing import Any
 from msgspec import Struct
 from sqlalchemy import Connection, func, select, tuple_
 
+from adserver.databases import Place
 from adserver.domain import limits
 from adserver.ledger import inserts
 from adserver.ledger.accounts import Key
 from adserver.ledger.dialects import dialect_of, lock_for_writing, open_database
 from adserver.ledger.lease_tables import HOLDERS, LEASES
 from adserver.ledger.ledger import chunks
-from adserver.ledger.place import Place
 from adserver.ledger.schema import BUDGETS
 
 

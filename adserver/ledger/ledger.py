@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, select, text
 
+from adserver.databases import Place
 from adserver.domain.books import LineItemTotals, Position, Shown, totals_of
 from adserver.domain.credits import Credit
 from adserver.domain.records import Reversed, Status, Unbilled
@@ -15,7 +16,6 @@ from adserver.domain.statements import Statement
 from adserver.ledger import crediting, schema, stating
 from adserver.ledger.conversions import owed_to, posted
 from adserver.ledger.dialects import hold_still, read_database
-from adserver.ledger.place import Place
 from adserver.ledger.posting import REVERSIBLE
 from adserver.ledger.reports import ReportReader
 from adserver.ledger.schema import (

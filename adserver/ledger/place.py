@@ -1,24 +1,15 @@
-"""Where a ledger is: an SQLite file, or a schema of a PostgreSQL database."""
+"""Where a ledger is: an SQLite file in the data folder, or a schema of a PostgreSQL database."""
 
 from pathlib import Path
 from typing import Final
 
-from msgspec import Struct
+from adserver.databases import Database, Place
 
 LEDGER: Final = "ledger.sqlite"
 """The file's name, in a data folder."""
+SCHEMA: Final = "ledger"
 
 
-class Server(Struct, frozen=True):
-    """``url``: of the database, ``postgresql://user@host/name``; ``schema``: a plain lower-case name."""
-
-    url: str
-    schema: str = "ledger"
-
-
-Place = Path | Server
-
-
-def place_of(data: Path, database: str | None) -> Place:
-    """Of the ledger of the data folder ``data``, where a ``database`` may be given by its URL."""
-    return Server(database) if database else data / LEDGER
+def place_of(data: Path, url: str | None) -> Place:
+    """Of the ledger of the data folder ``data``, where a database may be given by its ``url``."""
+    return Database(url, SCHEMA) if url else data / LEDGER

@@ -10,11 +10,10 @@ rows of ``events``, 0.7 µs of the poster's processor a row and 5 of the server'
 ``INSERT`` a row in a pipeline, and 9 and 7 for ``unnest`` of arrays.
 """
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import psycopg
 from psycopg.adapt import Loader
@@ -26,24 +25,20 @@ from sqlalchemy import (
     LargeBinary,
     SmallInteger,
     Table,
-    create_engine,
     event,
-    make_url,
 )
 from sqlalchemy.exc import OperationalError
 
-from adserver.domain import limits
+from adserver.databases import Database, connect
 from adserver.ledger import partitions, rolled, schema, statement_tables
 from adserver.ledger.insertion import Insertion
 from adserver.ledger.metadata import METADATA
-from adserver.ledger.place import Server
 
 WHENCE: Final = (
     "(CASE WHEN country = '' THEN 0 WHEN country ~ '^[A-Z][A-Z]$' "
     "THEN ascii(country) * 256 + ascii(substr(country, 2)) ELSE -1 END) * 256 + device"
 )
-_OLDEST: Final = 140_000
-_SCHEMA: Final = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+Isolation = Literal["READ COMMITTED", "REPEATABLE READ"]
 _LOCK: Final = 0x6C656467
 """Of all advisory locks of the database, those that are ours."""
 _FEW: Final = 8
@@ -52,44 +47,21 @@ _STREAMED: Final = 10_000
 """Rows fetched at a time."""
 
 
-class Unsuitable(Exception):
-    """A server that the books must not be kept by; the message is for the operator."""
-
-
-def open_database(place: Server) -> Engine:
-    """The schema, made where there is none. Raises Unsuitable."""
-    engine = _engine(place)
+def open_database(database: Database) -> Engine:
+    """The schema, made where there is none. Raises Unusable."""
+    engine = _connect(database, "READ COMMITTED")
     with engine.begin() as connection:
-        require_durable(connection)
-        _lock(connection, place.schema)
-        connection.exec_driver_sql(f"CREATE SCHEMA IF NOT EXISTS {place.schema}")
+        _lock(connection, database.schema)
+        connection.exec_driver_sql(f"CREATE SCHEMA IF NOT EXISTS {database.schema}")
         for tables in (METADATA, statement_tables.METADATA, rolled.TABLES):
             tables.create_all(connection)
         prepare(connection)
     return engine
 
 
-def read_database(place: Server) -> Engine:
-    """The same for reading only, beside whoever writes it."""
-    return _engine(
-        place, default_transaction_read_only="on", default_transaction_isolation="repeatable\\ read"
-    )
-
-
-def require_durable(connection: Connection) -> None:
-    """Raises Unsuitable for a server that forgets what it acknowledged, or is too old."""
-    known = {
-        name: connection.exec_driver_sql(f"SHOW {name}").scalar_one()
-        for name in ("fsync", "synchronous_commit")
-    }
-    for name, value in known.items():
-        if value == "off":
-            raise Unsuitable(f"the database has {name} off: what it acknowledges, a power cut may take back")
-    version = int(connection.exec_driver_sql("SHOW server_version_num").scalar_one())
-    if version < _OLDEST:
-        raise Unsuitable(
-            f"the database is PostgreSQL {version // 10_000}; {_OLDEST // 10_000} or later is needed"
-        )
+def read_database(database: Database) -> Engine:
+    """The same for reading only, beside whoever writes it. Raises Unusable."""
+    return _connect(database, "REPEATABLE READ", read_only=True)
 
 
 def prepare(connection: Connection) -> None:
@@ -113,7 +85,7 @@ END $$
 
 
 def make_durable(engine: Engine) -> None:
-    """It is: ``require_durable``."""
+    """It is, of every server that is fit."""
 
 
 def lock_for_writing(connection: Connection) -> None:
@@ -215,28 +187,11 @@ def strange(columns: Sequence[str]) -> str:
 # -- connections ---------------------------------------------------------------------------------------
 
 
-def _engine(place: Server, **settings: str) -> Engine:
-    if not _SCHEMA.fullmatch(place.schema):
-        raise ValueError(f"not a plain lower-case name of a schema: {place.schema!r}")
-    settings |= {
-        "search_path": place.schema,
-        "statement_timeout": str(limits.DATABASE_STATEMENT_MS),
-        "lock_timeout": str(limits.DATABASE_LOCK_MS),
-    }
-    arguments = {
-        "options": " ".join(f"-c {name}={value}" for name, value in settings.items()),
-        "connect_timeout": limits.DATABASE_CONNECT_S,
-        "tcp_user_timeout": limits.DATABASE_SILENT_MS,
-    }
-    engine = create_engine(
-        make_url(place.url).set(drivername="postgresql+psycopg"),
-        connect_args=arguments,
-        pool_size=limits.DATABASE_CONNECTIONS,
-        max_overflow=0,
-        pool_timeout=limits.DATABASE_CONNECT_S,
-    )
+def _connect(database: Database, isolation: Isolation, read_only: bool = False) -> Engine:
+    engine = connect(database, read_only)
+    engine.dispose()
     event.listen(engine, "connect", _prepare)
-    return engine
+    return engine.execution_options(isolation_level=isolation)
 
 
 def _prepare(connection: Any, _: object) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from adserver.databases import Place
 from adserver.domain.books import Position
 from adserver.ledger import journals
 from adserver.ledger.audit_awake import Awake
@@ -22,7 +23,7 @@ from adserver.ledger.audit_leases import LeaseAudit, read_leases
 from adserver.ledger.audit_ledger import Posted, Unreadable, read_ledger, reading
 from adserver.ledger.audit_reports import ReportAudit
 from adserver.ledger.audit_walk import Walk, together
-from adserver.ledger.place import LEDGER, Place
+from adserver.ledger.place import LEDGER
 
 
 def verify(data_dir: Path, report: Callable[[str], None] = print, place: Place | None = None) -> list[str]:

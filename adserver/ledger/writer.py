@@ -17,6 +17,7 @@ from typing import Final
 
 from sqlalchemy import Connection, select, text, tuple_
 
+from adserver.databases import Place
 from adserver.domain.books import Position
 from adserver.domain.records import (
     Closed,
@@ -28,7 +29,6 @@ from adserver.ledger import crediting, forgetting, inserts, older, schema, stati
 from adserver.ledger.dialects import lock_for_writing, open_database
 from adserver.ledger.ledger import CONSUMER, Ledger, chunks, positions_of
 from adserver.ledger.parties import Parties, payer_of, read_parties
-from adserver.ledger.place import Place
 from adserver.ledger.posting import Batch
 from adserver.ledger.rolled import mark, tallied_of
 from adserver.ledger.rollups import Rollups

@@ -1,10 +1,11 @@
 """The posting process: follows the journal into the ledger.
 
-``python -m adserver.posting.child DATA DAYS``, started by ``clerk``. A line on its standard input is a
-position of the journal up to which everything is on disk (``Position`` as JSON), and which it posts to; the
-input's end, however it came, ends the process at once: what is half posted is rolled back, since a batch and
-the position behind it are one transaction. How far it is, and what went wrong, it tells on standard output, a
-line each (``Told``). What cannot be posted now (a full disk, a locked or damaged file) is tried again.
+``python -m adserver.posting.child DATA DAYS``, started by ``clerk``; where the ledger is in a database, its
+URL is in the environment. A line on its standard input is a position of the journal up to which everything
+is on disk (``Position`` as JSON), and which it posts to; the input's end, however it came, ends the process
+at once: what is half posted is rolled back, since a batch and the position behind it are one transaction.
+How far it is, and what went wrong, it tells on standard output, a line each (``Told``). What cannot be posted
+now (a full disk, a locked or damaged file, a database that is away) is tried again.
 
 Between batches it removes from the ledger who saw ads decided more than so many days ago.
 """
@@ -14,7 +15,7 @@ import signal
 import sys
 from pathlib import Path
 from threading import Condition, Thread
-from time import monotonic
+from time import monotonic, sleep
 from typing import Final, NoReturn
 
 import msgspec
@@ -23,14 +24,17 @@ from sqlalchemy.exc import DBAPIError
 
 from adserver import collector
 from adserver.clock import WallClock
+from adserver.databases import Place, Unusable, reason
 from adserver.domain.books import Position
-from adserver.ledger.place import LEDGER
+from adserver.ledger.place import place_of
 from adserver.ledger.poster import Poster
 from adserver.ledger.reader import JOURNAL, Reader
 from adserver.ledger.segments import Damage
 from adserver.ledger.writer import LedgerWriter
 from adserver.telemetry import logs
 
+LEDGER_URL: Final = "ADSERVER_LEDGER_URL"
+"""In the environment, for it may hold a password."""
 RETRY_S: Final = 1.0
 FORGET_S: Final = 3600.0
 DAY_MS: Final = 86_400_000
@@ -72,11 +76,11 @@ class Asked:
         os._exit(0)
 
 
-def post(data: Path, people_days: int) -> NoReturn:
+def post(data: Path, people_days: int, url: str | None = None) -> NoReturn:
     """Post until standard input ends. The first word is said whatever there is to post: another process may
     have posted all of it."""
     asked, told = Asked(), Position()
-    ledger = LedgerWriter(data / LEDGER)
+    ledger = _open(place_of(data, url))
     poster = Poster(Reader(data / JOURNAL), ledger, lambda: asked.until)
     now_ms, forget_at = WallClock(), monotonic()
     collector.work_in_batches()
@@ -89,16 +93,23 @@ def post(data: Path, people_days: int) -> NoReturn:
                 more = ledger.forget_people(now_ms() - people_days * DAY_MS)
                 forget_at = monotonic() + (RETRY_S if more else FORGET_S)
         except (OSError, DBAPIError, Damage) as wrong:
-            error = _said(wrong)
+            error = reason(wrong)
         told = ledger.position
         _tell(Told(told, ledger.refused - refused, error))
         if error:
             asked.wait(Position(sys.maxsize), RETRY_S)
 
 
-def _said(error: Exception) -> str:
-    """For the operator: no statement, no row."""
-    return str(error.orig) if isinstance(error, DBAPIError) else str(error)
+def _open(place: Place) -> LedgerWriter:
+    """As soon as it can be had: a database may be away for now."""
+    while True:
+        try:
+            return LedgerWriter(place)
+        except (DBAPIError, Unusable) as wrong:
+            if isinstance(place, Path):
+                raise
+            _tell(Told(Position(), 0, reason(wrong)))
+            sleep(RETRY_S)
 
 
 def _tell(told: Told) -> None:
@@ -111,4 +122,4 @@ if __name__ == "__main__":
         signal.signal(number, signal.SIG_IGN)
     os.nice(_NICENESS)
     logs.configure("warning")
-    post(Path(sys.argv[1]), int(sys.argv[2]))
+    post(Path(sys.argv[1]), int(sys.argv[2]), os.environ.get(LEDGER_URL))

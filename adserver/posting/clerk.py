@@ -15,7 +15,7 @@ import msgspec
 from adserver.children import Child, Died
 from adserver.domain import limits
 from adserver.domain.books import Position
-from adserver.posting.child import Told
+from adserver.posting.child import LEDGER_URL, Told
 
 HUNG_S: Final = 30.0
 """A child that has something to post and is silent for so long is killed; turns take tenths of seconds."""
@@ -39,18 +39,21 @@ class Books(Protocol):
 
 class Clerk:
     """Of the data folder ``data``; ``ledger`` is told how far it is. ``seconds``: a clock;
-    ``people_days``: for how long the ledger knows who saw what.
+    ``people_days``: for how long the ledger knows who saw what; ``url``: of the database that the ledger is
+    in, if it is in no file.
 
     ``refused``: events the journal billed and the books must not, since this server began; ``failing``: why
     posting waits, if it does."""
 
     def __init__(
         self, data: Path, ledger: Books, seconds: Callable[[], float] = monotonic,
-        people_days: int = limits.PEOPLE_DAYS,
+        people_days: int = limits.PEOPLE_DAYS, url: str | None = None,
     ) -> None:  # fmt: skip
         self._ledger = ledger
         self._seconds = seconds
-        self._child = Child("adserver.posting.child", lambda: (str(data), str(people_days)), _PAUSE_MAX_S)
+        told = {} if url is None else {LEDGER_URL: url}
+        arguments = str(data), str(people_days)
+        self._child = Child("adserver.posting.child", lambda: arguments, _PAUSE_MAX_S, told)
         self._heard_s = seconds()
         self._news = asyncio.Event()
         self.refused = 0

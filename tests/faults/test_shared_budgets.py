@@ -5,20 +5,21 @@ import json
 import random
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 from threading import Event, Lock, Thread
 from typing import Any
 
 import pytest
 from selling import stock
+from sqlalchemy import text
 from till import Shelf
 
+from adserver.ledger.dialects import read_database
+from adserver.ledger.place import place_of
 from adserver.ledger.verify import verify
 
 COUNT = 1000
@@ -29,19 +30,19 @@ QUIET_S = 4.0
 class Process:
     """Of one number; may be killed and begun again."""
 
-    def __init__(self, data: Path, number: int) -> None:
+    def __init__(self, data: Path, number: int, url: str | None) -> None:
         self._command = [
             sys.executable,
             str(Path(__file__).parents[1] / "selling.py"),
             str(data),
             str(number),
+            str(COUNT),
+            *([] if url is None else [url]),
         ]
         self.begin()
 
     def begin(self) -> None:
-        self.child = subprocess.Popen(
-            [*self._command, str(COUNT)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+        self.child = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert self.child.stdout is not None
         self.port = int(self.child.stdout.readline())
 
@@ -129,8 +130,8 @@ class Quiet:
             return time.monotonic() - self._last_s > QUIET_S
 
 
-def drain(data: Path, kills: int) -> list[Process]:
-    processes = [Process(data, number) for number in (1, 2)]
+def drain(data: Path, kills: int, url: str | None = None) -> list[Process]:
+    processes = [Process(data, number, url) for number in (1, 2)]
     quiet, done = Quiet(), Event()
     clients = [Client(processes[number % 2], number, quiet) for number in range(8)]
     for client in clients:
@@ -146,18 +147,24 @@ def drain(data: Path, kills: int) -> list[Process]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kills", [0, 4])
-def test_a_thousand_budgets_in_two_processes(tmp_path: Path, kills: int) -> None:
-    processes = drain(tmp_path, kills)
+@pytest.mark.parametrize(("store", "kills"), [("sqlite", 0), ("sqlite", 4), ("postgresql", 4)])
+def test_a_thousand_budgets_in_two_processes(
+    request: pytest.FixtureRequest, tmp_path: Path, store: str, kills: int
+) -> None:
+    url = request.getfixturevalue("database") if store == "postgresql" else None
+    place = place_of(tmp_path, url)
+    processes = drain(tmp_path, kills, url)
     assert [process.end() for process in processes] == [0, 0]
     shelf = stock(COUNT)
     limits = shelf.limits
-    with closing(sqlite3.connect(tmp_path / "ledger.sqlite")) as books:
+    engine = read_database(place)
+    with engine.connect() as books:
         billed = {
             (account, "lifetime" if day < 0 else "day"): nanos
-            for account, day, nanos in books.execute("SELECT account, day, billed_nanos FROM budgets")
+            for account, day, nanos in books.execute(text("SELECT account, day, billed_nanos FROM budgets"))
         }
-        free = books.execute("SELECT sum(free_nanos) FROM totals WHERE day = -1").fetchone()[0]
+        free = books.execute(text("SELECT sum(free_nanos) FROM totals WHERE day = -1")).scalar_one()
+    engine.dispose()
     over = {
         key: nanos - limits[key] for key, nanos in billed.items() if key in limits and nanos > limits[key]
     }
@@ -166,5 +173,5 @@ def test_a_thousand_budgets_in_two_processes(tmp_path: Path, kills: int) -> None
     spent = sum(nanos for (name, period), nanos in billed.items() if name[:4] == "adve" and period != "day")
     assert free == 0
     assert 0 <= most - spent <= most // 100, f"{(most - spent) / most:.4%} unspent"
-    assert verify(tmp_path, lambda line: None) == []
+    assert verify(tmp_path, lambda line: None, place) == []
     print(f"unspent {(most - spent) / most:.4%} of {most}, {kills} kills")

@@ -4,16 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from adserver.ledger.place import LEDGER, Place, Server
+from adserver.databases import Database, Place
+from adserver.ledger.place import LEDGER, SCHEMA
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     if request.param == "sqlite":
         return tmp_path / LEDGER
-    return Server(request.getfixturevalue("database"))
+    return Database(request.getfixturevalue("database"), SCHEMA)
 
 
 @pytest.fixture
-def server(database: str) -> Server:
-    return Server(database)
+def server(database: str) -> Database:
+    return Database(database, SCHEMA)

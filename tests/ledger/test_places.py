@@ -12,10 +12,11 @@ import pytest
 from ledger_samples import DAY, NOW_MS, PRICE, budget, placement, recorded, request, terms
 from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError
+from test_posting import TABLES, sample
 from test_posting import rows as rows_of_file
-from test_posting import sample
 from verified_samples import MONTH, keep, sound
 
+from adserver.databases import Database, Place
 from adserver.domain.books import Position
 from adserver.domain.records import Record, Unbilled
 from adserver.domain.reports import Scope
@@ -23,7 +24,7 @@ from adserver.ledger import journals
 from adserver.ledger.dialects import open_database, read_database
 from adserver.ledger.leases import Ask, Leases
 from adserver.ledger.ledger import Ledger
-from adserver.ledger.place import LEDGER, Place, Server
+from adserver.ledger.place import LEDGER
 from adserver.ledger.schema import APPEND_ONLY, BUDGETS, EVENTS
 from adserver.ledger.verify import verify
 from adserver.ledger.writer import LedgerWriter
@@ -46,8 +47,14 @@ def told(place: Place) -> list[object]:
         statements = [ledger.statement(party, MONTH + ahead) for party in parties for ahead in (0, 1)]
         with ledger.reports.at_once() as moment:
             quarters = NOW_MS // 900_000 - 1000, NOW_MS // 900_000 + 1000
-            dimensions = ("campaign", "creative", "placement", "country", "device")
-            figures = moment.figures(dimensions, Scope(advertiser="acme"), quarters, True, True, True)
+            sold, placed = (
+                ("campaign", "creative", "country", "device"),
+                ("publisher", "placement", "country"),
+            )
+            figures = moment.figures(sold, Scope(advertiser="acme"), quarters, True, False, True)
+            figures += moment.figures(placed, Scope(), quarters, True, True, True)
+            figures += moment.figures((), Scope(), quarters, False, True, True)
+            assert len(figures) > 20
         return [
             ledger.position, sorted(ledger.totals(), key=str), sorted(ledger.shown()[1], key=str),
             sorted(ledger.billed_accounts(DAY - 1)), ledger.billed_campaigns(), ledger.has_earned(3),
@@ -56,7 +63,7 @@ def told(place: Place) -> list[object]:
         ]  # fmt: skip
 
 
-def test_a_sound_ledger_is_found_sound_and_reads_alike(tmp_path: Path, server: Server) -> None:
+def test_a_sound_ledger_is_found_sound_and_reads_alike(tmp_path: Path, server: Database) -> None:
     keep(tmp_path, sound())
     keep(tmp_path / "again", sound(), place=server)
     assert verify(tmp_path / "again", lambda line: None, server) == []
@@ -64,18 +71,16 @@ def test_a_sound_ledger_is_found_sound_and_reads_alike(tmp_path: Path, server: S
 
 
 @pytest.mark.parametrize("size", [1, 7, 1000])
-def test_however_it_is_cut_and_repeated(tmp_path: Path, server: Server, size: int) -> None:
+def test_however_it_is_cut_and_repeated(tmp_path: Path, server: Database, size: int) -> None:
     records = [*sample(), *sample()[5:20]]
     post(tmp_path / LEDGER, records, 1000)
     post(server, records, size)
     assert rows_of(server) == rows_of_file(tmp_path / LEDGER)
 
 
-def rows_of(server: Server) -> dict[str, list[tuple[object, ...]]]:
+def rows_of(server: Database) -> dict[str, list[tuple[object, ...]]]:
     engine = read_database(server)
     with engine.connect() as connection:
-        from test_posting import TABLES
-
         found = {
             table: sorted(
                 (tuple(row) for row in connection.execute(text(f"SELECT * FROM {table}"))), key=repr
@@ -174,7 +179,7 @@ def test_leases_granted_at_once(place: Place) -> None:
 # -- PostgreSQL's own ----------------------------------------------------------------------------------
 
 
-def test_a_partition_a_day(server: Server) -> None:
+def test_a_partition_a_day(server: Database) -> None:
     days = [DAY, DAY + 1, DAY + 1, DAY + 40]
     records = [
         recorded(request(n, day * 86_400_000 + n), billed=0, unbilled=Unbilled.NOT_BILLABLE)
@@ -188,7 +193,7 @@ def test_a_partition_a_day(server: Server) -> None:
     assert sorted(found.values()) == [1, 1, 2] and all(name.startswith("events_2") for name in found)
 
 
-def test_a_partition_waits_for_no_reader(server: Server) -> None:
+def test_a_partition_waits_for_no_reader(server: Database) -> None:
     """An audit may read for minutes, while days begin."""
     post(server, [terms(1, ()), placement(), recorded(request(1))], 10)
     engine = read_database(server)

@@ -23,6 +23,7 @@ from ledger_samples import (
 )
 from plain_books import Books as PlainBooks
 
+from adserver.databases import Place
 from adserver.domain import counted
 from adserver.domain.counted import event_of
 from adserver.domain.decision import EventKind, Origin
@@ -40,7 +41,7 @@ from adserver.domain.records import (
 )
 from adserver.domain.statements import month_of
 from adserver.ledger.journal import Journal
-from adserver.ledger.place import LEDGER, Place
+from adserver.ledger.place import LEDGER
 from adserver.ledger.poster import Poster
 from adserver.ledger.reader import Reader
 from adserver.ledger.verify import verify

@@ -20,7 +20,7 @@ from processes import alive
 from adserver.domain.books import Position
 from adserver.ledger.journal import Journal
 from adserver.ledger.ledger import Ledger
-from adserver.ledger.place import LEDGER
+from adserver.ledger.place import LEDGER, place_of
 from adserver.ledger.poster import Poster
 from adserver.ledger.reader import JOURNAL, Reader
 from adserver.ledger.verify import verify
@@ -35,11 +35,12 @@ WITHIN_S = 120.0
 class Office:
     """A journal with terms in it, its ledger, and how much is sold."""
 
-    def __init__(self, data: Path) -> None:
-        self.data = data
+    def __init__(self, data: Path, url: str | None = None) -> None:
+        self.data, self.url = data, url
+        self.place = place_of(data, url)
         self.journal = Journal(data / JOURNAL, 1 << 16)
-        LedgerWriter(data / LEDGER).close()
-        self.ledger = Ledger(data / LEDGER)
+        LedgerWriter(self.place).close()
+        self.ledger = Ledger(self.place)
         self.sold = 0
         self.journal.append(terms(1, (budget("line_item:1", 10**6 * PRICE),)))
         self.journal.append(placement())
@@ -73,7 +74,7 @@ def with_clerk(
     office: Office, play: Callable[[Clerk], Awaitable[Any]], seconds: Callable[[], float] = time.monotonic
 ) -> Any:
     async def whole() -> Any:
-        clerk = Clerk(office.data, office.ledger, seconds)
+        clerk = Clerk(office.data, office.ledger, seconds, url=office.url)
         try:
             return await asyncio.wait_for(play(clerk), WITHIN_S)
         finally:
