@@ -23,7 +23,7 @@ from adserver.ledger.place import place_of
 from adserver.ledger.verify import verify
 
 COUNT = 1000
-QUIET_S = 4.0
+QUIET_S = 8.0
 """Nothing could be sold anywhere for so long: it is over."""
 
 
