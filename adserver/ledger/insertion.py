@@ -23,7 +23,9 @@ class Insertion:
 def once(table: Table, columns: Sequence[str] | None = None) -> Insertion:
     """Rows that are there already are left alone; all but these ``columns`` are 0."""
     told = table.c.keys() if columns is None else columns
-    return Insertion(table, told, "DO NOTHING", [name for name in table.c.keys() if name not in told])
+    return Insertion(
+        table, told, "DO NOTHING", [column.name for column in table.c if column.name not in told]
+    )
 
 
 def changing(table: Table, changes: str) -> Insertion:
@@ -54,7 +56,7 @@ class Adding:
 
     def _insertion(self, moved: Sequence[str]) -> Insertion:
         table = self._table
-        keys = [name for name in table.c.keys() if name not in self._columns]
+        keys = [column.name for column in table.primary_key]
         sums = ", ".join(f"{name} = {table.name}.{name} + excluded.{name}" for name in moved)
         still = [name for name in self._columns if name not in moved]
         return Insertion(table, [*keys, *moved], _change(table, sums) if moved else "DO NOTHING", still)
