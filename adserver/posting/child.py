@@ -1,17 +1,20 @@
 """The posting process: follows the journal into the ledger.
 
-``python -m adserver.posting.child DATA DAYS``, started by ``clerk``. A line on its standard input is a
-position of the journal up to which everything is on disk (``Position`` as JSON), and which it posts to; the
-input's end, however it came, ends the process at once: what is half posted is rolled back, since a batch and
+``python -m adserver.posting.child DATA DAYS NUMBER [HOLDER]``, started by ``clerk``: the journal is that of
+the process with this number, and what is billed comes out of the leases of that holder, if it is one. A line
+on its standard input is a position of the journal up to which everything is on disk (``Position`` as JSON),
+and which it posts to; the input's end, however it came, ends the process at once: what is half posted is
+rolled back, since a batch and
 the position behind it are one transaction. How far it is, and what went wrong, it tells on standard output, a
 line each (``Told``). What cannot be posted now (a full disk, a locked or damaged file) is tried again.
 
-Between batches it removes from the ledger who saw ads decided more than so many days ago.
+Between batches the first of them removes from the ledger who saw ads decided more than so many days ago.
 """
 
 import os
 import signal
 import sys
+from math import inf
 from pathlib import Path
 from threading import Condition, Thread
 from time import monotonic
@@ -24,9 +27,10 @@ from sqlalchemy.exc import DBAPIError
 from adserver import collector
 from adserver.clock import WallClock
 from adserver.domain.books import Position
+from adserver.ledger import journals
 from adserver.ledger.ledger import LEDGER
 from adserver.ledger.poster import Poster
-from adserver.ledger.reader import JOURNAL, Reader
+from adserver.ledger.reader import Reader
 from adserver.ledger.segments import Damage
 from adserver.ledger.writer import LedgerWriter
 from adserver.telemetry import logs
@@ -72,16 +76,16 @@ class Asked:
         os._exit(0)
 
 
-def post(data: Path, people_days: int) -> NoReturn:
+def post(data: Path, people_days: int, number: int, holder: int | None) -> NoReturn:
     """Post until standard input ends. The first word is said whatever there is to post: another process may
     have posted all of it."""
     asked, told = Asked(), Position()
-    ledger = LedgerWriter(data / LEDGER)
-    poster = Poster(Reader(data / JOURNAL), ledger, lambda: asked.until)
-    now_ms, forget_at = WallClock(), monotonic()
+    ledger = LedgerWriter(data / LEDGER, journals.consumer_of(number), holder)
+    poster = Poster(Reader(journals.folder_of(data, number)), ledger, lambda: asked.until)
+    now_ms, forget_at = WallClock(), inf if number else monotonic()
     collector.work_in_batches()
     while True:
-        asked.wait(told, max(forget_at - monotonic(), 0))
+        asked.wait(told, None if forget_at == inf else max(forget_at - monotonic(), 0))
         refused, error = ledger.refused, ""
         try:
             poster.step()
@@ -111,4 +115,4 @@ if __name__ == "__main__":
         signal.signal(number, signal.SIG_IGN)
     os.nice(_NICENESS)
     logs.configure("warning")
-    post(Path(sys.argv[1]), int(sys.argv[2]))
+    post(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]) if sys.argv[4:] else None)

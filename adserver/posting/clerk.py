@@ -38,19 +38,22 @@ class Books(Protocol):
 
 
 class Clerk:
-    """Of the data folder ``data``; ``ledger`` is told how far it is. ``seconds``: a clock;
-    ``people_days``: for how long the ledger knows who saw what.
+    """Of the journal of process ``number`` in the data folder ``data``; ``ledger`` is told how far it is.
+    ``seconds``: a clock; ``people_days``: for how long the ledger knows who saw what; ``leased``: what is
+    billed comes out of the process's leases.
 
     ``refused``: events the journal billed and the books must not, since this server began; ``failing``: why
     posting waits, if it does."""
 
     def __init__(
         self, data: Path, ledger: Books, seconds: Callable[[], float] = monotonic,
-        people_days: int = limits.PEOPLE_DAYS,
+        people_days: int = limits.PEOPLE_DAYS, number: int = 0, leased: bool = False,
     ) -> None:  # fmt: skip
+        holder = (str(number),) if leased else ()
+        arguments = str(data), str(people_days), str(number), *holder
         self._ledger = ledger
         self._seconds = seconds
-        self._child = Child("adserver.posting.child", lambda: (str(data), str(people_days)), _PAUSE_MAX_S)
+        self._child = Child("adserver.posting.child", lambda: arguments, _PAUSE_MAX_S)
         self._heard_s = seconds()
         self._news = asyncio.Event()
         self.refused = 0
