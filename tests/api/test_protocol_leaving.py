@@ -1,4 +1,5 @@
-"""A connection that is to end loses no request: its end is an answer that says so, or when it would be anyway."""
+"""A connection that is to end loses no request: its end is an answer that says so, or comes when it would
+anyway."""
 
 import threading
 import time

@@ -10,8 +10,9 @@ import render
 from adserver.domain.decision import NoFill
 
 EVERY = [path for folder in cases.FOLDERS for path in cases.paths(folder)]
-ELSEWHERE = {NoFill.OVERLOADED, NoFill.DISK_FULL}
-"""What needs an overloaded loop or a full disk: tests/services/test_serve_troubles.py."""
+ELSEWHERE = {NoFill.OVERLOADED, NoFill.DISK_FULL, NoFill.STATE_UNAVAILABLE}
+"""What needs an overloaded loop or a full disk (services/test_serve_troubles.py), or a Redis that is away
+(faults/test_shared_state.py)."""
 
 
 @pytest.mark.parametrize("path", EVERY, ids=[f"{path.parent.name}/{path.stem}" for path in EVERY])
