@@ -49,7 +49,7 @@ def _settle(keys: Keys, settled: Settled, now_ms: int) -> Words:
     words: Words = [*_script("settle"), 5, *keys.exposures(), keys.told(), now_ms]
     words += (settled.what, settled.event_id, bytes((settled.kind,)), settled.at_ms)
     counts = [one for one in settled.counts if _is_for(settled.who, one.session)]
-    words += (limits.CAP_LIMIT_MAX, RETOLD_MS, len(counts))
+    words += (limits.CAP_LIMIT_MAX, 2 * RETOLD_MS, len(counts))
     for counted in counts:
         words += (counted.counter, counted.keep_ms, _which(counted.session))
     return words

@@ -21,6 +21,7 @@ from adserver.state.memory import MemoryState
 from adserver.state.shared.keys import Who
 
 RETOLD_MS: Final = 3_600_000
+"""Redis knows what it heard for twice as long, for to start again takes its time."""
 _IMPRESSION: Final = int(EventKind.IMPRESSION)
 
 
