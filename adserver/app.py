@@ -1,6 +1,7 @@
 """The one place that knows everything: settings -> stores -> use cases -> ASGI app -> server."""
 
 import asyncio
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ from adserver import lifespan, recovery, screens, sharing
 from adserver.addresses import Addresses
 from adserver.api import asgi, openrtb
 from adserver.api.ports import Services
+from adserver.billed import is_billed
 from adserver.building.builder import Builder
 from adserver.catalog import documents, folder
 from adserver.catalog import secrets as catalog_secrets
@@ -15,15 +17,16 @@ from adserver.catalog.keys import Key, Keys
 from adserver.catalog.store import Store
 from adserver.clock import Clock, WallClock
 from adserver.collector import settle
+from adserver.domain.workers import ALONE, Worker
 from adserver.duties import DAY_MS, DAYS_KEPT, Duties
 from adserver.engine.compile import compile_snapshot
 from adserver.geography import MaxMindFile
+from adserver.ledger import journals
 from adserver.ledger.journal import Journal
-from adserver.ledger.ledger import Ledger
 from adserver.ledger.place import LEDGER
 from adserver.ledger.poster import Poster
-from adserver.ledger.reader import JOURNAL, Reader
-from adserver.ledger.writer import LedgerWriter
+from adserver.ledger.reader import Reader
+from adserver.lessee import open_books
 from adserver.posting.clerk import Clerk
 from adserver.salts import Chance, Salts, Seeds
 from adserver.services.answer import AdServer
@@ -69,16 +72,18 @@ class App:
 
     Opening recovers: the journal's rest is posted, the hot state read back. Then nothing is live yet:
     ``start`` has a child build the catalogue and follows it, ``build`` builds it here, once.
-    ``extra``: further pages, such as the demo's. ``chance``: 64 random bits for each request.
+    ``extra``: further pages, such as the demo's. ``chance``: 64 random bits for each request. ``worker``:
+    which of several on one directory this is, with a journal of its own and leases on the budgets.
     """
 
     def __init__(
         self, settings: Settings, clock: Clock | None = None, extra: tuple[Any, ...] = (),
-        chance: Chance | None = None,
+        chance: Chance | None = None, worker: Worker = ALONE,
     ) -> None:  # fmt: skip
         self.settings = settings
+        self.worker = worker
         self.clock = clock or WallClock()
-        self._chance = chance or Seeds()
+        self._chance = chance or Seeds(worker.number)
         self.log = logs.Log()
         self.metrics = Metrics()
         self.lag = LoopLag()
@@ -88,7 +93,10 @@ class App:
         self._open_stores(settings.data)
         self._recover()
         self.builder = Builder(settings.data, self.store)
-        self.clerk = Clerk(settings.data, self.ledger, people_days=settings.people_days)
+        self.clerk = Clerk(
+            settings.data, self.ledger, people_days=settings.people_days, number=worker.number,
+            leased=self.lessee is not None,
+        )  # fmt: skip
         self._wire(extra)
         self.learning.start()
 
@@ -100,28 +108,33 @@ class App:
         self.names = Pseudonyms(secrets.pseudonym)
         self.signer = Signer(secrets.signing, secrets.current, secrets.mask)
         self.receipts = Receipts(secrets.receipt)
-        self.journal = Journal(data / JOURNAL, self.settings.segment_bytes)
-        self.reader = Reader(data / JOURNAL)
+        written = journals.folder_of(data, self.worker.number)
+        self.journal = Journal(written, self.settings.segment_bytes)
+        self.reader = Reader(written)
         if self.journal.cut_bytes:
             self.log.info("a torn tail was cut off the journal", bytes=self.journal.cut_bytes)
-        self._books = LedgerWriter(data / LEDGER)
-        self.ledger = Ledger(data / LEDGER)
-        self.store = Store(data / "catalog.sqlite", self.names.person, self._is_billed)
+        opened = open_books(self.settings, data / LEDGER, self.worker, self.clock())
+        self._books, self.ledger, self._join = opened
+        self.store = Store(data / "catalog.sqlite", self.names.person, partial(is_billed, self))
         self.keys = Keys(data / "catalog.sqlite")
-        if self.settings.campaigns is not None:
+        if self.settings.campaigns is not None and not self.worker.number:
             self.store.apply(folder.read_folder(self.settings.campaigns))
 
     def _recover(self) -> None:
         """What was written but not posted is posted; what was decided and is not over is outstanding."""
         self.post()
-        data, mirrored = self.settings.data, bool(self.settings.redis)
-        states, trouble = recovery.recover(data, self.journal.position, mirrored=mirrored)
+        data, worker = self.settings.data, self.worker
+        self.lessee = None if self._join is None else self._join(self.store.revision())
+        made = recovery.fresh if self.lessee is None else self.lessee.begin
+        begun = partial(made, mirrored=bool(self.settings.redis))
+        states, trouble = recovery.recover(data, self.journal.position, number=worker.number, begun=begun)
         if trouble is not None:
             self.log.failure("the checkpoint is of no use; the whole journal was read", trouble)
         self.states = states
         self._books.describe(states.hot.terms.values())
         today = self.clock() // DAY_MS
-        recovery.take_books(states, self.ledger, today - DAYS_KEPT)
+        billed = None if self.lessee is None else self.lessee.billed
+        recovery.take_books(states, self.ledger, today - DAYS_KEPT, billed)
         states.hot.sweep(self.clock())
 
     # -- composing ---------------------------------------------------------------------------------
@@ -213,17 +226,6 @@ class App:
             extra=(*openrtb.routes(), *extra),
         )
 
-    def _is_billed(self, kind: str, full_id: str) -> bool:
-        """Whether a campaign, archived ones too, has spent anything or holds what may be spent; whether a
-        publisher has earned anything."""
-        if not self.world.ready:
-            return False
-        if kind == "publisher":
-            found = self.world.snapshot.publishers.get(full_id)
-            return found is not None and self.ledger.has_earned(found.serial)
-        former = self.states.budgets.formerly(full_id)
-        return any(sum(self.states.budgets.campaign_nanos(terms.campaign)) for terms, _, _ in former)
-
     def _find_key(self, text: str) -> Key | None:
         return self.keys.find(text, self.clock())
 
@@ -282,8 +284,11 @@ class App:
         self.close()
 
     def close(self) -> None:
-        for part in (self.reader, self.journal, self.ledger, self._books, self.store, self.keys):
-            part.close()
+        for part in (
+            self.reader, self.journal, self.ledger, self._books, self.store, self.keys, self.lessee
+        ):  # fmt: skip
+            if part is not None:
+                part.close()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """ASGI, lifespan included."""

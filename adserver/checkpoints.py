@@ -1,5 +1,6 @@
 """The checkpoints that are kept beside the newest: ``checkpoints/<segment>-<time>.msgpack``, of the state at
-the beginning of a segment, whose last decision was made at that time (milliseconds).
+the beginning of a segment, whose last decision was made at that time (milliseconds). They lie where the
+process keeps what is its own (``data``): in the data folder, or of one among several in its journal's.
 
 The newest is where the next one goes on; of the others the first of each day is kept, for so many days. So a
 replay reads a day of the journal at most, and what is kept is bounded, however long the server runs.

@@ -13,10 +13,12 @@ from adserver.domain.books import Position
 from adserver.posting.clerk import NotPosted
 from adserver.services.accruing import Accruing
 from adserver.services.upkeep import (
+    BURY_S,
     CHECKPOINT_S,
     DURABLE_S,
     FORGET_S,
     LEARN_S,
+    LEASE_S,
     LOOK_S,
     MARK_S,
     PLAN_S,
@@ -65,6 +67,9 @@ class Duties:
         every(0, "measure the loop's lag", self._app.lag.watch)
         if self._app.shared is not None:
             every(0, "stay with the shared state", self._app.shared.stay)
+        if self._app.lessee is not None:
+            every(LEASE_S, "lease", self._lease)
+            every(BURY_S, "bury who is gone", self._bury)
 
     def follow(self, builder: Builder) -> None:
         """Take every snapshot it builds, on the running loop."""
@@ -80,8 +85,10 @@ class Duties:
         await app.builder.end()
         await self._tell()
         await app.journal.durable()
+        posted = False
         try:
             await app.clerk.finish(app.journal.synced_position)
+            posted = True
         # A ledger without room is posted at the next start.
         except NotPosted as error:
             app.log.failure("not everything was posted; the next start goes on with it", error)
@@ -90,8 +97,10 @@ class Duties:
             await app.shared.leave()
         await self._upkeep.stop()
         await self._end_renewal()
+        if posted and app.lessee is not None:
+            await asyncio.to_thread(app.lessee.leave, app.clock())
         try:
-            recovery.save(app.settings.data, app.states.hot, app.journal.position)
+            recovery.save(app.settings.data, app.states.hot, app.journal.position, app.worker.number)
         except OSError as error:
             app.log.failure("no checkpoint was written; the next start reads more of the journal", error)
 
@@ -104,11 +113,23 @@ class Duties:
         await self._learn()
         await self._plan()
         await self._sweep()
+        if self._app.lessee is not None:
+            await self._lease()
 
     async def _durable(self) -> None:
         journal = self._app.journal
         if journal.position != journal.synced_position:
             await journal.durable()
+
+    async def _lease(self) -> None:
+        app = self._app
+        assert app.lessee is not None
+        await app.lessee.turn(app.states, app.clock())
+
+    async def _bury(self) -> None:
+        app = self._app
+        if app.lessee is not None and not app.worker.number:
+            await asyncio.to_thread(app.lessee.bury, app.clock())
 
     async def _tell(self) -> None:
         self._app.states.hot.tally.tell(self._app.promises, self._app.clock())
@@ -188,7 +209,7 @@ class Duties:
         segment = app.journal.position.segment
         if segment > self._checkpointed:
             self._checkpointed = segment
-            command = recovery.renewing(app.settings.data, segment, app.shared is not None)
+            command = recovery.renewing(app.settings.data, segment, app.worker.number, app.shared is not None)
             self._renewal = await asyncio.create_subprocess_exec(*command, stdin=subprocess.DEVNULL)
 
     async def _end_renewal(self) -> None:

@@ -5,6 +5,9 @@ at the record before it (``recovery.reread``), rates are learned again from the 
 are named by, the request was kept with the decision (``services.asked``), the snapshot is that of its
 revision. Deciding then gives the same bytes, or law 5 is broken; where an input is gone, it says which.
 
+Who shares budgets with others decides by leases, and by what others delivered, and the journal tells neither;
+where such a decision comes out otherwise, that is what is gone.
+
 A feed account may have been read since the journal was last told (``state.feeds``): that it went on at this
 page is the decision's own word for it.
 """
@@ -13,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Final, Literal, NoReturn
+from typing import Any, Literal, NoReturn
 
 from msgspec import Struct
 
@@ -29,6 +32,7 @@ from adserver.domain.records import ENCODER, Decided, Personal
 from adserver.domain.request import Request
 from adserver.engine.rates import Rates, learn
 from adserver.engine.snapshot import Snapshot
+from adserver.ledger import journals
 from adserver.ledger.files import segment_numbers, segment_path
 from adserver.ledger.reader import Reader
 from adserver.recovery import Reread
@@ -44,19 +48,18 @@ Outcome = Literal["identical", "differs", "gone", "erased"]
 SnapshotAt = Callable[[Path, int], Snapshot]
 
 
-_JOURNAL: Final = "journal"
-
-
 class Unknown(Exception):
     """The journal has no decision with this id."""
 
 
 class Found(Struct, frozen=True):
-    """A decision in the journal, and the position ``before`` its record."""
+    """A decision in the journal of the process with this ``number``, and the position ``before`` its
+    record."""
 
     record: Decided
     person: Personal | None
     before: Position
+    number: int
 
 
 class Replayed(Struct, frozen=True):
@@ -103,6 +106,9 @@ def replay(data: Path, minted: bytes, snapshots: SnapshotAt = snapshot_at) -> Re
     if reread.erased:
         reason = f"what was counted by records before it that were erased ({reread.erased})"
         return Replayed("gone", decision, again, reason, names=names)
+    if len(journals.numbers_in(data)) > 1:
+        reason = "what it was leased of shared budgets, and what others had delivered"
+        return Replayed("gone", decision, again, reason, names=names)
     return Replayed("differs", decision, again, difference=_difference(decision, again), names=names)
 
 
@@ -111,12 +117,23 @@ def replay(data: Path, minted: bytes, snapshots: SnapshotAt = snapshot_at) -> Re
 
 def find(data: Path, minted: bytes) -> Found:
     """Raises Unknown, Damage."""
+    # Ids of before there were several tell of no process: what is not in its own is in the first journal.
+    owner = ids.owner_of(minted)
+    for number in (owner, 0) if owner in journals.numbers_in(data)[1:] else (0,):
+        found = _find_in(data, number, minted)
+        if found is not None:
+            return found
+    raise Unknown(f"the journal has no decision or ad {ids.encode(minted)}")
+
+
+def _find_in(data: Path, number: int, minted: bytes) -> Found | None:
     wanted, made_ms = ids.request_of(minted), ids.minted_ms(minted)
-    starts = [one.position for one in reversed(checkpoints.kept(data)) if one.latest_ms < made_ms][:1]
+    kept = checkpoints.kept(journals.home_of(data, number))
+    starts = [one.position for one in reversed(kept) if one.latest_ms < made_ms][:1]
     # A clock that was set back between two processes makes times tell nothing.
-    oldest = next(iter(segment_numbers(data / _JOURNAL)), 1)
+    oldest = next(iter(segment_numbers(journals.folder_of(data, number))), 1)
     for start in (*starts, Position(oldest)):
-        found = _look_for(data, wanted, start)
+        found = _look_for(data, number, wanted, start)
         index = ids.index_of(minted)
         if found is not None:
             ads = (
@@ -125,15 +142,15 @@ def find(data: Path, minted: bytes) -> Found:
             if index and index not in ads:
                 break
             return found
-    raise Unknown(f"the journal has no decision or ad {ids.encode(minted)}")
+    return None
 
 
-def _look_for(data: Path, request_id: bytes, start: Position) -> Found | None:
+def _look_for(data: Path, number: int, request_id: bytes, start: Position) -> Found | None:
     before = start
-    with closing(Reader(data / _JOURNAL)) as reader:
+    with closing(Reader(journals.folder_of(data, number))) as reader:
         for behind, record, person in reader.read(start):
             if isinstance(record, Decided) and record.decision.request_id == request_id:
-                return Found(record, person, before)
+                return Found(record, person, before, number)
             before = behind
     return None
 
@@ -141,11 +158,11 @@ def _look_for(data: Path, request_id: bytes, start: Position) -> Found | None:
 def _reread(data: Path, found: Found) -> Reread:
     """The state before the decision, with the counts its rates were learned from."""
     learned = found.record.decision.rates
-    for start in _starts(data, found.before, learned):
-        if start is None and not segment_path(data / _JOURNAL, 1).exists():
+    for start in _starts(journals.home_of(data, found.number), found.before, learned):
+        if start is None and not segment_path(journals.folder_of(data, found.number), 1).exists():
             break
         try:
-            return recovery.reread(data, start, found.before, learned)
+            return recovery.reread(data, start, found.before, learned, found.number)
         except ValueError:
             # A checkpoint is a cache: an earlier one, or the journal's beginning, knows as much.
             continue

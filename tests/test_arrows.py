@@ -35,7 +35,7 @@ LOOSE = {
     "networks": set[str](),
     "addresses": {"networks"},
     "children": set[str](),
-    "salts": set[str](),
+    "salts": {"domain"},
     "checkpoints": {"domain"},
     "collector": set[str](),
 }
@@ -58,6 +58,8 @@ TYING = {
     "app",
     "asking",
     "cli",
+    "lessee",
+    "billed",
     "demo",
     "bench",
     "building",

@@ -138,8 +138,6 @@ class Till:
             terms = shelf.line_item(serial)
             assert terms is not None
             self.journal.append(msgspec.structs.replace(terms, at_ms=now_ms))
-        known = [totals.line_item for totals in self.budgets.delivered()[0]]
-        self.leasing.follow(shelf.revision, known)
         self.budgets.follow(shelf)
 
     # -- selling -----------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import msgspec
 
 from adserver.domain.bills import CLOSINGS, Closing, Exported
 from adserver.ledger.export import EventRow, closings_posted, events
+from adserver.ledger.journals import numbers_in
 from adserver.ledger.place import LEDGER
 from adserver.ledger.segments import Damage
 from adserver.options import Failed, Wrong
@@ -27,6 +28,9 @@ def export(data: Path, folder: Path, from_ms: int, to_ms: int) -> int:
     Raises Wrong, Failed."""
     if not (data / "journal").is_dir():
         raise Wrong(f"{data} is not a data folder")
+    if len(numbers_in(data)) > 1:
+        # Bills are checked against the order of one journal.
+        raise Wrong(f"{data} has the journals of several workers, which are not exported yet")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise Wrong(f"{folder} is not an empty folder: an export is written whole")
     written, closings = 0, list[Closing]()

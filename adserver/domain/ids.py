@@ -2,13 +2,19 @@
 
 A minted id is 48 bits of milliseconds, 64 bits of chance, 16 bits of index. A decision's request has
 index 0 and its ads 1, 2, ...; so ids sort by time, an event tells when it was decided, and the same
-(time, seed) gives the same ids (law 5). Text form: Crockford base32, 26 characters, as in ULIDs.
+(time, seed) gives the same ids (law 5). Ten bits in the middle of the chance are the number of the process
+that decided: the low half stays chance, and so do the high bits by which samples are drawn. Text form:
+Crockford base32, 26 characters, as in ULIDs.
 """
 
 import re
 from typing import Final
 
 SLUG: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}\Z", re.ASCII)
+
+OWNER_SHIFT: Final = 32
+OWNER_BITS: Final = 10
+"""Where in a seed the number of the process stands that decides with it."""
 
 _ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _PAIRS: Final = tuple(a + b for a in _ALPHABET for b in _ALPHABET)
@@ -32,6 +38,11 @@ def request_of(minted: bytes) -> bytes:
 
 def index_of(minted: bytes) -> int:
     return int.from_bytes(minted[14:], "big")
+
+
+def owner_of(minted: bytes) -> int:
+    """The number of the process that minted it."""
+    return (minted[8] & 3) << 8 | minted[9]
 
 
 def encode(minted: bytes) -> str:

@@ -151,6 +151,10 @@ class Shared(Protocol):
         """The catalogue's limit -> the one that binds here."""
         ...
 
+    def follow(self, revision: int, serials: Iterable[int]) -> None:
+        """Another catalogue is in force; the line items sold so far."""
+        ...
+
     def refund(self, key: Key, nanos: int) -> None: ...
     def forget(self, key: Key) -> None: ...
 
@@ -174,6 +178,11 @@ class Accounts:
             self._budgets[name] = tuple([budget for budget in terms.budgets if budget.account == name])
         if terms.model == "cpa":
             self.lasting.update(levels(terms))
+
+    def follow(self, revision: int, serials: Iterable[int]) -> None:
+        """Another catalogue is in force; the line items sold so far."""
+        if self._shared is not None:
+            self._shared.follow(revision, serials)
 
     def told(self, name: str, budgets: tuple[BudgetTerms, ...]) -> None:
         self._budgets[name] = budgets
@@ -232,10 +241,11 @@ class Accounts:
             self._limit_in_all(name, account, currency, self._limits(name))
 
     def paid_in(self, paid: Iterable[Paid]) -> None:
-        """What the ledger says was booked, in all."""
+        """What the ledger says was booked, in all. It is behind where something was booked just now, and
+        nothing is ever taken back."""
         for advertiser, currency, micros in paid:
             more = money.nanos(micros) - self.wallets.paid_nanos(name_of(advertiser), currency)
-            if more:
+            if more > 0:
                 self.pay_in(advertiser, currency, more)
 
     def change(self, keys: Iterable[Key], held_nanos: int, firm: bool) -> None:

@@ -63,6 +63,7 @@ class Budgets:
     def follow(self, in_force: InForce) -> set[int]:
         """Another catalogue is in force. Budgets that it no longer names stop binding; those of archived line
         items bind their late events on. Returns the line items that have just left."""
+        self._accounts.follow(in_force.revision, self._serials)
         absent = in_force.absent(self._serials)
         left = absent - self._absent
         for serial in left:

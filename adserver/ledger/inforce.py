@@ -8,6 +8,9 @@ from adserver.domain.records import BudgetTerms, LineItemTerms
 class InForce(Protocol):
     """The catalogue that is served."""
 
+    @property
+    def revision(self) -> int: ...
+
     def line_item(self, serial: int) -> LineItemTerms | None:
         """The terms of a line item, None if the catalogue has it no more."""
         ...
@@ -23,6 +26,8 @@ class InForce(Protocol):
 
 class Nothing:
     """Before the first catalogue: everything stands as it was last known."""
+
+    revision = 0
 
     def line_item(self, serial: int) -> LineItemTerms | None:
         return None

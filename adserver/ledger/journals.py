@@ -20,6 +20,11 @@ def folder_of(data: Path, number: int) -> Path:
     return data / _MORE / str(number) if number else data / JOURNAL
 
 
+def home_of(data: Path, number: int) -> Path:
+    """Where the process with this number keeps its checkpoints."""
+    return data / _MORE / str(number) if number else data
+
+
 def consumer_of(number: int) -> str:
     """The name under which the ledger keeps how far this journal is posted."""
     return f"{CONSUMER}:{number}" if number else CONSUMER

@@ -139,6 +139,12 @@ class Leases:
             connection.execute(HOLDERS.delete().where(HOLDERS.c.holder == holder))
             return True
 
+    def dissolve(self) -> None:
+        """Nobody shares any more, and this process promises by the budgets themselves from now on."""
+        with self._engine.begin() as connection:
+            connection.execute(LEASES.delete())
+            connection.execute(HOLDERS.delete())
+
     def forget_days(self, before_day: int) -> None:
         """Of days nobody can bill any more, nothing is held."""
         with self._engine.begin() as connection:

@@ -16,6 +16,7 @@ from adserver.domain.statements import Statement
 from adserver.ledger import crediting, schema, stating
 from adserver.ledger.conversions import owed_to, posted
 from adserver.ledger.dialects import hold_still, read_database
+from adserver.ledger.lease_tables import HOLDERS
 from adserver.ledger.posting import REVERSIBLE
 from adserver.ledger.reports import ReportReader
 from adserver.ledger.schema import (
@@ -197,6 +198,11 @@ class Ledger:
         found = text("SELECT DISTINCT currency FROM line_items WHERE advertiser = :serial")
         with self._engine.connect() as connection:
             return set(connection.execute(found, {"serial": advertiser}).scalars())
+
+    def holders(self) -> set[int]:
+        """The processes that share budgets, or did so last."""
+        with self._engine.connect() as connection:
+            return set(connection.execute(select(HOLDERS.c.holder)).scalars())
 
     def close(self) -> None:
         self._engine.dispose()

@@ -1,18 +1,21 @@
 """The posting process: follows the journal into the ledger.
 
-``python -m adserver.posting.child DATA DAYS``, started by ``clerk``; where the ledger is in a database, its
-URL is in the environment. A line on its standard input is a position of the journal up to which everything
-is on disk (``Position`` as JSON), and which it posts to; the input's end, however it came, ends the process
-at once: what is half posted is rolled back, since a batch and the position behind it are one transaction.
-How far it is, and what went wrong, it tells on standard output, a line each (``Told``). What cannot be posted
-now (a full disk, a locked or damaged file, a database that is away) is tried again.
+``python -m adserver.posting.child DATA DAYS NUMBER [HOLDER]``, started by ``clerk``: the journal is that of
+the process with this number, and what is billed comes out of the leases of that holder, if it is one; where
+the ledger is in a database, its URL is in the environment. A line on its standard input is a position of the
+journal up to which everything is on disk (``Position`` as JSON), and which it posts to; the input's end,
+however it came, ends the process at once: what is half posted is rolled back, since a batch and the position
+behind it are one transaction. How far it is, and what went wrong, it tells on standard output, a line each
+(``Told``). What cannot be posted now (a full disk, a locked or damaged file, a database that is away) is
+tried again.
 
-Between batches it removes from the ledger who saw ads decided more than so many days ago.
+Between batches the first of them removes from the ledger who saw ads decided more than so many days ago.
 """
 
 import os
 import signal
 import sys
+from math import inf
 from pathlib import Path
 from threading import Condition, Thread
 from time import monotonic, sleep
@@ -26,9 +29,10 @@ from adserver import collector
 from adserver.clock import WallClock
 from adserver.databases import Place, Unusable, reason
 from adserver.domain.books import Position
+from adserver.ledger import journals
 from adserver.ledger.place import place_of
 from adserver.ledger.poster import Poster
-from adserver.ledger.reader import JOURNAL, Reader
+from adserver.ledger.reader import Reader
 from adserver.ledger.segments import Damage
 from adserver.ledger.writer import LedgerWriter
 from adserver.telemetry import logs
@@ -76,16 +80,18 @@ class Asked:
         os._exit(0)
 
 
-def post(data: Path, people_days: int, url: str | None = None) -> NoReturn:
+def post(
+    data: Path, people_days: int, url: str | None = None, number: int = 0, holder: int | None = None
+) -> NoReturn:
     """Post until standard input ends. The first word is said whatever there is to post: another process may
     have posted all of it."""
     asked, told = Asked(), Position()
-    ledger = _open(place_of(data, url))
-    poster = Poster(Reader(data / JOURNAL), ledger, lambda: asked.until)
-    now_ms, forget_at = WallClock(), monotonic()
+    ledger = _open(place_of(data, url), number, holder)
+    poster = Poster(Reader(journals.folder_of(data, number)), ledger, lambda: asked.until)
+    now_ms, forget_at = WallClock(), inf if number else monotonic()
     collector.work_in_batches()
     while True:
-        asked.wait(told, max(forget_at - monotonic(), 0))
+        asked.wait(told, None if forget_at == inf else max(forget_at - monotonic(), 0))
         refused, error = ledger.refused, ""
         try:
             poster.step()
@@ -100,11 +106,11 @@ def post(data: Path, people_days: int, url: str | None = None) -> NoReturn:
             asked.wait(Position(sys.maxsize), RETRY_S)
 
 
-def _open(place: Place) -> LedgerWriter:
+def _open(place: Place, number: int, holder: int | None) -> LedgerWriter:
     """As soon as it can be had: a database may be away for now."""
     while True:
         try:
-            return LedgerWriter(place)
+            return LedgerWriter(place, journals.consumer_of(number), holder)
         except (DBAPIError, Unusable) as wrong:
             if isinstance(place, Path):
                 raise
@@ -122,4 +128,5 @@ if __name__ == "__main__":
         signal.signal(number, signal.SIG_IGN)
     os.nice(_NICENESS)
     logs.configure("warning")
-    post(Path(sys.argv[1]), int(sys.argv[2]), os.environ.get(LEDGER_URL))
+    given = [int(text) for text in sys.argv[2:]]
+    post(Path(sys.argv[1]), given[0], os.environ.get(LEDGER_URL), *given[1:])

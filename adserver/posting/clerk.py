@@ -38,21 +38,23 @@ class Books(Protocol):
 
 
 class Clerk:
-    """Of the data folder ``data``; ``ledger`` is told how far it is. ``seconds``: a clock;
-    ``people_days``: for how long the ledger knows who saw what; ``url``: of the database that the ledger is
-    in, if it is in no file.
+    """Of the journal of process ``number`` in the data folder ``data``; ``ledger`` is told how far it is.
+    ``seconds``: a clock; ``people_days``: for how long the ledger knows who saw what; ``url``: of the
+    database that the ledger is in, if it is in no file; ``leased``: what is billed comes out of the process's
+    leases.
 
     ``refused``: events the journal billed and the books must not, since this server began; ``failing``: why
     posting waits, if it does."""
 
     def __init__(
         self, data: Path, ledger: Books, seconds: Callable[[], float] = monotonic,
-        people_days: int = limits.PEOPLE_DAYS, url: str | None = None,
+        people_days: int = limits.PEOPLE_DAYS, url: str | None = None, number: int = 0, leased: bool = False,
     ) -> None:  # fmt: skip
+        holder = (str(number),) if leased else ()
+        arguments = str(data), str(people_days), str(number), *holder
         self._ledger = ledger
         self._seconds = seconds
         told = {} if url is None else {LEDGER_URL: url}
-        arguments = str(data), str(people_days)
         self._child = Child("adserver.posting.child", lambda: arguments, _PAUSE_MAX_S, told)
         self._heard_s = seconds()
         self._news = asyncio.Event()

@@ -19,6 +19,7 @@ class InForce:
 
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
+        self.revision = snapshot.revision
 
     def line_item(self, serial: int) -> LineItemTerms | None:
         entry = self._snapshot.by_serial.get(serial)

@@ -1,0 +1,21 @@
+"""Which of several serving processes this is."""
+
+from msgspec import Struct
+
+from adserver.domain import ids
+
+
+class Worker(Struct, frozen=True):
+    """``number``, from 0, of as many as ``of``. Whoever is alone is number 0 of 1."""
+
+    number: int = 0
+    of: int = 1
+
+    def home(self, minted: bytes) -> int:
+        """The number of the worker that keeps what belongs to this id: whoever minted it, or the first one
+        where that is no more (or no worker's: ids of before there were any)."""
+        owner = ids.owner_of(minted)
+        return owner if owner < self.of else 0
+
+
+ALONE = Worker()

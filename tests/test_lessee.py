@@ -1,0 +1,207 @@
+"""Workers that share budgets, as whole servers: law 3 and law 4 over all of their journals."""
+
+import asyncio
+import random
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from crew import Crew, Member
+from world import BROWSER, NOON_MS, World, campaign, publisher
+
+from adserver import recovery
+from adserver.domain import ids, limits
+from adserver.domain.decision import EventKind
+from adserver.replaying import replay
+from adserver.salts import Seeds
+from adserver.services.calls import Call
+
+DAY_MS = 86_400_000
+CALL = Call(user_agent=BROWSER)
+
+
+def world(budget: str) -> dict[str, Any]:
+    """A line item at 10.00 a thousand, so a cent an impression."""
+    item = {"id": "a", "pricing": {"model": "cpm", "amount": "10.00"}, "budget": {"lifetime": budget}}
+    return {"publishers": [publisher()], "campaigns": [campaign("acme/spring", item)]}
+
+
+def ask() -> dict[str, Any]:
+    return {"publisher": "gazette", "placements": [{"id": "top"}]}
+
+
+def ads_of(member: Any) -> list[Any]:
+    return list(member.decide(ask())["decisions"][0]["ads"])
+
+
+def spent_micros(crew: Crew) -> int:
+    """Of the ledger, by whoever is asked."""
+    totals = list(crew.members[0].app.ledger.totals())
+    return sum(total.billed_nanos for total in totals) // 1000
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_budget_is_drained_by_three_and_never_overspent(tmp_path: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    with Crew(tmp_path, 3, **world("1.00")) as crew:
+        shown = 0
+        for _ in range(120):
+            member = chance.choice(crew.members)
+            for ad in ads_of(member):
+                assert crew.home(ad) is member
+                if chance.random() < 0.9:
+                    shown += member.event(ad["impression_url"]).billed
+            if chance.random() < 0.5:
+                crew.clock.ms += 200
+                crew.tick()
+            if chance.random() < 0.05:
+                member.restart(clean=chance.random() < 0.5)
+        crew.clock.ms += limits.RENDER_WITHIN_MS_MAX + limits.GRACE_MS + 1000
+        for _ in range(400):
+            crew.tick()
+            for member in crew.members:
+                for ad in ads_of(member):
+                    shown += member.event(ad["impression_url"]).billed
+            if shown == 100:
+                break
+        crew.tick(2)
+        assert shown == 100
+        assert spent_micros(crew) == 1_000_000
+        assert crew.verified() == []
+        assert sum(member.app.refused for member in crew.members) == 0
+
+
+def test_what_was_promised_alone_counts_among_several(tmp_path: Path) -> None:
+    """Whoever was alone has ads out that nobody was told of; two of them share what is left."""
+    with Crew(tmp_path, 1, **world("0.10")) as crew:
+        assert crew.members[0].app.lessee is None
+        out = [ad for _ in range(7) for ad in ads_of(crew.members[0])]
+    with Crew(tmp_path, 2) as crew:
+        crew.clock.ms += 60_000
+        more = list[Any]()
+        for _ in range(200):
+            crew.tick()
+            more += [ad for member in crew.members for ad in ads_of(member)]
+        assert (len(out), len(more)) == (7, 3)
+        assert all(crew.home(ad).event(ad["impression_url"]).billed for ad in out + more)
+        crew.tick()
+        assert spent_micros(crew) == 100_000
+        assert crew.verified() == []
+
+
+def test_who_is_left_shares_until_the_last_token_of_the_others_is_over(tmp_path: Path) -> None:
+    with Crew(tmp_path, 3, **world("0.10")) as crew:
+        crew.tick(2)
+        ads = list[Any]()
+        for _ in range(100):
+            crew.tick()
+            if len(ads) < 5:
+                ads += ads_of(crew.members[2])
+        assert len(ads) == 5
+        shown = [crew.members[2].event(ad["impression_url"]).billed for ad in ads[:3]]
+        assert shown == [True] * 3
+        # Killed, with what is in the journal not posted.
+        now_ms = crew.clock.ms
+    with Crew(tmp_path, 1, now_ms) as crew:
+        [alone] = crew.members
+        assert alone.app.lessee is not None
+        assert spent_micros(crew) == 30_000
+        sold = 0
+        for _ in range(200):
+            crew.tick()
+            sold += len(ads_of(alone))
+        assert sold == 5, "what the others hold is not sold again"
+    with Crew(tmp_path, 1, now_ms + 2 * DAY_MS) as crew:
+        assert crew.members[0].app.lessee is None
+        assert len(ads_of(crew.members[0])) == 1
+        crew.tick()
+        assert crew.verified() == []
+
+
+def test_a_clean_end_gives_back_what_is_free(tmp_path: Path) -> None:
+    with Crew(tmp_path, 2, **world("0.10")) as crew:
+        ads = list[Any]()
+        for _ in range(100):
+            crew.tick()
+            if not ads:
+                ads += ads_of(crew.members[1])
+        crew.members[1].leave()
+        sold = 0
+        for _ in range(200):
+            crew.members[0].tick()
+            sold += len(ads_of(crew.members[0]))
+        assert sold == 9
+        crew.members[1].app = crew.members[1]._open()
+
+
+def test_a_worker_goes_on_from_its_own_checkpoint(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(Member, "settings", msgspec.structs.replace(World.settings, segment_bytes=1 << 16))
+    with Crew(tmp_path, 2, **world("1.00")) as crew:
+        ads = list[Any]()
+        for _ in range(100):
+            crew.tick()
+            ads += ads_of(crew.members[1])
+        while (segment := crew.members[1].app.journal.position.segment) == 1:
+            ads_of(crew.members[1])
+        recovery.renew(tmp_path / "data", segment, 1)
+        assert (tmp_path / "data" / "journals" / "1" / recovery.FILE).exists()
+        assert not (tmp_path / "data" / recovery.FILE).exists()
+        for clean in (False, True):
+            crew.members[1].restart(clean)
+            assert all(ids.decode(ad["event_id"]) in crew.members[1].app.states.exposures.known for ad in ads)
+        assert crew.members[1].event(ads[0]["impression_url"]).billed
+
+
+def test_seeds_tell_whose_they_are_and_stay_chance() -> None:
+    for owner in (0, 1, 513, 1023):
+        drawn = Seeds(owner)
+        seeds = [drawn() for _ in range(20_000)]
+        assert len(set(seeds)) == len(seeds)
+        assert {ids.owner_of(ids.mint(NOON_MS, seed, 7)) for seed in seeds} == {owner}
+        # One in a hundred is journalled, some are sampled: five sigma of 20 000.
+        assert abs(sum(seed % 100 == 0 for seed in seeds) - 200) < 71
+        assert abs(sum(seed < 1 << 60 for seed in seeds) - 1250) < 172
+        for bit in (0, 31, 42, 63):
+            assert abs(sum(seed >> bit & 1 for seed in seeds) - 10_000) < 354
+
+
+def test_as_servers_with_all_that_goes_on_beside(tmp_path: Path) -> None:
+    """Duties on a loop, posting by children of their own: ended cleanly, nothing is left to post or held."""
+
+    async def serve(crew: Crew) -> int:
+        for member in crew.members:
+            await member.app.start()
+        billed = 0
+        for _ in range(600):
+            for member in crew.members:
+                for ad in ads_of(member):
+                    token = ad["impression_url"].rpartition("/")[2]
+                    verdict = await member.app.recorder.record(token, EventKind.IMPRESSION, CALL)
+                    billed += verdict.billed
+            if billed == 20:
+                break
+            await asyncio.sleep(0.1)
+        for member in crew.members:
+            await member.app.stop()
+        return billed
+
+    with Crew(tmp_path, 2, **world("0.20")) as crew:
+        assert asyncio.run(serve(crew)) == 20
+    with Crew(tmp_path, 2) as crew:
+        assert spent_micros(crew) == 200_000
+        with crew.members[0].app.ledger._engine.connect() as connection:
+            left = connection.exec_driver_sql("SELECT sum(granted_nanos - spent_nanos) FROM leases").scalar()
+        assert left == 0
+        assert crew.verified() == []
+
+
+def test_a_decision_is_replayed_from_the_journal_of_its_worker(tmp_path: Path) -> None:
+    document = world("1.00")
+    del document["campaigns"][0]["line_items"][0]["budget"]
+    with Crew(tmp_path, 2, **document) as crew:
+        crew.tick(2)
+        snapshot = crew.members[0].app.world.snapshot
+        [ad] = ads_of(crew.members[1])
+    replayed = replay(tmp_path / "data", ids.decode(ad["event_id"]), lambda data, revision: snapshot)
+    assert replayed.outcome == "identical"
