@@ -130,7 +130,7 @@ class App:
         states, trouble = recovery.recover(data, self.journal.position, number=worker.number, begun=begun)
         if trouble is not None:
             self.log.failure("the checkpoint is of no use; the whole journal was read", trouble)
-        self.states = states
+        self.states, states.hot.fees.keeps = states, worker.keeps
         self._books.describe(states.hot.terms.values())
         today = self.clock() // DAY_MS
         billed = None if self.lessee is None else self.lessee.billed

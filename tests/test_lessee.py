@@ -205,3 +205,22 @@ def test_a_decision_is_replayed_from_the_journal_of_its_worker(tmp_path: Path) -
         [ad] = ads_of(crew.members[1])
     replayed = replay(tmp_path / "data", ids.decode(ad["event_id"]), lambda data, revision: snapshot)
     assert replayed.outcome == "identical"
+
+
+def test_a_flat_fee_is_one_workers(tmp_path: Path) -> None:
+    """Two that each began the day would owe it twice."""
+    item = {"id": "a", "priority": "standard", "pricing": {"model": "flat", "amount": "5.00", "per": "day"}}
+    documents = {"publishers": [publisher()], "campaigns": [campaign("acme/spring", item)]}
+    with Crew(tmp_path, 2, **documents) as crew:
+        crew.tick(2)
+        keeper = crew.members[crew.members[0].app.world.snapshot.entries[0].line_item.serial % 2]
+        for _ in range(3):
+            for member in crew.members:
+                ads = ads_of(member)
+                assert bool(ads) == (member is keeper)
+                for ad in ads:
+                    member.event(ad["impression_url"])
+        crew.clock.ms += 2 * DAY_MS
+        crew.tick(2)
+        assert spent_micros(crew) == 5_000_000
+        assert crew.verified() == []

@@ -17,5 +17,9 @@ class Worker(Struct, frozen=True):
         owner = ids.owner_of(minted)
         return owner if owner < self.of else 0
 
+    def keeps(self, line_item: int) -> bool:
+        """Whether it is the one that sells this, where only one can."""
+        return line_item % self.of == self.number
+
 
 ALONE = Worker()

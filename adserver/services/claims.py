@@ -65,7 +65,10 @@ class Claims:
             reason = NoFill.INVALID_TRAFFIC if self._paid else NoFill.DISK_FULL
             return Drop(reason, "recorded", True, False)
         fee, now_ms = self._fee(entry), self._request.now_ms
-        drop = plans.drop(entry, self._holds, self._traffic, self._allotment, now_ms, fee)
+        if entry.line_item.pricing.model == FLAT and not self._fees.keeps(entry.line_item.serial):
+            drop: Drop | None = Drop(NoFill.BUDGET_EXHAUSTED, "budget", fee, "another worker's")
+        else:
+            drop = plans.drop(entry, self._holds, self._traffic, self._allotment, now_ms, fee)
         if drop is not None:
             self._spare(entry, drop.reason)
         return drop
@@ -76,13 +79,18 @@ class Claims:
         what it was."""
         request, item = self._request, entry.line_item
         now_ms = request.now_ms
-        if self._told or not plans.is_free(entry, self._holds, self._traffic, self._allotment, now_ms):
+        model = item.pricing.model
+        if (
+            self._told
+            or model == FLAT
+            or not plans.is_free(entry, self._holds, self._traffic, self._allotment, now_ms)
+        ):
             drop = self.drop(entry)
             if drop is not None:
                 return drop
         index = self.ads + 1
         ident = event_id(request.request_id, index)
-        hold, model = entry.hold_nanos, item.pricing.model
+        hold = entry.hold_nanos
         if not self._test:
             if model == FLAT:
                 hold = self._fee(entry)

@@ -57,11 +57,13 @@ class Day(Struct, array_like=True):
 
 
 class Fees:
-    """``budgets``: where they are held; ``told``: the terms that the journal last told of a line item."""
+    """``budgets``: where they are held; ``told``: the terms that the journal last told of a line item;
+    ``keeps``: whether this process sells one at all. Of several one does, since a day has one fee."""
 
     def __init__(self, budgets: Holds, told: Callable[[int], LineItemTerms | None]) -> None:
         self._budgets = budgets
         self._told = told
+        self.keeps: Callable[[int], bool] = lambda line_item: True
         self._days: dict[Key, Day] = {}
         self._accrued: dict[int, int] = {}
         self._done: dict[int, list[int]] = {}
