@@ -75,8 +75,8 @@ def open_books(
     settings: Settings, place: Place, worker: Worker, now_ms: int
 ) -> tuple[LedgerWriter, Ledger, Join | None]:
     """The books to post into and to read, and what joins those who share the budgets, where they are shared:
-    with others that serve, or with what somebody who served promised. The first worker has posted before what processes that are no more
-    left in their journals. Raises JournalBusy where one of them is not gone."""
+    with others that serve, or with what somebody who served promised. The first worker has posted before what
+    processes that are no more left in their journals. Raises JournalBusy where one of them is not gone."""
     number = worker.number
     if not number:
         for other in gone(settings.data, worker):
