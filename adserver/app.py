@@ -23,9 +23,10 @@ from adserver.engine.compile import compile_snapshot
 from adserver.geography import MaxMindFile
 from adserver.ledger import journals
 from adserver.ledger.journal import Journal
+from adserver.ledger.place import LEDGER
 from adserver.ledger.poster import Poster
 from adserver.ledger.reader import Reader
-from adserver.lessee import Lessee, open_books
+from adserver.lessee import open_books
 from adserver.posting.clerk import Clerk
 from adserver.salts import Chance, Salts, Seeds
 from adserver.services.answer import AdServer
@@ -112,7 +113,8 @@ class App:
         self.reader = Reader(written)
         if self.journal.cut_bytes:
             self.log.info("a torn tail was cut off the journal", bytes=self.journal.cut_bytes)
-        self._books, self.ledger, self._shares = open_books(self.settings, self.worker, self.clock())
+        opened = open_books(self.settings, data / LEDGER, self.worker, self.clock())
+        self._books, self.ledger, self._join = opened
         self.store = Store(data / "catalog.sqlite", self.names.person, partial(is_billed, self))
         self.keys = Keys(data / "catalog.sqlite")
         if self.settings.campaigns is not None and not self.worker.number:
@@ -122,7 +124,7 @@ class App:
         """What was written but not posted is posted; what was decided and is not over is outstanding."""
         self.post()
         data, worker = self.settings.data, self.worker
-        self.lessee = Lessee(data, self.ledger, worker, self.store.revision()) if self._shares else None
+        self.lessee = None if self._join is None else self._join(self.store.revision())
         made = recovery.fresh if self.lessee is None else self.lessee.begin
         begun = partial(made, mirrored=bool(self.settings.redis))
         states, trouble = recovery.recover(data, self.journal.position, number=worker.number, begun=begun)

@@ -6,10 +6,13 @@ Who was one of several and is the only one yet shares on, until the others' last
 """
 
 import asyncio
+from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 from adserver import recovery
+from adserver.databases import Place
 from adserver.domain.books import Position
 from adserver.domain.workers import Worker
 from adserver.ledger import journals
@@ -17,7 +20,6 @@ from adserver.ledger.journal import Journal
 from adserver.ledger.leases import Leases
 from adserver.ledger.leasing import Leasing
 from adserver.ledger.ledger import Ledger
-from adserver.ledger.place import LEDGER
 from adserver.ledger.poster import Poster
 from adserver.ledger.reader import Reader
 from adserver.ledger.writer import LedgerWriter
@@ -26,12 +28,12 @@ from adserver.settings import Settings
 
 
 class Lessee:
-    """Of the ledger in ``data``, in which this worker's journal is posted to its end. ``revision``: of the
+    """Of the ledger at ``place``, in which this worker's journal is posted to its end. ``revision``: of the
     catalogue."""
 
-    def __init__(self, data: Path, ledger: Ledger, worker: Worker, revision: int) -> None:
+    def __init__(self, data: Path, place: Place, ledger: Ledger, worker: Worker, revision: int) -> None:
         self._data, self._ledger, self._worker = data, ledger, worker
-        self._leases = Leases(data / LEDGER, worker.number)
+        self._leases = Leases(place, worker.number)
         self._held = self._leases.join(0 if ledger.position > Position() else revision)
         # Of one moment for all that is made of it: others post meanwhile.
         self.billed = list(ledger.billed_accounts(0))
@@ -65,21 +67,31 @@ class Lessee:
         self._leases.close()
 
 
-def open_books(settings: Settings, worker: Worker, now_ms: int) -> tuple[LedgerWriter, Ledger, bool]:
-    """The books to post into and to read, and whether budgets are shared: with others that serve, or with
-    what somebody who served promised. The first worker has posted before what processes that are no more
-    left in their journals. Raises JournalBusy where one of them is not gone."""
-    path, number = settings.data / LEDGER, worker.number
+Join = Callable[[int], Lessee]
+"""Once the journal is posted; the revision of the catalogue."""
+
+
+def open_books(
+    settings: Settings, place: Place, worker: Worker, now_ms: int
+) -> tuple[LedgerWriter, Ledger, Join | None]:
+    """The books to post into and to read, and what joins those who share the budgets, where they are shared:
+    with others that serve, or with what somebody who served promised. The first worker has posted before what
+    processes that are no more left in their journals. Raises JournalBusy where one of them is not gone."""
+    number = worker.number
     if not number:
         for other in gone(settings.data, worker):
-            _post(settings, path, other)
+            _post(settings, place, other)
     consumer = journals.consumer_of(number)
-    books = LedgerWriter(path, consumer)
-    ledger = Ledger(path, consumer)
-    if not _shares(path, ledger, worker, now_ms):
-        return books, ledger, False
+    books = LedgerWriter(place, consumer)
+    ledger = Ledger(place, consumer)
+    if not _shares(place, ledger, worker, now_ms):
+        return books, ledger, None
     books.close()
-    return LedgerWriter(path, consumer, number), ledger, True
+    return (
+        LedgerWriter(place, consumer, number),
+        ledger,
+        partial(Lessee, settings.data, place, ledger, worker),
+    )
 
 
 def gone(data: Path, worker: Worker) -> list[int]:
@@ -87,12 +99,12 @@ def gone(data: Path, worker: Worker) -> list[int]:
     return [number for number in journals.numbers_in(data) if number >= worker.of]
 
 
-def _shares(path: Path, ledger: Ledger, worker: Worker, now_ms: int) -> bool:
+def _shares(place: Place, ledger: Ledger, worker: Worker, now_ms: int) -> bool:
     """Whoever finds all others gone and over is alone from then on."""
     known = ledger.holders()
     if worker.of > 1 or not known:
         return worker.of > 1
-    with closing(Leases(path, worker.number)) as leases:
+    with closing(Leases(place, worker.number)) as leases:
         over = [leases.bury(number, now_ms) for number in known - {worker.number}]
         if not all(over):
             return True
@@ -100,12 +112,12 @@ def _shares(path: Path, ledger: Ledger, worker: Worker, now_ms: int) -> bool:
     return False
 
 
-def _post(settings: Settings, path: Path, number: int) -> None:
+def _post(settings: Settings, place: Place, number: int) -> None:
     """To the end of a journal that nobody writes any more."""
     folder = journals.folder_of(settings.data, number)
     with (
         closing(Journal(folder, settings.segment_bytes)) as journal,
         closing(Reader(folder)) as reader,
-        closing(LedgerWriter(path, journals.consumer_of(number), number)) as books,
+        closing(LedgerWriter(place, journals.consumer_of(number), number)) as books,
     ):
         Poster(reader, books, lambda: journal.synced_position).drain()

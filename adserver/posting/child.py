@@ -1,7 +1,7 @@
 """The posting process: follows the journal into the ledger.
 
 ``python -m adserver.posting.child DATA DAYS NUMBER [HOLDER]``, started by ``clerk``: the journal is that of
-the process with this number, and what is billed comes out of the leases of that holder, if it is one. Where
+the process with this number, and what is billed comes out of the leases of that holder, if it is one; where
 the ledger is in a database, its URL is in the environment. A line on its standard input is a position of the
 journal up to which everything is on disk (``Position`` as JSON), and which it posts to; the input's end,
 however it came, ends the process at once: what is half posted is rolled back, since a batch and the position
@@ -80,7 +80,9 @@ class Asked:
         os._exit(0)
 
 
-def post(data: Path, people_days: int, number: int, holder: int | None, url: str | None = None) -> NoReturn:
+def post(
+    data: Path, people_days: int, url: str | None = None, number: int = 0, holder: int | None = None
+) -> NoReturn:
     """Post until standard input ends. The first word is said whatever there is to post: another process may
     have posted all of it."""
     asked, told = Asked(), Position()
@@ -126,10 +128,5 @@ if __name__ == "__main__":
         signal.signal(number, signal.SIG_IGN)
     os.nice(_NICENESS)
     logs.configure("warning")
-    post(
-        Path(sys.argv[1]),
-        int(sys.argv[2]),
-        int(sys.argv[3]),
-        int(sys.argv[4]) if sys.argv[4:] else None,
-        os.environ.get(LEDGER_URL),
-    )
+    given = [int(text) for text in sys.argv[2:]]
+    post(Path(sys.argv[1]), given[0], os.environ.get(LEDGER_URL), *given[1:])

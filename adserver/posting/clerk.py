@@ -39,17 +39,16 @@ class Books(Protocol):
 
 class Clerk:
     """Of the journal of process ``number`` in the data folder ``data``; ``ledger`` is told how far it is.
-    ``seconds``: a clock; ``people_days``: for how long the ledger knows who saw what; ``leased``: what is
-    billed comes out of the process's leases; ``url``: of the database that the ledger is in, if it is in no
-    file.
+    ``seconds``: a clock; ``people_days``: for how long the ledger knows who saw what; ``url``: of the
+    database that the ledger is in, if it is in no file; ``leased``: what is billed comes out of the process's
+    leases.
 
     ``refused``: events the journal billed and the books must not, since this server began; ``failing``: why
     posting waits, if it does."""
 
     def __init__(
         self, data: Path, ledger: Books, seconds: Callable[[], float] = monotonic,
-        people_days: int = limits.PEOPLE_DAYS, number: int = 0, leased: bool = False,
-        url: str | None = None,
+        people_days: int = limits.PEOPLE_DAYS, url: str | None = None, number: int = 0, leased: bool = False,
     ) -> None:  # fmt: skip
         holder = (str(number),) if leased else ()
         arguments = str(data), str(people_days), str(number), *holder
