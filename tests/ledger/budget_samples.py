@@ -25,6 +25,8 @@ def span_of(zone: str, at_ms: int) -> tuple[int, int, int]:
 class Catalogue:
     """What is in force: the line items that are served, under these limits."""
 
+    revision = 1
+
     def __init__(self, serials: Iterable[int], budgets: dict[tuple[str, str], int]) -> None:
         self._items = {serial: terms(serial, budgets) for serial in serials}
 
