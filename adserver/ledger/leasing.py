@@ -98,7 +98,7 @@ class Leasing:
             if self._granted.get(key) is None:
                 return None
             self._leases[key] = self._begin(key, account, 0, 0)
-        self._leases[key].lift()
+        self._leases[key].lifted = True
         self._untold.add(key)
         return account.limit_nanos
 

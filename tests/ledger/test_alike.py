@@ -149,3 +149,13 @@ def test_a_budget_raised_between_two_batches_has_room_at_once(tmp_path: Path) ->
     ledger.post([raised, recorded(request(2, NOW_MS + 2))], Position(1, 200))
     assert ([one.billed_nanos for one in ledger.totals()], ledger.refused) == ([2 * PRICE], 0)
     ledger.close()
+
+
+def test_a_run_is_held_to_the_limit_of_its_last_instant() -> None:
+    """What was promised by a higher one is over by then."""
+    told = [terms(1, (budget("line_item:1", 9 * PRICE),)), placement(7)]
+    told.append(terms(1, (budget("line_item:1", PRICE),), at_ms=NOW_MS + 1, revision=2))
+    run = [recorded(request(number, NOW_MS + number)) for number in (1, 2)]
+    run.append(recorded(request(3, NOW_MS + 3), after_ms=26 * HOUR_MS))
+    assert books([*told, *run], 1000) == books([*told, *run], 1)
+    assert books([*told, *run], 1000)[0] == 1
