@@ -406,3 +406,20 @@ def test_a_limit_that_is_back_is_leased_from_when_all_have_heard(tmp_path: Path)
     assert sell(first) == []
     second.follow(shelf(3, campaign=10), NOW_MS)
     assert [sell(till) for till in (first, second) * 3] == [[]] * 6
+
+
+@pytest.mark.parametrize("sold", [0, 30])
+def test_a_limit_that_one_never_heard_was_lifted(tmp_path: Path, sold: int) -> None:
+    """The other has sold without it meanwhile, or could have: nothing is leased before it has told."""
+    first, second = (opened(tmp_path, number, shelf(campaign=10)) for number in (1, 2))
+    (_,), (ended,) = sell(first, 1), sell(second, 1)
+    second.release(ended, NOW_MS)
+    second.follow(shelf(2), NOW_MS)
+    second.turn(NOW_MS)
+    assert len(second.sell([1] * sold, NOW_MS)) == sold
+    for till in (first, second):
+        till.follow(shelf(3, campaign=10), NOW_MS)
+    held = len(sell(first))
+    assert held < 5, "what it was leased"
+    second.turn(NOW_MS)
+    assert len(sell(first)) == (0 if sold else 9 - held)
