@@ -46,9 +46,6 @@ class Lease(Struct):
         self.rests, self.asked = True, False
         self.account.limit_nanos = self.account.billed_nanos
 
-    def lift(self) -> None:
-        self.lifted, self.asked = True, False
-
     def grow(self, nanos: int) -> None:
         self.account.limit_nanos = (self.account.limit_nanos or 0) + nanos
 

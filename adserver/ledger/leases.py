@@ -15,7 +15,8 @@ A slice is at most an even part of half the room, and at least what was asked fo
 ends, down to one price. What a line item needs it is given of all its accounts, or of none. A holder that
 ended keeps what its ads may still cost, until it is back; one that stays away is closed when its last token
 is over and its journal is posted. A limit that is new to an account is leased from once every holder that
-serves has heard of it, and told what it had promised before there was one.
+serves has heard of it, and told what it had promised before there was one; one that somebody who serves has
+lifted (it holds NULL of it), when that one has told again, whatever others heard of it.
 
 Cost: a look for what others want, a turn; and one transaction where something runs low or is given back.
 """
@@ -162,10 +163,12 @@ class Leases:
         if not groups:
             return slices, lacking
         parts, oldest = self._serving(connection)
-        taken = _taken(connection, {ask.key for group in groups for ask in group})
+        keys = {ask.key for group in groups for ask in group}
+        taken, lifted = _taken(connection, keys), self._lifted(connection, keys)
         for group in groups:
             rooms = {ask.key: ask.limit_nanos - taken.get(ask.key, 0) for ask in group}
             short = {ask.key for ask in group if rooms[ask.key] < ask.least_nanos or ask.since > oldest}
+            short |= lifted & rooms.keys()
             lacking |= short
             if short:
                 continue
@@ -180,6 +183,16 @@ class Leases:
         columns = select(HOLDERS.c.holder, HOLDERS.c.revision).where(HOLDERS.c.ended_ms.is_(None))
         others = [revision for holder, revision in connection.execute(columns) if holder != self._holder]
         return 2 * (len(others) + 1), min(others, default=1 << 62)
+
+    def _lifted(self, connection: Connection, keys: Iterable[Key]) -> set[Key]:
+        """Those that another who serves has no limit of."""
+        found, serving = set[Key](), select(HOLDERS.c.holder).where(HOLDERS.c.ended_ms.is_(None))
+        others = LEASES.c.granted_nanos.is_(None), LEASES.c.holder != self._holder
+        columns = select(LEASES.c.account, LEASES.c.day).where(*others, LEASES.c.holder.in_(serving))
+        for some in chunks(list(keys)):
+            of_some = columns.where(tuple_(LEASES.c.account, LEASES.c.day).in_(some))
+            found.update((account, day) for account, day in connection.execute(of_some))
+        return found
 
     def _wanted(self, connection: Connection) -> set[Key]:
         columns = select(LEASES.c.account, LEASES.c.day).where(LEASES.c.wanted != 0)

@@ -98,13 +98,16 @@ class Leasing:
             if self._granted.get(key) is None:
                 return None
             self._leases[key] = self._begin(key, account, 0, 0)
-        self._leases[key].lift()
+        self._leases[key].lifted = True
         self._untold.add(key)
         return account.limit_nanos
 
     def _begin(self, key: Key, account: Account, limit_nanos: int, since: int) -> Lease:
         """What was granted before may be of a higher limit than there is by now: it rests."""
-        told = self._granted.pop(key, None) or 0
+        told = self._granted.pop(key, 0)
+        if told is None:
+            told = 0
+            self._untold.add(key)
         lease = Lease(key, account, self._elsewhere.get(key, 0), limit_nanos, since, told)
         lease.rest()
         lease.look()
@@ -176,7 +179,7 @@ class Leasing:
         """The ledger has heard that it has no limit any more."""
         lease = self._leases.pop(key, None)
         if lease is not None:
-            self._elsewhere[key] = lease.elsewhere_nanos
+            self._elsewhere[key], self._granted[key] = lease.elsewhere_nanos, None
             lease.account.limit_nanos = None
 
     def _retell(self, lease: Lease) -> None:

@@ -10,7 +10,9 @@ from till import RENDER_MS, Item, Sale, Shelf, Till
 from verified_samples import differences
 
 from adserver.domain import limits
-from adserver.ledger.leases import Leases
+from adserver.ledger.accounts import Account
+from adserver.ledger.leases import Held, Leases, Settled
+from adserver.ledger.leasing import Leasing
 
 TILLS: list[Till] = []
 
@@ -342,10 +344,11 @@ def test_a_turn_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, coun
 @pytest.mark.parametrize("ended", [False, True])
 def test_a_lifted_limit_binds_until_the_ledger_has_heard(tmp_path: Path, ended: bool) -> None:
     """Whatever is posted, and however the process ends in between: nobody spent more than it held."""
-    till = opened(tmp_path, 1, shelf(campaign=3))
-    out = sell(till)
+    till = opened(tmp_path, 1, shelf(campaign=30))
+    out = sell(till, 3)
     till.follow(shelf(2), NOW_MS)
-    out += till.sell([1] * 2, NOW_MS)
+    out += till.sell([1] * 30, NOW_MS)
+    assert len(out) < 30
     show(till, out)
     till.post()
     assert differences(tmp_path) == []
@@ -354,7 +357,69 @@ def test_a_lifted_limit_binds_until_the_ledger_has_heard(tmp_path: Path, ended: 
         till = opened(tmp_path, 1, shelf(2))
     assert till.sell([1], NOW_MS) == [], "not yet"
     till.turn(NOW_MS)
-    show(till, till.sell([1] * 5, NOW_MS))
+    assert till.budgets.remaining_nanos(1, NOW_MS) is None
+    more = till.sell([1] * 50, NOW_MS)
+    show(till, more)
     till.post()
-    assert billed(tmp_path) == 800
+    assert (len(more), billed(tmp_path)) == (50, 100 * (len(out) + 50))
     assert differences(tmp_path) == []
+
+
+def test_what_was_leased_binds_a_process_that_never_knew_the_limit() -> None:
+    """It goes on from a checkpoint behind the change, and has nothing to say of it but to the ledger."""
+    key, account = ("campaign:10", -1), Account(billed_nanos=300)
+    leasing = Leasing({key: Held(400, 300)}, [(*key, 300)], 2)
+    assert leasing.bind(key, account, None) is not None
+    returned = leasing.give_all_back()
+    assert returned == {key: None}
+    leasing.apply(returned, Settled({}, set()))
+    assert (leasing.bind(key, account, None), leasing.give_all_back()) == (None, {})
+
+
+def test_a_limit_that_is_back_before_the_ledger_heard_it_was_lifted(tmp_path: Path) -> None:
+    """The first was told that it is, while it was not any more; the second heard of nothing."""
+    first, second = (opened(tmp_path, number, shelf(campaign=10)) for number in (1, 2))
+    (sale,) = sell(first, 1)
+    first.release(sale, NOW_MS)
+    assert first.budgets.remaining_nanos(1, NOW_MS), "it holds more"
+    first.follow(shelf(2), NOW_MS)
+    plan = first.leasing.plan(first.budgets, NOW_MS)
+    settled = first.leases.settle(*plan, first.leasing.heard)
+    for till in (first, second):
+        till.follow(shelf(3, campaign=10), NOW_MS)
+        if till is first:
+            assert till.sell([1], NOW_MS) == []
+    first.leasing.apply(plan[0], settled)
+    sold = [sell(till) for till in (second, first, second, first)]
+    assert sum(map(len, sold)) == 10
+
+
+def test_a_limit_that_is_back_is_leased_from_when_all_have_heard(tmp_path: Path) -> None:
+    """What was sold while there was none is told first."""
+    first, second = (opened(tmp_path, number, shelf(campaign=10)) for number in (1, 2))
+    assert len(sell(first, 1)) == 1
+    for till in (first, second):
+        till.follow(shelf(2), NOW_MS)
+        till.budgets.standing(1, NOW_MS)
+    assert len(sell(second, 30)) == 30
+    first.follow(shelf(3, campaign=10), NOW_MS)
+    assert sell(first) == []
+    second.follow(shelf(3, campaign=10), NOW_MS)
+    assert [sell(till) for till in (first, second) * 3] == [[]] * 6
+
+
+@pytest.mark.parametrize("sold", [0, 30])
+def test_a_limit_that_one_never_heard_was_lifted(tmp_path: Path, sold: int) -> None:
+    """The other has sold without it meanwhile, or could have: nothing is leased before it has told."""
+    first, second = (opened(tmp_path, number, shelf(campaign=10)) for number in (1, 2))
+    (_,), (ended,) = sell(first, 1), sell(second, 1)
+    second.release(ended, NOW_MS)
+    second.follow(shelf(2), NOW_MS)
+    second.turn(NOW_MS)
+    assert len(second.sell([1] * sold, NOW_MS)) == sold
+    for till in (first, second):
+        till.follow(shelf(3, campaign=10), NOW_MS)
+    held = len(sell(first))
+    assert held < 5, "what it was leased"
+    second.turn(NOW_MS)
+    assert len(sell(first)) == (0 if sold else 9 - held)
