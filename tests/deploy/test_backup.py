@@ -2,6 +2,7 @@
 
 import json
 import secrets
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -51,6 +52,21 @@ def test_a_copy_serves_and_knows_what_was_shown_before(tmp_path: Path) -> None:
         assert told["waiting"]["x-adserver-event"] == "accepted"
         assert server.stop() == 0
     assert "no differences" in run("-m", "adserver", "verify", "--data", tmp_path / "copy")
+
+
+def test_a_journal_that_is_older_than_its_ledger_is_refused(tmp_path: Path) -> None:
+    with Live(tmp_path / "data", CAMPAIGNS) as server:
+        with Load(server.port, 1) as load:
+            load.until(10)
+        run(BACKUP, server.data, tmp_path / "older")
+        with Load(server.port, 1) as load:
+            load.until(10)
+        assert server.stop() == 0
+        run(BACKUP, server.data, tmp_path / "newer")
+    shutil.copy(tmp_path / "newer" / "ledger.sqlite", tmp_path / "older")
+    refused = pytest.raises(RuntimeError, match="they are not of one time; put back a whole copy")
+    with refused, Live(tmp_path / "older", CAMPAIGNS):
+        pass
 
 
 def test_a_new_signing_key_and_the_old_urls(tmp_path: Path) -> None:
