@@ -123,6 +123,7 @@ class App:
     def _recover(self) -> None:
         """What was written but not posted is posted; what was decided and is not over is outstanding."""
         self.post()
+        recovery.belong(self.journal.position, self.ledger.position)
         data, worker = self.settings.data, self.worker
         self.lessee = None if self._join is None else self._join(self.store.revision())
         made = recovery.fresh if self.lessee is None else self.lessee.begin

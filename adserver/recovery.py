@@ -30,6 +30,7 @@ from adserver.ledger.budgets import Budgets
 from adserver.ledger.files import segment_path
 from adserver.ledger.ledger import Ledger
 from adserver.ledger.reader import Reader
+from adserver.ledger.segments import Damage
 from adserver.services.delivered import Recount
 from adserver.services.hot import HotState
 from adserver.services.repeats import Repeats
@@ -107,6 +108,17 @@ def _from_checkpoint(
     if position > written:
         return begun(), Position(), ValueError("the checkpoint is of a longer journal")
     return states, position, None
+
+
+def belong(written: Position, posted: Position) -> None:
+    """A journal that ends before what its ledger has of it was put back alone, or is another's: what is
+    written from there on would be taken for posted and never be. Raises Damage."""
+    if posted > written:
+        raise Damage(
+            written.segment, written.offset,
+            f"the journal ends here, and the ledger was posted up to segment {posted.segment} offset "
+            f"{posted.offset}: they are not of one time; put back a whole copy",
+        )  # fmt: skip
 
 
 def take_books(

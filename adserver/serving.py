@@ -16,6 +16,7 @@ from adserver.api.protocol import protocol
 from adserver.app import App
 from adserver.catalog.secrets import BadSecrets
 from adserver.databases import Unusable
+from adserver.domain import limits
 from adserver.domain.changes import Conflict, Invalid, Unread
 from adserver.ledger.disk import JournalBusy
 from adserver.ledger.segments import Damage
@@ -43,7 +44,7 @@ def server_of(app: App, settings: Settings) -> uvicorn.Server:
         server_header=False,
         proxy_headers=False,
         ws="none",
-        timeout_graceful_shutdown=10,
+        timeout_graceful_shutdown=limits.GRACEFUL_S,
         backlog=2048,
     )
     return _Server(config, app)

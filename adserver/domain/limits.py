@@ -263,6 +263,8 @@ BODY_BYTES_PER_S: Final = 64 * 1024
 KEEP_ALIVE_MS: Final = 75_000
 STALL_MS: Final = 30_000
 """A client that does not read its answers is dropped."""
+GRACEFUL_S: Final = 10
+"""How long a server that is told to end waits for its answers to leave."""
 LINGER_MS: Final = 2000
 """After an answer that ends a connection, what is still coming is read and thrown away for so long."""
 ANSWERS_PER_TURN: Final = 32

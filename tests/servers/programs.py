@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 from pathlib import Path
 from typing import NoReturn
 
@@ -25,12 +26,42 @@ def redis() -> Path:
     return _on_path("redis-server", "Redis")
 
 
+def nginx() -> Path:
+    # Where Debian keeps it, which is not on everybody's PATH.
+    return _on_path("nginx", "nginx", f"{os.environ.get('PATH', '')}:/usr/sbin")
+
+
+def promtool() -> Path:
+    return _on_path("promtool", "promtool (of Prometheus)")
+
+
+def prometheus() -> Path:
+    return _on_path("prometheus", "Prometheus")
+
+
+def kubectl() -> Path:
+    # Debian 12 has none that reads today's kustomizations, so its absence fails nowhere.
+    return _on_path("kubectl", "kubectl", must=False)
+
+
+def systemd_analyze() -> Path:
+    return _on_path("systemd-analyze", "systemd", must=False)
+
+
+def hadolint() -> Path:
+    """Installed with what development needs, where there is one."""
+    return _on_path("hadolint", "hadolint", str(Path(sys.executable).parent), must=False)
+
+
 def setpriv() -> Path:
     return _on_path("setpriv", "setpriv (of Linux)")
 
 
-def _on_path(program: str, what: str) -> Path:
-    found = shutil.which(program)
+def _on_path(program: str, what: str, path: str | None = None, must: bool = True) -> Path:
+    """``must``: ``make servers`` can install it."""
+    found = shutil.which(program, path=path)
+    if found is None and not must:
+        pytest.skip(f"{NOT_TESTED}{what} is installed here")
     return Path(found) if found else _missing(what)
 
 
