@@ -20,7 +20,6 @@ def share(app: "App") -> "SharedState | None":
         return None
     from adserver.state.shared.store import SharedState
 
-    app.metrics.state_is(False)
     settings, states = app.settings, app.states
     state = app.decisions.shared = SharedState(
         settings.redis, cast(Mirror, states.exposures), cast(Paging, states.feeds), 0, _ALONE,

@@ -23,4 +23,5 @@ def watch(app: "App") -> None:
         lambda: app.lag.lag_s,
         lambda: float(app.addresses.listed),
         lambda: float(app.states.touches.dropped),
+        lambda: float(app.shared is None or app.shared.there),
     )

@@ -73,11 +73,7 @@ class Metrics:
         self._list_failed = _counter(
             "data_centre_list_failures", "Times that the file could not be used; the last good is.", registry
         )
-        self._state = Gauge(
-            "adserver_state_known", "1 while it is known what people have seen.", registry=registry
-        )
-        self._state_known = True
-        self._state.set(1)
+        self._state_known = False
         self._state_losses = _counter(
             "state_losses", "Times that it was not known what people have seen.", registry
         )
@@ -134,7 +130,6 @@ class Metrics:
         if self._state_known and not there:
             self._state_losses.inc()
         self._state_known = there
-        self._state.set(int(there))
 
     def posting_failed(self) -> None:
         self._posting_failed.inc()
@@ -149,6 +144,7 @@ class Metrics:
         loop_lag_seconds: Callable[[], float],
         data_centre_networks: Callable[[], float],
         touches_dropped: Callable[[], float],
+        state_known: Callable[[], float],
     ) -> None:
         """Gauges that are read when somebody asks. Call once."""
         _gauge("journal_lag_bytes", "Journalled, not yet posted.", self.registry, journal_lag_bytes)
@@ -159,6 +155,7 @@ class Metrics:
         _gauge("loop_lag_seconds", "How late the event loop is.", self.registry, loop_lag_seconds)
         _gauge("touches_dropped", "Clicks and views that conversions could not be owed to any more: no room.",
                self.registry, touches_dropped)  # fmt: skip
+        _gauge("state_known", "1 while it is known what people have seen.", self.registry, state_known)
         _gauge("snapshot_revision", "Revision of the live snapshot.", self.registry, snapshot_revision)
         _gauge("snapshot_age_seconds", "Since it went live.", self.registry, snapshot_age_seconds)
 

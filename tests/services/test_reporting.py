@@ -397,7 +397,7 @@ def test_one_that_takes_too_long_is_ended(
     lived: tuple[World, list[Happened]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "REPORT_S", -1.0)
-    monkeypatch.setattr("adserver.ledger.reports._STEPS", 10)
+    monkeypatch.setattr("adserver.ledger.sqlite._STEPS", 10)
     with pytest.raises(Refused) as refused:
         report(lived[0], **around(*lived))
     assert refused.value.status == 503

@@ -43,7 +43,7 @@ def test_counts() -> None:
     metrics.list_failed()
     metrics.posting_failed()
     lags = lambda: 7, lambda: 42, lambda: 1.5, lambda: 1, lambda: 0, lambda: 0.001
-    metrics.watch(*lags, lambda: 9, lambda: 3)
+    metrics.watch(*lags, lambda: 9, lambda: 3, lambda: 1)
     found = samples(metrics)
     for name, labels, value in (
         ("adserver_decision_seconds_count", (), 1),
@@ -66,6 +66,7 @@ def test_counts() -> None:
         ("adserver_touches_dropped", (), 3),
         ("adserver_journal_lag_bytes", (), 7),
         ("adserver_journal_open", (), 1),
+        ("adserver_state_known", (), 1),
         ("adserver_snapshot_revision", (), 42),
         ("adserver_snapshot_age_seconds", (), 1.5),
     ):
