@@ -3,14 +3,14 @@
 import asyncio
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from adserver import lifespan, recovery, screens, sharing
 from adserver.addresses import Addresses
 from adserver.api import asgi, openrtb
-from adserver.api.ports import Services
+from adserver.api.ports import Services, Sums
 from adserver.billed import is_billed
-from adserver.building.builder import Builder
+from adserver.building.builder import Builder, Following
 from adserver.catalog import documents, folder
 from adserver.catalog import secrets as catalog_secrets
 from adserver.catalog.keys import Key, Keys
@@ -67,18 +67,28 @@ from adserver.tokens import Signer
 from adserver.watching import watch
 
 
+class Parent(Protocol):
+    """What a worker has of its parent."""
+
+    @property
+    def builder(self) -> Following: ...
+    @property
+    def sums(self) -> Sums: ...
+
+
 class App:
     """An embedded server: everything in this process, under one data directory.
 
     Opening recovers: the journal's rest is posted, the hot state read back. Then nothing is live yet:
     ``start`` has a child build the catalogue and follows it, ``build`` builds it here, once.
     ``extra``: further pages, such as the demo's. ``chance``: 64 random bits for each request. ``worker``:
-    which of several on one directory this is, with a journal of its own and leases on the budgets.
+    which of several on one directory this is, with a journal of its own and leases on the budgets;
+    ``parent``: what it has of the process that started them.
     """
 
     def __init__(
         self, settings: Settings, clock: Clock | None = None, extra: tuple[Any, ...] = (),
-        chance: Chance | None = None, worker: Worker = ALONE,
+        chance: Chance | None = None, worker: Worker = ALONE, parent: Parent | None = None,
     ) -> None:  # fmt: skip
         self.settings = settings
         self.worker = worker
@@ -92,7 +102,8 @@ class App:
         self.unfit: Exception | None = None
         self._open_stores(settings.data)
         self._recover()
-        self.builder = Builder(settings.data, self.store)
+        self.builder: Following = Builder(settings.data, self.store) if parent is None else parent.builder
+        self._sums = None if parent is None else parent.sums
         self.clerk = Clerk(
             settings.data, self.ledger, people_days=settings.people_days, number=worker.number,
             leased=self.lessee is not None,
@@ -224,6 +235,7 @@ class App:
             wallets=self.wallets,
             impressions=self.impressions,
             waits=self.shared is not None,
+            sums=self._sums,
             extra=(*openrtb.routes(), *extra),
         )
 
