@@ -3,12 +3,12 @@
 import asyncio
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from adserver import lifespan, recovery, screens, sharing
 from adserver.addresses import Addresses
 from adserver.api import asgi, openrtb
-from adserver.api.ports import Services, Sums
+from adserver.api.ports import Services
 from adserver.billed import is_billed
 from adserver.building.builder import Builder, Following
 from adserver.catalog import documents, folder
@@ -65,15 +65,7 @@ from adserver.telemetry import logs
 from adserver.telemetry.metrics import Metrics
 from adserver.tokens import Signer
 from adserver.watching import watch
-
-
-class Parent(Protocol):
-    """What a worker has of its parent."""
-
-    @property
-    def builder(self) -> Following: ...
-    @property
-    def sums(self) -> Sums: ...
+from adserver.workers.given import Given
 
 
 class App:
@@ -88,7 +80,7 @@ class App:
 
     def __init__(
         self, settings: Settings, clock: Clock | None = None, extra: tuple[Any, ...] = (),
-        chance: Chance | None = None, worker: Worker = ALONE, parent: Parent | None = None,
+        chance: Chance | None = None, worker: Worker = ALONE, parent: Given | None = None,
     ) -> None:  # fmt: skip
         self.settings = settings
         self.worker = worker

@@ -11,29 +11,17 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from msgspec import Struct
-
 from adserver.app import App
 from adserver.domain.workers import Worker
 from adserver.serving import CannotServe, Served, config_of, end_gracefully, mendable, unfit
-from adserver.settings import Settings
 from adserver.telemetry import logs
 from adserver.telemetry.families import Family, families
+from adserver.workers.given import Given
 from adserver.workers.handed import Handed
 from adserver.workers.link import Link
 from adserver.workers.messages import Loaded, Opened, Sum, Unfit, settings_of
 from adserver.workers.server import WorkerServer
 from adserver.workers.sums import Sums
-
-
-class Given(Struct, frozen=True):
-    """What an app of a worker is composed of."""
-
-    number: int
-    workers: int
-    settings: Settings
-    builder: Handed
-    sums: Sums
 
 
 class Composed(Protocol):

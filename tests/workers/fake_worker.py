@@ -18,7 +18,8 @@ from adserver.engine.snapshot import Snapshot
 from adserver.services.ask import Ask, Asker, Terms
 from adserver.serving import CannotServe
 from adserver.telemetry.families import Family, families
-from adserver.workers.child import Given, work
+from adserver.workers.child import work
+from adserver.workers.given import Given
 
 
 class Telling(SmallAdServer):

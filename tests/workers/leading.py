@@ -44,6 +44,7 @@ class Crew:
     ) -> None:  # fmt: skip
         self.data = data
         self.workers = workers
+        self.module = module
         self.port = free_port()
         self.log = data.parent / f"{data.name}.log"
         self._arguments = [
@@ -95,7 +96,7 @@ class Crew:
         for path in Path("/proc").glob("[0-9]*"):
             try:
                 parent = int((path / "stat").read_text().rpartition(")")[2].split()[1])
-                if parent == self.process.pid and b"fake_worker" in (path / "cmdline").read_bytes():
+                if parent == self.process.pid and self.module.encode() in (path / "cmdline").read_bytes():
                     found.add(int(path.name))
             except (OSError, IndexError):
                 pass
