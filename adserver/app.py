@@ -198,6 +198,7 @@ class App:
         watch(self)
 
     def _services(self, extra: tuple[Any, ...]) -> Services:
+        states = self.states
         return Services(
             server=self.server,
             recorder=self.recorder,
@@ -208,15 +209,9 @@ class App:
             log=self.log,
             ready=lambda: self.world.ready,
             auction=openrtb.Auction(
-                self.server,
-                self.renderer,
-                Withdrawal(
-                    self.states.exposures, self.states.budgets, self.journal, self.states.released, self.clock
-                ),
-                lambda: self.world.snapshot,
-                self._find_key,
-                self.settings.base_url,
-                self.metrics.decided,
+                self.server, self.renderer,
+                Withdrawal(states.exposures, states.budgets, self.journal, states.released, self.clock),
+                lambda: self.world.snapshot, self._find_key, self.settings.base_url, self.metrics.decided,
             ),
             diagnosis=self.diagnosis,
             invalidation=self.invalidation,
@@ -229,7 +224,7 @@ class App:
             waits=self.shared is not None,
             sums=self._sums,
             extra=(*openrtb.routes(), *extra),
-        )
+        )  # fmt: skip
 
     def _find_key(self, text: str) -> Key | None:
         return self.keys.find(text, self.clock())

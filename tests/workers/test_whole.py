@@ -1,4 +1,4 @@
-"""Real servers under a parent: a budget that both sell from, ids that tell whose they are, books that add up."""
+"""Real servers under a parent: a budget that both sell from, ids that tell whose they are, sound books."""
 
 import http.client
 import json
