@@ -10,7 +10,7 @@ from adserver.addresses import Addresses
 from adserver.api import asgi, openrtb
 from adserver.api.ports import Services
 from adserver.billed import is_billed
-from adserver.building.builder import Builder
+from adserver.building.builder import Builder, Following
 from adserver.catalog import documents, folder
 from adserver.catalog import secrets as catalog_secrets
 from adserver.catalog.keys import Key, Keys
@@ -65,6 +65,7 @@ from adserver.telemetry import logs
 from adserver.telemetry.metrics import Metrics
 from adserver.tokens import Signer
 from adserver.watching import watch
+from adserver.workers.given import Given
 
 
 class App:
@@ -73,12 +74,13 @@ class App:
     Opening recovers: the journal's rest is posted, the hot state read back. Then nothing is live yet:
     ``start`` has a child build the catalogue and follows it, ``build`` builds it here, once.
     ``extra``: further pages, such as the demo's. ``chance``: 64 random bits for each request. ``worker``:
-    which of several on one directory this is, with a journal of its own and leases on the budgets.
+    which of several on one directory this is, with a journal of its own and leases on the budgets;
+    ``parent``: what it has of the process that started them.
     """
 
     def __init__(
         self, settings: Settings, clock: Clock | None = None, extra: tuple[Any, ...] = (),
-        chance: Chance | None = None, worker: Worker = ALONE,
+        chance: Chance | None = None, worker: Worker = ALONE, parent: Given | None = None,
     ) -> None:  # fmt: skip
         self.settings = settings
         self.worker = worker
@@ -92,7 +94,8 @@ class App:
         self.unfit: Exception | None = None
         self._open_stores(settings.data)
         self._recover()
-        self.builder = Builder(settings.data, self.store)
+        self.builder: Following = Builder(settings.data, self.store) if parent is None else parent.builder
+        self._sums = None if parent is None else parent.sums
         self.clerk = Clerk(
             settings.data, self.ledger, people_days=settings.people_days, number=worker.number,
             leased=self.lessee is not None,
@@ -195,6 +198,7 @@ class App:
         watch(self)
 
     def _services(self, extra: tuple[Any, ...]) -> Services:
+        states = self.states
         return Services(
             server=self.server,
             recorder=self.recorder,
@@ -205,15 +209,9 @@ class App:
             log=self.log,
             ready=lambda: self.world.ready,
             auction=openrtb.Auction(
-                self.server,
-                self.renderer,
-                Withdrawal(
-                    self.states.exposures, self.states.budgets, self.journal, self.states.released, self.clock
-                ),
-                lambda: self.world.snapshot,
-                self._find_key,
-                self.settings.base_url,
-                self.metrics.decided,
+                self.server, self.renderer,
+                Withdrawal(states.exposures, states.budgets, self.journal, states.released, self.clock),
+                lambda: self.world.snapshot, self._find_key, self.settings.base_url, self.metrics.decided,
             ),
             diagnosis=self.diagnosis,
             invalidation=self.invalidation,
@@ -224,8 +222,9 @@ class App:
             wallets=self.wallets,
             impressions=self.impressions,
             waits=self.shared is not None,
+            sums=self._sums,
             extra=(*openrtb.routes(), *extra),
-        )
+        )  # fmt: skip
 
     def _find_key(self, text: str) -> Key | None:
         return self.keys.find(text, self.clock())

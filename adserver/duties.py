@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from adserver import recovery
 from adserver.addresses import BadList
-from adserver.building.builder import Builder
+from adserver.building.builder import Following
 from adserver.domain.books import Position
 from adserver.posting.clerk import NotPosted
 from adserver.services.accruing import Accruing
@@ -71,7 +71,7 @@ class Duties:
             every(LEASE_S, "lease", self._lease)
             every(BURY_S, "bury who is gone", self._bury)
 
-    def follow(self, builder: Builder) -> None:
+    def follow(self, builder: Following) -> None:
         """Take every snapshot it builds, on the running loop."""
 
         async def follow() -> None:

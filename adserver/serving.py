@@ -2,8 +2,10 @@
 
 import signal
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 import uvicorn
@@ -11,6 +13,7 @@ from maxminddb import InvalidDatabaseError
 from sqlalchemy.exc import DBAPIError
 
 from adserver.addresses import BadList
+from adserver.api.asgi import Application
 from adserver.api.deadlines import Deadlines
 from adserver.api.protocol import protocol
 from adserver.app import App
@@ -28,11 +31,25 @@ _MENDABLE: Final = (
     BadList,
 )  # fmt: skip
 
+BACKLOG: Final = 2048
 
-def server_of(app: App, settings: Settings) -> uvicorn.Server:
-    """The HTTP server around an app, configured as this project needs it."""
+
+class Served(Protocol):
+    """What a server is put around: an app, ASGI and its lifespan."""
+
+    @property
+    def asgi(self) -> Application: ...
+    def stop_waiting(self) -> None:
+        """Told to end before there was anything to serve."""
+        ...
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None: ...
+
+
+def config_of(app: Served, settings: Settings) -> uvicorn.Config:
+    """As this project needs it."""
     deadlines = Deadlines(keep_alive_ms=settings.keep_alive_seconds * 1000)
-    config = uvicorn.Config(
+    return uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
@@ -45,33 +62,39 @@ def server_of(app: App, settings: Settings) -> uvicorn.Server:
         proxy_headers=False,
         ws="none",
         timeout_graceful_shutdown=limits.GRACEFUL_S,
-        backlog=2048,
+        backlog=BACKLOG,
     )
-    return _Server(config, app)
 
 
-class _Server(uvicorn.Server):
+def server_of(app: Served, settings: Settings) -> uvicorn.Server:
+    """The HTTP server around an app."""
+    return Server(config_of(app, settings), app)
+
+
+class Server(uvicorn.Server):
     """uvicorn listens to nobody while an app starts; this one says that it was told to end."""
 
-    def __init__(self, config: uvicorn.Config, app: App) -> None:
+    def __init__(self, config: uvicorn.Config, app: Served) -> None:
         super().__init__(config)
-        self._app = app
+        self.served = app
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         super().handle_exit(sig, frame)
-        self._app.stop_waiting()
+        self.served.stop_waiting()
 
 
 class CannotServe(Exception):
     """The server cannot start; the message says why and is for the operator."""
 
 
-def bind(settings: Settings) -> tuple[socket.socket, Settings]:
+def bind(settings: Settings, shared: bool = False) -> tuple[socket.socket, Settings]:
     """Take the port before anything is opened: a port in use is found out at once, and port 0 becomes a
-    number that URLs can name. Raises CannotServe."""
+    number that URLs can name. ``shared``: with others that are taken so. Raises CannotServe."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if shared:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     try:
         listening.bind((settings.host, settings.port))
     except OSError as error:
@@ -80,14 +103,26 @@ def bind(settings: Settings) -> tuple[socket.socket, Settings]:
     return listening, msgspec.structs.replace(settings, port=listening.getsockname()[1])
 
 
-def open_app(settings: Settings, extra: tuple[Any, ...] = ()) -> App:
+@contextmanager
+def mendable(settings: Settings) -> Iterator[None]:
     """Raises CannotServe for what an operator can mend."""
     try:
-        return App(settings, extra=extra)
+        yield
     except _MENDABLE as error:
         raise CannotServe(str(error)) from error
     except DBAPIError as error:
         raise CannotServe(f"a database of {settings.data} cannot be used: {error.orig}") from error
+
+
+def open_app(settings: Settings, extra: tuple[Any, ...] = ()) -> App:
+    """Raises CannotServe for what an operator can mend."""
+    with mendable(settings):
+        return App(settings, extra=extra)
+
+
+def unfit(app: App) -> CannotServe | None:
+    """Why it never began to serve, if it did not."""
+    return None if app.unfit is None else CannotServe(f"the catalogue cannot be served: {app.unfit}")
 
 
 def serve(settings: Settings) -> None:
@@ -95,13 +130,19 @@ def serve(settings: Settings) -> None:
     logs.configure(settings.log_level)
     listening, settings = bind(settings)
     app = open_app(settings)
-    # uvicorn ends gracefully on these and then raises them again, which would end the process by signal.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: None)
+    end_gracefully()
     try:
         server_of(app, settings).run(sockets=[listening])
     except SystemExit:
         # That is how uvicorn ends where the app did not start.
-        if app.unfit is None:
+        reason = unfit(app)
+        if reason is None:
             raise
-        raise CannotServe(f"the catalogue cannot be served: {app.unfit}") from app.unfit
+        raise reason from app.unfit
+
+
+def end_gracefully() -> None:
+    """On SIGINT and SIGTERM."""
+    # uvicorn ends gracefully on these and then raises them again, which would end the process by signal.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)

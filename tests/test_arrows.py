@@ -64,6 +64,7 @@ TYING = {
     "bench",
     "building",
     "posting",
+    "workers",
     "simulation",
     "commands",
     "options",

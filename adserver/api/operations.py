@@ -22,7 +22,12 @@ def operations(services: Services, hot: HotRoutes, others: list[Operation]) -> l
         Operation("GET", "/healthz", "The process lives", "operators", pages.healthz, {200: answers.Health}),
         Operation("GET", "/readyz", "A snapshot is live", "operators", pages.readyz, _READY),
         Operation(
-            "GET", "/metrics", "Prometheus metrics", "operators", pages.metrics, {200: "text exposition"}
+            "GET",
+            "/metrics",
+            "Prometheus metrics",
+            "operators",
+            pages.metrics,
+            {200: "text exposition", 503: "the numbers of all workers could not be had"},
         ),
         Operation("GET", "/openapi.json", "This document", "operators", pages.openapi, {200: "OpenAPI 3.1"}),
         Operation("GET", "/docs", "The same for people", "operators", pages.docs, {200: "HTML"}),
@@ -55,6 +60,11 @@ class _Pages:
 
     async def metrics(self, asked: Asked) -> Reply:
         media_type, body = self._services.metrics.exposition()
+        if self._services.sums is not None:
+            try:
+                body = await self._services.sums.exposition()
+            except TimeoutError:
+                return problem(503, "the numbers of all workers could not be had")
         return Reply(200, ((b"content-type", media_type), NO_STORE), body)
 
     async def openapi(self, asked: Asked) -> Reply:

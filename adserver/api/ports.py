@@ -100,6 +100,12 @@ class Metrics(Protocol):
         ...
 
 
+class Sums(Protocol):
+    async def exposition(self) -> bytes:
+        """The body of ``/metrics``. Raises TimeoutError."""
+        ...
+
+
 class Log(Protocol):
     def refused(self, route: str, status: int, request_id: str) -> None:
         """A fault of the caller's; the same ones are told once per interval."""
@@ -144,5 +150,7 @@ class Services(Struct, frozen=True):
     crediting: Crediting | None = None
     wallets: Wallets | None = None
     impressions: Impressions | None = None
+    sums: Sums | None = None
+    """The numbers of all workers, where there are several."""
     extra: tuple[BaseRoute, ...] = ()
     """Further routes of Starlette's, such as the demo's page."""

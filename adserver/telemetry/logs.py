@@ -9,7 +9,7 @@ import json
 import logging
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from time import monotonic
 from typing import Any, Final, TextIO
@@ -20,7 +20,11 @@ INTERVAL_S: Final = 60.0
 
 
 class JsonLines(logging.Formatter):
-    """A record as ``{"time", "level", "logger", "message", ..facts, "error", "frames"}``."""
+    """A record as ``{"time", "level", "logger", "message", ..always, ..facts, "error", "frames"}``."""
+
+    def __init__(self, always: Mapping[str, object] | None = None) -> None:
+        super().__init__()
+        self._always = always or {}
 
     def format(self, record: logging.LogRecord) -> str:
         when = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
@@ -30,6 +34,7 @@ class JsonLines(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
+        line |= self._always
         line |= getattr(record, _FACTS, {})
         if record.exc_info is not None and record.exc_info[1] is not None:
             line |= _told(record.exc_info[1])
@@ -51,11 +56,11 @@ def _told(error: BaseException) -> dict[str, Any]:
     return told
 
 
-def configure(level: str = "info", stream: TextIO | None = None) -> None:
+def configure(level: str = "info", stream: TextIO | None = None, **always: object) -> None:
     """Everything that logs in this process (the server's own, uvicorn, asyncio) writes JSON lines to
-    ``stream`` (default: stderr). ``level``: debug, info, warning or error."""
+    ``stream`` (default: stderr). ``level``: debug, info, warning or error; ``always``: facts of each line."""
     handler = logging.StreamHandler(sys.stderr if stream is None else stream)
-    handler.setFormatter(JsonLines())
+    handler.setFormatter(JsonLines(always))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())

@@ -19,7 +19,7 @@ import msgspec
 import uvicorn
 
 from adserver.api.asgi import Application, build
-from adserver.api.ports import Auction, Services
+from adserver.api.ports import Auction, Services, Sums
 from adserver.api.protocol import protocol
 from adserver.catalog.documents import parse_json
 from adserver.catalog.store import Store
@@ -148,11 +148,14 @@ class World:
     def changed(self) -> None:
         self.changes += 1
 
-    def app(self, trusted: Sequence[str] = (), auction: Auction | None = None) -> Application:
-        manage = Manage(self.store, parse_json, SmallDelivery(), self.changed)
+    def app(
+        self, trusted: Sequence[str] = (), auction: Auction | None = None, sums: Sums | None = None,
+        changed: Callable[[], None] | None = None,
+    ) -> Application:  # fmt: skip
+        manage = Manage(self.store, parse_json, SmallDelivery(), changed or self.changed)
         services = Services(
             self.server, self.recorder, Receipts(b"r" * 32), manage, KEYS.get, self.metrics,
-            Log("adserver.test", OncePer(0)), lambda: self.ready, auction,
+            Log("adserver.test", OncePer(0)), lambda: self.ready, auction, sums=sums,
         )  # fmt: skip
         return build(services, trusted)
 

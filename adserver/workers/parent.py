@@ -1,0 +1,52 @@
+"""The parent: takes the sockets, has the campaign folder applied once, and leads the workers until it is told
+to end (SIGTERM, SIGINT). SIGHUP renews them, one after the other. It decides nothing itself."""
+
+import asyncio
+import signal
+import socket
+from collections.abc import Sequence
+
+import msgspec
+
+from adserver.catalog import folder, secrets
+from adserver.catalog.store import Store
+from adserver.services.pseudonyms import Pseudonyms
+from adserver.serving import mendable
+from adserver.settings import Settings
+from adserver.telemetry import logs
+from adserver.workers.sockets import bound
+from adserver.workers.team import CHILD, Team
+
+
+def serve(settings: Settings, workers: int, module: str = CHILD) -> None:
+    """Serve with so many workers. Raises CannotServe."""
+    logs.configure(settings.log_level)
+    with bound(settings, workers) as (sockets, settings):
+        with mendable(settings):
+            catalogue = _applied(settings)
+        settings = msgspec.structs.replace(settings, campaigns=None)
+        asyncio.run(_lead(settings, sockets, catalogue, module))
+
+
+def _applied(settings: Settings) -> tuple[int, str]:
+    """(revision, digest) of the catalogue, with the folder of campaigns in it."""
+    settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    names = Pseudonyms(secrets.load(settings.data).pseudonym)
+    store = Store(settings.data / "catalog.sqlite", names.person, lambda kind, full_id: False)
+    try:
+        if settings.campaigns is not None:
+            store.apply(folder.read_folder(settings.campaigns))
+        return store.content()
+    finally:
+        store.close()
+
+
+async def _lead(
+    settings: Settings, sockets: Sequence[socket.socket], catalogue: tuple[int, str], module: str
+) -> None:
+    team = Team(settings, sockets, catalogue, module)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, team.end)
+    loop.add_signal_handler(signal.SIGHUP, team.renew)
+    await team.serve()
