@@ -11,8 +11,6 @@ if TYPE_CHECKING:
     from adserver.app import App
     from adserver.state.shared.store import SharedState
 
-_ALONE = (0,)
-
 
 def share(app: "App") -> "SharedState | None":
     """What an app's decisions ask; None where they ask nobody."""
@@ -20,10 +18,10 @@ def share(app: "App") -> "SharedState | None":
         return None
     from adserver.state.shared.store import SharedState
 
-    settings, states = app.settings, app.states
+    settings, states, worker = app.settings, app.states, app.worker
     state = app.decisions.shared = SharedState(
-        settings.redis, cast(Mirror, states.exposures), cast(Paging, states.feeds), 0, _ALONE,
-        settings.redis_deadline_ms / 1000, app.clock, _told(app), app.metrics.state_took,
+        settings.redis, cast(Mirror, states.exposures), cast(Paging, states.feeds), worker.number,
+        range(worker.of), settings.redis_deadline_ms / 1000, app.clock, _told(app), app.metrics.state_took,
     )  # fmt: skip
     return state
 
