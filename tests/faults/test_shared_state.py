@@ -51,6 +51,14 @@ def line_items(answer: dict[str, Any]) -> list[str]:
     return [ad["line_item"] for slot in answer["decisions"] for ad in slot["ads"]]
 
 
+def decide(server: Live, body: dict[str, Any]) -> dict[str, Any]:
+    """Asked again where the machine has other things to do."""
+    while True:
+        answer = server.decide(body)
+        if all(slot["no_fill"] != "overloaded" for slot in answer["decisions"]):
+            return answer
+
+
 def soon(what: Callable[[], bool]) -> None:
     """Until it is so."""
     deadline = time.monotonic() + BACK_S
@@ -70,10 +78,10 @@ def test_caps_pages_and_repeats_survive(
 ) -> None:
     with serving(tmp_path, folder, redis) as server:
         soon(lambda: known(server))
-        shown = [ad for _ in range(2) for ad in server.decide(request("u-1"))["decisions"][0]["ads"]]
+        shown = [ad for _ in range(2) for ad in decide(server, request("u-1"))["decisions"][0]["ads"]]
         assert [ad["line_item"] for ad in shown] == ["capped", "capped"]
         assert server.get(shown[0]["impression_url"]).headers["x-adserver-event"] == "accepted"
-        pages = [server.decide(feed(page))["decisions"][0] for page in range(3)]
+        pages = [decide(server, feed(page))["decisions"][0] for page in range(3)]
         asked_once = server.post("/v1/decisions", {**request("u-2"), "id": "once"}).body
 
         getattr(server, end)()
@@ -86,9 +94,9 @@ def test_caps_pages_and_repeats_survive(
         soon(lambda: known(server))
         assert server.get(shown[0]["impression_url"]).headers["x-adserver-event"] == "duplicate"
         assert server.get(shown[1]["impression_url"]).headers["x-adserver-event"] == "accepted"
-        third, fourth = (line_items(server.decide(request("u-1"))) for _ in range(2))
+        third, fourth = (line_items(decide(server, request("u-1"))) for _ in range(2))
         assert [*third, *fourth] == ["capped", "rest"]
-        assert [server.decide(feed(page))["decisions"][0] for page in range(3)] == pages
+        assert [decide(server, feed(page))["decisions"][0] for page in range(3)] == pages
         assert server.post("/v1/decisions", feed(5)).status == 409
         assert server.post("/v1/decisions", {**request("u-2"), "id": "once"}).body == asked_once
         server.stop()
@@ -99,7 +107,7 @@ def test_many_at_once_get_as_many_as_the_cap_says(tmp_path: Path, folder: Path, 
     with serving(tmp_path, folder, redis) as server, ThreadPoolExecutor(50) as pool:
         soon(lambda: known(server))
         for number in range(5):
-            answers = pool.map(lambda _, who=f"u-{number}": server.decide(request(who)), range(50))
+            answers = pool.map(lambda _, who=f"u-{number}": decide(server, request(who)), range(50))
             served = [name for answer in answers for name in line_items(answer)]
             assert served.count("capped") == 3
             assert served.count("rest") == 47
@@ -113,25 +121,25 @@ def test_while_redis_is_away_the_rest_goes_on(
 ) -> None:
     with serving(tmp_path, folder, redis) as server:
         soon(lambda: known(server))
-        assert line_items(server.decide(request("u-1"))) == ["capped"]
-        page = server.decide(feed(0))["decisions"][0]
+        assert line_items(decide(server, request("u-1"))) == ["capped"]
+        page = decide(server, feed(0))["decisions"][0]
 
         getattr(redis, trouble)()
-        server.decide(request("u-1"))
+        decide(server, request("u-1"))
         assert not known(server)
-        assert line_items(server.decide(request("u-1"))) == ["rest"]
-        assert server.decide(feed(0))["decisions"][0] == page
-        (unknown,) = server.decide(feed(0, "s-2"))["decisions"]
+        assert line_items(decide(server, request("u-1"))) == ["rest"]
+        assert decide(server, feed(0))["decisions"][0] == page
+        (unknown,) = decide(server, feed(0, "s-2"))["decisions"]
         assert (unknown["ads"], unknown["no_fill"], unknown.get("feed")) == ([], "state_unavailable", None)
 
         redis.start() if trouble == "kill9" else redis.resume()
         soon(lambda: known(server))
-        assert [line_items(server.decide(request("u-1"))) for _ in range(3)] == [
+        assert [line_items(decide(server, request("u-1"))) for _ in range(3)] == [
             ["capped"],
             ["capped"],
             ["rest"],
         ]
-        assert server.decide(feed(0, "s-2"))["decisions"][0]["feed"]["page"] == 0
-        assert server.decide(feed(1))["decisions"][0]["feed"]["page"] == 1
+        assert decide(server, feed(0, "s-2"))["decisions"][0]["feed"]["page"] == 0
+        assert decide(server, feed(1))["decisions"][0]["feed"]["page"] == 1
         server.stop()
     assert verify(tmp_path / "data", report=lambda line: None) == []
