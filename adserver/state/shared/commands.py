@@ -10,7 +10,7 @@ from adserver.state.exposure import Exposure
 from adserver.state.feeds import Account
 from adserver.state.shared import scripts
 from adserver.state.shared.keys import Keys, Who
-from adserver.state.shared.mirror import RETOLD_MS, Settled, Share, Told, Touched, Unsaid
+from adserver.state.shared.mirror import RETOLD_MS, Settled, Share, Told, Touched, Unanswered, Unsaid
 from adserver.state.shared.person import Page, Proposal
 from adserver.state.shared.wire import Word
 from adserver.state.windows import Windows
@@ -42,6 +42,8 @@ def tell(keys: Keys, told: Told, now_ms: int) -> Words:
     if isinstance(told, Unsaid):
         account = keys.account(told.account)
         return [*_script("unsay"), 1, account, told.page, told.answered, told.expected, told.track]
+    if isinstance(told, Unanswered):
+        return [*_script("unanswer"), 1, keys.request(told.who.request), told.answer]
     return _settle(keys, told, now_ms)
 
 
