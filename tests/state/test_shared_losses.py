@@ -2,6 +2,7 @@
 exposure counts once, and is outstanding as long as it is and no longer."""
 
 import asyncio
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -142,6 +143,15 @@ def granted_of(ident: bytes) -> Any:
     return Granted(ident, one.counts, one.expires_ms, one.kept_ms, (CAP,))
 
 
+def test_what_comes_after_it_was_taken_back_is_not_granted(remote: Remote) -> None:
+    """By another connection, the slower one."""
+    found = remote.unknown(b"a" * 16, exposure(), (CAP,))
+    remote.call(remote.state.withdraw, found, b"")
+    remote.settled()
+    assert remote.run(remote.state.propose(found, b"")) is not None
+    assert counter(remote) == [0]
+
+
 # -- what it has yet to hear -----------------------------------------------------------------------
 
 
@@ -257,6 +267,31 @@ def test_nothing_is_added_by_a_server_without_room(remote: Remote, redis_server:
         remote.wait(patience_s=0.5)
     redis_server.configure("maxmemory", "0")
     assert counter(remote.wait()) == [0, BEGAN_MS]
+
+
+def test_what_a_process_added_before_it_was_killed_is_added_anew(redis_server: Redis, clock: Clock) -> None:
+    """It is not known how far it came, nor what became of ads since."""
+    workers = [Remote(redis_server.url, number, clock, 2) for number in range(2)]
+    try:
+        for worker in workers:
+            worker.wait()
+        first, second = workers
+        first.grant(b"a" * 16, exposure(), (CAP,))
+        second.stop()
+        redis_server.ask("FLUSHALL")
+        while not keys(redis_server, "c"):
+            time.sleep(0.01)
+        first.stop()
+        (generation,) = redis_server.ask("KEYS", "adserver:added:*")
+        redis_server.ask("DEL", generation.decode())
+        first.confirm(b"a" * 16, ANNA, (), BEGAN_MS)
+        first.begin()
+        second.begin()
+        clock.now_ms += RENDER_MS + 1
+        assert counter(first.wait()) == [0, BEGAN_MS]
+    finally:
+        for worker in workers:
+            worker.close()
 
 
 def test_counters_of_both_kinds_come_back(remote: Remote, redis_server: Redis) -> None:

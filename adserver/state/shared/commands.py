@@ -28,7 +28,7 @@ def admit(
     keys: Keys, who: Who, account: bytes | None, page: int, proposal: Proposal, windows: Windows, now_ms: int
 ) -> Words:
     """``page``: the one asked for; what is told of it if this is refused."""
-    words: Words = [*_script("admit"), 6, *_person(keys, who, account), now_ms, page]
+    words: Words = [*_script("admit"), 7, *_person(keys, who, account), keys.told(), now_ms, page]
     words += (limits.OUTSTANDING_PER_PERSON, proposal.answer, limits.REPEAT_WINDOW_MS, len(proposal.grants))
     for granted, exposure in proposal.grants:
         words += _ad(granted, exposure, windows)

@@ -32,6 +32,7 @@ LOOK_S: Final = 0.1
 _BEAT_S: Final = 0.5
 _RUN: Final = b"adserver:run"
 _ADDED: Final = b"adserver:added:"
+_BEGUN: Final = b"adserver:adding:"
 _SEEN: Final = b"adserver:seen:"
 _MISSED: Final = "it has missed too much"
 
@@ -150,7 +151,7 @@ class Node:
                 next_name, before = _named(), found.rstrip("?")
                 found = await _run(wire, "begin", [GENERATION, _RUN], found, run, next_name)
                 self.doubted = False
-                await _ask(wire, b"DEL", _added(before))
+                await _ask(wire, b"DEL", _added(before), _begun(before))
             name = found.rstrip("?")
             await self._add(wire, name)
             if found != name:
@@ -182,6 +183,10 @@ class Node:
             return
         adding = self._adding
         if adding is None or adding.generation != name:
+            if not await _ask(wire, b"SADD", _begun(name), self._worker):
+                # An earlier life of this worker did, and nobody knows how far it came and what was so then.
+                self.doubted = True
+                raise Away("an earlier process ended before it had added what it knew")
             adding = self._adding = Adding(self._mirror, self._paging, self._worker, self._clock, name)
             self._untold.clear()
         while some := adding.some():
@@ -198,6 +203,10 @@ def _named() -> str:
 
 def _added(name: str) -> bytes:
     return _ADDED + name.encode()
+
+
+def _begun(name: str) -> bytes:
+    return _BEGUN + name.encode()
 
 
 def _text(reply: bytes | None) -> str:
