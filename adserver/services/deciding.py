@@ -128,10 +128,13 @@ class Deciding:
     def _unknown(self, view: View, ask: FeedAsk) -> Slot:
         """Where the account goes on is not known: a page that was answered here is answered again, and else
         nothing is said of the feed, so that the same page may be asked for later."""
-        turn = self.kept.feeds.answered(ask.account, ask.page, self.request.now_ms)
+        feeds, now_ms = self.kept.feeds, self.request.now_ms
+        turn = feeds.answered(ask.account, ask.page, now_ms)
         if turn is None:
             placement = view.placement
             return Slot(placement.serial, placement.id, (), 0, NoFill.STATE_UNAVAILABLE)
+        if not self.fleeting:
+            self.touched = feeds.touch(ask.account, now_ms)
         self._join(turn.slot)
         return msgspec.structs.replace(turn.slot, repeated=turn.slot.repeated or turn.origin)
 

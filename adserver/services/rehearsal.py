@@ -64,8 +64,10 @@ class Otherwise(rules.Context, frozen=True, kw_only=True):
 class Rehearsal(Deciding):
     """A decision nothing is kept of. ``slates`` tell how it went."""
 
-    def __init__(self, request: Request, serving: Serving, kept: Kept, change: Change | None) -> None:
-        super().__init__(request, serving, kept, key_id=0)
+    def __init__(
+        self, request: Request, serving: Serving, kept: Kept, change: Change | None, away: bool = False
+    ) -> None:
+        super().__init__(request, serving, kept, 0, away)
         self.fleeting = True
         # What is decided after the rehearsal finds everything as it was.
         self.claims.live = None
@@ -141,15 +143,16 @@ class Rehearsal(Deciding):
 
 
 class Rehearse(Struct, frozen=True):
-    """Rehearse one request, as it is or with a change, and look at how it went."""
+    """Rehearse one request, as it is or with a change, and look at how it went; ``away`` as there."""
 
     request: Request
     serving: Serving
     kept: Kept
+    away: bool = False
 
     def __call__(self, look: Callable[[Rehearsal], T], change: Change | None = None) -> T:
         """Raises Refused."""
-        return Rehearsal(self.request, self.serving, self.kept, change).play(look)
+        return Rehearsal(self.request, self.serving, self.kept, change, self.away).play(look)
 
 
 @contextmanager

@@ -59,7 +59,7 @@ class Shared(Protocol[K]):
         """It stands in the journal now."""
         ...
 
-    def withdraw(self, known: K) -> None:
+    def withdraw(self, known: K, answer: bytes) -> None:
         """It does not: what was proposed is taken back."""
         ...
 
@@ -82,9 +82,7 @@ class SharedDecisions(Decisions):
             return self._unshared(request, serving, look, away=True)
         if known is None:
             return self._unshared(request, serving, look, away=False)
-        if look is not None:
-            look(Rehearse(request, serving, self._kept_in(known)))
-        return await self._agreed(request, serving, known)
+        return await self._agreed(request, serving, known, look)
 
     async def _known(self, request: Request) -> Known | None:
         """None of nobody."""
@@ -96,17 +94,20 @@ class SharedDecisions(Decisions):
 
     def _unshared(self, request: Request, serving: Serving, look: Look | None, away: bool) -> Outcome:
         if look is not None:
-            look(Rehearse(request, serving, self._kept))
+            look(Rehearse(request, serving, self._kept, away))
         deciding = Deciding(request, serving, self._kept, self._key_id(), away)
         return self._done(deciding, deciding.run())
 
-    async def _agreed(self, request: Request, serving: Serving, known: Known) -> Outcome:
-        """Decided as often as something else was so meanwhile."""
+    async def _agreed(self, request: Request, serving: Serving, known: Known, look: Look | None) -> Outcome:
+        """Decided as often as something else was so meanwhile; who asks why is told of the last."""
         for _ in range(limits.DECIDED_AGAIN):
             if known.answer:
                 repeat = _REPEATS.decode(known.answer)
                 return Outcome(repeat.decision, request, serving, repeat.subject)
-            deciding = Deciding(request, serving, self._kept_in(known), self._key_id())
+            kept = self._kept_in(known)
+            if look is not None:
+                look(Rehearse(request, serving, kept))
+            deciding = Deciding(request, serving, kept, self._key_id())
             decision = deciding.run()
             if deciding.fleeting:
                 return self._done(deciding, decision)
@@ -117,7 +118,7 @@ class SharedDecisions(Decisions):
             if instead is None:
                 return self._so(deciding, decision, known)
             known = instead
-        return self._unshared(request, serving, None, away=True)
+        return self._unshared(request, serving, look, away=True)
 
     async def _proposed(self, deciding: Deciding, decision: Decision, known: Known) -> Known | None:
         """What there is instead, if it cannot be: then, as whatever else happens, nothing is held for it."""
@@ -146,7 +147,7 @@ class SharedDecisions(Decisions):
             self.shared.keep(known)
         else:
             deciding.undo()
-            self.shared.withdraw(known)
+            self.shared.withdraw(known, self._answer(request, decision))
             decision = without_ads(decision)
             kept.tally.count(decision)
         slates = tuple(deciding.slates)

@@ -24,13 +24,15 @@ class Exposure(Struct, array_like=True, gc=False):
 
 
 class Dump(Struct, array_like=True):
-    """``subjects``: of sessions, for those who keep them by person."""
+    """For those who keep them by person: ``subjects`` of sessions; ``untold``: what others may not have heard
+    of it (``shared.mirror``)."""
 
     counters: Counters
     known: dict[bytes, Exposure]
     keeps: dict[str, int]
     promised: dict[str, Window]
     subjects: dict[bytes, bytes] = {}
+    untold: bytes = b""
 
 
 DUMPS: Final = msgspec.msgpack.Decoder(Dump)

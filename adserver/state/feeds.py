@@ -114,13 +114,10 @@ class FeedAccounts:
         return standing
 
     def answered(self, account: bytes, page: int, now_ms: int) -> Answered | None:
-        """The page as it was answered; the account lives on from now."""
+        """The page as it was answered. Changes nothing."""
         found = self.find(account, now_ms)
         kept = None if found is None else found.pages.get(page)
-        if found is None or kept is None:
-            return None
-        _live_on(found, now_ms)
-        return _ANSWERED.decode(kept)
+        return None if kept is None else _ANSWERED.decode(kept)
 
     def touch(self, account: bytes, now_ms: int) -> bool:
         """A page was answered again: a live account lives on from now. Whether the journal should be told,

@@ -263,11 +263,15 @@ class Exposures:
 
     def dump(self) -> bytes:
         """Everything, for a checkpoint."""
-        kept = self._counters, self.known, self._keeps, self.windows.promised
-        return msgspec.msgpack.encode(Dump(*kept, self._subjects))
+        return msgspec.msgpack.encode(self._dumped())
+
+    def _dumped(self) -> Dump:
+        return Dump(self._counters, self.known, self._keeps, self.windows.promised, self._subjects)
 
     def load(self, dumped: bytes) -> None:
-        found = DUMPS.decode(dumped)
+        self._load(DUMPS.decode(dumped))
+
+    def _load(self, found: Dump) -> None:
         self._counters, self.known, self._keeps = found.counters, found.known, found.keeps
         self.windows.promised, self._subjects = found.promised, found.subjects
         self._capped.clear()

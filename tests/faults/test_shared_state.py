@@ -39,7 +39,8 @@ def redis() -> Iterator[Redis]:
 
 
 def serving(tmp_path: Path, folder: Path, redis: Redis) -> Live:
-    return Live(tmp_path / "data", folder, None, "--redis", redis.url)
+    """With patience: what is tested is not how fast a busy machine is."""
+    return Live(tmp_path / "data", folder, None, "--redis", redis.url, "--redis-deadline-ms", "500")
 
 
 def feed(page: int, session: str = "s-1") -> dict[str, Any]:

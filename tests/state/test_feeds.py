@@ -105,6 +105,7 @@ def test_idle_time_is_counted_from_the_last_answer() -> None:
     assert feeds.find(ANNA, NOW + IDLE) is not None
     assert feeds.find(ANNA, NOW + IDLE + 1) is None
     assert feeds.answered(ANNA, 0, NOW + IDLE) is not None
+    feeds.touch(ANNA, NOW + IDLE)
     assert feeds.find(ANNA, NOW + 2 * IDLE) is not None
     feeds.touch(ANNA, NOW + 2 * IDLE)
     assert feeds.find(ANNA, NOW + 3 * IDLE) is not None

@@ -9,12 +9,14 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import rule, run_state_machine_as_test
+from msgspec import structs
 from remote import Refused, Remote
 from servers.redis_server import Redis
 from test_frequency import ANNA, BEN, EVENING, KEEP_MS, MORNING, RENDER_MS, Law2, Shown
 
 from adserver.domain.caps import BoundCap, counted
 from adserver.state.exposure import Exposure
+from adserver.state.shared.keys import Who
 
 
 class SharedLaw2(Law2):
@@ -113,6 +115,21 @@ def two(redis_server: Redis) -> Iterator[list[Remote]]:
 def test_a_thousand_at_once_get_as_many_as_the_cap_says(two: list[Remote]) -> None:
     for number in range(20):
         assert granted(two, number.to_bytes(16, "big"), 100) == CAP.limit
+
+
+def test_an_id_is_answered_once(two: list[Remote]) -> None:
+    """Whoever comes second is told what the first one answered, and grants nothing."""
+    who = Who(ANNA, None, b"r" * 16)
+    said = []
+    for worker, ident in zip(two, (b"a" * 16, b"b" * 16), strict=True):
+        found = worker.unknown(ident, exposure(), (CAP,))
+        asked = structs.replace(found, who=who)
+        said.append(worker.run(worker.state.propose(asked, b"of " + ident)))
+    first, second = said
+    assert first is None
+    assert second is not None
+    assert second.answer == b"of " + b"a" * 16
+    assert two[0].look(ANNA, None).exposures.outstanding(ANNA) == 1
 
 
 def test_what_redis_forgot_is_added_by_everybody(two: list[Remote], redis_server: Redis) -> None:

@@ -10,7 +10,7 @@ from adserver.state.exposure import Exposure
 from adserver.state.feeds import Account
 from adserver.state.shared import scripts
 from adserver.state.shared.keys import Keys, Who
-from adserver.state.shared.mirror import RETOLD_MS, Settled, Share, Told, Touched, Unsaid
+from adserver.state.shared.mirror import RETOLD_MS, Settled, Share, Told, Touched, Unanswered, Unsaid
 from adserver.state.shared.person import Page, Proposal
 from adserver.state.shared.wire import Word
 from adserver.state.windows import Windows
@@ -28,7 +28,7 @@ def admit(
     keys: Keys, who: Who, account: bytes | None, page: int, proposal: Proposal, windows: Windows, now_ms: int
 ) -> Words:
     """``page``: the one asked for; what is told of it if this is refused."""
-    words: Words = [*_script("admit"), 6, *_person(keys, who, account), now_ms, page]
+    words: Words = [*_script("admit"), 7, *_person(keys, who, account), keys.told(), now_ms, page]
     words += (limits.OUTSTANDING_PER_PERSON, proposal.answer, limits.REPEAT_WINDOW_MS, len(proposal.grants))
     for granted, exposure in proposal.grants:
         words += _ad(granted, exposure, windows)
@@ -42,6 +42,8 @@ def tell(keys: Keys, told: Told, now_ms: int) -> Words:
     if isinstance(told, Unsaid):
         account = keys.account(told.account)
         return [*_script("unsay"), 1, account, told.page, told.answered, told.expected, told.track]
+    if isinstance(told, Unanswered):
+        return [*_script("unanswer"), 1, keys.request(told.who.request), told.answer]
     return _settle(keys, told, now_ms)
 
 

@@ -9,14 +9,16 @@ and Redis knows what it has heard (``scripts/settle.lua``).
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
+import msgspec
 from msgspec import Struct
 
+from adserver.domain import limits
 from adserver.domain.caps import Counted
 from adserver.domain.decision import EventKind
-from adserver.state.exposure import Exposure
+from adserver.state.exposure import Dump, Exposure
 from adserver.state.memory import MemoryState
 from adserver.state.shared.keys import Who
 
@@ -33,7 +35,7 @@ class Settled(Struct, frozen=True):
     event_id: bytes
     kind: int = 0
     at_ms: int = 0
-    counts: Sequence[Counted] = ()
+    counts: tuple[Counted, ...] = ()
 
 
 class Touched(Struct, frozen=True):
@@ -57,7 +59,14 @@ class Unsaid(Struct, frozen=True):
     track: bytes
 
 
-Told = Settled | Touched | Unsaid
+class Unanswered(Struct, frozen=True):
+    """An answer to a request id that was agreed on did not leave: the id is as good as new."""
+
+    who: Who
+    answer: bytes
+
+
+Told = Settled | Touched | Unsaid | Unanswered
 
 
 class Share(Struct, frozen=True):
@@ -76,19 +85,53 @@ class Pieces(Struct):
     shown: list[bytes]
 
 
+class _Untold(Struct, array_like=True):
+    """Of a dump. ``missed``: others will not hear of everything, unless all is told anew."""
+
+    missed: bool
+    settled: list[Settled]
+
+
+_UNTOLD: Final = msgspec.msgpack.Decoder(_Untold)
+
+
 class Mirror(MemoryState):
-    """``tell`` is given what becomes of ads; until it is there, what the last ``RETOLD_MS`` had is kept."""
+    """``tell`` is given what becomes of ads; where there is none, what the last ``RETOLD_MS`` had is kept."""
 
     def __init__(self) -> None:
         super().__init__()
         self._untold: deque[Settled] = deque()
+        self._missed = False
+        self._latest_ms = 0
         self._tell: Callable[[Settled], None] | None = None
 
-    def begin(self, tell: Callable[[Settled], None]) -> None:
+    def begin(self, tell: Callable[[Settled], None], now_ms: int) -> bool:
+        """False: Redis may have missed something that it cannot be told of by itself any more. It knows for
+        ``RETOLD_MS`` what it has heard; what was told longer ago would count twice."""
         self._tell = tell
         untold, self._untold = self._untold, deque()
+        if self._missed or (untold and untold[0].at_ms < now_ms - RETOLD_MS):
+            self._missed = False
+            return False
         for settled in untold:
             tell(settled)
+        return True
+
+    def end(self, untold: Iterable[Told], missed: bool) -> None:
+        """What was not heard stands in the next dump."""
+        self._tell, self._missed = None, missed
+        self._untold = deque(one for one in untold if isinstance(one, Settled))
+
+    def _dumped(self) -> Dump:
+        found = super()._dumped()
+        found.untold = msgspec.msgpack.encode(_Untold(self._missed, list(self._untold)))
+        return found
+
+    def _load(self, found: Dump) -> None:
+        """One of a server that was alone: nobody has heard of it."""
+        super()._load(found)
+        untold = _UNTOLD.decode(found.untold) if found.untold else _Untold(True, [])
+        self._missed, self._untold = untold.missed, deque(untold.settled)
 
     def grant(self, event_id: bytes, exposure: Exposure) -> None:
         super().grant(event_id, exposure)
@@ -129,7 +172,8 @@ class Mirror(MemoryState):
         """Everybody of whom anything is known, by root, and where it is found."""
         found = dict[bytes, Pieces]()
         for who in self._counters:
-            _of(found, self._subjects.get(who, who)).counted.append(who)
+            for root in {who, self._subjects.get(who, who)}:
+                _of(found, root).counted.append(who)
         for event_id, exposure in self.known.items():
             if exposure.outstanding and (exposure.subject or exposure.session):
                 _of(found, exposure.subject or exposure.session or b"").shown.append(event_id)
@@ -139,11 +183,12 @@ class Mirror(MemoryState):
         """What is known of somebody now, a session each."""
         found = dict[Who, Share]()
         for who in pieces.counted:
-            counters = self._counters.get(who, {})
-            session = any(name.startswith("session:") for name in counters)
-            share = _share(found, Who(None if who == root else root, who) if session else Who(root, None))
-            for name, (_, *times) in counters.items():
-                if times:
+            for name, (_, *times) in self._counters.get(who, {}).items():
+                # Somebody without a name is their session, and has counters of both kinds in one place; then
+                # they give their name, and only those of the session are the named one's.
+                session = name.startswith("session:")
+                if times and root == (self._subjects.get(who, who) if session else who):
+                    share = _share(found, Who(root, who if session else None))
                     share.counters.append((name, self._keeps.get(name, 0), session, times))
         for event_id in pieces.shown:
             exposure = self.known.get(event_id)
@@ -158,12 +203,18 @@ class Mirror(MemoryState):
     ) -> None:  # fmt: skip
         if subject is None and session is None:
             return
-        settled = Settled(Who(subject, session), what, event_id, kind, at_ms, counts)
+        self._latest_ms = max(self._latest_ms, at_ms)
+        settled = Settled(
+            Who(subject, session), what, event_id, kind, at_ms or self._latest_ms, tuple(counts)
+        )
         if self._tell is not None:
             self._tell(settled)
             return
         self._untold.append(settled)
-        while self._untold[0].at_ms < at_ms - RETOLD_MS:
+        while self._untold[0].at_ms < self._latest_ms - RETOLD_MS:
+            self._untold.popleft()
+        if len(self._untold) > limits.STATE_UNTOLD:
+            self._missed = True
             self._untold.popleft()
 
 

@@ -11,37 +11,43 @@ deadline: so this is a breaker too.
 """
 
 import asyncio
-from collections.abc import Callable, Collection
+import secrets
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
+import hiredis
+
 from adserver.domain.admission import Away
-from adserver.state.shared import scripts
+from adserver.state.shared import commands, scripts
 from adserver.state.shared.adding import Adding
 from adserver.state.shared.dialling import SHAKE_S, Address, NotRedis, meet
+from adserver.state.shared.keys import Keys
 from adserver.state.shared.mirror import Mirror
 from adserver.state.shared.paging import Paging
+from adserver.state.shared.untold import Untold
 from adserver.state.shared.wire import GENERATION, Wire, Word
 
 LOOK_S: Final = 0.1
 _BEAT_S: Final = 0.5
 _RUN: Final = b"adserver:run"
 _ADDED: Final = b"adserver:added:"
-_KEPT_S: Final = 90 * 86_400
+_BEGUN: Final = b"adserver:adding:"
+_SEEN: Final = b"adserver:seen:"
+_MISSED: Final = "it has missed too much"
 
-_EPOCH_MS: Final = 1_767_225_600_000
 Clock = Callable[[], int]
 Words = list[Word]
 
 
 class Node:
     """``worker``: this process, among ``workers``, all that share the state; ``told`` is said why it is away,
-    or "" when it is there, each time that changes; ``anew`` is called when all that this process knows begins
-    to be added to another generation."""
+    or "" when it is there, each time that changes; ``untold`` is what it has to hear before,
+    which is nothing where all that this process knows begins to be added to another generation."""
 
     def __init__(
         self, address: Address, mirror: Mirror, paging: Paging, worker: int, workers: Collection[int],
-        deadline_s: float, clock: Clock, told: Callable[[str], None], anew: Callable[[], None],
+        deadline_s: float, clock: Clock, told: Callable[[str], None], untold: Untold,
     ) -> None:  # fmt: skip
         self.generation = ""
         self._address = address
@@ -52,9 +58,9 @@ class Node:
         self._deadline_s = deadline_s
         self._clock = clock
         self._told = told
-        self._anew = anew
+        self._untold = untold
         self._adding: Adding | None = None
-        self._doubted = False
+        self.doubted = False
         self._ended = False
         self._dialled: Wire | None = None
         self._wire: Wire | None = None
@@ -83,8 +89,8 @@ class Node:
 
     def doubt(self) -> None:
         """It will never hear of something: another generation is needed."""
-        self._doubted = True
-        self.close("it has missed too much")
+        self.doubted = True
+        self.close(_MISSED)
 
     def end(self) -> None:
         """For good: ``keep`` returns."""
@@ -98,6 +104,8 @@ class Node:
             wire: Wire | None = None
             try:
                 wire = self._dialled = await self._address.wire(self._new)
+                if self._ended:
+                    break
                 await self._agree(wire)
             except (Away, NotRedis, OSError, TimeoutError) as error:
                 self._say(str(error) or "no connection in time")
@@ -138,53 +146,87 @@ class Node:
         """Until a generation is in force that has what this process knows."""
         run = await meet(wire, self._address)
         while True:
-            found, of = (_text(one) for one in await wire.ask([b"MGET", GENERATION, _RUN]))
-            if not found or of != run or self._doubted:
-                self._doubted = False
-                found = await _ask(
-                    wire, "begin", [GENERATION, _RUN], found, run, _named(self._clock(), self._worker)
-                )
+            found, of = (_text(one) for one in await _ask(wire, b"MGET", GENERATION, _RUN))
+            if not found or of != run or self.doubted:
+                next_name, before = _named(), found.rstrip("?")
+                found = await _run(wire, "begin", [GENERATION, _RUN], found, run, next_name)
+                self.doubted = False
+                await _ask(wire, b"DEL", _added(before), _begun(before))
             name = found.rstrip("?")
             await self._add(wire, name)
             if found != name:
-                found = await _ask(wire, "live", [GENERATION, _added(name)], found, name, *self._workers)
+                found = await _run(wire, "live", [GENERATION, _added(name)], found, name, *self._workers)
             if found == name:
                 break
             await asyncio.sleep(LOOK_S)
         self.generation = wire.generation = name
+        await self._catch_up(wire)
         wire.deadline_s = self._deadline_s
-        await wire.ask([b"PING"])
+        # Where it cannot be written to (no room, no disk, too few replicas) it is of no use.
+        await _ask(wire, b"SET", _SEEN + b"%d" % self._worker, self._clock())
+        if self.doubted:
+            raise Away(_MISSED)
         self._wire = wire
         self._say("")
 
+    async def _catch_up(self, wire: Wire) -> None:
+        """What it has yet to hear, so much at a time as it takes in."""
+        while some := self._untold.some():
+            now_ms = self._clock()
+            await _all(wire, (commands.tell(Keys(one.who, self.generation), one, now_ms) for one in some))
+            for told in some:
+                self._untold.heard(told)
+
     async def _add(self, wire: Wire, name: str) -> None:
         """What this process knows, once a generation."""
-        if await wire.ask([b"SISMEMBER", _added(name), self._worker]):
+        if await _ask(wire, b"SISMEMBER", _added(name), self._worker):
             return
         adding = self._adding
         if adding is None or adding.generation != name:
+            if not await _ask(wire, b"SADD", _begun(name), self._worker):
+                # An earlier life of this worker did, and nobody knows how far it came and what was so then.
+                self.doubted = True
+                raise Away("an earlier process ended before it had added what it knew")
             adding = self._adding = Adding(self._mirror, self._paging, self._worker, self._clock, name)
-            self._anew()
+            self._untold.clear()
         while some := adding.some():
-            await asyncio.gather(*(wire.ask(words) for words in some))
+            await _all(wire, some)
             adding.added()
-        await wire.ask([b"SADD", _added(name), self._worker])
-        await wire.ask([b"EXPIRE", _added(name), _KEPT_S])
+        await _ask(wire, b"SADD", _added(name), self._worker)
         self._adding = None
 
 
-def _named(now_ms: int, worker: int) -> str:
-    """A name no generation had before, short as it stands in every key."""
-    return f"{now_ms - _EPOCH_MS:x}.{worker:x}"
+def _named() -> str:
+    """A name no generation had before, whatever the clock says; short as it stands in every key."""
+    return secrets.token_urlsafe(6)
 
 
 def _added(name: str) -> bytes:
     return _ADDED + name.encode()
 
 
+def _begun(name: str) -> bytes:
+    return _BEGUN + name.encode()
+
+
 def _text(reply: bytes | None) -> str:
     return "" if reply is None else reply.decode()
 
 
-async def _ask(wire: Wire, script: str, keys: list[bytes], *words: Word) -> str:
-    return _text(await wire.ask([b"EVALSHA", scripts.load(script).sha, len(keys), *keys, *words]))
+async def _ask(wire: Wire, *words: Word) -> Any:
+    """Raises Away, NotRedis."""
+    (reply,) = await _all(wire, [words])
+    return reply
+
+
+async def _all(wire: Wire, asked: Iterable[Sequence[Word]]) -> list[Any]:
+    """The same of several, none of which may have failed."""
+    replies = await asyncio.gather(*(wire.ask(words) for words in asked))
+    for reply in replies:
+        if isinstance(reply, hiredis.ReplyError):
+            raise NotRedis(str(reply))
+    return replies
+
+
+async def _run(wire: Wire, script: str, keys: list[bytes], *words: Word) -> str:
+    return _text(await _ask(wire, b"EVALSHA", scripts.load(script).sha, len(keys), *keys, *words))

@@ -13,7 +13,7 @@ class Paging(FeedAccounts):
     def follow(self, root: bytes, page: Page, now_ms: int) -> None:
         """A page that was agreed on."""
         account = self.find_any(page.account)
-        if account is None or page.number == 0:
+        if account is None or page.expected < 0:
             account = Account({}, 0, b"", now_ms, page.idle_ms)
             self.take_up(page.account, account)
         account.pages[page.number] = page.answered

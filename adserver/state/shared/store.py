@@ -11,23 +11,23 @@ for: it leaves in order, is kept until Redis said that it heard, and is told aga
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Collection
+from functools import partial
 from time import perf_counter
 from typing import Any, Final
 
 from hiredis import ReplyError
 
-from adserver.domain import limits
 from adserver.domain.admission import Away
 from adserver.domain.request import FeedAsk, Request
 from adserver.state.shared import commands
 from adserver.state.shared.dialling import Address
 from adserver.state.shared.keys import Keys, Who
-from adserver.state.shared.mirror import Mirror, Settled, Told, Touched, Unsaid
+from adserver.state.shared.mirror import Mirror, Settled, Told, Touched, Unanswered, Unsaid
 from adserver.state.shared.node import Node
 from adserver.state.shared.paging import Paging
 from adserver.state.shared.person import Known, known
+from adserver.state.shared.untold import Untold
 
 _NO_PAGE: Final = -1
 _LAWFUL: Final = 1
@@ -50,10 +50,10 @@ class SharedState:
         self._clock = clock
         self._say = told
         self._took = took
+        self._untold = Untold()
         self._node = Node(
-            Address(url), mirror, paging, worker, workers, deadline_s, clock, self._heard, self._anew
+            Address(url), mirror, paging, worker, workers, deadline_s, clock, self._heard, self._untold
         )
-        self._untold: deque[Told] = deque()
 
     @property
     def there(self) -> bool:
@@ -67,16 +67,18 @@ class SharedState:
 
     async def stay(self) -> None:
         """Connect and stay connected, until it is left."""
-        self._mirror.begin(self.tell)
+        if not self._mirror.begin(self.tell, self._clock()):
+            self._node.doubt()
         await self._node.keep()
 
     async def leave(self) -> None:
-        """Once Redis has heard everything, or is away: what it did not hear is told again by the next
-        process. ``stay`` returns."""
+        """Once Redis has heard everything, or is away: what it did not hear stands in the next dump of the
+        mirror. ``stay`` returns."""
         until = self._clock() + _PATIENCE_MS
         while self._untold and self._node.there and self._clock() < until:  # noqa: ASYNC110
             await asyncio.sleep(_LOOK_S)
         self._node.end()
+        self._mirror.end(self._untold, self._node.doubted)
 
     # -- a decision --------------------------------------------------------------------------------
 
@@ -105,8 +107,8 @@ class SharedState:
         words = commands.admit(keys, who, *_asked(ask), proposal, windows, now_ms)
         try:
             reply = await self._reply(words)
-        except Away:
-            self.withdraw(known)
+        except (Away, asyncio.CancelledError):
+            self.withdraw(known, answer)
             raise
         return None if reply[0] == _LAWFUL else self._known(reply[1], who, ask, now_ms)
 
@@ -120,8 +122,10 @@ class SharedState:
         elif known.ask is not None and (account := known.feeds.find_any(known.ask.account)) is not None:
             self.tell(Touched(known.who, known.ask.account, account.touched_ms, account.told_ms))
 
-    def withdraw(self, known: Known) -> None:
+    def withdraw(self, known: Known, answer: bytes) -> None:
         """What was proposed is not to be: it may have been agreed on or not."""
+        if answer:
+            self.tell(Unanswered(known.who, answer))
         for event_id in known.exposures.granted:
             self.tell(Settled(known.who, "release", event_id))
         page = known.page()
@@ -148,35 +152,29 @@ class SharedState:
     def tell(self, told: Told) -> None:
         if not self._node.takes(told.who.root):
             return
-        if len(self._untold) >= limits.STATE_UNTOLD:
-            self._untold.clear()
+        if not self._untold.put(told):
             self._node.doubt()
-            return
-        self._untold.append(told)
-        if self._node.there:
+        elif self._node.there:
             self._send(told)
 
     def _send(self, told: Told) -> None:
         words = commands.tell(Keys(told.who, self._node.generation), told, self._clock())
-        self._node.ask(words).add_done_callback(self._settled)
+        self._node.ask(words).add_done_callback(partial(self._settled, told))
 
-    def _settled(self, reply: "asyncio.Future[Any]") -> None:
-        """In the order in which they were sent, which is that of ``_untold``."""
+    def _settled(self, told: Told, reply: "asyncio.Future[Any]") -> None:
         if reply.cancelled() or reply.exception() is not None:
             return
         if isinstance(reply.result(), ReplyError):
             self._node.close(str(reply.result()))
-        elif self._untold:
-            self._untold.popleft()
+        else:
+            self._untold.heard(told)
 
     def _heard(self, why: str) -> None:
         if not why:
+            # What came while the rest was being told.
             for told in self._untold:
                 self._send(told)
         self._say(why)
-
-    def _anew(self) -> None:
-        self._untold.clear()
 
 
 def _asked(ask: FeedAsk | None) -> tuple[bytes | None, int]:

@@ -109,7 +109,10 @@ class Wire(asyncio.Protocol):
         *replies, generation, echo = batch.replies
         if echo != batch.number:
             self._batches.appendleft(batch)
-            self.close("an answer got lost")
+            # Whom it does not know it tells nothing, an echo neither.
+            refused = isinstance(echo, hiredis.ReplyError)
+            errors = (str(one) for one in batch.replies if isinstance(one, hiredis.ReplyError))
+            self.close(next(errors) if refused else "an answer got lost")
             return
         if self.generation and generation != self.generation.encode():
             self._batches.appendleft(batch)

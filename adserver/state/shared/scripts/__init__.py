@@ -15,9 +15,13 @@ _PARTS: Final = {
     "touch": ("touch",),
     "page": ("page",),
     "unsay": ("unsay",),
+    "unanswer": ("unanswer",),
     "begin": ("begin",),
     "live": ("live",),
 }
+
+_HEAD: Final = b"#!lua\n"
+"""With it a script is refused whole where Redis has no room or is a replica, not at its first write."""
 
 
 class Script(Struct, frozen=True):
@@ -30,7 +34,7 @@ class Script(Struct, frozen=True):
 @cache
 def load(name: str) -> Script:
     folder = files(__name__)
-    source = b"\n".join(folder.joinpath(f"{part}.lua").read_bytes() for part in _PARTS[name])
+    source = _HEAD + b"\n".join(folder.joinpath(f"{part}.lua").read_bytes() for part in _PARTS[name])
     return Script(source, sha1(source, usedforsecurity=False).hexdigest().encode())
 
 

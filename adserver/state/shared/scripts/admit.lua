@@ -1,4 +1,5 @@
--- Behind known.lua: write a decision if every law allows it, all of it or nothing.
+-- Behind known.lua: write a decision if every law allows it, all of it or nothing. Further KEYS: 7 what was told
+-- (settle.lua).
 --
 -- ARGV behind known.lua's: 3 the most exposures a person may have outstanding,
 --   4 the answer to the request id ('': none), 5 how long it is repeated,
@@ -30,7 +31,7 @@ for _ = 1, number() do
     local name, keep, key = take(), number(), KEYS[number()]
     counts[#counts + 1] = {key, name, keep}
   end
-  if bounded and outstanding >= most then lawful = false end
+  if bounded and outstanding >= most or redis.call('ZSCORE', KEYS[7], id) then lawful = false end
   for _ = 1, number() do
     local name, limit, per, after, key = take(), number(), number(), number(), KEYS[number()]
     if lawful and is_full(counter(key, name), limit, per, after) then lawful = false end

@@ -99,6 +99,12 @@ local function write()
     end
     last_for(key, lasting[key] + SLACK)
   end
+  if next(changed) then
+    -- Whoever counts what is outstanding must find it when it ends.
+    local longest = math.max(redis.call('PTTL', KEYS[1]), redis.call('PTTL', KEYS[2]))
+    last_for(KEYS[3], longest)
+    last_for(KEYS[4], longest)
+  end
   changed = {}
 end
 

@@ -11,6 +11,11 @@ local what, id = ARGV[2], ARGV[3]
 if what == 'release' then
   local was = release(id)
   write()
+  -- What is proposed may come after it was withdrawn, by a slower way: then it is not granted (admit.lua).
+  if not was then
+    redis.call('ZADD', KEYS[5], now, id)
+    last_for(KEYS[5], tonumber(ARGV[7]))
+  end
   return was and 1 or 0
 end
 

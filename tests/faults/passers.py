@@ -1,0 +1,157 @@
+"""Fifty clients at once on a server whose state is shared: people whose ads are capped at one, two and three,
+and readers of feeds, page after page. They remember all that was answered, so that it can be counted."""
+
+import asyncio
+import json
+import threading
+import time
+from collections import Counter, defaultdict
+from types import TracebackType
+from typing import Any, Self
+
+from kills import Asker, campaign, publisher, request
+from live import Live
+
+CAPS = {"one": 1, "two": 2, "three": 3}
+_READERS, _PEOPLE = 10, 40
+_TOGETHER = 16
+"""So many requests of one person one after the other, by as many clients."""
+_PAUSE_S = 0.05
+_TRIES, _FINISHING = 60, 8
+
+DOCUMENTS = (
+    publisher(),
+    campaign(
+        "capped",
+        [
+            {
+                "id": name,
+                "frequency_caps": [{"limit": limit, "per": "1d"}],
+                "pricing": {"model": "cpm", "amount": f"{9 - limit}.00"},
+            }
+            for name, limit in CAPS.items()
+        ],
+    ),
+    campaign("rest", [{"id": "rest", "pricing": {"model": "cpm", "amount": "0.50"}}]),
+)
+
+
+class Passers:
+    """``with Passers(server) as passers: trouble()``. ``took_s``: how long decisions took."""
+
+    def __init__(self, server: Live) -> None:
+        self._server = server
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._pass()))
+        self._asked = 0
+        self.shown: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self.urls: list[str] = []
+        self.recorded: Counter[str] = Counter()
+        self.wrong: list[str] = []
+        self.took_s: list[float] = []
+        self.pages: dict[tuple[str, int], Any] = {}
+        self.unknown = 0
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self.wait(100)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def wait(self, more: int) -> None:
+        """Until so many more requests were asked."""
+        until, deadline = self._asked + more, time.monotonic() + 30
+        while self._asked < until and time.monotonic() < deadline:
+            time.sleep(0.01)
+
+    # -- on their thread ---------------------------------------------------------------------------
+
+    async def _pass(self) -> None:
+        async with asyncio.TaskGroup() as clients:
+            for _ in range(_PEOPLE):
+                clients.create_task(self._people())
+            for number in range(_READERS):
+                clients.create_task(self._reader(f"reader-{number}"))
+
+    async def _people(self) -> None:
+        asker = Asker(self._server.port)
+        while not self._over.is_set():
+            await self._person(asker, f"u-{self._asked // _TOGETHER}")
+            await asyncio.sleep(_PAUSE_S)
+        asker.close()
+
+    async def _person(self, asker: Asker, who: str) -> list[str]:
+        slot = await self._decided(asker, request(who))
+        names = [ad["line_item"] for ad in slot["ads"]]
+        self.shown[who].update(names)
+        for ad in slot["ads"]:
+            self.urls.append(ad["impression_url"])
+            if len(self.urls) % 3:
+                await self._impression(asker, ad["impression_url"])
+        return names
+
+    async def _impression(self, asker: Asker, url: str) -> None:
+        status, headers, _ = await asker.ask("GET", url)
+        if status != 200:
+            self.wrong.append(f"impression: {status}")
+        self.recorded[headers.get("x-adserver-event", "")] += 1
+
+    async def _reader(self, session: str) -> None:
+        asker, page = Asker(self._server.port), 0
+        while not self._over.is_set():
+            feed = {"id": "main", "page": page, "organic_count": 10}
+            asked = {"placements": [{"id": "feed", "feed": feed}], "session": session}
+            slot = await self._decided(asker, asked)
+            if slot.get("feed") is None:
+                self.unknown += 1
+            elif self.pages.setdefault((session, page), slot) != slot:
+                self.wrong.append(f"{session}: page {page} was another")
+            else:
+                page += self._asked % 3 > 0
+            await asyncio.sleep(_PAUSE_S)
+        asker.close()
+
+    async def _decided(self, asker: Asker, asked: dict[str, Any]) -> dict[str, Any]:
+        self._asked += 1
+        began = time.monotonic()
+        status, _, body = await asker.ask("POST", "/v1/decisions", asked)
+        self.took_s.append(time.monotonic() - began)
+        if status != 200:
+            self.wrong.append(f"decision: {status} {body[:300]!r}")
+            return {"ads": []}
+        slot: dict[str, Any] = json.loads(body)["decisions"][0]
+        return slot
+
+    # -- afterwards --------------------------------------------------------------------------------
+
+    def finish(self) -> dict[str, dict[str, int]]:
+        """Everybody asks until they have all they may have, and once more; every impression is told again.
+        Whoever was shown another number than their caps allow, and of what."""
+        asyncio.run(self._finish())
+        found = {who: {name: shown[name] for name in CAPS} for who, shown in self.shown.items()}
+        return {who: counts for who, counts in found.items() if counts != CAPS}
+
+    async def _finish(self) -> None:
+        people = list(self.shown)
+        await asyncio.gather(*(self._rest(people[number::_FINISHING]) for number in range(_FINISHING)))
+        asker = Asker(self._server.port)
+        for url in self.urls:
+            await self._impression(asker, url)
+        asker.close()
+
+    async def _rest(self, people: list[str]) -> None:
+        asker = Asker(self._server.port)
+        for who in people:
+            for _ in range(_TRIES):
+                if all(self.shown[who][name] >= most for name, most in CAPS.items()):
+                    break
+                if await self._person(asker, who) == ["rest"]:
+                    # It was away for a moment: the machine has other things to do.
+                    await asyncio.sleep(_PAUSE_S)
+            await self._person(asker, who)
+        asker.close()

@@ -1,0 +1,164 @@
+"""Redis in every trouble there is, under load. No decision fails or waits for long; caps and feeds hold, and
+nobody is held for more than they were shown; what was acknowledged counts once; and it is used again."""
+
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from kills import world
+from live import Live
+from passers import DOCUMENTS, Passers
+from servers.proxy import FAIR, Proxy, Weather
+from servers.redis_server import Redis
+from servers.server import ground
+from test_shared_state import known, soon
+
+from adserver.ledger.verify import verify
+
+pytestmark = pytest.mark.slow
+
+
+class Trouble:
+    """``server``: Redis, as asked by way of ``network``."""
+
+    def __init__(self, server: Redis, network: Proxy) -> None:
+        self.server = server
+        self.network = network
+        self.others: list[Redis] = []
+
+    def killed(self, passers: Passers) -> None:
+        self.server.kill9()
+        passers.wait(100)
+        self.server.start()
+
+    def hung(self, passers: Passers) -> None:
+        self.server.pause()
+        before = len(passers.took_s)
+        time.sleep(2)
+        passers.wait(20)
+        took_s = sorted(passers.took_s[before:])
+        assert took_s[len(took_s) * 99 // 100 - 1] < 1, "25 ms, on a machine with other things to do"
+        self.server.resume()
+
+    def slow(self, passers: Passers) -> None:
+        self.during(passers, Weather(delay_s=0.015))
+
+    def too_slow(self, passers: Passers) -> None:
+        self.during(passers, Weather(delay_s=0.04))
+
+    def late_now_and_then(self, passers: Passers) -> None:
+        for _ in range(5):
+            self.network.weather = Weather(delay_s=0.06)
+            passers.wait(20)
+            self.network.weather = FAIR
+            passers.wait(60)
+
+    def swallowing(self, passers: Passers) -> None:
+        self.during(passers, Weather(swallow=5), 300)
+
+    def cut(self, passers: Passers) -> None:
+        for _ in range(5):
+            self.network.cut()
+            passers.wait(60)
+
+    def dark(self, passers: Passers) -> None:
+        self.during(passers, Weather(dark=True))
+
+    def refused(self, passers: Passers) -> None:
+        self.network.weather = Weather(refuse=True)
+        self.network.cut()
+        passers.wait(100)
+        self.network.weather = FAIR
+
+    def flushed(self, passers: Passers) -> None:
+        for _ in range(3):
+            self.server.ask("FLUSHALL")
+            passers.wait(100)
+
+    def emptied(self, passers: Passers) -> None:
+        self.server.kill9()
+        self.server.empty()
+        self.server.start()
+
+    def lost_the_end(self, passers: Passers) -> None:
+        """As of some time ago: what an append-only file may be after a power cut."""
+        folder = self.server.folder
+        shutil.copytree(folder, folder.with_name("before"))
+        passers.wait(200)
+        self.server.kill9()
+        self.server.empty()
+        folder.with_name("before").rename(folder)
+        self.server.start()
+
+    def failed_over(self, passers: Passers) -> None:
+        """To a replica that had not heard the last."""
+        replica = Redis(self.server.folder.with_name("replica")).start()
+        self.others.append(replica)
+        with Proxy(self.server.port) as between:
+            replica.follow(between.port)
+            between.weather = Weather(dark=True)
+            passers.wait(200)
+            self.server.kill9()
+            replica.promote()
+        self.network.target = replica.port
+        self.network.cut()
+
+    def full(self, passers: Passers) -> None:
+        self.server.configure("maxmemory", "1")
+        passers.wait(200)
+        self.server.configure("maxmemory", "0")
+
+    def without_scripts(self, passers: Passers) -> None:
+        self.server.ask("SCRIPT", "FLUSH")
+
+    def during(self, passers: Passers, weather: Weather, requests: int = 150) -> None:
+        self.network.weather = weather
+        passers.wait(requests)
+        self.network.weather = FAIR
+
+
+@pytest.fixture
+def trouble() -> Iterator[Trouble]:
+    with ground() as path, Redis(path / "redis") as server, Proxy(server.port) as network:
+        found = Trouble(server, network)
+        try:
+            yield found
+        finally:
+            for other in found.others:
+                other.kill9()
+
+
+Befalls = Callable[[Trouble, Passers], None]
+TROUBLES: dict[str, list[Befalls]] = {
+    "network": [Trouble.slow, Trouble.too_slow, Trouble.late_now_and_then, Trouble.dark, Trouble.refused],
+    "answers": [Trouble.swallowing, Trouble.cut, Trouble.without_scripts, Trouble.full],
+    "hung": [Trouble.hung],
+    "memory": [Trouble.killed, Trouble.flushed, Trouble.emptied, Trouble.lost_the_end, Trouble.failed_over],
+}
+
+
+@pytest.mark.parametrize("name", TROUBLES)
+def test_everybody_is_shown_what_their_caps_say(tmp_path: Path, trouble: Trouble, name: str) -> None:
+    folder = world(tmp_path / "world", *DOCUMENTS)
+    url = f"redis://127.0.0.1:{trouble.network.port}/0"
+    with Live(tmp_path / "data", folder, None, "--redis", url) as server:
+        soon(lambda: known(server))
+        with Passers(server) as passers:
+            for befalls in TROUBLES[name]:
+                befalls(trouble, passers)
+                soon(lambda: known(server))
+                passers.wait(50)
+        others = passers.finish()
+        server.stop()
+    assert passers.wrong == []
+    assert others == {}
+    assert passers.pages
+    accepted, urls = passers.recorded["accepted"], passers.urls
+    assert accepted == len(set(urls)) == len(urls)
+    told: list[str] = []
+    assert verify(tmp_path / "data", report=told.append) == []
+    (events,) = (found[1] for line in told if (found := re.match(r"law 4: (\d+) events", line)))
+    assert int(events) == accepted
