@@ -103,6 +103,7 @@ def test_all_take_up_every_change(data: Path, store: Store) -> None:
         revision = put(store, "2.00")
         # Made by way of any worker.
         house.workers[1].look()
+        assert house.said[-1] == Look(), "the builder need not find out by itself"
         assert await house.revisions() == [revision] * 2
         assert len(images(data)) == 1, "nobody needs the one before"
         revision = put(store, "3.00")
