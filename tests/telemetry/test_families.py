@@ -1,5 +1,7 @@
 """Numbers of several processes as those of one."""
 
+from inspect import signature
+
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
@@ -11,7 +13,7 @@ from adserver.workers.numbers import Numbers
 
 def whole() -> Metrics:
     metrics = Metrics()
-    metrics.watch(*[lambda: 1.0] * 8)
+    metrics.watch(*[lambda: 1.0] * len(signature(metrics.watch).parameters))
     return metrics
 
 
