@@ -31,7 +31,7 @@ try:
 except CannotServe as error:
     sys.exit(f"adserver: {error}")
 """
-WITHIN_S = 30.0
+WITHIN_S = 60.0
 ASK = json.dumps({"placements": [{"id": "home-top"}]}).encode()
 
 
@@ -211,4 +211,4 @@ def until(true: Callable[[], Any], within_s: float = WITHIN_S) -> None:
     deadline = time.monotonic() + within_s
     while not true():
         assert time.monotonic() < deadline
-        time.sleep(0.02)
+        time.sleep(0.1)
