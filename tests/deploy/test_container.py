@@ -7,6 +7,7 @@ import sys
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -22,6 +23,7 @@ from adserver.posting.clerk import PATIENCE_S
 HOME = REPOSITORY / "deploy"
 DOCKERFILE = HOME / "Dockerfile"
 COMPOSE = HOME / "compose.yaml"
+WITH_REDIS = HOME / "compose.redis.yaml"
 
 
 def lines() -> list[str]:
@@ -86,7 +88,8 @@ def compose() -> dict[str, Any]:
 
 
 def test_compose_is_valid_by_its_schema() -> None:
-    check = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", COMPOSE]
+    files = [COMPOSE, WITH_REDIS]
+    check = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", *files]
     done = subprocess.run(check, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -128,6 +131,18 @@ def test_the_environment_of_the_server_is_settings(compose: dict[str, Any]) -> N
     given = compose["services"]["adserver"]["environment"]
     plain = {name: re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", value) for name, value in given.items()}
     assert settings.load({}, plain).public_url == "http://localhost:8080"
+
+
+def test_redis_forgets_nothing_and_is_asked_by_nobody_else(compose: dict[str, Any]) -> None:
+    added = yaml.safe_load(WITH_REDIS.read_text())
+    redis, server = added["services"]["redis"], added["services"]["adserver"]
+    read = settings.load({}, server["environment"])
+    assert urlsplit(read.redis).hostname == "redis"
+    assert redis["command"][-2:] == ["--maxmemory-policy", "noeviction"]
+    assert redis["read_only"] and redis["cap_drop"] == ["ALL"] and "ports" not in redis
+    [shared] = set(redis["networks"]) & set(server["networks"])
+    assert added["networks"][shared]["internal"] is True
+    assert not any(shared in service["networks"] for service in compose["services"].values())
 
 
 def test_ends_are_waited_for(compose: dict[str, Any]) -> None:
