@@ -85,6 +85,15 @@ DIAGNOSED_CHANGES: Final = 24
 
 CHANGE_HEARD_MS: Final = 2000
 """A change of the catalogue is live in every process within this."""
+PASSED_TOGETHER: Final = 64
+"""Events that one worker brings to another in one frame, and that are judged in one turn."""
+PASSED_WAITING: Final = 10_000
+"""Events that wait for the same worker; more are refused."""
+PASSED_WAITS_S: Final = 5.0
+"""How long an event waits for the worker that decided its ad, or for its successor."""
+FRAME_BYTES: Final = 4 * 2**20
+HEARD_AT_ONCE: Final = 2000
+"""Line items of which a process hears, in one turn, what others delivered."""
 LEASES_ASKED: Final = 1000
 """Line items that a process which shares its budgets asks leases for, in one turn."""
 LEASES_LOOKED_AT: Final = 2000
