@@ -85,6 +85,7 @@ class Duties:
         """Stop, post what is left, and leave a checkpoint. Neither is needed to start again."""
         app = self._app
         await app.builder.end()
+        await app.doors.shut()
         await self._tell()
         await app.journal.durable()
         posted = False
