@@ -58,4 +58,6 @@ class Sockets:
         return f"/proc/self/fd/{self._fd}/{number}.sock"
 
     def close(self) -> None:
-        os.close(self._fd)
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
