@@ -18,6 +18,7 @@ from adserver.catalog.store import Store
 from adserver.clock import Clock, WallClock
 from adserver.collector import settle
 from adserver.domain.workers import ALONE, Worker
+from adserver.doors import Doors
 from adserver.duties import DAY_MS, DAYS_KEPT, Duties
 from adserver.engine.compile import compile_snapshot
 from adserver.geography import MaxMindFile
@@ -72,10 +73,9 @@ class App:
     """An embedded server: everything in this process, under one data directory.
 
     Opening recovers: the journal's rest is posted, the hot state read back. Then nothing is live yet:
-    ``start`` has a child build the catalogue and follows it, ``build`` builds it here, once.
-    ``extra``: further pages, such as the demo's. ``chance``: 64 random bits for each request. ``worker``:
-    which of several on one directory this is, with a journal of its own and leases on the budgets;
-    ``parent``: what it has of the process that started them.
+    ``start`` has a child build the catalogue and follows it, ``build`` builds it here, once. ``extra``:
+    further pages, such as the demo's. ``chance``: 64 random bits for each request. ``worker``: which of
+    several on one directory this is, ``parent``: what it has of the process that started them.
     """
 
     def __init__(
@@ -169,11 +169,13 @@ class App:
         self.recorder = EventRecorder(
             self.world, self.signer, screen, states.exposures, states.budgets, journal, self.ledger,
             states.seen, states.filtered, states.released, self.sold, clock, salts, happened, hot.touched,
+            None if self.lessee is None else self.worker.owns,
         )  # fmt: skip
         self.impressions = Impressions(
             self.signer.told, self.recorder, screen, states.exposures, states.budgets, journal, states.seen,
             states.released, clock, salts, self.samples.shown, hot.viewed,
         )  # fmt: skip
+        self.doors = Doors(self)
         self.diagnosis = Diagnosis(self.world, self.kept, self.samples, self.marked)
         self.delivery = Delivery(self.world, states.budgets, states.traffic, hot.allotment, hot.fees, clock)
         self.learning = Learning(self.ledger, self.world)
@@ -201,7 +203,7 @@ class App:
         states = self.states
         return Services(
             server=self.server,
-            recorder=self.recorder,
+            recorder=self.doors.recorder,
             receipts=self.receipts,
             manage=self.manage,
             find_key=self._find_key,
@@ -215,12 +217,12 @@ class App:
             ),
             diagnosis=self.diagnosis,
             invalidation=self.invalidation,
-            conversions=self.conversions,
+            conversions=self.conversions if self.worker.of == 1 else None,
             statements=self.statements,
             reporting=Reporting(self.ledger.reports, self.sold, self.settings.report_people),
             crediting=self.crediting,
             wallets=self.wallets,
-            impressions=self.impressions,
+            impressions=self.doors.impressions,
             waits=self.shared is not None,
             sums=self._sums,
             extra=(*openrtb.routes(), *extra),
@@ -270,11 +272,11 @@ class App:
         self._books.close()
         await self.clerk.begin()
         self._duties.begin()
+        await self.doors.open()
         settle()
 
     def stop_waiting(self) -> None:
-        """Told to end before there was anything to serve, for which a large catalogue takes a while: wait no
-        more. May be called by a signal's handler."""
+        """Told to end before there was anything to serve: wait no more. A signal's handler may say so."""
         if self._loop is not None and not self.world.ready:
             self._loop.call_soon_threadsafe(self.builder.give_up)
 
@@ -284,11 +286,10 @@ class App:
         self.close()
 
     def close(self) -> None:
-        for part in (
-            self.reader, self.journal, self.ledger, self._books, self.store, self.keys, self.lessee
-        ):  # fmt: skip
-            if part is not None:
-                part.close()
+        for part in (self.reader, self.journal, self.ledger, self._books, self.store, self.keys, self.doors):
+            part.close()
+        if self.lessee is not None:
+            self.lessee.close()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """ASGI, lifespan included."""

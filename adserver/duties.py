@@ -17,6 +17,7 @@ from adserver.services.upkeep import (
     CHECKPOINT_S,
     DURABLE_S,
     FORGET_S,
+    HEAR_S,
     LEARN_S,
     LEASE_S,
     LOOK_S,
@@ -69,6 +70,7 @@ class Duties:
             every(0, "stay with the shared state", self._app.shared.stay)
         if self._app.lessee is not None:
             every(LEASE_S, "lease", self._lease)
+            every(HEAR_S, "hear of what others delivered", self._hear_of_others)
             every(BURY_S, "bury who is gone", self._bury)
 
     def follow(self, builder: Following) -> None:
@@ -83,6 +85,7 @@ class Duties:
         """Stop, post what is left, and leave a checkpoint. Neither is needed to start again."""
         app = self._app
         await app.builder.end()
+        await app.doors.shut()
         await self._tell()
         await app.journal.durable()
         posted = False
@@ -115,6 +118,7 @@ class Duties:
         await self._sweep()
         if self._app.lessee is not None:
             await self._lease()
+            await self._hear_of_others()
 
     async def _durable(self) -> None:
         journal = self._app.journal
@@ -125,6 +129,11 @@ class Duties:
         app = self._app
         assert app.lessee is not None
         await app.lessee.turn(app.states, app.clock())
+
+    async def _hear_of_others(self) -> None:
+        app = self._app
+        if app.lessee is not None:
+            await app.lessee.hear(lambda: app.journal.position, app.clock())
 
     async def _bury(self) -> None:
         app = self._app

@@ -16,6 +16,7 @@ from adserver.databases import Place
 from adserver.domain.books import Position
 from adserver.domain.workers import Worker
 from adserver.ledger import journals
+from adserver.ledger.elsewhere import Elsewhere
 from adserver.ledger.journal import Journal
 from adserver.ledger.leases import Leases
 from adserver.ledger.leasing import Leasing
@@ -45,6 +46,7 @@ class Lessee:
         self._leasing = Leasing(self._held, self.billed, self._revision)
         states = recovery.fresh(self._leasing, mirrored)
         states.budgets.load((), self.billed)
+        self._elsewhere = Elsewhere(self._ledger, states.budgets, self._leasing)
         return states
 
     async def turn(self, states: States, now_ms: int) -> None:
@@ -53,6 +55,16 @@ class Lessee:
         returned, asks = self._leasing.plan(states.budgets, now_ms)
         settled = await asyncio.to_thread(self._leases.settle, returned, asks, self._leasing.heard)
         self._leasing.apply(returned, settled)
+
+    async def hear(self, written: Callable[[], Position], now_ms: int) -> None:
+        """What others delivered counts here. ``written``: the journal's end."""
+        elsewhere = self._elsewhere
+        if not elsewhere.is_due:
+            return
+        heard = await asyncio.to_thread(elsewhere.read, self._worker.number, elsewhere.keys(now_ms))
+        elsewhere.hear(*heard)
+        sold = await asyncio.to_thread(elsewhere.sold)
+        elsewhere.note(sold, written(), now_ms)
 
     def leave(self, now_ms: int) -> None:
         """A clean end: all is posted, and no turn goes on."""

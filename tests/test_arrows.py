@@ -21,6 +21,7 @@ MAY = {
     "telemetry": {"telemetry", "domain"},
     "catalog": {"catalog", "engine", "domain"},
     "api": {"api", "services", "engine", "domain"},
+    "errands": {"errands", "domain"},
 }
 """What each room may import of the others."""
 
@@ -60,6 +61,7 @@ TYING = {
     "cli",
     "lessee",
     "billed",
+    "doors",
     "demo",
     "bench",
     "building",

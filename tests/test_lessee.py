@@ -224,3 +224,60 @@ def test_a_flat_fee_is_one_workers(tmp_path: Path) -> None:
         crew.tick(2)
         assert spent_micros(crew) == 5_000_000
         assert crew.verified() == []
+
+
+def test_what_others_delivered_counts_towards_goals_and_plans(tmp_path: Path) -> None:
+    item = {
+        "id": "a", "priority": "standard", "pricing": {"model": "cpm", "amount": "10.00"},
+        "budget": {"lifetime": "1.00"}, "goal": {"impressions": 30}, "pacing": "asap",
+    }  # fmt: skip
+    documents = {"publishers": [publisher()], "campaigns": [campaign("acme/spring", item)]}
+    with Crew(tmp_path, 3, **documents) as crew:
+        chance, shown = random.Random(3), 0
+        for _ in range(150):
+            member = chance.choice(crew.members)
+            for ad in ads_of(member):
+                shown += member.event(ad["impression_url"]).billed
+            crew.clock.ms += 1000
+            crew.tick()
+        assert shown == 30
+        crew.tick(3)
+        told = [member.delivery("acme/spring") for member in crew.members]
+        assert [one["line_items"][0]["impressions"] for one in told] == [30] * 3
+        assert [one["spend_micros"] for one in told] == [300_000] * 3
+        assert {one["serving_status"] for one in told} == {"goal_reached"}
+        # Of the budget nothing is lost by it.
+        assert crew.verified() == []
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_all_know_what_all_delivered(tmp_path: Path, seed: int) -> None:
+    """Whatever is posted when, and whoever starts anew: once all is posted and heard of, all say the same."""
+    chance = random.Random(seed)
+    items = [
+        {"id": name, "pricing": {"model": "cpm", "amount": "10.00"}, "budget": {"lifetime": "5.00"}}
+        for name in "abc"
+    ]
+    documents = {"publishers": [publisher()], "campaigns": [campaign("acme/spring", *items)]}
+    with Crew(tmp_path, 3, **documents) as crew:
+        for _ in range(150):
+            member = chance.choice(crew.members)
+            for ad in ads_of(member):
+                if chance.random() < 0.8:
+                    member.event(ad["impression_url"])
+            for other in crew.members:
+                if chance.random() < 0.3:
+                    other.tick()
+            if chance.random() < 0.04:
+                member.restart(clean=chance.random() < 0.5)
+        crew.tick(4)
+        ledger = {total.line_item: total for total in crew.members[0].app.ledger.totals()}
+        assert sum(total.impressions for total in ledger.values()) > 30
+        for member in crew.members:
+            budgets = member.app.states.budgets
+            for serial, total in ledger.items():
+                known = budgets.totals(serial)
+                assert known is not None and known[0] == total
+                bound = budgets.standing(serial, crew.clock.ms)
+                assert bound is not None and bound.accounts[0].billed_nanos == total.billed_nanos
+        assert crew.verified() == []

@@ -24,7 +24,7 @@ from adserver.api.envelope import measured, preflight, stamped
 from adserver.api.events import EventBatch, Events, Release, Results
 from adserver.api.hot import HotRoute, HotRoutes
 from adserver.api.intake import Disconnected, read_body
-from adserver.api.messages import Head, Reply, not_allowed, problem, request_ids
+from adserver.api.messages import Head, Reply, made, not_allowed, problem, request_ids
 from adserver.api.pages import Guard, head_of, pages, send_reply
 from adserver.api.peer import Peers
 from adserver.api.ports import Log, Services
@@ -170,4 +170,4 @@ async def _act(route: HotRoute, head: Head, receive: Receive) -> Reply:
     reply, durable = route.answer(head, body)
     if durable is not None:
         await asyncio.shield(durable)
-    return reply
+    return made(reply)

@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import quote
 
@@ -10,14 +11,14 @@ from msgspec import Meta, Struct
 
 from adserver.api import bodies
 from adserver.api.keys import holder_of
-from adserver.api.messages import JSON, NO_STORE, Head, Reply, check_media_type, problem
+from adserver.api.messages import JSON, NO_STORE, Head, Making, Reply, check_media_type, problem
 from adserver.api.peer import Peers
 from adserver.api.ports import KeyFinder, Metrics, Receipts, Recorder
 from adserver.domain import limits
 from adserver.domain.books import JournalClosed
 from adserver.domain.decision import EventKind
 from adserver.domain.records import Status
-from adserver.domain.verdicts import Verdict
+from adserver.domain.verdicts import Passed, Verdict
 from adserver.services.calls import Call
 from adserver.services.ports import Durable
 from adserver.services.refusals import Refused
@@ -52,6 +53,8 @@ _PURPOSES: Final = frozenset((b"sec-purpose", b"purpose", b"x-purpose", b"x-moz"
 _INVALID: Final = Verdict(Status.INVALID)
 _UNRECORDED: Final = Verdict(Status.UNRECORDED)
 _TOKEN_CHARS: Final = 512
+
+Judged = tuple[EventKind, Verdict | Passed, Durable]
 
 Kind = Literal["impression", "viewable", "click", "hide", "report"]
 
@@ -105,19 +108,29 @@ class Events:
         self._peers = peers
         self._metrics = metrics
 
-    def tracked(self, head: Head, body: bytes) -> tuple[Reply, Durable]:
+    def tracked(self, head: Head, body: bytes) -> tuple[Reply | Making, Durable]:
         """A tracking URL, ``/<letter>/<token>``; query and body are ignored. Raises Refused."""
         kind, text = KINDS[head.path[1]], head.path[3:]
         call = self._call(head, strict=False)
         try:
             if head.method == "HEAD":
-                return answer(kind, "HEAD", self._recorder.peek(text, kind, call)), None
-            verdict, durable = self._told(text, kind, call)
+                verdict, durable = self._recorder.peek(text, kind, call)
+            else:
+                verdict, durable = self._told(text, kind, call)
         except BadToken:
             self._metrics.event(kind, Status.INVALID, False)
             return _unknown(), None
-        self._metrics.event(kind, verdict.status, verdict.billed)
-        return answer(kind, head.method, verdict), durable
+        if isinstance(verdict, Passed):
+            return partial(self._answered, kind, head.method, verdict), durable
+        return self._answer(kind, head.method, verdict), durable
+
+    def _answered(self, kind: EventKind, method: str, passed: Passed) -> Reply:
+        return self._answer(kind, method, passed.verdict)
+
+    def _answer(self, kind: EventKind, method: str, verdict: Verdict) -> Reply:
+        if method != "HEAD" or verdict.status is Status.INVALID:
+            self._metrics.event(kind, verdict.status, verdict.billed)
+        return answer(kind, method, verdict)
 
     async def batch(self, head: Head, body: bytes) -> Reply:
         """``POST /v1/events``: a verdict each, in order. Without room for all of them 503: sent again, those
@@ -126,14 +139,14 @@ class Events:
         asked = bodies.decode(_BATCHES, body)
         call = self._call(head, batched=True)
         told = [self._judged(event.token, EventKind[event.type.upper()], call) for event in asked.events]
-        return await _results(told)
+        return await self._results(told)
 
     async def release(self, head: Head, body: bytes) -> Reply:
         """``POST /v1/release``: a verdict each, in order. Raises Refused."""
         check_media_type(head)
         asked = bodies.decode(_RELEASES, body)
         call = self._call(head)
-        return await _results([self._judged(text, EventKind.RELEASE, call) for text in asked.tokens])
+        return await self._results([self._judged(text, EventKind.RELEASE, call) for text in asked.tokens])
 
     async def verify(self, head: Head, body: bytes) -> Reply:
         """``POST /v1/receipts:verify``. Raises Refused."""
@@ -149,16 +162,29 @@ class Events:
             raise Refused(400, "these receipts cannot be checked", [("", str(error))]) from error
         return Reply(200, (JSON, NO_STORE), _ENCODER.encode(found))
 
-    def _judged(self, text: str, kind: EventKind, call: Call) -> tuple[Verdict, Durable]:
+    def _judged(self, text: str, kind: EventKind, call: Call) -> Judged:
         """The verdict on one of many, whatever it is."""
         try:
-            verdict, durable = self._told(text, kind, call)
+            return kind, *self._told(text, kind, call)
         except BadToken:
-            verdict, durable = _INVALID, None
-        self._metrics.event(kind, verdict.status, verdict.billed)
-        return verdict, durable
+            return kind, _INVALID, None
 
-    def _told(self, text: str, kind: EventKind, call: Call) -> tuple[Verdict, Durable]:
+    async def _results(self, told: list[Judged]) -> Reply:
+        """Once all of it is durable."""
+        for _, _, durable in told:
+            if durable is not None:
+                await asyncio.shield(durable)
+        verdicts = list[Verdict]()
+        for kind, reached, _ in told:
+            verdict = reached.verdict if isinstance(reached, Passed) else reached
+            self._metrics.event(kind, verdict.status, verdict.billed)
+            verdicts.append(verdict)
+        if any(verdict.status is Status.UNRECORDED for verdict in verdicts):
+            return _no_room()
+        results = Results([Result(_STATUS[verdict.status], verdict.billed) for verdict in verdicts])
+        return Reply(200, (JSON, NO_STORE), _ENCODER.encode(results))
+
+    def _told(self, text: str, kind: EventKind, call: Call) -> tuple[Verdict | Passed, Durable]:
         """Without room UNRECORDED. Raises BadToken."""
         try:
             return self._recorder.tell(text, kind, call)
@@ -205,6 +231,8 @@ def _prefetched(head: Head) -> bool:
 
 def answer(kind: EventKind, method: str, verdict: Verdict) -> Reply:
     key = verdict.status, verdict.billed
+    if verdict.status is Status.INVALID:
+        return _unknown()
     if kind is EventKind.CLICK:
         return _redirect(verdict, _TOLD[key])
     if verdict.status is Status.UNRECORDED and method != "HEAD":
@@ -241,15 +269,3 @@ def _unknown() -> Reply:
     reply = problem(404, "not a URL of this server, or not for this purpose")
     reply.headers = (*reply.headers, _EVENT[Status.INVALID], _BILLED[False])
     return reply
-
-
-async def _results(told: list[tuple[Verdict, Durable]]) -> Reply:
-    """Once all of it is durable."""
-    for _, durable in told:
-        if durable is not None:
-            await asyncio.shield(durable)
-    verdicts = [verdict for verdict, _ in told]
-    if any(verdict.status is Status.UNRECORDED for verdict in verdicts):
-        return _no_room()
-    results = Results([Result(_STATUS[verdict.status], verdict.billed) for verdict in verdicts])
-    return Reply(200, (JSON, NO_STORE), _ENCODER.encode(results))

@@ -6,7 +6,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from adserver.api.events import KINDS
-from adserver.api.messages import Head, Reply
+from adserver.api.messages import Head, Making, Reply
 from adserver.domain import limits
 from adserver.domain.decision import EventKind
 from adserver.domain.invalid import Invalid
@@ -15,7 +15,7 @@ from adserver.services.ports import Durable
 Now = Callable[[Head, bytes], Reply]
 """Answers within the same turn of the loop."""
 
-Soon = Callable[[Head, bytes], tuple[Reply, Durable]]
+Soon = Callable[[Head, bytes], tuple[Reply | Making, Durable]]
 """The same, but the reply is not to leave before it is durable: no task, only a place in the queue."""
 
 Later = Callable[[Head, bytes], Awaitable[Reply]]
@@ -45,7 +45,7 @@ class HotRoute(Struct, frozen=True):
     later: Later | None = None
     unbuilt: str = ""
 
-    def answer(self, head: Head, body: bytes) -> tuple[Reply, Durable]:
+    def answer(self, head: Head, body: bytes) -> tuple[Reply | Making, Durable]:
         """Of a path that needs no task. Raises Refused, and whatever goes wrong."""
         if self.soon is not None:
             return self.soon(head, body)

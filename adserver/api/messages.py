@@ -73,6 +73,14 @@ class Reply(Struct):
     body: bytes = b""
 
 
+Making = Callable[[], Reply]
+"""The reply, where it is known only once what it waits for is done."""
+
+
+def made(reply: Reply | Making) -> Reply:
+    return reply if isinstance(reply, Reply) else reply()
+
+
 def problem(status: int, detail: str = "", **extra: Any) -> Reply:
     """An RFC 9457 answer; ``extra`` become its members."""
     members = {"type": "about:blank", "title": _TITLES.get(status, "Refused"), "status": status}

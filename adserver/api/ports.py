@@ -10,7 +10,7 @@ from adserver.api.messages import Head, Reply
 from adserver.domain.decision import EventKind
 from adserver.domain.records import Status
 from adserver.domain.told import Told
-from adserver.domain.verdicts import Verdict
+from adserver.domain.verdicts import Passed, Verdict
 from adserver.services.ask import Ask, Asker, Terms
 from adserver.services.calls import Call
 from adserver.services.converting import Conversions
@@ -50,12 +50,12 @@ class AdServer(Protocol):
 class Recorder(Protocol):
     """Events. All raise BadToken; Refused(503) and JournalClosed say that there is no room."""
 
-    def tell(self, token_text: str, kind: EventKind, call: Call) -> tuple[Verdict, Durable]:
+    def tell(self, token_text: str, kind: EventKind, call: Call) -> tuple[Verdict | Passed, Durable]:
         """Count (or release): the verdict, and what it is not to be told before. A click is answered with its
         location whatever happens."""
         ...
 
-    def peek(self, token_text: str, kind: EventKind, call: Call) -> Verdict:
+    def peek(self, token_text: str, kind: EventKind, call: Call) -> tuple[Verdict | Passed, Durable]:
         """For HEAD, of every kind: where a click would go; counts nothing."""
         ...
 
@@ -67,7 +67,7 @@ class Impressions(Protocol):
         """The call that was received, None where it may be something else."""
         ...
 
-    def tell(self, row: Iterable[tuple[Told, str]]) -> list[tuple[Verdict, Durable]]:
+    def tell(self, row: Iterable[tuple[Told, str]]) -> Sequence[tuple[Verdict | Passed, Durable]]:
         """(call, address) each -> as ``Recorder.tell``; without room UNRECORDED."""
         ...
 

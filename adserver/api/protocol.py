@@ -28,7 +28,7 @@ from adserver.api.asgi import Application
 from adserver.api.deadlines import DEADLINES, Deadlines, Watch
 from adserver.api.envelope import preflight
 from adserver.api.hearing import Hearing
-from adserver.api.messages import Head, Reply, problem
+from adserver.api.messages import Head, Reply, made, problem
 from adserver.api.outlet import cycle_of
 from adserver.api.reading import IDLE
 from adserver.api.row import Row
@@ -191,7 +191,7 @@ class HttpProtocol(Hearing):
         route = turn.route
         assert route is not None
         if turn.too_large or turn.head.method not in route.methods:
-            self._pay(turn, answered(turn, self.service.application.guard)[0])
+            self._pay(turn, made(answered(turn, self.service.application.guard)[0]))
             return
         turn.running = True
         if route.later is None:

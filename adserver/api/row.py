@@ -11,7 +11,7 @@ import asyncio
 from functools import partial
 from typing import Any, Protocol
 
-from adserver.api.messages import Reply
+from adserver.api.messages import Making, Reply, made
 from adserver.api.pages import Guard
 from adserver.api.telling import Telling
 from adserver.api.turn import Turn, answered
@@ -31,8 +31,8 @@ class Line(Protocol):
 
 Asked = tuple[Line, Turn]
 
-Answer = tuple[Reply, Durable]
-"""What it says, and what it is to wait for."""
+Answer = tuple[Reply | Making, Durable]
+"""What it says (or what makes that), and what it is to wait for."""
 
 Owed = tuple[Asked, Answer]
 
@@ -90,13 +90,14 @@ class Row:
         # Not by ``_settle``: a call costs as much as what it guards.
         for (line, turn), answer in owed:
             try:
-                line.settle(turn, answer[0])
+                reply = answer[0]
+                line.settle(turn, reply if isinstance(reply, Reply) else reply())
             except Exception as error:
                 self._guard.failed("a connection failed", error)
 
-    def _settle(self, line: Line, turn: Turn, reply: Reply) -> None:
+    def _settle(self, line: Line, turn: Turn, reply: Reply | Making) -> None:
         try:
-            line.settle(turn, reply)
+            line.settle(turn, made(reply))
         # What goes wrong on one connection is not the others' in this row.
         except Exception as error:
             self._guard.failed("a connection failed", error)

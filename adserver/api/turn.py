@@ -1,11 +1,13 @@
 """A request's place in the queue of its connection."""
 
+from functools import partial
+
 from msgspec import Struct
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from adserver.api.hot import HotRoute, HotRoutes
 from adserver.api.intake import too_large
-from adserver.api.messages import Head, Reply, declared_length, not_allowed
+from adserver.api.messages import Head, Making, Reply, declared_length, not_allowed
 from adserver.api.pages import Guard
 from adserver.domain.told import Told
 from adserver.octets import compiled
@@ -83,9 +85,10 @@ def needs_no_body(turn: Turn) -> bool:
     return turn.too_large
 
 
-def answered(turn: Turn, guard: Guard) -> tuple[Reply, Durable]:
+def answered(turn: Turn, guard: Guard) -> tuple[Reply | Making, Durable]:
     """The answer, whatever goes wrong, and what it is to wait for."""
     route, durable = turn.route, None
+    reply: Reply | Making
     assert route is not None
     try:
         if turn.head.method not in route.methods:
@@ -97,4 +100,17 @@ def answered(turn: Turn, guard: Guard) -> tuple[Reply, Durable]:
     # The last resort, as everywhere: a fault of ours in one request must not become everybody's.
     except Exception as error:
         reply = guard.blamed(route.name, error, turn.request_id)
-    return guard.settled(route.name, turn.head, route.limit, reply, turn.request_id), durable
+    if isinstance(reply, Reply):
+        return guard.settled(route.name, turn.head, route.limit, reply, turn.request_id), durable
+    return partial(_made, turn, guard, reply), durable
+
+
+def _made(turn: Turn, guard: Guard, making: Making) -> Reply:
+    """The same, once what it waits for is done."""
+    route = turn.route
+    assert route is not None
+    try:
+        reply = making()
+    except Exception as error:
+        reply = guard.blamed(route.name, error, turn.request_id)
+    return guard.settled(route.name, turn.head, route.limit, reply, turn.request_id)

@@ -59,24 +59,21 @@ CHECKPOINT_DAYS: Final = 31
 """Days of the journal whose first checkpoint is kept, so that replay need not read from the beginning."""
 
 EXPLAINED_LINE_ITEMS: Final = 100
-"""That a request may name to be told why they did or did not serve."""
 EXPLAINED_BEST: Final = 25
-"""Told in full of each placement where none is named: those looked at, then the best ranked."""
+"""That a request may name to be told why they serve or not; of a placement where none is named, the best."""
 REHEARSED_ADS: Final = 10
 """Ads decided again for one explanation's counterfactuals: each rehearsal decides all the request's ads."""
 
 SUPPLY_PER_HOUR: Final = 256
-"""Decisions of each hour that tell what guaranteed line items may have."""
 SUPPLY_LEAST: Final = 200
-"""So many are needed before anything is planned by them."""
+"""Decisions of each hour that tell what guaranteed line items may have; so many before any plan is made."""
 ALLOTTED: Final = 10_000
 """Guaranteed line items of one plan."""
 MULTIPLIERS: Final = 10_000
 """Line items of whose bids a part counts in the auction."""
 SAMPLES_PER_HOUR: Final = 256
-"""Decisions kept of each hour for diagnosis: some hundred bytes each."""
 SAMPLED_DROPS: Final = 1000
-"""Line items of a sampled placement whose drop is kept."""
+"""Decisions kept of each hour for diagnosis (some hundred bytes each), and line items dropped in each."""
 DIAGNOSIS_HOURS: Final = 48
 DIAGNOSED: Final = 20_000
 """Line items asked about sampled placements for one diagnosis: beyond it the sample is thinned."""
@@ -85,10 +82,16 @@ DIAGNOSED_CHANGES: Final = 24
 
 CHANGE_HEARD_MS: Final = 2000
 """A change of the catalogue is live in every process within this."""
+PASSED_TOGETHER: Final = 64
+PASSED_WAITING: Final = 10_000
+PASSED_WAITS_S: Final = 5.0
+FRAME_BYTES: Final = 4 * 2**20
+"""Of events that one worker brings to another: in a frame; that wait for the same one, and how long."""
+HEARD_AT_ONCE: Final = 2000
+"""Line items of which a process hears, in one turn, what others delivered."""
 LEASES_ASKED: Final = 1000
-"""Line items that a process which shares its budgets asks leases for, in one turn."""
 LEASES_LOOKED_AT: Final = 2000
-"""Leases of which it sees in one turn whether they run low or lie idle."""
+"""In one turn: line items that one who shares asks leases for, and leases it looks at."""
 
 # -- events --------------------------------------------------------------------------------------
 EVENTS_PER_BATCH: Final = 100

@@ -5,9 +5,21 @@ from msgspec import Struct
 from adserver.domain.records import Status
 
 
-class Verdict(Struct, frozen=True):
+class Verdict(Struct, frozen=True, array_like=True):
     """``location`` is where a click goes, whatever the verdict, as long as the token is ours."""
 
     status: Status
     billed: bool = False
     location: str | None = None
+
+
+class Passed(Struct, eq=False):
+    """A verdict that another process reaches: there once what is waited for is done. ``location``: where a
+    click goes, whatever becomes of it."""
+
+    location: str | None = None
+    verdict: Verdict = Verdict(Status.UNRECORDED)
+
+    def give_up(self) -> None:
+        """Nobody answered."""
+        self.verdict = Verdict(Status.UNRECORDED, False, self.location)

@@ -17,6 +17,10 @@ class Worker(Struct, frozen=True):
         owner = ids.owner_of(minted)
         return owner if owner < self.of else 0
 
+    def owns(self, minted: bytes) -> bool:
+        """Whether it minted this id itself."""
+        return ids.owner_of(minted) == self.number
+
     def keeps(self, line_item: int) -> bool:
         """Whether it is the one that sells this, where only one can."""
         return line_item % self.of == self.number

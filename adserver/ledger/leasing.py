@@ -122,6 +122,19 @@ class Leasing:
             lease.elsewhere_nanos -= nanos
             lease.grow(-nanos)
 
+    def elsewhere(self, key: Key, account: Account, nanos: int) -> None:
+        """What of an account's bill is not this process's, by now. However much, it leaves the room here."""
+        more = nanos - self._elsewhere.get(key, 0)
+        if not more:
+            return
+        self._elsewhere[key] = nanos
+        account.billed_nanos += more
+        lease = self._leases.get(key)
+        if lease is not None:
+            lease.elsewhere_nanos += more
+            lease.used_nanos += more
+            lease.grow(more)
+
     def forget(self, key: Key) -> None:
         """Of a day nobody can bill any more."""
         self._leases.pop(key, None)

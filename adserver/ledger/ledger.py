@@ -6,7 +6,7 @@ Read over a connection that cannot write, beside the one process that posts.
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, select, text
+from sqlalchemy import Connection, func, select, text, tuple_
 
 from adserver.databases import Place
 from adserver.domain.books import LineItemTotals, Position, Shown, totals_of
@@ -16,7 +16,7 @@ from adserver.domain.statements import Statement
 from adserver.ledger import crediting, schema, stating
 from adserver.ledger.conversions import owed_to, posted
 from adserver.ledger.dialects import hold_still, read_database
-from adserver.ledger.lease_tables import HOLDERS
+from adserver.ledger.lease_tables import HOLDERS, LEASES
 from adserver.ledger.posting import REVERSIBLE
 from adserver.ledger.reports import ReportReader
 from adserver.ledger.schema import (
@@ -119,6 +119,32 @@ class Ledger:
         with self._engine.connect() as connection:
             rows = connection.execute(select(*columns).where(TOTALS.c.day == LIFETIME)).all()
         return (totals_of(row[0], row[1:]) for row in rows)
+
+    def sold_after(self, serial: int, number: int) -> list[int]:
+        """The next line items with a greater serial of which anything is posted, at most so many."""
+        found = select(TOTALS.c.line_item).where(TOTALS.c.day == LIFETIME, TOTALS.c.line_item > serial)
+        with self._engine.connect() as connection:
+            return list(connection.execute(found.order_by(TOTALS.c.line_item).limit(number)).scalars())
+
+    def totals_of(self, line_items: Sequence[int]) -> list[LineItemTotals]:
+        """Of these."""
+        columns = [TOTALS.c.line_item, *(TOTALS.c[name] for name in COUNTED)]
+        found = select(*columns).where(TOTALS.c.day == LIFETIME)
+        with self._engine.connect() as connection:
+            parts = [found.where(TOTALS.c.line_item.in_(part)) for part in chunks(line_items)]
+            return [totals_of(row[0], row[1:]) for part in parts for row in connection.execute(part)]
+
+    def billed_elsewhere(
+        self, holder: int, accounts: Sequence[tuple[str, int]]
+    ) -> dict[tuple[str, int], int]:
+        """Of these accounts (name, day), what was billed and is not posted of this holder's leases."""
+        mine = (LEASES.c.account == BUDGETS.c.account) & (LEASES.c.day == BUDGETS.c.day)
+        both = BUDGETS.outerjoin(LEASES, mine & (LEASES.c.holder == holder))
+        key, spent = (BUDGETS.c.account, BUDGETS.c.day), func.coalesce(LEASES.c.spent_nanos, 0)
+        found = select(*key, BUDGETS.c.billed_nanos - spent).select_from(both)
+        with self._engine.connect() as connection:
+            parts = [found.where(tuple_(*key).in_(part)) for part in chunks(accounts)]
+            return {(row[0], row[1]): int(row[2]) for part in parts for row in connection.execute(part)}
 
     def shown(self) -> tuple[Position, list[Shown]]:
         """What was delivered per line item, placement and creative, and up to where in the journal: both of

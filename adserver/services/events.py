@@ -49,13 +49,14 @@ class EventRecorder:
     already journalled,
     ``released``: event ids that were released or shown too late, of which nothing is billed any more;
     ``sold`` finds a creative version of any time; ``happened`` is told of accepted events,
-    ``touched`` of their records."""
+    ``touched`` of their records; ``own``: whether this process decided an ad (None: it decided all)."""
 
     def __init__(
         self, world: World, signer: Signer, screen: Screen, exposures: Exposed, budgets: Spending,
         journal: Journal, ledger: Ledger, seen: Memory, filtered: Memory, released: Memory, sold: FindSold,
         clock: Clock, chance: Callable[[], bytes], happened: Callable[[bytes, EventKind], None],
         touched: Callable[[Recorded, bytes | None], None],
+        own: Callable[[bytes], bool] | None = None,
     ) -> None:  # fmt: skip
         self._world = world
         self._signer = signer
@@ -72,18 +73,19 @@ class EventRecorder:
         self._chance = chance
         self._happened = happened
         self._touched = touched
+        self._own = own
 
     def tell(self, token_text: str, kind: EventKind, call: Call) -> tuple[Verdict, Durable]:
         """The verdict, and what it is not to be told before. Raises BadToken; Refused (503) where there is no
         room, except for clicks, which redirect."""
-        if kind is _RELEASE:
-            return self._release(token_text)
         _, token = self._signer.open(token_text, kind)
         return self.tell_token(token, kind, call)
 
     def tell_token(self, token: Token, kind: EventKind, call: Call) -> tuple[Verdict, Durable]:
         """The same of a token that was opened, and is for this."""
-        location = self._location(token) if kind is _CLICK else None
+        if kind is _RELEASE:
+            return self._release(token)
+        location = self.location(token) if kind is _CLICK else None
         try:
             status, billed = self._judge(token, kind, call)
             return Verdict(status, billed, location), self._journal.synced()
@@ -100,16 +102,15 @@ class EventRecorder:
             await asyncio.shield(durable)
         return verdict
 
-    def peek(self, token_text: str, kind: EventKind, call: Call) -> Verdict:
+    def peek(self, token_text: str, kind: EventKind, call: Call) -> tuple[Verdict, Durable]:
         """For HEAD: where it would lead; counts nothing and uses nothing up."""
         _, token = self._signer.open(token_text, kind)
-        location = self._location(token) if kind is _CLICK else None
+        location = self.location(token) if kind is _CLICK else None
         found = self._screen.judge(token, kind, call, self._clock(), counts=False)
-        return Verdict(Status.UNRECORDED if found is None else Status.FILTERED, False, location)
+        return Verdict(Status.UNRECORDED if found is None else Status.FILTERED, False, location), None
 
-    def _release(self, token_text: str) -> tuple[Verdict, Durable]:
-        """Free what an ad holds; the same answer however often. Raises BadToken, Refused (503)."""
-        _, token = self._signer.open(token_text, _RELEASE)
+    def _release(self, token: Token) -> tuple[Verdict, Durable]:
+        """Free what an ad holds; the same answer however often. Raises Refused (503)."""
         event_id = token.event_id
         if event_id not in self._released.keys and not self._is_rendered(token):
             now_ms = self._clock()
@@ -144,7 +145,8 @@ class EventRecorder:
         if seen:
             return Status.DUPLICATE, False
         late = now_ms > until_ms
-        if late and self._ledger.status(token.event_id, kind) not in (None, Status.FILTERED):
+        foreign = self._own is not None and not self._own(token.event_id)
+        if (late or foreign) and self._ledger.status(token.event_id, kind) not in (None, Status.FILTERED):
             return Status.DUPLICATE, False
         if late or token.event_id in self._released.keys:
             return self._expire(token, kind, key, now_ms, until_ms), False
@@ -264,8 +266,8 @@ class EventRecorder:
     def _is_rendered(self, token: Token) -> bool:
         return token.event_id + _KIND_BYTES[_IMPRESSION] in self._seen.keys
 
-    def _location(self, token: Token) -> str:
-        """Where a click leads: the landing page as it was decided."""
+    def location(self, token: Token) -> str:
+        """Where a click leads: the landing page as it was decided. Raises BadToken."""
         sold = self._sold(token.creative)
         view = self._world.snapshot.placements_by_serial.get(token.placement)
         if sold is None:

@@ -25,6 +25,7 @@ SWEEP_S: Final = 0.25
 CHECKPOINT_S: Final = 5.0
 FORGET_S: Final = 5.0
 LOOK_S: Final = 5.0
+HEAR_S: Final = 1.0
 LEASE_S: Final = 0.1
 BURY_S: Final = 600.0
 LAG_S: Final = 0.02

@@ -95,9 +95,9 @@ class SmallRecorder:
         self.recorded: list[tuple[bytes, EventKind, Call]] = []
         self.full = False
 
-    def peek(self, token_text: str, kind: EventKind, call: Call) -> Verdict:
+    def peek(self, token_text: str, kind: EventKind, call: Call) -> tuple[Verdict, Durable]:
         SIGNER.open(token_text, kind)
-        return Verdict(Status.ACCEPTED, False, LANDING if kind is EventKind.CLICK else None)
+        return Verdict(Status.ACCEPTED, False, LANDING if kind is EventKind.CLICK else None), None
 
     def tell(self, token_text: str, kind: EventKind, call: Call) -> tuple[Verdict, Durable]:
         return self._verdict(token_text, kind, call), self.written()

@@ -22,7 +22,7 @@ from adserver.domain.books import JournalClosed
 from adserver.domain.decision import EventKind
 from adserver.domain.records import Status
 from adserver.domain.told import Told
-from adserver.domain.verdicts import Verdict
+from adserver.domain.verdicts import Passed, Verdict
 from adserver.services.calls import Call
 from adserver.services.ports import Durable
 from adserver.tokens import Token
@@ -128,6 +128,38 @@ def test_answers_are_the_same(
         recorder = kind()
         recorder.full = full
         (folder := tmp_path / str(rows)).mkdir()
+        scene = Scene(folder, monkeypatch, rows, recorder)
+        said.append(scene.heard(*turns))
+        counted.append((dict(scene.metrics._events), dict(scene.metrics._billed)))
+    assert said[0] == said[1] and all(said[0])
+    assert counted[0] == counted[1]
+
+
+class Elsewhere(SmallRecorder):
+    """Another worker's verdicts: there when what is waited for is done, and not before."""
+
+    def tell(self, token_text: str, kind: EventKind, call: Call) -> Any:
+        try:
+            verdict = self._verdict(token_text, kind, call)
+        except JournalClosed:
+            verdict = Verdict(Status.UNRECORDED)
+        passed, durable = Passed(), self.written()
+        assert durable is not None
+        durable.add_done_callback(lambda _: setattr(passed, "verdict", verdict))
+        return passed, durable
+
+
+@pytest.mark.parametrize("turns", TURNS)
+@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize("rows", [False, True])
+def test_what_another_worker_says_is_answered_the_same(
+    turns: Any, full: bool, rows: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said, counted = [], []
+    for kind in (SmallRecorder, Elsewhere):
+        recorder = kind()
+        recorder.full = full
+        (folder := tmp_path / kind.__name__).mkdir()
         scene = Scene(folder, monkeypatch, rows, recorder)
         said.append(scene.heard(*turns))
         counted.append((dict(scene.metrics._events), dict(scene.metrics._billed)))

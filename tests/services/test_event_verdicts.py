@@ -194,7 +194,7 @@ def test_head_leads_where_the_click_would_and_uses_nothing_up(tmp_path: Path) ->
         ad = one_ad(world)
         token = ad["click_url"].rpartition("/")[2]
         world.event(ad["impression_url"])
-        peeked = world.app.recorder.peek(token, EventKind.CLICK, Call(user_agent=BROWSER, method="HEAD"))
+        peeked, _ = world.app.recorder.peek(token, EventKind.CLICK, Call(user_agent=BROWSER, method="HEAD"))
         assert peeked.location == "https://acme.example/" and not peeked.billed
         assert world.event(ad["click_url"]).status is Status.ACCEPTED
 

@@ -156,10 +156,10 @@ def test_a_look_ahead_moves_no_tempo(tmp_path: Path) -> None:
         told(world, ad, "impression", {})
         token = ad["click_url"].rpartition("/")[2]
         for _ in range(3):
-            seen = world.app.recorder.peek(token, EventKind.CLICK, Call(user_agent=BROWSER, method="HEAD"))
+            seen, _ = world.app.recorder.peek(token, EventKind.CLICK, Call(user_agent=BROWSER, method="HEAD"))
             assert seen.status is Status.UNRECORDED
         assert told(world, ad, "click", {}) == "accepted"
-        peeked = world.app.recorder.peek(token, EventKind.CLICK, Call(method="HEAD"))
+        peeked, _ = world.app.recorder.peek(token, EventKind.CLICK, Call(method="HEAD"))
         assert peeked.status is Status.FILTERED
 
 

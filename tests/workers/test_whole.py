@@ -5,6 +5,7 @@ import json
 import os
 import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from world import campaign, filled_campaign, filled_publisher, publisher
 
 from adserver.catalog.store import Store
 from adserver.domain import ids
+from adserver.ledger.ledger import Ledger
+from adserver.ledger.place import LEDGER
 from adserver.ledger.verify import verify
 
 pytestmark = pytest.mark.slow
@@ -80,6 +83,49 @@ def test_two_sell_one_budget_through_deaths_and_renewals(crew: Crew) -> None:
     assert SOLD // 2 < len(sold) <= SOLD
     assert len({ad["event_id"] for ad in sold}) == len(sold)
     assert crew.end() == 0
+    assert verify(crew.data, lambda _: None) == []
+
+
+def told(crew: Crew, ad: Any) -> str:
+    """What whoever accepts says of its impression; asked again where it died meanwhile."""
+    path = "/i/" + ad["impression_url"].rpartition("/")[2]
+    while True:
+        with closing(http.client.HTTPConnection("127.0.0.1", crew.port, timeout=20)) as connection:
+            try:
+                connection.request("GET", path, headers={"user-agent": BROWSER})
+                response = connection.getresponse()
+                response.read()
+            except (OSError, http.client.HTTPException):
+                continue
+        assert response.status == 200
+        return str(response.getheader("x-adserver-event"))
+
+
+def test_events_go_home_whoever_is_told_and_whoever_dies(crew: Crew) -> None:
+    shown = list[Any]()
+    with ThreadPoolExecutor(4) as clients:
+
+        def show() -> None:
+            try:
+                found = ads(crew)
+            except (OSError, http.client.HTTPException):
+                return
+            for ad in found:
+                said = [one.result() for one in [clients.submit(told, crew, ad) for _ in range(4)]]
+                # One whose answer a death took is brought to the successor, which knows it.
+                assert said.count("accepted") <= 1
+                assert set(said) <= {"accepted", "duplicate"}
+                shown.append(ad)
+
+        until(lambda: show() or len(shown) >= 5)
+        for number in range(3):
+            os.kill(sorted(crew.pids())[number % 2], signal.SIGKILL)
+            until(lambda: show() or len(crew.up()) == 2)
+        until(lambda: show() or len(shown) >= SOLD // 2)
+    assert crew.end() == 0
+    with closing(Ledger(crew.data / LEDGER)) as ledger:
+        [totals] = ledger.totals()
+    assert (totals.impressions, totals.billed_nanos) == (len(shown), len(shown) * 10_000_000)
     assert verify(crew.data, lambda _: None) == []
 
 

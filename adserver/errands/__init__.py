@@ -1,0 +1,2 @@
+"""Between the workers of one data folder: errands and their answers (``domain.errands``), framed, over Unix
+sockets that only their user can open (``data/run/<number>.sock``)."""

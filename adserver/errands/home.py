@@ -1,0 +1,129 @@
+"""The end at which a worker takes what others bring it."""
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, cast
+
+import msgspec
+
+from adserver.domain.errands import Answered, Brought, Errand
+from adserver.domain.verdicts import Verdict
+from adserver.errands.frames import Broken, Frames, Sockets, framed
+
+Judge = Callable[[Sequence[Errand]], list[tuple[Verdict, asyncio.Future[None] | None]]]
+"""The verdicts, and what each is to wait for."""
+
+_BROUGHT: Final = msgspec.msgpack.Decoder(Brought)
+
+
+class Home:
+    """Of the worker with this ``number``. ``failed`` is told what goes wrong with a connection."""
+
+    def __init__(
+        self, sockets: Sockets, number: int, judge: Judge, failed: Callable[[str, Exception], None]
+    ) -> None:
+        self._path = sockets.path(number)
+        self._judge = judge
+        self._failed = failed
+        self._guests = set[_Guest]()
+        self._server: asyncio.Server | None = None
+
+    async def begin(self) -> None:
+        """On the running loop. The socket that a predecessor left is no longer anybody's: this process has
+        the lock of its journal."""
+        loop, listening = asyncio.get_running_loop(), _bound(self._path)
+        self._server = await loop.create_unix_server(self._guest, sock=listening)
+
+    def _guest(self) -> "_Guest":
+        return _Guest(self._judge, self._failed, self._guests)
+
+    async def end(self) -> None:
+        """What was taken is answered, nothing more is taken: others bring it to the successor."""
+        if self._server is None:
+            return
+        self._server.close()
+        for guest in list(self._guests):
+            await guest.end()
+
+
+def _bound(path: str) -> socket.socket:
+    """Whoever else is on this machine cannot open it."""
+    Path(path).unlink(missing_ok=True)
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = os.umask(0o177)
+    try:
+        listening.bind(path)
+    finally:
+        os.umask(before)
+    return listening
+
+
+class _Guest(asyncio.Protocol):
+    """A connection."""
+
+    def __init__(self, judge: Judge, failed: Callable[[str, Exception], None], guests: "set[_Guest]") -> None:
+        self._judge = judge
+        self._failed = failed
+        self._guests = guests
+        self._frames = Frames()
+        self._owed = 0
+        self._ended = False
+        self._paid = asyncio.Event()
+        self._paid.set()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._guests.add(self)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._guests.discard(self)
+        self._ended = True
+
+    def data_received(self, data: bytes) -> None:
+        if self._ended:
+            return
+        try:
+            for frame in self._frames.received(data):
+                self._take(_BROUGHT.decode(frame))
+        # What goes wrong with one worker is not the others'; it brings everything again.
+        except (Broken, msgspec.MsgspecError) as error:
+            self._failed("a worker was not understood", error)
+            self._transport.abort()
+
+    def _take(self, brought: Brought) -> None:
+        try:
+            judged = self._judge(brought.errands)
+        # The last resort: a fault of ours in one event must not become everybody's.
+        except Exception as error:
+            self._failed("what another worker brought could not be judged", error)
+            self._transport.abort()
+            return
+        answered = Answered(brought.number, [verdict for verdict, _ in judged])
+        waits = {durable for _, durable in judged if durable is not None}
+        self._owed += 1
+        self._paid.clear()
+        if not waits:
+            self._answer(answered)
+        for durable in list(waits):
+            durable.add_done_callback(partial(self._durable, answered, waits))
+
+    def _durable(self, answered: Answered, waits: set[Any], durable: Any) -> None:
+        waits.discard(durable)
+        if not waits:
+            self._answer(answered)
+
+    def _answer(self, answered: Answered) -> None:
+        self._owed -= 1
+        if not self._transport.is_closing():
+            self._transport.write(framed(answered))
+        if not self._owed:
+            self._paid.set()
+
+    async def end(self) -> None:
+        self._ended = True
+        await self._paid.wait()
+        self._transport.close()
