@@ -6,7 +6,7 @@ What a command needs is imported within it: ``adserver check`` need not wait for
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Final, NoReturn
+from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
 import typer
 from typer.exceptions import TyperException
@@ -14,6 +14,9 @@ from typer.exceptions import TyperException
 from adserver import asking
 from adserver.commands.keys import KEYS
 from adserver.options import FAILED, WRONG, Config, Data, Failed, Wrong, existing, instant, settings_of
+
+if TYPE_CHECKING:
+    from adserver.settings import Settings
 
 _NOT_BUILT: Final = (
     "plan", "pull", "upload", "forecast",
@@ -82,6 +85,18 @@ def apply(
     raise typer.Exit(apply_folder(existing(folder), settings_of(data=data, config=config).data))
 
 
+def _run(settings: "Settings") -> None:
+    """Raises CannotServe."""
+    if settings.workers > 1:
+        from adserver.workers.parent import serve as lead
+
+        lead(settings, settings.workers)
+    else:
+        from adserver.serving import serve as run
+
+        run(settings)
+
+
 @app.command()
 def serve(
     campaigns: Annotated[
@@ -123,7 +138,9 @@ def serve(
         str | None, typer.Option(help="How long it is known who saw an impression (default: 396).")
     ] = None,
     config: Config = None,
-    workers: Annotated[str | None, typer.Option(hidden=True)] = None,
+    workers: Annotated[
+        str | None, typer.Option(help="Processes that serve; several need --redis (default: 1).")
+    ] = None,
     redis: Annotated[
         str | None,
         typer.Option(help="Keep what people have seen in this Redis: redis://HOST:PORT/DB (default: here)."),
@@ -147,10 +164,9 @@ def serve(
     if settings.campaigns is not None:
         existing(settings.campaigns)
     from adserver.serving import CannotServe
-    from adserver.serving import serve as run
 
     try:
-        run(settings)
+        _run(settings)
     except CannotServe as error:
         raise Wrong(str(error)) from error
 

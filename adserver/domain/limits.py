@@ -31,6 +31,8 @@ CHECKS_IN_VAIN: Final = 1000
 placements; behind them, line items that would have to be asked do not serve."""
 OUTSTANDING_PER_PERSON: Final = 1000
 """Ads a person may have reserved and not rendered: more is somebody emptying budgets, not reading."""
+WORKERS: Final = 64
+"""Serving processes of one machine; event ids have room for a thousand."""
 DECIDED_AGAIN: Final = 8
 """How often a decision is made where others kept changing what it was made from."""
 STATE_UNTOLD: Final = 100_000

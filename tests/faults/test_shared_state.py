@@ -60,9 +60,9 @@ def decide(server: Live, body: dict[str, Any]) -> dict[str, Any]:
             return answer
 
 
-def soon(what: Callable[[], bool]) -> None:
+def soon(what: Callable[[], bool], within_s: float = BACK_S) -> None:
     """Until it is so."""
-    deadline = time.monotonic() + BACK_S
+    deadline = time.monotonic() + within_s
     while not what():
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -1,0 +1,102 @@
+"""Several workers behind one port, with Redis: caps, feeds and budgets are those of one server, also while
+workers are killed."""
+
+import http.client
+import os
+import signal
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from kills import campaign, publisher, request, world
+from live import Live
+from servers.redis_server import Redis
+from test_shared_state import decide, feed, folder, known, redis, soon
+
+from adserver.ledger.verify import verify
+
+__all__ = ["folder", "redis"]
+pytestmark = pytest.mark.slow
+WORKERS = 4
+START_S = 60.0
+LIMITED = [
+    {"id": "limited", "pricing": {"model": "cpm", "amount": "10.00"}, "budget": {"lifetime": "1.00"}},
+]
+
+
+def serving(tmp_path: Path, folder: Path, redis: Redis) -> Live:
+    return Live(tmp_path / "data", folder, None, "--redis", redis.url, "--workers", str(WORKERS))
+
+
+def workers_of(server: Live) -> list[int]:
+    """Their process ids."""
+    found = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
+    commands = {int(pid): Path(f"/proc/{pid}/cmdline").read_bytes() for pid in found}
+    return [pid for pid, command in commands.items() if b"adserver.workers.child" in command]
+
+
+def all_known(server: Live) -> None:
+    """All of them: what is known is the least of what they know."""
+    soon(lambda: known(server), START_S)
+
+
+def test_many_at_once_get_as_many_as_the_cap_says(tmp_path: Path, folder: Path, redis: Redis) -> None:
+    with serving(tmp_path, folder, redis) as server, ThreadPoolExecutor(50) as pool:
+        all_known(server)
+        whom = [f"u-{number % 10}" for number in range(500)]
+        served = Counter[tuple[str, str]]()
+
+        def one(who: str) -> None:
+            for ad in decide(server, request(who))["decisions"][0]["ads"]:
+                served[who, ad["line_item"]] += 1
+                assert server.get(ad["impression_url"]).headers["x-adserver-event"] == "accepted"
+
+        list(pool.map(one, whom))
+        assert [served[f"u-{number}", "capped"] for number in range(10)] == [3] * 10
+        assert server.stop() == 0
+    assert verify(tmp_path / "data", report=lambda line: None) == []
+
+
+def test_pages_repeats_and_events_are_the_same_at_every_worker(
+    tmp_path: Path, folder: Path, redis: Redis
+) -> None:
+    with serving(tmp_path, folder, redis) as server:
+        all_known(server)
+        pages = [decide(server, feed(page))["decisions"][0] for page in range(3)]
+        for _ in range(3 * WORKERS):
+            assert [decide(server, feed(page))["decisions"][0] for page in range(3)] == pages
+        assert server.post("/v1/decisions", feed(5)).status == 409
+        once = server.post("/v1/decisions", {**request("u-2"), "id": "once"}).body
+        for _ in range(3 * WORKERS):
+            assert server.post("/v1/decisions", {**request("u-2"), "id": "once"}).body == once
+        (ad,) = decide(server, request("u-1"))["decisions"][0]["ads"]
+        with ThreadPoolExecutor(16) as pool:
+            told = pool.map(lambda _: server.get(ad["impression_url"]).headers["x-adserver-event"], range(16))
+            assert Counter(told) == {"accepted": 1, "duplicate": 15}
+        assert server.stop() == 0
+    assert verify(tmp_path / "data", report=lambda line: None) == []
+
+
+def test_a_budget_is_everybodys_while_workers_are_killed(tmp_path: Path, redis: Redis) -> None:
+    sold = world(tmp_path / "world", publisher(), campaign("limited", LIMITED))
+    with serving(tmp_path, sold, redis) as server, ThreadPoolExecutor(16) as pool:
+        all_known(server)
+        billed = 0
+
+        def one(number: int) -> int:
+            """What it billed, as far as anybody said so."""
+            if number % 60 == 30:
+                os.kill(workers_of(server)[0], signal.SIGKILL)
+            try:
+                answer = server.decide(request(f"u-{number}"))
+                shown = [server.get(ad["impression_url"]) for ad in answer["decisions"][0]["ads"]]
+            except (OSError, http.client.HTTPException):
+                return 0  # It was in the hands of the one that was killed.
+            return sum(told.headers.get("x-adserver-billed") == "true" for told in shown)
+
+        billed = sum(pool.map(one, range(300)))
+        assert 0 < billed <= 100
+        soon(lambda: len(workers_of(server)) == WORKERS)
+        assert server.stop() == 0
+    assert verify(tmp_path / "data", report=lambda line: None) == []
