@@ -123,7 +123,9 @@ def serve(
         str | None, typer.Option(help="How long it is known who saw an impression (default: 396).")
     ] = None,
     config: Config = None,
-    workers: Annotated[str | None, typer.Option(hidden=True)] = None,
+    workers: Annotated[
+        str | None, typer.Option(help="Serving processes, 1 to 64, with --redis (default: 1, this one).")
+    ] = None,
     redis: Annotated[
         str | None,
         typer.Option(help="Keep what people have seen in this Redis: redis://HOST:PORT/DB (default: here)."),
@@ -149,6 +151,8 @@ def serve(
     from adserver.serving import CannotServe
     from adserver.serving import serve as run
 
+    if settings.workers > 1:
+        from adserver.workers.parent import serve as run
     try:
         run(settings)
     except CannotServe as error:

@@ -1,6 +1,6 @@
 """Settings: each from its default, one TOML file, the environment (``ADSERVER_*``) and flags; the later
 wins. Every problem is reported at once, with where the value came from. What is reserved for later issues
-(workers, database) is refused, never ignored.
+(database) is refused, never ignored.
 """
 
 import re
@@ -37,7 +37,7 @@ class Settings(Struct, frozen=True):
     docs/ARCHITECTURE.md, "Invalid traffic".
 
     ``redis``: where what people have seen is kept, empty: in this process; ``redis_deadline_ms``: how long a
-    decision waits for it."""
+    decision waits for it; ``workers``: serving processes of this data folder, several only with a Redis."""
 
     campaigns: Path | None = None
     data: Path = Path("data")
@@ -56,6 +56,7 @@ class Settings(Struct, frozen=True):
     fastest_click_ms: int = 100
     report_people: int = 50
     people_days: int = limits.PEOPLE_DAYS
+    workers: int = 1
     redis: str = ""
     redis_deadline_ms: int = 25
 
@@ -86,6 +87,10 @@ def load(flags: Mapping[str, object], environ: Mapping[str, str]) -> Settings:
     _take(values, _from_environ(environ, problems), problems)
     given = {name: value for name, value in flags.items() if value is not None and name != "config"}
     _take(values, {name: (value, f"--{name.replace('_', '-')}") for name, value in given.items()}, problems)
+    if values.get("workers", 1) > 1 and not values.get("redis"):
+        problems.append(
+            "workers: several can only know together what people have seen; name a redis for that"
+        )
     if problems:
         raise BadSettings(problems)
     return Settings(**values)
@@ -248,9 +253,10 @@ _READERS: Final[dict[str, Callable[[object], object]]] = {
     "fastest_click_ms": lambda value: _whole(value, 0, limits.FASTEST_CLICK_MS_MAX),
     "people_days": lambda value: _whole(value, 1, 3660),
     "report_people": lambda value: _whole(value, 0, 1_000_000),
+    "workers": lambda value: _whole(value, 1, limits.WORKERS_MAX),
     "redis": _redis,
     "redis_deadline_ms": lambda value: _whole(value, 1, 1000),
 }
 
-_RESERVED: Final[dict[str, tuple[str, ...]]] = {"workers": ("1",), "database": ()}
+_RESERVED: Final[dict[str, tuple[str, ...]]] = {"database": ()}
 """Settings of later issues, and the values of theirs that ask for nothing new."""
