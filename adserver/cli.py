@@ -6,7 +6,7 @@ What a command needs is imported within it: ``adserver check`` need not wait for
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, NoReturn
+from typing import Annotated, Final, NoReturn
 
 import typer
 from typer.exceptions import TyperException
@@ -14,9 +14,6 @@ from typer.exceptions import TyperException
 from adserver import asking
 from adserver.commands.keys import KEYS
 from adserver.options import FAILED, WRONG, Config, Data, Failed, Wrong, existing, instant, settings_of
-
-if TYPE_CHECKING:
-    from adserver.settings import Settings
 
 _NOT_BUILT: Final = (
     "plan", "pull", "upload", "forecast",
@@ -85,18 +82,6 @@ def apply(
     raise typer.Exit(apply_folder(existing(folder), settings_of(data=data, config=config).data))
 
 
-def _run(settings: "Settings") -> None:
-    """Raises CannotServe."""
-    if settings.workers > 1:
-        from adserver.workers.parent import serve as lead
-
-        lead(settings, settings.workers)
-    else:
-        from adserver.serving import serve as run
-
-        run(settings)
-
-
 @app.command()
 def serve(
     campaigns: Annotated[
@@ -139,7 +124,7 @@ def serve(
     ] = None,
     config: Config = None,
     workers: Annotated[
-        str | None, typer.Option(help="Processes that serve; several need --redis (default: 1).")
+        str | None, typer.Option(help="Serving processes, 1 to 64, with --redis (default: 1, this one).")
     ] = None,
     redis: Annotated[
         str | None,
@@ -164,9 +149,12 @@ def serve(
     if settings.campaigns is not None:
         existing(settings.campaigns)
     from adserver.serving import CannotServe
+    from adserver.serving import serve as run
 
+    if settings.workers > 1:
+        from adserver.workers.parent import serve as run
     try:
-        _run(settings)
+        run(settings)
     except CannotServe as error:
         raise Wrong(str(error)) from error
 

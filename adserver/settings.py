@@ -36,9 +36,8 @@ class Settings(Struct, frozen=True):
     ``fastest_click_ms``: a click sooner after its impression is no person's. Where the defaults are from:
     docs/ARCHITECTURE.md, "Invalid traffic".
 
-    ``workers``: processes that serve, which need ``redis`` where there are several;
     ``redis``: where what people have seen is kept, empty: in this process; ``redis_deadline_ms``: how long a
-    decision waits for it."""
+    decision waits for it; ``workers``: serving processes of this data folder, several only with a Redis."""
 
     campaigns: Path | None = None
     data: Path = Path("data")
@@ -89,7 +88,9 @@ def load(flags: Mapping[str, object], environ: Mapping[str, str]) -> Settings:
     given = {name: value for name, value in flags.items() if value is not None and name != "config"}
     _take(values, {name: (value, f"--{name.replace('_', '-')}") for name, value in given.items()}, problems)
     if values.get("workers", 1) > 1 and not values.get("redis"):
-        problems.append("workers: several need --redis, which knows what people have seen at each of them")
+        problems.append(
+            "workers: several can only know together what people have seen; name a redis for that"
+        )
     if problems:
         raise BadSettings(problems)
     return Settings(**values)
@@ -252,7 +253,7 @@ _READERS: Final[dict[str, Callable[[object], object]]] = {
     "fastest_click_ms": lambda value: _whole(value, 0, limits.FASTEST_CLICK_MS_MAX),
     "people_days": lambda value: _whole(value, 1, 3660),
     "report_people": lambda value: _whole(value, 0, 1_000_000),
-    "workers": lambda value: _whole(value, 1, limits.WORKERS),
+    "workers": lambda value: _whole(value, 1, limits.WORKERS_MAX),
     "redis": _redis,
     "redis_deadline_ms": lambda value: _whole(value, 1, 1000),
 }

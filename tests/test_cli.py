@@ -99,7 +99,7 @@ def test_apply_of_a_broken_folder_changes_nothing(tmp_path: Path) -> None:
         (("keys", "create", "--role", "publisher", "--publisher", "X Y"), "needs --publisher"),
         (("keys", "list", "--data", "/dev/null/x"), "cannot be used"),
         (("serve", "--port", "http"), "port (--port)"),
-        (("serve", "--workers", "4"), "several need --redis"),
+        (("serve", "--workers", "4"), "name a redis"),
         (("serve", "--redis", "127.0.0.1:6379"), "is not the URL of a Redis"),
         (("serve", "--campaigns", "/nowhere"), "/nowhere is not a folder"),
         (("verify", "--data", "/nowhere"), "/nowhere is not a data folder"),

@@ -31,15 +31,12 @@ CHECKS_IN_VAIN: Final = 1000
 placements; behind them, line items that would have to be asked do not serve."""
 OUTSTANDING_PER_PERSON: Final = 1000
 """Ads a person may have reserved and not rendered: more is somebody emptying budgets, not reading."""
-WORKERS: Final = 64
-"""Serving processes of one machine; event ids have room for a thousand."""
 DECIDED_AGAIN: Final = 8
 """How often a decision is made where others kept changing what it was made from."""
 STATE_UNTOLD: Final = 100_000
 """Events that wait for a shared state to hear of them; with more, all that is known is told to it anew."""
 LOOKED_AT_AGAIN: Final = 100
-"""Line items without budget or ahead of their plan that are tried again at a time: one request may have to
-ask them all."""
+"""Line items without budget or ahead of their plan tried again at a time: one request may ask them all."""
 HOUR_WEIGHT_MAX: Final = 1000
 """Of a curve of 24 hours."""
 PACED_MS: Final = 5000
@@ -84,11 +81,12 @@ DIAGNOSED_CHANGES: Final = 24
 
 CHANGE_HEARD_MS: Final = 2000
 """A change of the catalogue is live in every process within this."""
+WORKERS_MAX: Final = 64
 PASSED_TOGETHER: Final = 64
 PASSED_WAITING: Final = 10_000
 PASSED_WAITS_S: Final = 5.0
 FRAME_BYTES: Final = 4 * 2**20
-"""Of events that one worker brings to another: in a frame; that wait for the same one, and how long."""
+"""Workers; of events that one brings to another, those in a frame, those that wait for one, and how long."""
 HEARD_AT_ONCE: Final = 2000
 """Line items of which a process hears, in one turn, what others delivered."""
 LEASES_ASKED: Final = 1000

@@ -18,10 +18,10 @@ from adserver.workers.sockets import bound
 from adserver.workers.team import CHILD, Team
 
 
-def serve(settings: Settings, workers: int, module: str = CHILD) -> None:
-    """Serve with so many workers. Raises CannotServe."""
+def serve(settings: Settings, module: str = CHILD) -> None:
+    """Serve with as many workers as the settings say. Raises CannotServe."""
     logs.configure(settings.log_level)
-    with bound(settings, workers) as (sockets, settings):
+    with bound(settings, settings.workers) as (sockets, settings):
         with mendable(settings):
             catalogue = _applied(settings)
         settings = msgspec.structs.replace(settings, campaigns=None)

@@ -25,9 +25,10 @@ from adserver.settings import Settings
 from adserver.workers.parent import serve
 data, port, workers, keep_alive, campaigns, module = sys.argv[1:]
 folder = Path(campaigns) if campaigns else None
-settings = Settings(data=Path(data), port=int(port), keep_alive_seconds=int(keep_alive), campaigns=folder)
+workers, port, keep_alive = int(workers), int(port), int(keep_alive)
+settings = Settings(folder, Path(data), port=port, keep_alive_seconds=keep_alive, workers=workers)
 try:
-    serve(settings, int(workers), module)
+    serve(settings, module)
 except CannotServe as error:
     sys.exit(f"adserver: {error}")
 """
