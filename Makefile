@@ -1,8 +1,9 @@
 # Needs git, make, Python 3.11 or newer and its venv module, nothing else (a C
 # compiler is used if there is one):
 # everything is installed into .venv, at the versions and with the hashes in
-# requirements.txt and requirements-dev.txt. Tests also start PostgreSQL and
-# Redis, which come from apt where they are missing (tests/servers/install).
+# requirements.txt and requirements-dev.txt. Tests also start PostgreSQL, Redis,
+# nginx and Prometheus, which come from apt where they are missing
+# (tests/servers/install).
 
 PYTHON ?= python3
 
@@ -98,7 +99,7 @@ setup: $(VENV)/.project ## Install what running needs into .venv
 setup-dev: $(VENV)/.project $(VENV)/.dev $(VENV)/.servers ## Install what development needs as well
 
 .PHONY: servers
-servers: ## Install PostgreSQL and Redis for the tests, with apt
+servers: ## Install the servers that tests start, with apt
 	@tests/servers/install
 
 # --clear: without the stamp, what is there was left by a set-up that failed

@@ -226,6 +226,18 @@ def test_a_reload_under_load_fails_nothing(stand: Stand) -> None:
     assert not load.failed
 
 
+def test_an_upgrade_is_a_pause_that_says_so(stand: Stand) -> None:
+    ads = stand.decide()
+    assert stand.server.stop() == 0
+    for _ in range(5):
+        refused = stand.ask("GET", ads[0]["impression_url"])
+        assert (refused.status, refused.headers["content-type"]) == (502, "application/problem+json")
+        assert refused.json()["status"] == 502
+    stand.server.start()
+    # At once: nginx has set nobody aside.
+    assert stand.ask("GET", ads[0]["impression_url"]).headers["x-adserver-event"] == "accepted"
+
+
 def test_with_redis_behind_it_nothing_fails_also_when_it_is_gone(server_ground: Path) -> None:
     with Redis(server_ground / "redis") as redis:
         stand = Stand(server_ground, "--redis", f"redis://127.0.0.1:{redis.port}/0")
