@@ -146,8 +146,8 @@ class SharedDecisions(Decisions):
         elif self._keep(deciding, decision):
             self.shared.keep(known)
         else:
-            deciding.undo()
             self.shared.withdraw(known, self._answer(request, decision))
+            deciding.undo()
             decision = without_ads(decision)
             kept.tally.count(decision)
         slates = tuple(deciding.slates)

@@ -17,7 +17,8 @@ _READERS, _PEOPLE = 10, 40
 _TOGETHER = 16
 """So many requests of one person one after the other, by as many clients."""
 _PAUSE_S = 0.05
-_TRIES, _FINISHING = 60, 8
+_PATIENCE_S = 20.0
+_FINISHING = 8
 
 DOCUMENTS = (
     publisher(),
@@ -42,7 +43,7 @@ class Passers:
     def __init__(self, server: Live) -> None:
         self._server = server
         self._over = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._pass()))
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._pass()), daemon=True)
         self._asked = 0
         self.shown: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self.urls: list[str] = []
@@ -61,12 +62,13 @@ class Passers:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._over.set()
-        self._thread.join()
+        self._thread.join(_PATIENCE_S)
 
     def wait(self, more: int) -> None:
-        """Until so many more requests were asked."""
-        until, deadline = self._asked + more, time.monotonic() + 30
-        while self._asked < until and time.monotonic() < deadline:
+        """Until so many more decisions were answered."""
+        until, deadline = len(self.took_s) + more, time.monotonic() + _PATIENCE_S
+        while len(self.took_s) < until:
+            assert time.monotonic() < deadline, "no answers"
             time.sleep(0.01)
 
     # -- on their thread ---------------------------------------------------------------------------
@@ -145,13 +147,14 @@ class Passers:
         asker.close()
 
     async def _rest(self, people: list[str]) -> None:
-        asker = Asker(self._server.port)
+        """As long as a busy machine may need: it misses deadlines of its own."""
+        asker, deadline = Asker(self._server.port), time.monotonic() + _PATIENCE_S
         for who in people:
-            for _ in range(_TRIES):
-                if all(self.shown[who][name] >= most for name, most in CAPS.items()):
+            while any(self.shown[who][name] < most for name, most in CAPS.items()):
+                if time.monotonic() > deadline:
                     break
                 if await self._person(asker, who) == ["rest"]:
-                    # It was away for a moment: the machine has other things to do.
+                    # It was away for a moment.
                     await asyncio.sleep(_PAUSE_S)
             await self._person(asker, who)
         asker.close()

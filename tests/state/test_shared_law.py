@@ -15,7 +15,9 @@ from servers.redis_server import Redis
 from test_frequency import ANNA, BEN, EVENING, KEEP_MS, MORNING, RENDER_MS, Law2, Shown
 
 from adserver.domain.caps import BoundCap, counted
+from adserver.domain.request import FeedAsk
 from adserver.state.exposure import Exposure
+from adserver.state.feeds import Account
 from adserver.state.shared.keys import Who
 
 
@@ -130,6 +132,26 @@ def test_an_id_is_answered_once(two: list[Remote]) -> None:
     assert second is not None
     assert second.answer == b"of " + b"a" * 16
     assert two[0].look(ANNA, None).exposures.outstanding(ANNA) == 1
+
+
+def test_a_page_is_laid_out_once(two: list[Remote]) -> None:
+    """Whoever knew of no page before it comes second is told which there are."""
+    account, who = b"f" * 16, Who(ANNA, None)
+    said = []
+    for worker, answered in zip(two, (b"one", b"two"), strict=True):
+        asked = structs.replace(
+            worker.unknown(b"a" * 16, exposure(), ()), ask=FeedAsk("main", 0, 20, account)
+        )
+        asked.exposures.granted.clear()
+        asked.feeds.take_up(account, Account({0: answered}, 1, b"", 10_000, 60_000))
+        said.append(worker.run(worker.state.propose(asked, b"")))
+    first, second = said
+    assert first is None
+    assert second is not None
+    assert (second.expected, second.who) == (1, who)
+    found = second.feeds.find_any(account)
+    assert found is not None
+    assert found.pages == {0: b"one"}
 
 
 def test_what_redis_forgot_is_added_by_everybody(two: list[Remote], redis_server: Redis) -> None:
