@@ -67,6 +67,7 @@ if #ads > 0 then
   last_for(KEYS[4], longest + SLACK)
 end
 write()
+prune_fresh()
 if expected then
   if expected < 0 then redis.call('DEL', KEYS[5]) end
   redis.call('HSET', KEYS[5], 'next', page + 1, 'track', ARGV[6], 'idle', idle, 'touched', now, 'told', told,
