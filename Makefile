@@ -71,8 +71,8 @@ loadtest: setup-dev ## Load a server and check the laws (SECONDS=30)
 	@exec $(BIN)/python loadtests/run.py --seconds $(or $(SECONDS),30)
 
 .PHONY: bench
-bench: setup ## Measure the engine and HTTP beside an empty endpoint (QUICK=1: under 2 minutes)
-	@exec $(BIN)/adserver bench $(if $(QUICK),--quick)
+bench: setup ## Measure the engine and HTTP beside an empty endpoint (QUICK=1: under 2 minutes; REDIS=1: with Redis)
+	@exec $(BIN)/adserver bench $(if $(QUICK),--quick) $(if $(REDIS),--redis)
 
 .PHONY: lint
 lint: setup-dev ## Check style and formatting

@@ -222,16 +222,28 @@ def bench(
     json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write every figure as JSON.")] = None,
     markdown: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the tables.")] = None,
     plots: Annotated[Path | None, typer.Option(metavar="DIR", help="Draw PNGs, with matplotlib.")] = None,
+    redis: Annotated[
+        bool, typer.Option("--redis", help="Also with state in a Redis started for it.")
+    ] = False,
+    redis_url: Annotated[
+        str, typer.Option(metavar="URL", help="Also with state in this one; its database must be empty.")
+    ] = "",
 ) -> None:
     """Measure: the engine by size, whole decisions, HTTP beside an empty endpoint. Prints tables."""
-    from adserver.bench import run
+    from adserver.bench import run, stores
 
     # Not found out after minutes.
     for file in (json, markdown):
         if file is not None:
             existing(file.parent)
     try:
-        run.bench(run.QUICK if quick else run.FULL, json, markdown, plots)
+        run.bench(
+            run.QUICK if quick else run.FULL,
+            json,
+            markdown,
+            plots,
+            redis_url or (stores.OWN if redis else ""),
+        )
     except OSError as error:
         raise Wrong(f"{error.filename or 'the benchmark'}: {error.strerror}") from error
 

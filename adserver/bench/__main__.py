@@ -18,9 +18,10 @@ def main() -> None:
     parser.add_argument("--socket", type=int, default=-1, help="an inherited listening socket")
     parser.add_argument("--data", type=Path, default=Path("data"))
     parser.add_argument("--reply-bytes", type=int, default=1000)
+    parser.add_argument("--redis", default="", help="its URL, for state in it")
     asked = parser.parse_args()
     if asked.what in served.KINDS:
-        served.serve(asked.what, asked.socket, asked.data, asked.line_items, asked.reply_bytes)
+        served.serve(asked.what, asked.socket, asked.data, asked.line_items, asked.reply_bytes, asked.redis)
         return
     found = _measured(asked.what, asked.line_items, asked.number, asked.image)
     sys.stdout.buffer.write(msgspec.json.encode(found))

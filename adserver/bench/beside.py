@@ -18,13 +18,24 @@ from adserver.bench import client
 from adserver.bench.calls import IMPRESSION_URL
 from adserver.bench.catalogue import SEED, Shape
 from adserver.bench.servers import READY_S, Pace, Server, Speed, nginx, serving
+from adserver.bench.stores import Store, store
 
 _MOST: Final = 30_000
 """Requests of a round at most; made before."""
 _OVERLOADED: Final = b'"overloaded"'
+_UNKNOWN: Final = b'"state_unavailable"'
 _OPEN_SHARE: Final = 0.7
 """Of what the server answered in the closed loop: the rate of the open one."""
 _OPEN_ROUNDS: Final = 3
+
+
+class Shared(Struct, frozen=True):
+    """State in Redis: decisions, and Redis' own processor time for each (None: not known); ``unknown``:
+    answers that were made without it."""
+
+    decisions: Speed
+    redis_us: float | None
+    unknown: int
 
 
 class Beside(Struct, frozen=True):
@@ -45,10 +56,12 @@ class Beside(Struct, frozen=True):
     empty_paced: Pace
     failed: int
     overloaded: int
+    shared: Shared | None = None
 
 
-def beside(line_items: int, reply_bytes: int, rounds: int, seconds: float) -> Beside:
-    """Raises OSError where a server does not come up."""
+def beside(line_items: int, reply_bytes: int, rounds: int, seconds: float, redis: str = "") -> Beside:
+    """``redis``: where state is kept by a third server (``stores``), empty: by none. Raises OSError where a
+    server does not come up."""
     cores = sorted(os.sched_getaffinity(0))
     pinned = len(cores) > 1
     with ExitStack() as stack:
@@ -57,10 +70,15 @@ def beside(line_items: int, reply_bytes: int, rounds: int, seconds: float) -> Be
             stack.enter_context(serving(kind, folder, line_items, reply_bytes, cores[0]))
             for kind in ("adserver", "empty")
         )
+        shared = None
+        if redis:
+            kept = stack.enter_context(store(folder, redis, cores[-1]))
+            asking = serving("shared", folder, line_items, reply_bytes, cores[0], kept.url)
+            shared = _Sharing(stack.enter_context(asking), kept)
         fastest = stack.enter_context(nginx(folder, reply_bytes, cores[0]))
         if pinned:
             stack.enter_context(_on({cores[1]}, set(cores)))
-        sides = _Sides(ours, empty, fastest)
+        sides = _Sides(ours, empty, fastest, shared)
         sides.warm_up()
         for number in range(rounds):
             sides.round(number * _MOST // rounds, seconds)
@@ -72,15 +90,39 @@ def beside(line_items: int, reply_bytes: int, rounds: int, seconds: float) -> Be
         ours.speed("impressions"), empty.speed("impressions"),
         fastest.speed("decisions") if fastest is not None else None,
         ours.pace(), empty.pace(),
-        ours.failed + empty.failed, sides.overloaded,
+        ours.failed + empty.failed + (shared.server.failed if shared else 0), sides.overloaded,
+        shared.found() if shared is not None else None,
     )  # fmt: skip
+
+
+class _Sharing:
+    """The server that asks Redis."""
+
+    def __init__(self, server: Server, kept: Store) -> None:
+        self.server = server
+        self._kept = kept
+        self._decisions = self._unknown = 0
+        self._used_s = 0.0
+
+    def play(self, requests: list[bytes], seconds: float) -> None:
+        before = self._kept.processor_s()
+        found = self.server.play("decisions", requests, seconds, kept=_MOST)
+        self._used_s += self._kept.processor_s() - before
+        self._decisions += found.requests
+        self._unknown += sum(_UNKNOWN in answer for answer in found.answers)
+
+    def found(self) -> Shared:
+        known = self._kept.pid is not None
+        redis_us = round(self._used_s / self._decisions * 1e6, 1) if known else None
+        return Shared(self.server.speed("decisions"), redis_us, self._unknown)
 
 
 class _Sides:
     """What is compared, and what all are asked. ``overloaded``: how many of our answers said so."""
 
-    def __init__(self, ours: Server, empty: Server, fastest: Server | None) -> None:
+    def __init__(self, ours: Server, empty: Server, fastest: Server | None, shared: _Sharing | None) -> None:
         self._ours = ours
+        self._shared = shared
         self._empty = empty
         self._fastest = fastest
         self.overloaded = 0
@@ -91,7 +133,8 @@ class _Sides:
 
     def warm_up(self) -> None:
         """The first answer comes when the catalogue is compiled."""
-        for server in (self._ours, self._empty):
+        asked = (self._ours, self._empty, *([self._shared.server] if self._shared else []))
+        for server in asked:
             client.play(server.port, self._asked[:1], READY_S, connections=1)
             client.play(server.port, self._asked[:500], 10)
 
@@ -103,6 +146,8 @@ class _Sides:
         self._empty.play("decisions", mine, seconds)
         found = self._ours.play("decisions", mine, seconds, kept=_MOST)
         self.overloaded += sum(_OVERLOADED in answer for answer in found.answers)
+        if self._shared is not None:
+            self._shared.play(mine, seconds)
         paths = [path.decode() for answer in found.answers for path in IMPRESSION_URL.findall(answer)]
         events = [client.get(path) for path in paths]
         if events:

@@ -109,6 +109,10 @@ def _notes(report: Report) -> str:
             f"HTTP: medians of {beside.rounds} alternating rounds of {beside.seconds:g} s, server and client "
             f"{pinned}; {beside.failed} failed, {beside.overloaded} overloaded"
         )
+        if beside.shared is not None:
+            notes.append(
+                f"Redis is on the client's core; {beside.shared.unknown} answers were made without it"
+            )
     return "\n".join(f"- {note}." for note in notes)
 
 

@@ -41,10 +41,11 @@ FULL: Final = Plan((1000, 10_000, SIZE, LARGE), 5000, 20, SIZE, 7, 1.5, 200, 460
 
 
 class Bench:
-    """One run of a plan. ``say`` gets a line of progress."""
+    """One run of a plan. ``say`` gets a line of progress; ``redis``: as for ``beside``."""
 
-    def __init__(self, plan: Plan, say: Callable[[str], None]) -> None:
+    def __init__(self, plan: Plan, say: Callable[[str], None], redis: str = "") -> None:
         self._plan = plan
+        self._redis = redis
         self._say = say
         self._began = monotonic()
         self._missing: list[str] = []
@@ -115,15 +116,17 @@ class Bench:
         plan = self._plan
         self._say(f"HTTP, {plan.server_size:,} line items, {plan.rounds} rounds")
         try:
-            return beside(plan.server_size, reply_bytes, plan.rounds, plan.round_s)
+            return beside(plan.server_size, reply_bytes, plan.rounds, plan.round_s, self._redis)
         except (OSError, TimeoutError) as error:
             self._missing.append(f"HTTP: not measured, {error or 'no server came up in time'}")
             return None
 
 
-def bench(plan: Plan, json: Path | None, markdown: Path | None, pictures: Path | None) -> None:
+def bench(
+    plan: Plan, json: Path | None, markdown: Path | None, pictures: Path | None, redis: str = ""
+) -> None:
     """Run it, print the page, and write what was asked for. Raises OSError where a file cannot be written."""
-    report = Bench(plan, lambda line: print(line, file=sys.stderr, flush=True)).run()
+    report = Bench(plan, lambda line: print(line, file=sys.stderr, flush=True), redis).run()
     page = to_markdown(report)
     print(page, end="")
     if json is not None:

@@ -1,6 +1,6 @@
-"""The two servers that are compared, each a process of its own on a socket it inherits: ours, and the empty
-endpoint, which is the same uvicorn and a Starlette route that decodes the same request and returns a
-constant of the same size."""
+"""The servers that are compared, each a process of its own on a socket it inherits: ours, the same with
+state in Redis, and the empty endpoint, which is the same uvicorn and a Starlette route that decodes the same
+request and returns a constant of the same size."""
 
 import gc
 import socket
@@ -10,6 +10,7 @@ from threading import Thread
 from typing import Any, Final
 
 import uvicorn
+from msgspec import structs
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -18,24 +19,26 @@ from starlette.routing import Route
 from adserver.api.events import GIF
 from adserver.app import App
 from adserver.bench.catalogue import Shape
+from adserver.bench.stores import DEADLINE_MS
 from adserver.engine.compile import compile_snapshot
 from adserver.services.ask import DECODER
 from adserver.serving import server_of
 from adserver.settings import Settings
 from adserver.telemetry import logs
 
-KINDS: Final = ("adserver", "empty")
+KINDS: Final = ("adserver", "shared", "empty")
 
 
-def serve(kind: str, descriptor: int, data: Path, line_items: int, reply_bytes: int) -> None:
-    """Serve until our standard input ends."""
+def serve(kind: str, descriptor: int, data: Path, line_items: int, reply_bytes: int, redis: str) -> None:
+    """Serve until our standard input ends. ``redis``: the URL for the kind ``shared``."""
     logs.configure("warning")
     with socket.socket(fileno=descriptor) as listening:
         settings = Settings(data=data, port=listening.getsockname()[1])
-        if kind == "adserver":
-            server = server_of(_adserver(settings, line_items), settings)
-        else:
+        if kind == "empty":
             server = _server(_empty(reply_bytes), settings)
+        else:
+            settings = structs.replace(settings, redis=redis, redis_deadline_ms=DEADLINE_MS)
+            server = server_of(_adserver(settings, line_items), settings)
         Thread(target=_wait_for_end, args=(server,), daemon=True).start()
         server.run(sockets=[listening])
 

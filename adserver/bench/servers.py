@@ -100,13 +100,16 @@ class Server:
 
 
 @contextmanager
-def serving(kind: str, folder: Path, line_items: int, reply_bytes: int, core: int) -> Iterator[Server]:
+def serving(
+    kind: str, folder: Path, line_items: int, reply_bytes: int, core: int, redis: str = ""
+) -> Iterator[Server]:
     listening = socket.create_server((client.HOST, 0), backlog=2048)
     number = listening.fileno()
     log = folder / f"{kind}.log"
     command = [
         sys.executable, "-m", "adserver.bench", kind, "--socket", str(number), "--data", str(folder / kind),
         "--line-items", str(line_items), "--reply-bytes", str(reply_bytes),
+        "--redis", redis,
     ]  # fmt: skip
     with log.open("wb") as told:
         process = subprocess.Popen(

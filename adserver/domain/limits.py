@@ -35,6 +35,8 @@ DECIDED_AGAIN: Final = 8
 """How often a decision is made where others kept changing what it was made from."""
 STATE_UNTOLD: Final = 100_000
 """Events that wait for a shared state to hear of them; with more, all that is known is told to it anew."""
+PEOPLE_KNOWN_ELSEWHERE: Final = 100_000
+"""People of whom a process remembers that others know of them too."""
 LOOKED_AT_AGAIN: Final = 100
 """Line items without budget or ahead of their plan tried again at a time: one request may ask them all."""
 HOUR_WEIGHT_MAX: Final = 1000

@@ -1,10 +1,11 @@
 """Serve ads where what people have seen is shared with other processes, and asked over a network.
 
-What is known of the person is asked for; then everything is as in ``serve``, decided by the same code from
-that, with nothing awaited; and what it came to is *proposed*: the store says that it is so now, in one step
-with asking every cap and the feed's account again, or what there is instead, and it is decided once more.
-Only then does the journal hear of it. So a decision is exact whoever else decides meanwhile, and costs two
-round trips; holds in budgets are this process's own and stand in between.
+What this process itself knows of the person is taken for all there is, or the store is asked; then everything
+is as in ``serve``, decided by the same code from that, with nothing awaited; and what it came to is
+*proposed*: the store says that it is so now, in one step with asking every cap and the feed's account again,
+or what there is instead, and it is decided once more. Only then does the journal hear of it. So a decision is
+exact whoever else decides meanwhile, and costs one round trip or two; holds in budgets are this process' own
+and stand in between.
 
 Where the store does not answer (``Away``), nobody is served what is capped and feeds answer nothing new; the
 rest goes on.
@@ -32,7 +33,7 @@ _ENCODE: Final = msgspec.msgpack.Encoder().encode
 
 class Known(Protocol):
     """Of one person. ``exposures`` and ``feeds`` are as they would be in a server that is alone; ``answer``:
-    to the request's id, empty where there is none."""
+    to the request's id, empty where there is none; ``guessed``: the store was not asked."""
 
     @property
     def exposures(self) -> State: ...
@@ -40,12 +41,18 @@ class Known(Protocol):
     def feeds(self) -> Feeds: ...
     @property
     def answer(self) -> bytes: ...
+    @property
+    def guessed(self) -> bool: ...
 
 
 K = TypeVar("K", bound=Known)
 
 
 class Shared(Protocol[K]):
+    def guess(self, request: Request, ask: FeedAsk | None) -> K | None:
+        """What is known here; None: it may well be wrong. Raises Away."""
+        ...
+
     async def look(self, request: Request, ask: FeedAsk | None) -> K:
         """Raises Away."""
         ...
@@ -76,21 +83,22 @@ class SharedDecisions(Decisions):
         found = self._at_once(request, serving, ask.tmax_ms)
         if found is not None:
             return found
+        exactly = look is not None or request.mode == "dry_run" or _compares(request, serving)
         try:
-            known = await self._known(request)
+            known = await self._known(request, exactly)
         except Away:
             return self._unshared(request, serving, look, away=True)
         if known is None:
             return self._unshared(request, serving, look, away=False)
         return await self._agreed(request, serving, known, look)
 
-    async def _known(self, request: Request) -> Known | None:
+    async def _known(self, request: Request, exactly: bool) -> Known | None:
         """None of nobody."""
         if request.subject is None and request.session is None and request.repeat_key is None:
             return None
         feed = next((ask.feed for ask in request.placements if ask.feed is not None), None)
-        found: Known = await self.shared.look(request, feed)
-        return found
+        found: Known | None = None if exactly else self.shared.guess(request, feed)
+        return await self.shared.look(request, feed) if found is None else found
 
     def _unshared(self, request: Request, serving: Serving, look: Look | None, away: bool) -> Outcome:
         if look is not None:
@@ -100,7 +108,7 @@ class SharedDecisions(Decisions):
 
     async def _agreed(self, request: Request, serving: Serving, known: Known, look: Look | None) -> Outcome:
         """Decided as often as something else was so meanwhile; who asks why is told of the last."""
-        for _ in range(limits.DECIDED_AGAIN):
+        for _ in range(limits.DECIDED_AGAIN + known.guessed):
             if known.answer:
                 repeat = _REPEATS.decode(known.answer)
                 return Outcome(repeat.decision, request, serving, repeat.subject)
@@ -168,3 +176,9 @@ class SharedDecisions(Decisions):
     @staticmethod
     def _answer(request: Request, decision: Decision) -> bytes:
         return b"" if request.repeat_key is None else _ENCODE(Repeat(decision, request.subject))
+
+
+def _compares(request: Request, serving: Serving) -> bool:
+    """Whether what is paid depends on somebody who may be capped and was not asked for: the runner-up."""
+    views = (serving.snapshot.view(request.publisher, ask.id) for ask in request.placements)
+    return any(view is not None and view.placement.auction == "second_price" for view in views)

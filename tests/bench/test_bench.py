@@ -6,8 +6,10 @@ from statistics import mean
 
 import msgspec
 import pytest
+from servers import programs
+from servers.redis_server import Redis
 
-from adserver.bench import beside, client, engine, paced, plots, servers, sized
+from adserver.bench import beside, client, engine, paced, plots, servers, sized, stores
 from adserver.bench.calls import BROWSER
 from adserver.bench.catalogue import CUSTOM, PLACEMENTS, SEED, Shape
 from adserver.bench.goals import LARGE, SIZE, Found, goals
@@ -141,6 +143,25 @@ def test_http_beside_the_empty_endpoint() -> None:
     assert found.nginx is None or found.nginx.per_second > 0
 
 
+@pytest.mark.slow
+def test_state_in_redis_beside_state_in_memory() -> None:
+    programs.redis()
+    found = beside.beside(TINY, 1000, rounds=1, seconds=0.3, redis=stores.OWN)
+    assert found.shared is not None
+    assert found.shared.decisions.per_second > 0 and found.shared.redis_us is not None
+    assert found.failed == 0 and found.shared.unknown == 0
+
+
+def test_a_redis_with_somebodys_keys_is_left_alone(redis_server: Redis, tmp_path: Path) -> None:
+    with stores.store(tmp_path, redis_server.url, 0):
+        redis_server.ask("SET", "ours", "1")
+    assert redis_server.ask("DBSIZE") == 0
+    redis_server.ask("SET", "theirs", "1")
+    with pytest.raises(OSError, match="has keys"), stores.store(tmp_path, redis_server.url, 0):
+        pytest.fail("it was used")
+    assert redis_server.ask("DBSIZE") == 1
+
+
 class Line(client.Connection):
     """Counts what is sent on it."""
 
@@ -246,6 +267,16 @@ def test_goals_over_http() -> None:
         found = goals(Found(beside=compared(SIZE, slower)))
         told = [goal for goal in found if any(name in goal.what for name in names)]
         assert len(told) == 4 and {goal.met for goal in told} == {expected}
+
+
+def test_the_goal_of_state_in_redis() -> None:
+    for per_second, expected in ((70, True), (69, False)):
+        shared = beside.Shared(servers.Speed(per_second, 3), 1.0, 0)
+        compared_too = msgspec.structs.replace(compared(SIZE, 1.0), shared=shared)
+        [told] = [goal for goal in goals(Found(beside=compared_too)) if "Redis" in goal.what]
+        assert told.met is expected
+    [told] = [goal for goal in goals(Found(beside=compared(SIZE, 1.0))) if "Redis" in goal.what]
+    assert told.met is None
 
 
 def test_a_report_is_json_and_tables() -> None:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from adserver.domain.admission import Granted
 from adserver.domain.caps import BoundCap, Counted
+from adserver.domain.request import FeedAsk
 from adserver.state.exposure import Exposure
 from adserver.state.shared.keys import Who
 from adserver.state.shared.mirror import Mirror
@@ -117,6 +118,10 @@ class Remote:
     def look(self, who: bytes | None, session: bytes | None) -> Known:
         self.settled()
         return self.run(self.state.look_at(Who(who, session), None, self._now()))
+
+    def guess(self, who: bytes | None, session: bytes | None, asked: FeedAsk | None = None) -> Known | None:
+        self.settled()
+        return self.call(self.state._guessing.guess, Who(who, session), asked, self._now())
 
     def sweep(self, now_ms: int) -> None:
         self.call(self.mirror.sweep, now_ms)

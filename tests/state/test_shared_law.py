@@ -14,6 +14,7 @@ from remote import Refused, Remote
 from servers.redis_server import Redis
 from test_frequency import ANNA, BEN, EVENING, KEEP_MS, MORNING, RENDER_MS, Law2, Shown
 
+from adserver.domain.admission import Granted
 from adserver.domain.caps import BoundCap, counted
 from adserver.domain.request import FeedAsk
 from adserver.state.exposure import Exposure
@@ -60,6 +61,18 @@ class SharedLaw2(Law2):
             assert not room
         else:
             assert room
+
+    @rule(who=st.sampled_from((ANNA, BEN)), session=st.sampled_from((MORNING, EVENING)))
+    def guess(self, who: bytes, session: bytes) -> None:
+        """A worker that is alone knows what Redis knows."""
+        guessed, known = self.state.guess(who, session), self.state.look(who, session)
+        if guessed is None:
+            return
+        assert guessed.exposures.outstanding(who) == known.exposures.outstanding(who)
+        for cap in self.caps:
+            full = [one.exposures.full(cap, who, session, self.now_ms) for one in (guessed, known)]
+            # What one session saw of two people is one here, so that it is taken for full sooner.
+            assert full[0] == full[1] or (cap.session and full[0])
 
     @rule()
     def restart(self) -> None:
@@ -185,3 +198,18 @@ def test_nobody_is_admitted_before_everybody_has_added(redis_server: Redis) -> N
     finally:
         first.close()
         second.close()
+
+
+def test_who_is_known_elsewhere_too_is_asked_about(two: list[Remote]) -> None:
+    first, second = two
+    first.grant(b"a" * 16, exposure(), (BoundCap("line_item:1", 1, 60_000),))
+    guessed = second.guess(ANNA, None)
+    assert guessed is not None and guessed.exposures.outstanding(ANNA) == 0
+    cap = BoundCap("line_item:1", 1, 60_000)
+    guessed.exposures.give(Granted(b"b" * 16, COUNTS, 20_000, 20_000, (cap,)), exposure())
+    instead = second.run(second.state.propose(guessed, b""))
+    assert instead is not None and not instead.guessed
+    assert instead.exposures.full(cap, ANNA, None, 10_000)
+    assert second.guess(ANNA, None) is None
+    assert second.guess(BEN, None) is not None
+    assert first.guess(ANNA, None) is not None

@@ -1,23 +1,25 @@
 """What is asked of Redis, as the words of commands (``scripts`` says what each script is given)."""
 
-from collections.abc import Iterable, Sequence
-from typing import Final
+from collections.abc import Iterable
+from typing import Any, Final
+
+import msgspec
 
 from adserver.domain import limits
 from adserver.domain.admission import Granted
-from adserver.domain.caps import Counted
 from adserver.state.exposure import Exposure
 from adserver.state.feeds import Account
 from adserver.state.shared import scripts
 from adserver.state.shared.keys import Keys, Who
 from adserver.state.shared.mirror import RETOLD_MS, Settled, Share, Told, Touched, Unanswered, Unsaid
-from adserver.state.shared.person import Page, Proposal
+from adserver.state.shared.person import Proposal
 from adserver.state.shared.wire import Word
 from adserver.state.windows import Windows
 
 Words = list[Word]
 _SUBJECT: Final = 1
 _SESSION: Final = 2
+_ENCODE: Final = msgspec.msgpack.Encoder().encode
 
 
 def look(keys: Keys, who: Who, account: bytes | None, page: int, now_ms: int) -> Words:
@@ -28,11 +30,14 @@ def admit(
     keys: Keys, who: Who, account: bytes | None, page: int, proposal: Proposal, windows: Windows, now_ms: int
 ) -> Words:
     """``page``: the one asked for; what is told of it if this is refused."""
-    words: Words = [*_script("admit"), 7, *_person(keys, who, account), keys.told(), now_ms, page]
-    words += (limits.OUTSTANDING_PER_PERSON, proposal.answer, limits.REPEAT_WINDOW_MS, len(proposal.grants))
-    for granted, exposure in proposal.grants:
-        words += _ad(granted, exposure, windows)
-    words += (0,) if proposal.page is None else (1, *_page(proposal.page))
+    ads = [_ad(granted, exposure, windows) for granted, exposure in proposal.grants]
+    laid_out = proposal.page
+    told = () if laid_out is None else (laid_out.expected, laid_out.idle_ms, laid_out.told_ms)
+    packed = _ENCODE((limits.OUTSTANDING_PER_PERSON, limits.REPEAT_WINDOW_MS, ads, told))
+    words: Words = [*_script("admit"), 7, *_person(keys, who, account), keys.told()]
+    words += (now_ms, page, packed, proposal.answer)
+    words += (b"", b"") if laid_out is None else (laid_out.answered, laid_out.track)
+    words += [granted.event_id for granted, _ in proposal.grants]
     return words
 
 
@@ -89,22 +94,15 @@ def _person(keys: Keys, who: Who, account: bytes | None) -> Iterable[bytes]:
     return (*keys.exposures(), keys.account(account), keys.request(who.request))
 
 
-def _ad(granted: Granted, exposure: Exposure, windows: Windows) -> Words:
-    who = Who(exposure.subject, exposure.session)
-    counts: Sequence[Counted] = [one for one in granted.counts if _is_for(who, one.session)]
-    caps = [cap for cap in granted.caps if _is_for(who, cap.session)]
-    bounded = 0 if exposure.subject is None else 1
-    words: Words = [granted.event_id, granted.expires_ms, bounded, len(counts)]
-    for counted in counts:
-        words += (counted.counter, counted.keep_ms, _which(counted.session))
-    words.append(len(caps))
-    for cap in caps:
-        words += (cap.counter, cap.limit, *windows.of(cap), _which(cap.session))
-    return words
-
-
-def _page(page: Page) -> Words:
-    return [page.expected, page.answered, page.track, page.idle_ms, page.told_ms]
+def _ad(granted: Granted, exposure: Exposure, windows: Windows) -> tuple[Any, ...]:
+    which = _SUBJECT if exposure.subject is not None else 0, _SESSION if exposure.session is not None else 0
+    counts = [(one.counter, one.keep_ms, which[one.session]) for one in granted.counts if which[one.session]]
+    caps = [
+        (cap.counter, cap.limit, *windows.of(cap), which[cap.session])
+        for cap in granted.caps
+        if which[cap.session]
+    ]
+    return granted.expires_ms, exposure.subject is not None, counts, caps
 
 
 def _which(session: bool) -> int:

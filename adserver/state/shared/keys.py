@@ -11,10 +11,10 @@ all. A person is the subject, else the session, else what a request with an id i
     s7{<tag>}f<account>    a feed account
     s7{<tag>}r<request>    the answer to a request id
 
-``7``: the generation (``node``). Tags and the like are 22 characters of base64url.
+``7``: the generation (``node``). Tags and the like are 22 characters of base64.
 """
 
-from base64 import urlsafe_b64encode
+from binascii import b2a_base64
 
 from msgspec import Struct
 
@@ -59,4 +59,4 @@ class Keys:
 
 
 def _text(pseudonym: bytes) -> bytes:
-    return urlsafe_b64encode(pseudonym).rstrip(b"=")
+    return b2a_base64(pseudonym, newline=False).rstrip(b"=")

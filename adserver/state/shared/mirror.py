@@ -21,6 +21,7 @@ from adserver.domain.decision import EventKind
 from adserver.state.exposure import Dump, Exposure
 from adserver.state.memory import MemoryState
 from adserver.state.shared.keys import Who
+from adserver.state.shared.person import Person
 
 RETOLD_MS: Final = 3_600_000
 """Redis knows what it heard for twice as long, for to start again takes its time."""
@@ -167,6 +168,21 @@ class Mirror(MemoryState):
         super().forget(now_ms)
         if len(self._subjects) > 2 * self.people:
             self._subjects = {one: of for one, of in self._subjects.items() if one in self._counters}
+
+    def person(self, who: Who, now_ms: int) -> Person | None:
+        """What is known of somebody; None where it is not told apart from what is known of another, whose
+        session it was."""
+        subject, session = who.subject, who.session
+        if session is not None and self._subjects.get(session, subject) != subject:
+            return None
+        self.sweep(now_ms)
+        person = Person(self.windows)
+        for one in (subject, session):
+            counters = None if one is None else self._counters.get(one)
+            if one is not None and counters:
+                person.take_up(one, {name: [*counter] for name, counter in counters.items()})
+        person.bound(subject, self.outstanding(subject))
+        return person
 
     def everybody(self) -> dict[bytes, "Pieces"]:
         """Everybody of whom anything is known, by root, and where it is found."""

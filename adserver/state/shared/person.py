@@ -78,7 +78,7 @@ class Person(MemoryState):
 class Known(Struct, frozen=True):
     """Of one person, as of a moment, for one request. ``answer``: to the request's id, encoded; empty where
     there is none; ``expected``: the page the feed account went on with, -1 where there was none; ``track``:
-    what it had left behind."""
+    what it had left behind; ``guessed``: Redis was not asked (``guessing``)."""
 
     who: Who
     ask: FeedAsk | None
@@ -88,6 +88,7 @@ class Known(Struct, frozen=True):
     answer: bytes
     expected: int = _NO_PAGE
     track: bytes = b""
+    guessed: bool = False
 
     def proposal(self, answer: bytes) -> Proposal:
         """What was granted and committed to this since it was read."""
@@ -117,6 +118,13 @@ def known(reply: Reply, who: Who, ask: FeedAsk | None, windows: Windows, now_ms:
         feeds.take_up(ask.account, found)
         expected, track = found.next_page, found.track
     return Known(who, ask, now_ms, person, feeds, answer, expected, track)
+
+
+def copied(account: Account, asked: int) -> Account:
+    """An account as far as a request for page ``asked`` needs it."""
+    last = account.next_page - 1
+    pages = {number: account.pages[number] for number in (asked, last) if number in account.pages}
+    return msgspec.structs.replace(account, pages=pages)
 
 
 def _counters(flat: Sequence[bytes]) -> Iterable[tuple[str, list[int]]]:

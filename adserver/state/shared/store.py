@@ -1,6 +1,7 @@
 """The state of people in Redis, as this process asks and tells it.
 
-    known = await state.look(request, feed)     what there is of a person
+    known = await state.look(request, feed)     what there is of a person; or, often enough, ...
+    known = state.guess(request, feed)          what this process knows of them
     ... decided from it, nothing awaited ...
     instead = await state.propose(known, answer)     None: it is so now; else what there is instead
     state.keep(known)     the journal has it
@@ -22,6 +23,7 @@ from adserver.domain.admission import Away
 from adserver.domain.request import FeedAsk, Request
 from adserver.state.shared import commands
 from adserver.state.shared.dialling import Address
+from adserver.state.shared.guessing import Guessing
 from adserver.state.shared.keys import Keys, Who
 from adserver.state.shared.mirror import Mirror, Settled, Told, Touched, Unanswered, Unsaid
 from adserver.state.shared.node import Node
@@ -54,6 +56,7 @@ class SharedState:
         self._node = Node(
             Address(url), mirror, paging, worker, workers, deadline_s, clock, self._heard, self._untold
         )
+        self._guessing = Guessing(mirror, paging)
 
     @property
     def there(self) -> bool:
@@ -81,6 +84,13 @@ class SharedState:
         self._mirror.end(self._untold, self._node.doubted)
 
     # -- a decision --------------------------------------------------------------------------------
+
+    def guess(self, request: Request, ask: FeedAsk | None) -> Known | None:
+        """The same without asking; None: look. Raises Away."""
+        if not self._node.there:
+            raise Away("not connected")
+        who = Who(request.subject, request.session, request.repeat_key)
+        return self._guessing.guess(who, ask, request.now_ms)
 
     async def look(self, request: Request, ask: FeedAsk | None) -> Known:
         """What is known of the person of a request, and of the feed page and the request id asked about.
@@ -110,7 +120,11 @@ class SharedState:
         except (Away, asyncio.CancelledError):
             self.withdraw(known, answer)
             raise
-        return None if reply[0] == _LAWFUL else self._known(reply[1], who, ask, now_ms)
+        if reply[0] == _LAWFUL:
+            return None
+        if known.guessed:
+            self._guessing.wrong(who.root)
+        return self._known(reply[1], who, ask, now_ms)
 
     def keep(self, known: Known) -> None:
         """What was agreed on stands in the journal now: from here on it is this process's to tell of."""

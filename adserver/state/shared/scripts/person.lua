@@ -12,6 +12,8 @@ local SLACK = 60000
 local now = tonumber(ARGV[1])
 local counters, changed, lasting = {}, {}, {}
 
+local fresh = {}
+
 local function counter(key, name)
   local known = counters[key]
   if not known then
@@ -21,6 +23,7 @@ local function counter(key, name)
   local found = known[name]
   if not found then
     local packed = redis.call('HGET', key, name)
+    if not packed then fresh[key] = true end
     found = packed and cmsgpack.unpack(packed) or {0, 0}
     known[name] = found
   end
@@ -116,5 +119,12 @@ local function prune(key, all)
     if found[2] == 0 and (#found == 2 or found[#found] <= now - found[1]) then
       redis.call('HDEL', key, all[i])
     end
+  end
+end
+
+-- Of keys that have gained a counter.
+local function prune_fresh()
+  for key in pairs(fresh) do
+    if redis.call('HLEN', key) >= 64 then prune(key, redis.call('HGETALL', key)) end
   end
 end
