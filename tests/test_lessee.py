@@ -8,11 +8,14 @@ from typing import Any
 import msgspec
 import pytest
 from crew import Crew, Member
+from sqlalchemy.exc import OperationalError
 from world import BROWSER, NOON_MS, World, campaign, publisher
 
 from adserver import recovery
 from adserver.domain import ids, limits
 from adserver.domain.decision import EventKind
+from adserver.duties import Duties
+from adserver.ledger.leases import Leases
 from adserver.replaying import replay
 from adserver.salts import Seeds
 from adserver.services.calls import Call
@@ -79,6 +82,10 @@ def test_what_was_promised_alone_counts_among_several(tmp_path: Path) -> None:
         out = [ad for _ in range(7) for ad in ads_of(crew.members[0])]
     with Crew(tmp_path, 2) as crew:
         crew.clock.ms += 60_000
+        # Nothing is leased to others before the first has told what it promised.
+        for _ in range(5):
+            crew.members[1].tick()
+            assert ads_of(crew.members[1]) == []
         more = list[Any]()
         for _ in range(200):
             crew.tick()
@@ -280,4 +287,33 @@ def test_all_know_what_all_delivered(tmp_path: Path, seed: int) -> None:
                 assert known is not None and known[0] == total
                 bound = budgets.standing(serial, crew.clock.ms)
                 assert bound is not None and bound.accounts[0].billed_nanos == total.billed_nanos
+        assert crew.verified() == []
+
+
+def test_a_ledger_that_is_away_is_said_once_and_what_is_leased_sells(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away, said = OperationalError("SELECT", {}, Exception("locked")), list[str]()
+
+    def fails(*_: object) -> None:
+        raise away
+
+    with Crew(tmp_path, 2, **world("1.00")) as crew:
+        crew.tick(2)
+        while not ads_of(crew.members[1]):
+            crew.tick()
+        app = crew.members[1].app
+        monkeypatch.setattr(app.log, "warning", lambda what, **_: said.append(what))
+        duties = Duties(app)
+
+        async def turns() -> None:
+            for _ in range(3):
+                await duties._lease()
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Leases, "settle", fails)
+            asyncio.run(turns())
+            assert len(said) == 1
+            assert ads_of(crew.members[1])
+        asyncio.run(turns())
         assert crew.verified() == []
