@@ -317,3 +317,51 @@ def test_a_ledger_that_is_away_is_said_once_and_what_is_leased_sells(
             assert ads_of(crew.members[1])
         asyncio.run(turns())
         assert crew.verified() == []
+
+
+def test_what_is_not_posted_yet_is_nobody_elses(tmp_path: Path) -> None:
+    """Nor does it vanish from one's own counts."""
+    with Crew(tmp_path, 2, **world("1.00")) as crew:
+        crew.tick(3)
+        [first, _] = crew.members
+        shown = 0
+        for _ in range(20):
+            crew.tick()
+            shown += sum(first.event(ad["impression_url"]).billed for ad in ads_of(first)[:1] if shown < 3)
+        app, clock = first.app, crew.clock
+        for ad in ads_of(first):
+            shown += first.event(ad["impression_url"]).billed
+
+        async def hear() -> None:
+            for _ in range(3):
+                await Duties(app)._hear_of_others()
+
+        asyncio.run(hear())
+        [serial] = [entry.line_item.serial for entry in app.world.snapshot.entries]
+        bound = app.states.budgets.standing(serial, clock.ms)
+        assert bound is not None
+        assert (bound.totals.impressions, bound.accounts[0].billed_nanos) == (shown, shown * 10_000_000)
+
+
+def test_what_others_post_while_one_opens_is_counted_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Crew(tmp_path, 2, **world("1.00")) as crew:
+        first, second = crew.members
+        while not (ads := ads_of(first)):
+            crew.tick()
+        recover = recovery.recover
+
+        def slowly(*given: Any, **named: Any) -> Any:
+            first.event(ads[0]["impression_url"])
+            first.app.post()
+            return recover(*given, **named)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(recovery, "recover", slowly)
+            second.restart()
+        crew.tick(4)
+        [serial] = [entry.line_item.serial for entry in second.app.world.snapshot.entries]
+        bound = second.app.states.budgets.standing(serial, crew.clock.ms)
+        assert bound is not None
+        assert (bound.totals.impressions, bound.accounts[0].billed_nanos) == (1, 10_000_000)
