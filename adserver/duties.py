@@ -4,11 +4,15 @@ follow the catalog, forget what ran out, renew the checkpoint."""
 import asyncio
 import gc
 import subprocess
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Final
+
+from sqlalchemy.exc import DBAPIError
 
 from adserver import recovery
 from adserver.addresses import BadList
 from adserver.building.builder import Following
+from adserver.databases import reason
 from adserver.domain.books import Position
 from adserver.posting.clerk import NotPosted
 from adserver.services.accruing import Accruing
@@ -48,6 +52,7 @@ class Duties:
         self._marked = Position()
         self._posted_at = (app.journal.position, app.clock())
         self._checkpointed = app.journal.position.segment
+        self._away = False
         self._renewal: asyncio.subprocess.Process | None = None
 
     def begin(self) -> None:
@@ -101,7 +106,7 @@ class Duties:
         await self._upkeep.stop()
         await self._end_renewal()
         if posted and app.lessee is not None:
-            await asyncio.to_thread(app.lessee.leave, app.clock())
+            await self._unless_away(asyncio.to_thread(app.lessee.leave, app.clock()))
         try:
             recovery.save(app.settings.data, app.states.hot, app.journal.position, app.worker.number)
         except OSError as error:
@@ -128,17 +133,27 @@ class Duties:
     async def _lease(self) -> None:
         app = self._app
         assert app.lessee is not None
-        await app.lessee.turn(app.states, app.clock())
+        await self._unless_away(app.lessee.turn(app.states, app.clock()))
 
     async def _hear_of_others(self) -> None:
         app = self._app
         if app.lessee is not None:
-            await app.lessee.hear(lambda: app.journal.position, app.clock())
+            await self._unless_away(app.lessee.hear(lambda: app.journal.position, app.clock()))
 
     async def _bury(self) -> None:
         app = self._app
         if app.lessee is not None and not app.worker.number:
-            await asyncio.to_thread(app.lessee.bury, app.clock())
+            await self._unless_away(asyncio.to_thread(app.lessee.bury, app.clock()))
+
+    async def _unless_away(self, act: Awaitable[None]) -> None:
+        """The ledger may be away, which is said once: what is leased must do until the next turns."""
+        try:
+            await act
+            self._away = False
+        except DBAPIError as error:
+            if not self._away:
+                self._app.log.warning("what is leased must do: the ledger is away", reason=reason(error))
+            self._away = True
 
     async def _tell(self) -> None:
         self._app.states.hot.tally.tell(self._app.promises, self._app.clock())

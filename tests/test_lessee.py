@@ -8,11 +8,14 @@ from typing import Any
 import msgspec
 import pytest
 from crew import Crew, Member
+from sqlalchemy.exc import OperationalError
 from world import BROWSER, NOON_MS, World, campaign, publisher
 
 from adserver import recovery
 from adserver.domain import ids, limits
 from adserver.domain.decision import EventKind
+from adserver.duties import Duties
+from adserver.ledger.leases import Leases
 from adserver.replaying import replay
 from adserver.salts import Seeds
 from adserver.services.calls import Call
@@ -79,6 +82,10 @@ def test_what_was_promised_alone_counts_among_several(tmp_path: Path) -> None:
         out = [ad for _ in range(7) for ad in ads_of(crew.members[0])]
     with Crew(tmp_path, 2) as crew:
         crew.clock.ms += 60_000
+        # Nothing is leased to others before the first has told what it promised.
+        for _ in range(5):
+            crew.members[1].tick()
+            assert ads_of(crew.members[1]) == []
         more = list[Any]()
         for _ in range(200):
             crew.tick()
@@ -281,3 +288,80 @@ def test_all_know_what_all_delivered(tmp_path: Path, seed: int) -> None:
                 bound = budgets.standing(serial, crew.clock.ms)
                 assert bound is not None and bound.accounts[0].billed_nanos == total.billed_nanos
         assert crew.verified() == []
+
+
+def test_a_ledger_that_is_away_is_said_once_and_what_is_leased_sells(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away, said = OperationalError("SELECT", {}, Exception("locked")), list[str]()
+
+    def fails(*_: object) -> None:
+        raise away
+
+    with Crew(tmp_path, 2, **world("1.00")) as crew:
+        crew.tick(2)
+        while not ads_of(crew.members[1]):
+            crew.tick()
+        app = crew.members[1].app
+        monkeypatch.setattr(app.log, "warning", lambda what, **_: said.append(what))
+        duties = Duties(app)
+
+        async def turns() -> None:
+            for _ in range(3):
+                await duties._lease()
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Leases, "settle", fails)
+            asyncio.run(turns())
+            assert len(said) == 1
+            assert ads_of(crew.members[1])
+        asyncio.run(turns())
+        assert crew.verified() == []
+
+
+def test_what_is_not_posted_yet_is_nobody_elses(tmp_path: Path) -> None:
+    """Nor does it vanish from one's own counts."""
+    with Crew(tmp_path, 2, **world("1.00")) as crew:
+        crew.tick(3)
+        [first, _] = crew.members
+        shown = 0
+        for _ in range(20):
+            crew.tick()
+            shown += sum(first.event(ad["impression_url"]).billed for ad in ads_of(first)[:1] if shown < 3)
+        app, clock = first.app, crew.clock
+        for ad in ads_of(first):
+            shown += first.event(ad["impression_url"]).billed
+
+        async def hear() -> None:
+            for _ in range(3):
+                await Duties(app)._hear_of_others()
+
+        asyncio.run(hear())
+        [serial] = [entry.line_item.serial for entry in app.world.snapshot.entries]
+        bound = app.states.budgets.standing(serial, clock.ms)
+        assert bound is not None
+        assert (bound.totals.impressions, bound.accounts[0].billed_nanos) == (shown, shown * 10_000_000)
+
+
+def test_what_others_post_while_one_opens_is_counted_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Crew(tmp_path, 2, **world("1.00")) as crew:
+        first, second = crew.members
+        while not (ads := ads_of(first)):
+            crew.tick()
+        recover = recovery.recover
+
+        def slowly(*given: Any, **named: Any) -> Any:
+            first.event(ads[0]["impression_url"])
+            first.app.post()
+            return recover(*given, **named)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(recovery, "recover", slowly)
+            second.restart()
+        crew.tick(4)
+        [serial] = [entry.line_item.serial for entry in second.app.world.snapshot.entries]
+        bound = second.app.states.budgets.standing(serial, crew.clock.ms)
+        assert bound is not None
+        assert (bound.totals.impressions, bound.accounts[0].billed_nanos) == (1, 10_000_000)
