@@ -285,11 +285,16 @@ PARSED_AT_ONCE: Final = 16 * 1024
 DATABASE_CONNECTIONS: Final = 4
 """Of one room (catalog or ledger) of one process."""
 DATABASE_CONNECT_S: Final = 2
-DATABASE_STATEMENT_MS: Final = 60_000
-DATABASE_LOCK_MS: Final = 30_000
-"""Waiting for another writer."""
+DATABASE_PATIENCE_S: Final = 10
+DATABASE_PATIENCE_LONG_S: Final = 60
+DATABASE_GRACE_S: Final = 2
+"""For a statement of a server, and of a process beside it; and how much later the client gives up."""
 DATABASE_SILENT_S: Final = 10
 """A machine that acknowledges nothing for so long is gone."""
+DATABASE_ASKED: Final = 64
+DATABASE_REMEMBERED: Final = 10_000
+"""Events that wait for one at a time, and how many of its answers are kept."""
+DATABASE_THREADS: Final = 32
 
 # -- simulations ---------------------------------------------------------------------------------
 SIMULATED_DAYS: Final = 366
