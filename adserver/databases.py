@@ -111,10 +111,10 @@ def _terms(schema: str, read_only: bool, patience_s: int) -> dict[str, Any]:
     }
     return {
         "connect_timeout": limits.DATABASE_CONNECT_S,
-        "tcp_user_timeout": limits.DATABASE_SILENT_S * 1000,
-        "keepalives_idle": limits.DATABASE_SILENT_S // 2,
+        "tcp_user_timeout": limits.DATABASE_PATIENCE_S * 1000,
+        "keepalives_idle": limits.DATABASE_PATIENCE_S // 2,
         "keepalives_interval": 1,
-        "keepalives_count": limits.DATABASE_SILENT_S // 2,
+        "keepalives_count": limits.DATABASE_PATIENCE_S // 2,
         "application_name": f"adserver {schema}",
         "options": " ".join(f"-c {name}={value}" for name, value in said.items()),
     }

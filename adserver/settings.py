@@ -1,6 +1,6 @@
 """Settings: each from its default, one TOML file, the environment (``ADSERVER_*``) and flags; the later
 wins. Every problem is reported at once, with where the value came from. What is reserved for later issues
-(workers, database) is refused, never ignored.
+(workers) is refused, never ignored.
 """
 
 import re
@@ -37,7 +37,8 @@ class Settings(Struct, frozen=True):
     docs/ARCHITECTURE.md, "Invalid traffic".
 
     ``redis``: where what people have seen is kept, empty: in this process; ``redis_deadline_ms``: how long a
-    decision waits for it."""
+    decision waits for it. ``database``: of PostgreSQL, where catalog and ledger are kept; empty: in files of
+    ``data``."""
 
     campaigns: Path | None = None
     data: Path = Path("data")
@@ -58,6 +59,7 @@ class Settings(Struct, frozen=True):
     people_days: int = limits.PEOPLE_DAYS
     redis: str = ""
     redis_deadline_ms: int = 25
+    database: str = ""
 
     @property
     def base_url(self) -> str:
@@ -145,6 +147,8 @@ def _take(values: dict[str, Any], found: _Found, problems: list[str]) -> None:
             continue
         try:
             values[name] = _READERS[name](value)
+            if where == "--database":
+                _check_told_openly(values[name])
         except ValueError as error:
             problems.append(f"{name} ({where}): {error}")
 
@@ -230,6 +234,28 @@ def _redis(value: object) -> str:
     return text
 
 
+def _database(value: object) -> str:
+    """Not repeated where it is wrong: it may hold a password."""
+    text = value if isinstance(value, str) else ""
+    try:
+        parts = urlsplit(text)
+        sound = parts.scheme in ("postgresql", "postgres") and bool(parts.path.strip("/"))
+    except ValueError:
+        sound = False
+    if not sound or "\0" in text:
+        raise ValueError("is not the URL of a database in PostgreSQL: postgresql://USER@HOST:PORT/NAME")
+    return text
+
+
+def _check_told_openly(url: str) -> None:
+    parts = urlsplit(url)
+    if parts.password is not None or "password" in parts.query.lower():
+        raise ValueError(
+            "has a password, which everybody on this machine can read on a command line: give it in "
+            "ADSERVER_DATABASE, in the TOML file, or where PostgreSQL's own clients look (PGPASSFILE)"
+        )
+
+
 _READERS: Final[dict[str, Callable[[object], object]]] = {
     "campaigns": _path,
     "data": _path,
@@ -249,8 +275,9 @@ _READERS: Final[dict[str, Callable[[object], object]]] = {
     "people_days": lambda value: _whole(value, 1, 3660),
     "report_people": lambda value: _whole(value, 0, 1_000_000),
     "redis": _redis,
+    "database": _database,
     "redis_deadline_ms": lambda value: _whole(value, 1, 1000),
 }
 
-_RESERVED: Final[dict[str, tuple[str, ...]]] = {"workers": ("1",), "database": ()}
+_RESERVED: Final[dict[str, tuple[str, ...]]] = {"workers": ("1",)}
 """Settings of later issues, and the values of theirs that ask for nothing new."""

@@ -127,7 +127,7 @@ class KnownKeys:
         """Blocking. Raises Unread."""
         self._known = self._keys.valid()
 
-    def find(self, text: str, now_ms: int) -> Key | None:
+    def find(self, text: str) -> Key | None:
         """As of ``Keys``."""
         match = _SHAPE.match(text)
         found = None if match is None else self._known.get(match[1])

@@ -289,8 +289,6 @@ DATABASE_PATIENCE_S: Final = 10
 DATABASE_PATIENCE_LONG_S: Final = 60
 DATABASE_GRACE_S: Final = 2
 """For a statement of a server, and of a process beside it; and how much later the client gives up."""
-DATABASE_SILENT_S: Final = 10
-"""A machine that acknowledges nothing for so long is gone."""
 DATABASE_ASKED: Final = 64
 DATABASE_REMEMBERED: Final = 10_000
 """Events that wait for one at a time, and how many of its answers are kept."""

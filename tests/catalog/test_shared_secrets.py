@@ -71,12 +71,12 @@ def test_keys_in_memory_are_those_there_were_when_it_was_looked(shared: Database
     known = KnownKeys(keys)
     new_id, new = keys.create("operator", "", 0)
     wrong = new[:-1] + ("A" if new[-1] != "A" else "B")
-    assert [known.find(text, 0) is not None for text in (old, new, wrong, "", "adk_")] == [True] + [False] * 4
+    assert [known.find(text) is not None for text in (old, new, wrong, "", "adk_")] == [True] + [False] * 4
     known.follow()
-    found = known.find(new, 0)
+    found = known.find(new)
     assert found == keys.find(new, 0)
-    assert known.find(wrong, 0) is None
+    assert known.find(wrong) is None
     keys.revoke(new_id)
     known.follow()
-    assert known.find(new, 0) is None
+    assert known.find(new) is None
     keys.close()
