@@ -35,8 +35,13 @@ BUSY_TIMEOUT_MS: Final = 30_000
 
 
 def place_of(data: Path, url: str | None) -> Place:
-    """Of the catalog of the data folder ``data``, where a database may be given by its ``url``."""
-    return Database(url, SCHEMA) if url else data / FILE
+    """Of the catalog of the data folder ``data``, where a database may be given by its ``url``. Raises
+    Unusable for a folder that has one of its own: what it sold is known by numbers of that one."""
+    if not url:
+        return data / FILE
+    if (data / FILE).exists():
+        raise Unusable(f"{data} has a catalogue of its own ({FILE}): a database is served from a new folder")
+    return Database(url, SCHEMA)
 
 
 def open_place(place: Place, patience_s: int = limits.DATABASE_PATIENCE_S) -> Engine:

@@ -94,8 +94,8 @@ def revoke_key(data: Path, named: str, database: str) -> None:
 
 
 def _store(data: Path, database: str) -> Store:
-    place = place_of(data, database)
     try:
+        place = place_of(data, database)
         pseudonyms = Pseudonyms(secrets.load(data, place).pseudonym)
         return Store(place, pseudonyms.person)
     except (secrets.BadSecrets, Unusable) as error:
