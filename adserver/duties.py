@@ -11,7 +11,6 @@ from adserver import recovery
 from adserver.addresses import BadList
 from adserver.building.builder import Following
 from adserver.databases import AWAY
-from adserver.domain import limits
 from adserver.domain.books import Position
 from adserver.domain.changes import Unread, Unwritten
 from adserver.near import FOLLOW_S
@@ -38,6 +37,8 @@ if TYPE_CHECKING:
     from adserver.app import App
 
 DAY_MS: Final = 86_400_000
+_THREADS: Final = 32
+"""Of a server with a database, some of which may wait for it."""
 DAYS_KEPT: Final = 3
 """Day accounts of budgets are kept for as long as a token of that day may come (48 h and some)."""
 
@@ -78,7 +79,7 @@ class Duties:
         if self._app.near.follow is not None:
             every(FOLLOW_S, "follow the keys", self._app.near.follow)
             # A database that is hung holds threads for a while: others are to find one.
-            asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(limits.DATABASE_THREADS))
+            asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS))
         every(0, "measure the loop's lag", self._app.lag.watch)
         if self._app.shared is not None:
             every(0, "stay with the shared state", self._app.shared.stay)

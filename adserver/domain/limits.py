@@ -283,16 +283,13 @@ PARSED_AT_ONCE: Final = 16 * 1024
 
 # -- a database beside the server ------------------------------------------------------------------
 DATABASE_CONNECTIONS: Final = 4
-"""Of one room (catalog or ledger) of one process."""
 DATABASE_CONNECT_S: Final = 2
 DATABASE_PATIENCE_S: Final = 10
 DATABASE_PATIENCE_LONG_S: Final = 60
 DATABASE_GRACE_S: Final = 2
-"""For a statement of a server, and of a process beside it; and how much later the client gives up."""
+"""Of a room of a process; for a statement; of who is beside the server; the client's, behind those."""
 DATABASE_ASKED: Final = 64
-DATABASE_REMEMBERED: Final = 10_000
-"""Events that wait for one at a time, and how many of its answers are kept."""
-DATABASE_THREADS: Final = 32
+DATABASE_REMEMBERED: Final = 10_000  # answers, and above events that wait for one at a time
 
 # -- simulations ---------------------------------------------------------------------------------
 SIMULATED_DAYS: Final = 366
