@@ -11,9 +11,9 @@ from adserver.api import asgi, openrtb
 from adserver.api.ports import Services
 from adserver.billed import is_billed
 from adserver.building.builder import Builder, Following
-from adserver.catalog import documents, folder
+from adserver.catalog import documents, folder, opening
 from adserver.catalog import secrets as catalog_secrets
-from adserver.catalog.keys import Key, Keys
+from adserver.catalog.keys import Keys
 from adserver.catalog.store import Store
 from adserver.clock import Clock, WallClock
 from adserver.collector import settle
@@ -24,10 +24,11 @@ from adserver.engine.compile import compile_snapshot
 from adserver.geography import MaxMindFile
 from adserver.ledger import journals
 from adserver.ledger.journal import Journal
-from adserver.ledger.place import LEDGER
+from adserver.ledger.place import place_of
 from adserver.ledger.poster import Poster
 from adserver.ledger.reader import Reader
 from adserver.lessee import open_books
+from adserver.near import near
 from adserver.posting.clerk import Clerk
 from adserver.salts import Chance, Salts, Seeds
 from adserver.services.answer import AdServer
@@ -53,7 +54,6 @@ from adserver.services.reporting import Reporting
 from adserver.services.samples import Samples
 from adserver.services.serve import Decisions, Outcome
 from adserver.services.sharing import SharedDecisions
-from adserver.services.sold import SoldFinder
 from adserver.services.stating import Statements
 from adserver.services.supply import Supply
 from adserver.services.upkeep import LoopLag
@@ -94,11 +94,12 @@ class App:
         self.unfit: Exception | None = None
         self._open_stores(settings.data)
         self._recover()
-        self.builder: Following = Builder(settings.data, self.store) if parent is None else parent.builder
+        url = settings.database
+        self.builder: Following = parent.builder if parent else Builder(settings.data, self.store, url)
         self._sums = None if parent is None else parent.sums
         self.clerk = Clerk(
-            settings.data, self.ledger, people_days=settings.people_days, number=worker.number,
-            leased=self.lessee is not None,
+            settings.data, self.ledger, people_days=settings.people_days, url=url,
+            number=worker.number, leased=self.lessee is not None,
         )  # fmt: skip
         self._wire(extra)
         self.learning.start()
@@ -107,7 +108,9 @@ class App:
 
     def _open_stores(self, data: Path) -> None:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        secrets = catalog_secrets.load(data)
+        url = self.settings.database
+        catalog, books = opening.place_of(data, url), place_of(data, url)
+        secrets = catalog_secrets.load(data, catalog)
         self.names = Pseudonyms(secrets.pseudonym)
         self.signer = Signer(secrets.signing, secrets.current, secrets.mask)
         self.receipts = Receipts(secrets.receipt)
@@ -116,10 +119,9 @@ class App:
         self.reader = Reader(written)
         if self.journal.cut_bytes:
             self.log.info("a torn tail was cut off the journal", bytes=self.journal.cut_bytes)
-        opened = open_books(self.settings, data / LEDGER, self.worker, self.clock())
-        self._books, self.ledger, self._join = opened
-        self.store = Store(data / "catalog.sqlite", self.names.person, partial(is_billed, self))
-        self.keys = Keys(data / "catalog.sqlite")
+        self._books, self.ledger, self._join = open_books(self.settings, books, self.worker, self.clock())
+        self.store = Store(catalog, self.names.person, partial(is_billed, self))
+        self.keys = Keys(catalog)
         if self.settings.campaigns is not None and not self.worker.number:
             self.store.apply(folder.read_folder(self.settings.campaigns))
 
@@ -145,7 +147,7 @@ class App:
 
     def _wire(self, extra: tuple[Any, ...]) -> None:
         settings, clock, salts = self.settings, self.clock, Salts()
-        self.sold = SoldFinder(self.world, self.store)
+        self.near = near(self)
         states, hot, repeats = self.states, self.states.hot, self.states.repeats
         journal = Promises(self.journal, states.budgets, states.exposures, hot.terms, hot.identities)
         self.promises = journal
@@ -162,17 +164,17 @@ class App:
         )  # fmt: skip
         self.shared = sharing.share(self)
         self.samples, self.supply, self.marked = Samples(clock), Supply(clock, states.traffic), Marked(clock)
-        self.renderer = Renderer(self.signer, settings.base_url, self.sold)
-        self.writer = Writer(self.signer, settings.base_url, self.sold)
+        self.renderer = Renderer(self.signer, settings.base_url, self.near.sold)
+        self.writer = Writer(self.signer, settings.base_url, self.near.sold)
         self.server = AdServer(self.decisions, self.writer, self._served)
         screen, happened = screens.screen(self), self.samples.event
         self.recorder = EventRecorder(
-            self.world, self.signer, screen, states.exposures, states.budgets, journal, self.ledger,
-            states.seen, states.filtered, states.released, self.sold, clock, salts, happened, hot.touched,
-            None if self.lessee is None else self.worker.owns,
+            self.world, self.signer, screen, states.exposures, states.budgets, journal, self.near.ledger,
+            states.seen, states.filtered, states.released, self.near.sold, clock, salts, happened,
+            hot.touched, None if self.lessee is None else self.worker.owns, self.near.check,
         )  # fmt: skip
         self.impressions = Impressions(
-            self.signer.told, self.recorder, screen, states.exposures, states.budgets, journal, states.seen,
+            self.near.read, self.recorder, screen, states.exposures, states.budgets, journal, states.seen,
             states.released, clock, salts, self.samples.shown, hot.viewed,
         )  # fmt: skip
         self.doors = Doors(self)
@@ -206,20 +208,20 @@ class App:
             recorder=self.doors.recorder,
             receipts=self.receipts,
             manage=self.manage,
-            find_key=self._find_key,
+            find_key=self.near.find_key,
             metrics=self.metrics,
             log=self.log,
             ready=lambda: self.world.ready,
             auction=openrtb.Auction(
                 self.server, self.renderer,
                 Withdrawal(states.exposures, states.budgets, self.journal, states.released, self.clock),
-                lambda: self.world.snapshot, self._find_key, self.settings.base_url, self.metrics.decided,
+                lambda: self.world.snapshot, self.near.find_key, self.settings.base_url, self.metrics.decided,
             ),
             diagnosis=self.diagnosis,
             invalidation=self.invalidation,
             conversions=self.conversions if self.worker.of == 1 else None,
             statements=self.statements,
-            reporting=Reporting(self.ledger.reports, self.sold, self.settings.report_people),
+            reporting=Reporting(self.ledger.reports, self.near.sold, self.settings.report_people),
             crediting=self.crediting,
             wallets=self.wallets,
             impressions=self.doors.impressions,
@@ -227,9 +229,6 @@ class App:
             sums=self._sums,
             extra=(*openrtb.routes(), *extra),
         )  # fmt: skip
-
-    def _find_key(self, text: str) -> Key | None:
-        return self.keys.find(text, self.clock())
 
     def _served(self, outcome: Outcome) -> None:
         self.samples.take(outcome)
@@ -286,7 +285,9 @@ class App:
         self.close()
 
     def close(self) -> None:
-        for part in (self.reader, self.journal, self.ledger, self._books, self.store, self.keys, self.doors):
+        for part in (
+            self.reader, self.journal, self.ledger, self._books, self.store, self.keys, self.doors, self.near
+        ):  # fmt: skip
             part.close()
         if self.lessee is not None:
             self.lessee.close()

@@ -13,7 +13,18 @@ from typer.exceptions import TyperException
 
 from adserver import asking
 from adserver.commands.keys import KEYS
-from adserver.options import FAILED, WRONG, Config, Data, Failed, Wrong, existing, instant, settings_of
+from adserver.options import (
+    FAILED,
+    WRONG,
+    Config,
+    Data,
+    Database,
+    Failed,
+    Wrong,
+    existing,
+    instant,
+    settings_of,
+)
 
 _NOT_BUILT: Final = (
     "plan", "pull", "upload", "forecast",
@@ -75,11 +86,13 @@ def apply(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder of campaign files.")],
     data: Data = None,
     config: Config = None,
+    database: Database = None,
 ) -> None:
     """Create or replace what changed in a folder since it was last applied; archive nothing."""
     from adserver.commands.catalog import apply_folder
 
-    raise typer.Exit(apply_folder(existing(folder), settings_of(data=data, config=config).data))
+    settings = settings_of(data=data, config=config, database=database)
+    raise typer.Exit(apply_folder(existing(folder), settings.data, settings.database))
 
 
 @app.command()
@@ -133,10 +146,10 @@ def serve(
     redis_deadline_ms: Annotated[
         str | None, typer.Option(help="How long a decision waits for Redis (default: 25).")
     ] = None,
-    database: Annotated[str | None, typer.Option(hidden=True)] = None,
+    database: Database = None,
 ) -> None:
-    """Run the server: everything embedded in this process. Every option is also read from the
-    environment (ADSERVER_PORT, ...) and from the TOML file named by --config or ADSERVER_CONFIG."""
+    """Run the server: everything embedded in this process, unless it is told where else. Every option is also
+    read from the environment (ADSERVER_PORT, ...) and the TOML file named by --config or ADSERVER_CONFIG."""
     settings = settings_of(
         campaigns=campaigns, data=data, host=host, port=port, public_url=public_url,
         trusted_proxies=trusted_proxies or None, log_level=log_level, geoip=geoip,
@@ -174,6 +187,7 @@ def demo(
 def verify(
     data: Data = None,
     config: Config = None,
+    database: Database = None,
     statement: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Check this bill instead: a statement as JSON.")
     ] = None,
@@ -189,13 +203,9 @@ def verify(
         raise typer.Exit(1 if check_bill(statement, export) else 0)
     if export is not None:
         raise Wrong("--export goes with --statement")
-    folder = settings_of(data=data, config=config).data
-    if not folder.is_dir():
-        raise Wrong(f"{folder} is not a data folder")
-    from adserver.ledger.verify import verify as audit
+    from adserver.commands.audit import audit
 
-    # It prints as it finds; a long audit is not silent.
-    raise typer.Exit(1 if audit(folder) else 0)
+    raise typer.Exit(1 if audit(settings_of(data=data, config=config, database=database)) else 0)
 
 
 @app.command()
@@ -207,13 +217,15 @@ def export(
     until: Annotated[str, typer.Option("--to", help="Up to this one, without it (default: all).")] = "",
     data: Data = None,
     config: Config = None,
+    database: Database = None,
 ) -> None:
     """Write recorded events as Parquet files by day and hour (UTC), for any other engine. Nobody's pseudonym
     is in them. Also beside a running server. Needs pyarrow."""
     from adserver.commands.export import export as write
 
     from_ms, to_ms = instant("--from", since, 0), instant("--to", until, 1 << 62)
-    print(f"{write(settings_of(data=data, config=config).data, folder, from_ms, to_ms)} events")
+    settings = settings_of(data=data, config=config, database=database)
+    print(f"{write(settings.data, folder, from_ms, to_ms, settings.database)} events")
 
 
 @app.command()
@@ -269,12 +281,14 @@ def replay(
     data: Data = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print what came of it as JSON.")] = False,
     config: Config = None,
+    database: Database = None,
 ) -> None:
     """Make a journalled decision once more, offline, and compare the bytes. Reads only, also beside a running
     server. Exit code 1 if they differ, 3 if something it was made from is gone or erased."""
     from adserver.commands.replay import replay as make_again
 
-    raise typer.Exit(make_again(settings_of(data=data, config=config).data, event_id, as_json))
+    settings = settings_of(data=data, config=config, database=database)
+    raise typer.Exit(make_again(settings.data, event_id, as_json, settings.database))
 
 
 def _not_built(name: str) -> None:

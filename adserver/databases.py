@@ -9,13 +9,20 @@ from pathlib import Path
 from typing import Any, Final
 
 from msgspec import Struct
-from sqlalchemy import URL, Connection, Engine, create_engine, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoneFree
 
 from adserver.domain import limits
 
 OLDEST: Final = 14
 """The first version of PostgreSQL that is used."""
+
+TOLD: Final = "ADSERVER_DATABASE"
+"""In the environment of a process of ours: the URL, which may hold a password; empty: there is none."""
+
+AWAY: Final = (OperationalError, InterfaceError, NoneFree)
+"""What is raised where a database, or a connection to it, cannot be had."""
 
 
 class Unusable(Exception):
@@ -50,10 +57,12 @@ def url_of(text: str) -> URL:
     return url.set(drivername="postgresql+psycopg")
 
 
-def connect(database: Database, read_only: bool = False) -> Engine:
+def connect(
+    database: Database, read_only: bool = False, patience_s: int = limits.DATABASE_PATIENCE_S
+) -> Engine:
     """The engine of a database that is fit. Transactions are begun by statements; names are looked for in the
-    schema alone. Raises Unusable."""
-    engine = _engine(database, read_only)
+    schema alone. ``patience_s``: in which any statement is answered. Raises Unusable."""
+    engine = _engine(database, read_only, patience_s)
     try:
         with engine.connect() as connection:
             _examine(connection)
@@ -68,9 +77,9 @@ def reason(error: Exception) -> str:
     return " ".join(str(error.orig if isinstance(error, DBAPIError) else error).split())
 
 
-def _engine(database: Database, read_only: bool) -> Engine:
+def _engine(database: Database, read_only: bool, patience_s: int) -> Engine:
     try:
-        return create_engine(
+        engine = create_engine(
             url_of(database.url),
             isolation_level="AUTOCOMMIT",
             pool_size=limits.DATABASE_CONNECTIONS,
@@ -78,27 +87,34 @@ def _engine(database: Database, read_only: bool) -> Engine:
             pool_timeout=limits.DATABASE_CONNECT_S,
             # A server that was away has left connections behind which nobody may be handed.
             pool_pre_ping=True,
-            connect_args=_terms(database.schema, read_only),
+            connect_args=_terms(database.schema, read_only, patience_s),
         )
+        from adserver.patience import Patient
     except ModuleNotFoundError as error:
         raise Unusable(f"{database} needs {error.name}: install adserver[servers]") from error
 
+    def dial(_dialect: Any, _record: Any, arguments: Any, terms: dict[str, Any]) -> Any:
+        return Patient.connected(patience_s + limits.DATABASE_GRACE_S, *arguments, **terms)
 
-def _terms(schema: str, read_only: bool) -> dict[str, Any]:
+    event.listen(engine, "do_connect", dial)
+    return engine
+
+
+def _terms(schema: str, read_only: bool, patience_s: int) -> dict[str, Any]:
     """Of every connection. What the server is asked takes at most so long; and of a machine that is gone
     without a word the client hears nothing but from its own probes."""
     said = {
         "search_path": schema,
-        "statement_timeout": limits.DATABASE_STATEMENT_MS,
-        "lock_timeout": limits.DATABASE_LOCK_MS,
+        "statement_timeout": patience_s * 1000,
+        "lock_timeout": patience_s * 1000,
         "default_transaction_read_only": "on" if read_only else "off",
     }
     return {
         "connect_timeout": limits.DATABASE_CONNECT_S,
-        "tcp_user_timeout": limits.DATABASE_SILENT_S * 1000,
-        "keepalives_idle": limits.DATABASE_SILENT_S // 2,
+        "tcp_user_timeout": limits.DATABASE_PATIENCE_S * 1000,
+        "keepalives_idle": limits.DATABASE_PATIENCE_S // 2,
         "keepalives_interval": 1,
-        "keepalives_count": limits.DATABASE_SILENT_S // 2,
+        "keepalives_count": limits.DATABASE_PATIENCE_S // 2,
         "application_name": f"adserver {schema}",
         "options": " ".join(f"-c {name}={value}" for name, value in said.items()),
     }

@@ -5,6 +5,7 @@ import asyncio
 import gc
 import subprocess
 from collections.abc import Awaitable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy.exc import DBAPIError
@@ -12,8 +13,10 @@ from sqlalchemy.exc import DBAPIError
 from adserver import recovery
 from adserver.addresses import BadList
 from adserver.building.builder import Following
-from adserver.databases import reason
+from adserver.databases import AWAY, reason
 from adserver.domain.books import Position
+from adserver.domain.changes import Unread, Unwritten
+from adserver.near import FOLLOW_S
 from adserver.posting.clerk import NotPosted
 from adserver.services.accruing import Accruing
 from adserver.services.upkeep import (
@@ -37,6 +40,8 @@ if TYPE_CHECKING:
     from adserver.app import App
 
 DAY_MS: Final = 86_400_000
+_THREADS: Final = 32
+"""Of a server with a database, some of which may wait for it."""
 DAYS_KEPT: Final = 3
 """Day accounts of budgets are kept for as long as a token of that day may come (48 h and some)."""
 
@@ -47,13 +52,18 @@ class Duties:
     def __init__(self, app: "App") -> None:
         self._app = app
         self.accruing = Accruing(app.promises, app.states.hot.fees, app.states.budgets, app.clock)
-        self._upkeep = Upkeep(lambda name, error: app.log.failure(f"upkeep failed: {name}", error))
+        self._upkeep = Upkeep(self._failed)
         self._today = app.clock() // DAY_MS
         self._marked = Position()
         self._posted_at = (app.journal.position, app.clock())
         self._checkpointed = app.journal.position.segment
         self._away = False
         self._renewal: asyncio.subprocess.Process | None = None
+
+    def _failed(self, name: str, error: Exception) -> None:
+        # That a database is away is told by who follows its keys.
+        if self._app.near.follow is None or not isinstance(error, (Unread, Unwritten, *AWAY)):
+            self._app.log.failure(f"upkeep failed: {name}", error)
 
     def begin(self) -> None:
         """On the running loop."""
@@ -70,6 +80,10 @@ class Duties:
         every(CHECKPOINT_S, "checkpoint", self._renew_checkpoint)
         every(FORGET_S, "forget the catalogue's history", self._forget)
         every(LOOK_S, "look at the list of data centres", self._look)
+        if self._app.near.follow is not None:
+            every(FOLLOW_S, "follow the keys", self._app.near.follow)
+            # A database that is hung holds threads for a while: others are to find one.
+            asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS))
         every(0, "measure the loop's lag", self._app.lag.watch)
         if self._app.shared is not None:
             every(0, "stay with the shared state", self._app.shared.stay)
@@ -185,8 +199,9 @@ class Duties:
         """Currency and time zone of a campaign are fixed once something of it was billed."""
         app = self._app
         if app.ledger.position != self._marked:
-            self._marked = app.ledger.position
+            position = app.ledger.position
             await asyncio.to_thread(lambda: app.store.mark_billed(app.ledger.billed_campaigns()))
+            self._marked = position
 
     async def _learn(self) -> None:
         await self._app.learning.follow()

@@ -12,6 +12,12 @@ if TYPE_CHECKING:
 
 Config = Annotated[str | None, typer.Option(help="A TOML file of settings.")]
 Data = Annotated[str | None, typer.Option(help="The folder of catalog, journal and secrets (default: data).")]
+Database = Annotated[
+    str | None,
+    typer.Option(
+        help="Keep catalog and ledger in this PostgreSQL: postgresql://USER@HOST/NAME (default: files)."
+    ),
+]
 
 WRONG: Final = 2
 FAILED: Final = 1

@@ -16,7 +16,7 @@ def screen(app: "App") -> Screen:
     """Of an app whose stores are open. It begins knowing nobody's tempo."""
     settings = app.settings
     return Screen(
-        app.world, app.states.seen, app.ledger, app.addresses, _tempos(settings),
+        app.world, app.states.seen, app.near.ledger, app.addresses, _tempos(settings),
         Fading(settings.fastest_click_ms, limits.SHOWN_KEPT), settings.fastest_click_ms,
         app.metrics.filtered, app.marked.add,
     )  # fmt: skip

@@ -18,7 +18,7 @@ from adserver.api.deadlines import Deadlines
 from adserver.api.protocol import protocol
 from adserver.app import App
 from adserver.catalog.secrets import BadSecrets
-from adserver.databases import Unusable
+from adserver.databases import Unusable, reason
 from adserver.domain import limits
 from adserver.domain.changes import Conflict, Invalid, Unread
 from adserver.ledger.disk import JournalBusy
@@ -111,7 +111,7 @@ def mendable(settings: Settings) -> Iterator[None]:
     except _MENDABLE as error:
         raise CannotServe(str(error)) from error
     except DBAPIError as error:
-        raise CannotServe(f"a database of {settings.data} cannot be used: {error.orig}") from error
+        raise CannotServe(f"a database of {settings.data} cannot be used: {reason(error)}") from error
 
 
 def open_app(settings: Settings, extra: tuple[Any, ...] = ()) -> App:

@@ -1,6 +1,5 @@
 """Settings: each from its default, one TOML file, the environment (``ADSERVER_*``) and flags; the later
-wins. Every problem is reported at once, with where the value came from. What is reserved for later issues
-(database) is refused, never ignored.
+wins. Every problem is reported at once, with where the value came from.
 """
 
 import re
@@ -37,7 +36,8 @@ class Settings(Struct, frozen=True):
     docs/ARCHITECTURE.md, "Invalid traffic".
 
     ``redis``: where what people have seen is kept, empty: in this process; ``redis_deadline_ms``: how long a
-    decision waits for it; ``workers``: serving processes of this data folder, several only with a Redis."""
+    decision waits for it; ``workers``: serving processes of this data folder, several only with a Redis;
+    ``database``: of PostgreSQL, where catalog and ledger are kept; empty: in files of ``data``."""
 
     campaigns: Path | None = None
     data: Path = Path("data")
@@ -59,6 +59,7 @@ class Settings(Struct, frozen=True):
     workers: int = 1
     redis: str = ""
     redis_deadline_ms: int = 25
+    database: str = ""
 
     @property
     def base_url(self) -> str:
@@ -111,7 +112,7 @@ def _from_file(path: Path, problems: list[str]) -> _Found:
         return {}
     found = {}
     for name, value in table.items():
-        if name in _READERS or name in _RESERVED:
+        if name in _READERS:
             found[name] = (value, f"in {path}")
         else:
             problems.append(f"{name} (in {path}): unknown setting{_meant(name)}")
@@ -126,7 +127,7 @@ def _from_environ(environ: Mapping[str, str], problems: list[str]) -> _Found:
         name = variable.removeprefix(PREFIX).lower()
         if not variable.startswith(PREFIX) or name == "config":
             continue
-        if name in _READERS or name in _RESERVED:
+        if name in _READERS:
             found[name] = (value, f"in {variable}")
         elif _close(name, 0.8):
             problems.append(f"{variable}: unknown setting{_meant(name)}")
@@ -134,7 +135,7 @@ def _from_environ(environ: Mapping[str, str], problems: list[str]) -> _Found:
 
 
 def _close(name: str, cutoff: float) -> list[str]:
-    return get_close_matches(name, [*_READERS, *_RESERVED], n=1, cutoff=cutoff)
+    return get_close_matches(name, _READERS, n=1, cutoff=cutoff)
 
 
 def _meant(name: str) -> str:
@@ -144,12 +145,10 @@ def _meant(name: str) -> str:
 
 def _take(values: dict[str, Any], found: _Found, problems: list[str]) -> None:
     for name, (value, where) in found.items():
-        if name in _RESERVED:
-            if str(value) not in _RESERVED[name]:
-                problems.append(f"{name} ({where}): not built yet; leave it out")
-            continue
         try:
             values[name] = _READERS[name](value)
+            if where == "--database":
+                _check_told_openly(values[name])
         except ValueError as error:
             problems.append(f"{name} ({where}): {error}")
 
@@ -235,6 +234,28 @@ def _redis(value: object) -> str:
     return text
 
 
+def _database(value: object) -> str:
+    """Not repeated where it is wrong: it may hold a password."""
+    text = value if isinstance(value, str) else ""
+    try:
+        parts = urlsplit(text)
+        sound = parts.scheme in ("postgresql", "postgres") and bool(parts.path.strip("/"))
+    except ValueError:
+        sound = False
+    if not sound or "\0" in text:
+        raise ValueError("is not the URL of a database in PostgreSQL: postgresql://USER@HOST:PORT/NAME")
+    return text
+
+
+def _check_told_openly(url: str) -> None:
+    parts = urlsplit(url)
+    if parts.password is not None or "password" in parts.query.lower():
+        raise ValueError(
+            "has a password, which everybody on this machine can read on a command line: give it in "
+            "ADSERVER_DATABASE, in the TOML file, or where PostgreSQL's own clients look (PGPASSFILE)"
+        )
+
+
 _READERS: Final[dict[str, Callable[[object], object]]] = {
     "campaigns": _path,
     "data": _path,
@@ -255,8 +276,6 @@ _READERS: Final[dict[str, Callable[[object], object]]] = {
     "report_people": lambda value: _whole(value, 0, 1_000_000),
     "workers": lambda value: _whole(value, 1, limits.WORKERS_MAX),
     "redis": _redis,
+    "database": _database,
     "redis_deadline_ms": lambda value: _whole(value, 1, 1000),
 }
-
-_RESERVED: Final[dict[str, tuple[str, ...]]] = {"database": ()}
-"""Settings of later issues, and the values of theirs that ask for nothing new."""

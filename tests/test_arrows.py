@@ -29,7 +29,8 @@ LOOSE = {
     "tokens": {"domain", "octets"},
     "octets": {"_octets"},
     "clock": set[str](),
-    "databases": {"domain"},
+    "databases": {"domain", "patience"},
+    "patience": set[str](),
     "migrating": {"databases"},
     "settings": {"domain"},
     "geography": set[str](),
@@ -46,7 +47,7 @@ TOOLS = {
     "services": {"tokens", "clock"},
     "api": {"tokens", "octets", "clock", "settings"},
     "catalog": {"databases", "migrating"},
-    "ledger": {"octets", "databases", "migrating"},
+    "ledger": {"octets", "databases", "migrating", "patience"},
 }
 
 PURE = {"domain", "engine"}
@@ -75,6 +76,7 @@ TYING = {
     "replaying",
     "duties",
     "lifespan",
+    "near",
     "watching",
     "serving",
     "sharing",

@@ -103,7 +103,8 @@ def test_every_setting_from_the_environment() -> None:
         ("workers", "65", "from 1 to 64"),
         ("redis", "127.0.0.1:6379", "is not the URL of a Redis"),
         ("redis_deadline_ms", "0", "from 1 to 1000"),
-        ("database", "postgresql://127.0.0.1", "not built yet"),
+        ("database", "postgresql://127.0.0.1", "is not the URL of a database in PostgreSQL"),
+        ("database", "mysql://127.0.0.1/a", "is not the URL of a database in PostgreSQL"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_source(name: str, value: object, message: str) -> None:
@@ -111,6 +112,26 @@ def test_what_is_wrong_is_named_with_its_source(name: str, value: object, messag
     assert line.startswith(f"{name} (--{name.replace('_', '-')}): ")
     assert message in line
     assert "\n" not in line
+
+
+def test_a_password_is_not_told_openly_and_never_repeated() -> None:
+    url = "postgresql://user:hush@127.0.0.1/ads"
+    for told in (url, "postgresql://user@127.0.0.1/ads?password=hush"):
+        (line,) = refused({"database": told})
+        assert "ADSERVER_DATABASE" in line
+        assert "hush" not in line
+    assert load({}, {"ADSERVER_DATABASE": url}).database == url
+    for wrong in (
+        f"{url}\0",
+        "postgresql://user:hush@127.0.0.1",
+        "hush",
+        f"mysql{url[10:]}",
+        "postgresql://[hush/x",
+    ):
+        (line,) = refused({}, {"ADSERVER_DATABASE": wrong})
+        assert "is not the URL of a database" in line
+        assert "hush" not in line
+    assert load({"database": "postgres://user@127.0.0.1/ads"}, {}).database.endswith("/ads")
 
 
 def test_several_workers_need_a_redis() -> None:

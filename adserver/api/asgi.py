@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import Callable, Iterable
+from functools import partial
 from time import perf_counter
 from typing import Any, Final
 
@@ -29,8 +30,10 @@ from adserver.api.pages import Guard, head_of, pages, send_reply
 from adserver.api.peer import Peers
 from adserver.api.ports import Log, Services
 from adserver.api.telling import Telling
+from adserver.api.turn import brought
 from adserver.domain import limits
 from adserver.services.ask import Ask
+from adserver.services.elsewhere import Elsewhere
 
 
 def build(
@@ -167,7 +170,10 @@ async def _act(route: HotRoute, head: Head, receive: Receive) -> Reply:
     body = await read_body(head, receive, route.limit) if route.limit else b""
     if route.later is not None:
         return await route.later(head, body)
-    reply, durable = route.answer(head, body)
+    try:
+        reply, durable = route.answer(head, body)
+    except Elsewhere as missing:
+        return await brought(partial(route.answer, head, body), missing)
     if durable is not None:
         await asyncio.shield(durable)
     return made(reply)

@@ -1,14 +1,17 @@
 """``POST /v1/decisions``: bytes in, bytes out; the deciding is done by the ad server behind it."""
 
 from collections.abc import Callable
+from functools import partial
 
 from adserver.api import bodies
 from adserver.api.keys import holder_of
 from adserver.api.messages import JSON, NO_STORE, Head, Headers, Reply, check_media_type
 from adserver.api.peer import Peers, valid
-from adserver.api.ports import AdServer, KeyFinder, Metrics
+from adserver.api.ports import AdServer, Answered, KeyFinder, Metrics
+from adserver.api.turn import brought
 from adserver.domain import limits
 from adserver.services.ask import DECODER, Ask, Asker, Terms
+from adserver.services.elsewhere import Elsewhere
 from adserver.services.refusals import Refused, not_built
 
 _HEADERS = (JSON, NO_STORE)
@@ -36,7 +39,11 @@ class Decisions:
         """Raises Refused."""
         began = self._ticks()
         ask, headers = self._asked(head, body)
-        answer = self._server.decide(ask, self._asker(head, ask), _TERMS)
+        try:
+            answer = self._server.decide(ask, self._asker(head, ask), _TERMS)
+        except Elsewhere as missing:
+            missing.again = partial(_replied, missing.again, headers)
+            raise
         self._metrics.decided(self._ticks() - began)
         return Reply(answer.status, headers, answer.body)
 
@@ -44,7 +51,11 @@ class Decisions:
         """The same, where what people have seen is asked elsewhere. Raises Refused."""
         began = self._ticks()
         ask, headers = self._asked(head, body)
-        answer = await self._server.decide_later(ask, self._asker(head, ask), _TERMS)
+        try:
+            answer = await self._server.decide_later(ask, self._asker(head, ask), _TERMS)
+        except Elsewhere as missing:
+            missing.again = partial(_replied, missing.again, headers)
+            return await brought(missing.again, missing)
         self._metrics.decided(self._ticks() - began)
         return Reply(answer.status, headers, answer.body)
 
@@ -83,3 +94,10 @@ class Decisions:
         if origin.decode("latin-1") not in allowed:
             raise Refused(403, "this publisher is not asked from pages of this origin")
         return ((b"access-control-allow-origin", origin), (b"vary", b"origin"))
+
+
+def _replied(written: Callable[[], Answered] | None, headers: Headers) -> tuple[Reply, None]:
+    """What was decided, as soon as it can be written."""
+    assert written is not None
+    answer = written()
+    return Reply(answer.status, headers, answer.body), None

@@ -20,6 +20,7 @@ from adserver.domain.decision import EventKind
 from adserver.domain.records import Status
 from adserver.domain.verdicts import Passed, Verdict
 from adserver.services.calls import Call
+from adserver.services.elsewhere import Elsewhere
 from adserver.services.ports import Durable
 from adserver.services.refusals import Refused
 from adserver.tokens import BadToken
@@ -138,15 +139,18 @@ class Events:
         check_media_type(head)
         asked = bodies.decode(_BATCHES, body)
         call = self._call(head, batched=True)
-        told = [self._judged(event.token, EventKind[event.type.upper()], call) for event in asked.events]
-        return await self._results(told)
+        return await self._results(
+            [await self._judged(event.token, EventKind[event.type.upper()], call) for event in asked.events]
+        )
 
     async def release(self, head: Head, body: bytes) -> Reply:
         """``POST /v1/release``: a verdict each, in order. Raises Refused."""
         check_media_type(head)
         asked = bodies.decode(_RELEASES, body)
         call = self._call(head)
-        return await self._results([self._judged(text, EventKind.RELEASE, call) for text in asked.tokens])
+        return await self._results(
+            [await self._judged(text, EventKind.RELEASE, call) for text in asked.tokens]
+        )
 
     async def verify(self, head: Head, body: bytes) -> Reply:
         """``POST /v1/receipts:verify``. Raises Refused."""
@@ -162,12 +166,15 @@ class Events:
             raise Refused(400, "these receipts cannot be checked", [("", str(error))]) from error
         return Reply(200, (JSON, NO_STORE), _ENCODER.encode(found))
 
-    def _judged(self, text: str, kind: EventKind, call: Call) -> Judged:
+    async def _judged(self, text: str, kind: EventKind, call: Call) -> Judged:
         """The verdict on one of many, whatever it is."""
-        try:
-            return kind, *self._told(text, kind, call)
-        except BadToken:
-            return kind, _INVALID, None
+        while True:
+            try:
+                return kind, *self._told(text, kind, call)
+            except BadToken:
+                return kind, _INVALID, None
+            except Elsewhere as missing:
+                await missing.bring()
 
     async def _results(self, told: list[Judged]) -> Reply:
         """Once all of it is durable."""

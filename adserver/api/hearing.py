@@ -8,6 +8,7 @@ from adserver.api.messages import Head, Reply
 from adserver.api.reading import IDLE, Reading
 from adserver.api.turn import Turn, bare
 from adserver.domain.told import Told
+from adserver.services.elsewhere import Elsewhere
 
 
 class Hearing(Reading):
@@ -23,6 +24,10 @@ class Hearing(Reading):
 
     def settle(self, turn: Turn, reply: Reply) -> None:
         """What was waited for is done: answer."""
+        raise NotImplementedError
+
+    def bring(self, turn: Turn, missing: Elsewhere) -> None:
+        """What it needs is not here: answer once it is."""
         raise NotImplementedError
 
     def leave(self) -> None:

@@ -26,11 +26,13 @@ from adserver.api.openrtb_mapping import Mapping, Place
 from adserver.api.openrtb_reading import decode, listing, text
 from adserver.api.peer import valid
 from adserver.api.ports import Holder, KeyFinder
+from adserver.api.turn import brought
 from adserver.domain import ids, limits
 from adserver.domain.decision import Ad, Decision, Slot
 from adserver.domain.inventory import Publisher
 from adserver.engine.snapshot import Snapshot
 from adserver.services.ask import Ask, Asker, Terms
+from adserver.services.elsewhere import Elsewhere
 from adserver.services.refusals import Refused
 from adserver.services.render import Shown
 from adserver.services.serve import Outcome
@@ -112,7 +114,11 @@ class Auction:
         if isinstance(found, Reply):
             return found
         outcome = await self._server.resolve_later(found.ask, found.asker, found.terms)
-        return self._replied(found, outcome, began)
+        try:
+            return self._replied(found, outcome, began)
+        except Elsewhere as missing:
+            assert missing.again is not None
+            return await brought(missing.again, missing)
 
     def _read(self, head: Head, body: bytes) -> _BidRequest | Reply:
         """What is asked for, or the answer where nothing is."""
@@ -136,7 +142,12 @@ class Auction:
         return _BidRequest(ident, places, ask, _asker(ask, holder), terms)
 
     def _replied(self, found: _BidRequest, outcome: Outcome, began: float) -> Reply:
-        reply = self._answer(found, outcome)
+        try:
+            reply = self._answer(found, outcome)
+        except Elsewhere as missing:
+            # It was decided, and is not to be again.
+            missing.again = lambda: (self._replied(found, outcome, began), None)
+            raise
         self._decided(perf_counter() - began)
         return reply
 

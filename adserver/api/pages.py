@@ -18,6 +18,7 @@ from adserver.api.keys import needed
 from adserver.api.messages import Head, Headers, Reply, not_allowed, problem, refusal
 from adserver.api.ports import Holder, KeyFinder, Log, Metrics
 from adserver.domain import limits
+from adserver.domain.changes import Unread
 from adserver.services.refusals import Refused
 
 
@@ -77,6 +78,8 @@ class Guard:
         """The reply to what a handler raised."""
         if isinstance(error, Refused):
             return refusal(error)
+        if isinstance(error, Unread):
+            return problem(503, str(error))
         self._log.failure("a request failed", error, route=name, request_id=request_id)
         return problem(500)
 

@@ -16,6 +16,7 @@ Cost: docs/PERFORMANCE.md. Source: uvicorn's own class, whose request cycle serv
 """
 
 import asyncio
+from collections.abc import Awaitable
 from functools import partial
 from typing import Any
 
@@ -33,9 +34,10 @@ from adserver.api.outlet import cycle_of
 from adserver.api.reading import IDLE
 from adserver.api.row import Row
 from adserver.api.service import Service
-from adserver.api.turn import Turn, answered, needs_no_body
+from adserver.api.turn import Turn, answered, brought, needs_no_body
 from adserver.api.wire import CONTINUE, Dated, Standing, sent
 from adserver.domain import limits
+from adserver.services.elsewhere import Elsewhere
 
 _REFUSED = "(http)"  # the route of what never became a request, in logs and metrics
 
@@ -191,13 +193,18 @@ class HttpProtocol(Hearing):
         route = turn.route
         assert route is not None
         if turn.too_large or turn.head.method not in route.methods:
-            self._pay(turn, made(answered(turn, self.service.application.guard)[0]))
-            return
+            return self._pay(turn, made(answered(turn, self.service.application.guard)[0]))
         turn.running = True
         if route.later is None:
-            self.service.row.join(self, turn, self.loop)
-            return
-        self.tasks.add(task := self.loop.create_task(self._wait(turn)))
+            return self.service.row.join(self, turn, self.loop)
+        self._begin(turn, route.later(turn.head, turn.body))
+
+    def bring(self, turn: Turn, missing: Elsewhere) -> None:
+        assert turn.route is not None
+        self._begin(turn, brought(partial(turn.route.answer, turn.head, turn.body), missing))
+
+    def _begin(self, turn: Turn, act: Awaitable[Reply]) -> None:
+        self.tasks.add(task := self.loop.create_task(self._wait(turn, act)))
         task.add_done_callback(self.tasks.discard)
 
     def settle(self, turn: Turn, reply: Reply) -> None:
@@ -215,12 +222,11 @@ class HttpProtocol(Hearing):
                 return self.rest()
         self.go_on()
 
-    async def _wait(self, turn: Turn) -> None:
+    async def _wait(self, turn: Turn, act: Awaitable[Reply]) -> None:
         """Its answer keeps its place until then."""
         route, guard = turn.route, self.service.application.guard
-        assert route is not None and route.later is not None
+        assert route is not None
         try:
-            act = route.later(turn.head, turn.body)
             reply = await guard.answer(route.name, turn.head, route.limit, act, turn.request_id)
         except BaseException:
             # Only an end of the server comes here: no answer would be true.

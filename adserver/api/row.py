@@ -16,6 +16,7 @@ from adserver.api.pages import Guard
 from adserver.api.telling import Telling
 from adserver.api.turn import Turn, answered
 from adserver.domain import limits
+from adserver.services.elsewhere import Elsewhere
 from adserver.services.ports import Durable
 
 
@@ -26,6 +27,10 @@ class Line(Protocol):
 
     def settle(self, turn: Turn, reply: Reply) -> None:
         """Nothing is waited for any more: the answer leaves."""
+        ...
+
+    def bring(self, turn: Turn, missing: Elsewhere) -> None:
+        """It is answered once this is here: in a task."""
         ...
 
 
@@ -78,7 +83,10 @@ class Row:
             answers += self._told(told)
             told = []
             if _matters(*asked):
-                answers.append((asked, answered(asked[1], self._guard)))
+                try:
+                    answers.append((asked, answered(asked[1], self._guard)))
+                except Elsewhere as missing:
+                    asked[0].bring(asked[1], missing)
         return answers + self._told(told)
 
     def _told(self, told: list[Asked]) -> list[Owed]:

@@ -1,5 +1,7 @@
 """A request's place in the queue of its connection."""
 
+import asyncio
+from collections.abc import Callable
 from functools import partial
 
 from msgspec import Struct
@@ -7,10 +9,11 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from adserver.api.hot import HotRoute, HotRoutes
 from adserver.api.intake import too_large
-from adserver.api.messages import Head, Making, Reply, declared_length, not_allowed
+from adserver.api.messages import Head, Making, Reply, declared_length, made, not_allowed
 from adserver.api.pages import Guard
 from adserver.domain.told import Told
 from adserver.octets import compiled
+from adserver.services.elsewhere import Elsewhere
 from adserver.services.ports import Durable
 
 
@@ -85,8 +88,24 @@ def needs_no_body(turn: Turn) -> bool:
     return turn.too_large
 
 
+async def brought(act: Callable[[], tuple[Reply | Making, Durable]], missing: Elsewhere) -> Reply:
+    """What ``act`` answers once what was missing for it is here, or what is left to be done of it. Raises
+    Refused, and whatever goes wrong."""
+    while True:
+        await missing.bring()
+        act = missing.again or act
+        try:
+            reply, durable = act()
+        except Elsewhere as more:
+            missing = more
+            continue
+        if durable is not None:
+            await asyncio.shield(durable)
+        return made(reply)
+
+
 def answered(turn: Turn, guard: Guard) -> tuple[Reply | Making, Durable]:
-    """The answer, whatever goes wrong, and what it is to wait for."""
+    """The answer, whatever goes wrong, and what it is to wait for. Raises Elsewhere."""
     route, durable = turn.route, None
     reply: Reply | Making
     assert route is not None
@@ -97,6 +116,8 @@ def answered(turn: Turn, guard: Guard) -> tuple[Reply | Making, Durable]:
             raise too_large(route.limit)
         else:
             reply, durable = route.answer(turn.head, turn.body)
+    except Elsewhere:
+        raise
     # The last resort, as everywhere: a fault of ours in one request must not become everybody's.
     except Exception as error:
         reply = guard.blamed(route.name, error, turn.request_id)

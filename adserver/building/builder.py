@@ -12,6 +12,7 @@ import msgspec
 from adserver.building.child import Told
 from adserver.building.images import Images
 from adserver.children import Child, Died
+from adserver.databases import TOLD
 from adserver.engine.snapshot import Snapshot
 
 _PAUSE_MAX_S: Final = 30.0
@@ -38,13 +39,16 @@ class NotBuilt(Exception):
 
 
 class Builder:
-    """Of the data folder ``data``, whose catalog is ``store``."""
+    """Of the data folder ``data``, whose catalog is ``store``; ``url``: of its database, if it is in no
+    file."""
 
-    def __init__(self, data: Path, store: Content) -> None:
+    def __init__(self, data: Path, store: Content, url: str = "") -> None:
         self._store = store
         self._images = Images(data)
         self._opened = ""
-        self._child = Child("adserver.building.child", lambda: (str(data), self._opened), _PAUSE_MAX_S)
+        self._child = Child(
+            "adserver.building.child", lambda: (str(data), self._opened), _PAUSE_MAX_S, {TOLD: url}
+        )
         self._begun = False
 
     async def newer(self) -> Snapshot | None:

@@ -1,6 +1,7 @@
 """The builder's process: follows the catalog's file and writes an image of every new revision.
 
-``python -m adserver.building.child DATA [IMAGE]``, started by ``builder``. It is kept, for what it knows of
+``python -m adserver.building.child DATA [IMAGE]``, started by ``builder``; where the catalog is in a
+database, its URL is in the environment. It is kept, for what it knows of
 the last revision (of what each advertiser's block was made, and in which order everything is) is what makes
 the next one cheap; the blocks outlive it (``blockfiles``). A line on its standard input means "look now"; the
 input's end, however it came, ends the process at once. What it writes there is told on standard output, a
@@ -21,8 +22,9 @@ from msgspec import Struct
 from sqlalchemy.exc import DBAPIError
 
 from adserver.building.images import Images
-from adserver.catalog.opening import FILE
+from adserver.catalog.opening import place_of
 from adserver.catalog.source import Source, State
+from adserver.databases import TOLD, Unusable
 from adserver.domain.changes import Invalid, Unread
 from adserver.engine.blocks import campaigns_of
 from adserver.engine.compile import Assembler
@@ -34,6 +36,8 @@ FOLLOW_S: Final = 0.3
 """How often it looks unasked, for changes made by other processes."""
 RETRY_S: Final = 5.0
 """After a failure that may pass by itself, such as a full disk."""
+AWAY_S: Final = 1.0
+"""After one of a database, which may be back by then."""
 _REST: Final = 10
 _REST_MAX_S: Final = 1.0
 """A change that comes alone is built at once. In a storm of them builds begin so many times their own length
@@ -56,16 +60,18 @@ class Told(Struct, frozen=True):
 
 
 class Building:
-    """``in_service``: the name of the image that need not be written again."""
+    """``in_service``: the name of the image that need not be written again; ``url``: of the catalog's
+    database, if it is in no file."""
 
-    def __init__(self, data: Path, in_service: str) -> None:
-        self._source = Source(data / FILE)
+    def __init__(self, data: Path, in_service: str, url: str | None = None) -> None:
+        self._source = Source(place_of(data, url))
         self._images = Images(data)
         self._blocks = self._images.blocks()
         self._assembler = Assembler()
         self._in_service = in_service
         self._tried = -1
         self._again_s: float | None = None
+        self._told_away = ""
         self._log = logs.Log("adserver.building")
 
     def look(self) -> Told | None:
@@ -81,10 +87,20 @@ class Building:
             return self._build()
         # Whatever the catalogue holds or the disk lacks, the next revision may be better.
         except Exception as error:
-            if isinstance(error, OSError | DBAPIError | Unread):
+            if isinstance(error, OSError | DBAPIError):
                 self._again_s = monotonic() + RETRY_S
+            if isinstance(error, Unread):
+                self._again_s = monotonic() + AWAY_S
+                self._tried = revision
+                return self._away(str(error))
+            self._told_away = ""
             self._log.failure("a snapshot could not be built", error, revision=revision)
             return Told(revision, error=_said(error)[:_SAID_CHARS])
+
+    def _away(self, why: str) -> Told | None:
+        """Said once."""
+        known, self._told_away = self._told_away, why
+        return None if known else Told(self._tried, error=why[:_SAID_CHARS])
 
     def _build(self) -> Told | None:
         with self._source.state() as state:
@@ -93,6 +109,7 @@ class Building:
         blocks, stored = self._blocks.in_order()
         image = self._assembler.assemble(blocks, state.rest, stored)
         name = self._images.name(state.rest.revision, state.rest.digest)
+        self._told_away = ""
         if name == self._in_service:
             return None
         self._images.write(name, image.pieces)
@@ -142,13 +159,13 @@ def _said(error: Exception) -> str:
     return f"{type(error).__name__} {error if isinstance(error, OSError) else ''}".strip()
 
 
-def build(data: Path, in_service: str) -> NoReturn:
+def build(data: Path, in_service: str, url: str | None) -> NoReturn:
     """Build until standard input ends."""
     asked = Event()
     Thread(target=_listen, args=(asked,), daemon=True).start()
     # Reading the catalogue makes millions of objects that stay; walking them again finds nothing.
     gc.disable()
-    building = Building(data, in_service)
+    building = _begun(data, in_service, url)
     while True:
         asked.clear()
         began = monotonic()
@@ -163,6 +180,18 @@ def build(data: Path, in_service: str) -> NoReturn:
         asked.wait(FOLLOW_S)
 
 
+def _begun(data: Path, in_service: str, url: str | None) -> Building:
+    """As soon as it can be: a database may be away for now."""
+    while True:
+        try:
+            return Building(data, in_service, url)
+        except Unusable as error:
+            if not url:
+                raise
+            os.write(1, msgspec.json.encode(Told(-1, error=str(error))) + b"\n")
+            sleep(AWAY_S)
+
+
 def _listen(asked: Event) -> None:
     while os.read(0, 4096):
         asked.set()
@@ -175,4 +204,4 @@ if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(_NICENESS)
     logs.configure("warning")
-    build(Path(sys.argv[1]), sys.argv[2])
+    build(Path(sys.argv[1]), sys.argv[2], os.environ.get(TOLD))

@@ -100,12 +100,40 @@ class Keys:
             rows = connection.execute(select(KEYS).order_by(KEYS.c.created_ms, KEYS.c.id)).all()
         return tuple(_key(row) for row in rows)
 
+    def valid(self) -> dict[str, tuple[bytes, Key]]:
+        """id -> (digest, key) of all that were not revoked."""
+        with reading(self._engine) as connection:
+            rows = connection.execute(select(KEYS).where(KEYS.c.revoked.is_(False))).all()
+        return {row.id: (row.digest, _key(row)) for row in rows}
+
     def _look(self, key_id: str, digest: bytes) -> Key | None:
         with reading(self._engine) as connection:
             row = connection.execute(select(KEYS).where(KEYS.c.id == key_id)).first()
         if row is None or row.revoked or not compare_digest(row.digest, digest):
             return None
         return _key(row)
+
+
+class KnownKeys:
+    """All keys there are, in memory: for who may not wait for a database, and has it asked beside
+    (``follow``), every ``CACHED_MS``. While it is away, the last ones known go on."""
+
+    def __init__(self, keys: Keys) -> None:
+        self._keys = keys
+        self._known = dict[str, tuple[bytes, Key]]()
+        self.follow()
+
+    def follow(self) -> None:
+        """Blocking. Raises Unread."""
+        self._known = self._keys.valid()
+
+    def find(self, text: str) -> Key | None:
+        """As of ``Keys``."""
+        match = _SHAPE.match(text)
+        found = None if match is None else self._known.get(match[1])
+        if found is None or not compare_digest(found[0], _digest(text)):
+            return None
+        return found[1]
 
 
 def _key(row: object) -> Key:

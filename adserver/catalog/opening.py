@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as NoneFree
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from adserver import migrating
 from adserver.catalog import dialects
 from adserver.catalog.migrations import BASELINE, HEAD, MIGRATIONS
 from adserver.catalog.tables import CATALOGUE, FORMER, METADATA, NOTED, newest
-from adserver.databases import Database, Place, Unusable, connect, reason
+from adserver.databases import AWAY, Database, Place, Unusable, connect, reason
+from adserver.domain import limits
 from adserver.domain.changes import Unread, Unwritten
 
 VERSION: Final = 2
@@ -28,15 +28,25 @@ place; one of any other version is refused, not guessed at. Later ones are noted
 
 FILE: Final = "catalog.sqlite"
 """The catalog's name in the data folder."""
+SCHEMA: Final = "catalog"
+"""In a database."""
 
 BUSY_TIMEOUT_MS: Final = 30_000
-_AWAY: Final = (OperationalError, InterfaceError, NoneFree)
-"""What is raised where a database, or a connection to it, cannot be had."""
 
 
-def open_place(place: Place) -> Engine:
-    """The engine of the catalog there, made if absent. Raises Unusable."""
-    return _open_database(place) if isinstance(place, Database) else _open_file(place)
+def place_of(data: Path, url: str | None) -> Place:
+    """Of the catalog of the data folder ``data``, where a database may be given by its ``url``. Raises
+    Unusable for a folder that has one of its own: what it sold is known by numbers of that one."""
+    if not url:
+        return data / FILE
+    if (data / FILE).exists():
+        raise Unusable(f"{data} has a catalogue of its own ({FILE}): a database is served from a new folder")
+    return Database(url, SCHEMA)
+
+
+def open_place(place: Place, patience_s: int = limits.DATABASE_PATIENCE_S) -> Engine:
+    """The engine of the catalog there, made if absent. ``patience_s``: with a database. Raises Unusable."""
+    return _open_database(place, patience_s) if isinstance(place, Database) else _open_file(place)
 
 
 def _open_file(path: Path) -> Engine:
@@ -86,8 +96,8 @@ def _bring_forward(connection: Connection) -> None:
     migrating.note(connection, BASELINE)
 
 
-def _open_database(database: Database) -> Engine:
-    engine = connect(database)
+def _open_database(database: Database, patience_s: int) -> Engine:
+    engine = connect(database, patience_s=patience_s)
     try:
         with writing(engine) as connection:
             connection.exec_driver_sql(f"CREATE SCHEMA IF NOT EXISTS {database.schema}")
@@ -102,7 +112,11 @@ def _open_database(database: Database) -> Engine:
 
 def open_to_read(place: Place) -> Engine:
     """The engine of the catalog there, which it never changes, whoever else does. Raises Unusable."""
-    engine = connect(place, read_only=True) if isinstance(place, Database) else _file_to_read(place)
+    engine = (
+        connect(place, True, limits.DATABASE_PATIENCE_LONG_S)
+        if isinstance(place, Database)
+        else _file_to_read(place)
+    )
     try:
         with reading(engine) as connection:
             if isinstance(place, Path):
@@ -147,7 +161,7 @@ def writing(engine: Engine) -> Iterator[Connection]:
     try:
         with _transaction(engine, write=True) as connection:
             yield connection
-    except _AWAY as error:
+    except AWAY as error:
         raise Unwritten(f"the catalogue cannot be written now: {_reason(error)}") from error
 
 
@@ -157,7 +171,7 @@ def reading(engine: Engine) -> Iterator[Connection]:
     try:
         with _transaction(engine, write=False) as connection:
             yield connection
-    except _AWAY as error:
+    except AWAY as error:
         raise Unread(f"the catalogue cannot be read now: {reason(error)}") from error
 
 

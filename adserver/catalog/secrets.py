@@ -1,8 +1,13 @@
-"""The server's secrets: one small file beside the books, readable by its owner alone.
+"""The server's secrets: one small file beside the books, readable by its owner alone. Servers that share a
+database share secrets: one row of it, of which each data folder has a copy.
 
 Losing it makes every tracking URL, pseudonym and receipt given so far worthless, so a damaged file is an
 error and never replaced. It is made by writing a temporary file and *linking* it into place, which fails
 where another process was faster: all processes then read the one file.
+
+The row is written once too, under the lock of who changes the catalogue: the file of the first server, or new
+secrets. A folder whose file says otherwise is of other servers: what its journal holds was told under other
+pseudonyms, and its URLs are signed by other keys.
 """
 
 import os
@@ -12,6 +17,11 @@ from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta, Struct
+from sqlalchemy import select
+
+from adserver.catalog.opening import open_place, writing
+from adserver.catalog.tables import SECRETS
+from adserver.databases import Database, Place
 
 FILE: Final = "secrets.json"
 _Hex = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
@@ -39,20 +49,46 @@ class BadSecrets(Exception):
     """The file is there and cannot be used; the message says why."""
 
 
-def load(folder: Path) -> Secrets:
-    """The secrets in ``folder``, made (mode 0600) if there are none. Raises BadSecrets."""
+def load(folder: Path, place: Place | None = None) -> Secrets:
+    """The secrets in ``folder``, made (mode 0600) if there are none; or those of the catalog at ``place``, if
+    that is in a database. Raises BadSecrets; Unusable."""
     path = folder / FILE
     try:
+        if isinstance(place, Database):
+            return _shared(path, place)
         if not path.exists():
-            _create(path)
+            _create(path, _made())
         return _read(path)
     except OSError as error:
         raise BadSecrets(f"{path} cannot be used: {error.strerror}") from error
 
 
-def _read(path: Path) -> Secrets:
+def _shared(path: Path, database: Database) -> Secrets:
+    own = _read(path) if path.exists() else None
+    engine = open_place(database)
     try:
-        written = msgspec.json.decode(path.read_bytes(), type=_Written)
+        with writing(engine) as connection:
+            document: str | None = connection.execute(select(SECRETS.c.document)).scalar()
+            if document is None:
+                document = (_made() if own is None else path.read_bytes()).decode()
+                connection.execute(SECRETS.insert().values(number=1, document=document))
+    finally:
+        engine.dispose()
+    if own is None:
+        _create(path, document.encode())
+        own = _read(path)
+    if own != _parsed(document.encode(), str(database)):
+        raise BadSecrets(f"{path} is not what {database} holds: folder and database are of different servers")
+    return own
+
+
+def _read(path: Path) -> Secrets:
+    return _parsed(path.read_bytes(), str(path))
+
+
+def _parsed(document: bytes, path: str) -> Secrets:
+    try:
+        written = msgspec.json.decode(document, type=_Written)
         signing = {int(name): bytes.fromhex(key) for name, key in written.signing.items()}
     except (msgspec.DecodeError, ValueError) as error:
         raise BadSecrets(f"{path} is damaged ({error}); restore it from a backup") from error
@@ -67,14 +103,18 @@ def _read(path: Path) -> Secrets:
     )
 
 
-def _create(path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+def _made() -> bytes:
     written = _Written({"1": _fresh()}, 1, _fresh(), _fresh(), _fresh())
+    return msgspec.json.format(msgspec.json.encode(written), indent=2) + b"\n"
+
+
+def _create(path: Path, document: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{FILE}.{secrets.token_hex(8)}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(msgspec.json.format(msgspec.json.encode(written), indent=2) + b"\n")
+            file.write(document)
             file.flush()
             os.fsync(file.fileno())
         _link(temporary, path)

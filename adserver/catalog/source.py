@@ -21,6 +21,7 @@ from adserver.catalog.serials import Lineage, Serials
 from adserver.catalog.shelf import Shelf
 from adserver.catalog.tables import OBJECTS, newest
 from adserver.databases import Place
+from adserver.domain import limits
 from adserver.domain.campaign import Advertiser, Campaign
 from adserver.domain.catalogue import Catalogue
 
@@ -45,7 +46,7 @@ class Source:
     """Of the catalog at ``place``. Not safe for several threads."""
 
     def __init__(self, place: Place) -> None:
-        self._engine = open_place(place)
+        self._engine = open_place(place, limits.DATABASE_PATIENCE_LONG_S)
         self._serials = Serials()
         self._shelf = Shelf(self._serials)
         self._membership = Membership()

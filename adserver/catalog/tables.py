@@ -5,6 +5,7 @@ from typing import Final
 from sqlalchemy import (
     BigInteger,
     Boolean,
+    CheckConstraint,
     Column,
     Connection,
     Index,
@@ -132,6 +133,14 @@ KEYS: Final = Table(
     Column("created_ms", _NUMBER, nullable=False),
     Column("revoked", Boolean, nullable=False),
 )
+
+SECRETS: Final = Table(
+    "secrets",
+    METADATA,
+    Column("number", _NUMBER, CheckConstraint("number = 1"), primary_key=True, autoincrement=False),
+    Column("document", _TEXT, nullable=False),
+)
+"""One row, never changed: of a database, which servers on several machines share (``secrets``)."""
 
 
 def newest(connection: Connection) -> int:

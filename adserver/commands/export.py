@@ -9,10 +9,11 @@ from typing import Any, Final, Self
 
 import msgspec
 
+from adserver.databases import Unusable
 from adserver.domain.bills import CLOSINGS, Closing, Exported
 from adserver.ledger.export import EventRow, closings_posted, events
 from adserver.ledger.journals import numbers_in
-from adserver.ledger.place import LEDGER
+from adserver.ledger.place import place_of
 from adserver.ledger.segments import Damage
 from adserver.options import Failed, Wrong
 
@@ -23,9 +24,9 @@ _HOUR_MS: Final = 3_600_000
 _FILE: Final = "events-{number:03d}.parquet"
 
 
-def export(data: Path, folder: Path, from_ms: int, to_ms: int) -> int:
+def export(data: Path, folder: Path, from_ms: int, to_ms: int, database: str = "") -> int:
     """Write the events recorded in [from, to) into ``folder`` (empty or not there yet); how many there were.
-    Raises Wrong, Failed."""
+    ``database``: the URL of the ledger's, if it is in no file. Raises Wrong, Failed."""
     if not (data / "journal").is_dir():
         raise Wrong(f"{data} is not a data folder")
     if len(numbers_in(data)) > 1:
@@ -36,12 +37,14 @@ def export(data: Path, folder: Path, from_ms: int, to_ms: int) -> int:
     written, closings = 0, list[Closing]()
     try:
         with _Hours(folder, _parquet()) as hours:
-            stood = closings_posted(data / LEDGER)
+            stood = closings_posted(place_of(data, database))
             for row in events(data / "journal", from_ms, to_ms, closings, stood):
                 hours.add(row)
                 written += 1
         folder.mkdir(parents=True, exist_ok=True)
         (folder / CLOSINGS).write_bytes(msgspec.json.encode(Exported(from_ms, to_ms, closings)))
+    except Unusable as error:
+        raise Failed(f"not everything was exported: {error}") from error
     except Damage as error:
         raise Failed(f"not everything was exported: the journal is damaged: {error}") from error
     except OSError as error:

@@ -1,11 +1,13 @@
 """``adserver replay``: a journalled decision made once more, and whether it is the same, byte for byte."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
+from adserver.building.history import snapshot_at
 from adserver.commands.shown import plain
 from adserver.domain import ids, money
 from adserver.domain.campaign import MODELS
@@ -20,8 +22,8 @@ _CODES: Final[dict[Outcome, int]] = {"identical": 0, "differs": FAILED, "gone": 
 _MODES: Final = ("live", "test")
 
 
-def replay(data: Path, text: str, as_json: bool) -> int:
-    """The exit code. Raises Wrong, Failed."""
+def replay(data: Path, text: str, as_json: bool, database: str = "") -> int:
+    """The exit code. ``database``: the URL of the catalog's, if it is in no file. Raises Wrong, Failed."""
     try:
         minted = ids.decode(text.strip().upper())
     except ValueError as error:
@@ -29,7 +31,7 @@ def replay(data: Path, text: str, as_json: bool) -> int:
     if not (data / "journal").is_dir():
         raise Wrong(f"{data} is not a data folder: it has no journal")
     try:
-        replayed = make_again(data, minted)
+        replayed = make_again(data, minted, partial(snapshot_at, database=database))
     except Unknown as unknown:
         raise Wrong(str(unknown)) from unknown
     except (Damage, OSError) as error:

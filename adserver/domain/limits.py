@@ -285,13 +285,13 @@ PARSED_AT_ONCE: Final = 16 * 1024
 
 # -- a database beside the server ------------------------------------------------------------------
 DATABASE_CONNECTIONS: Final = 4
-"""Of one room (catalog or ledger) of one process."""
 DATABASE_CONNECT_S: Final = 2
-DATABASE_STATEMENT_MS: Final = 60_000
-DATABASE_LOCK_MS: Final = 30_000
-"""Waiting for another writer."""
-DATABASE_SILENT_S: Final = 10
-"""A machine that acknowledges nothing for so long is gone."""
+DATABASE_PATIENCE_S: Final = 10
+DATABASE_PATIENCE_LONG_S: Final = 60
+DATABASE_GRACE_S: Final = 2
+"""Of a room of a process; for a statement; of who is beside the server; the client's, behind those."""
+DATABASE_ASKED: Final = 64
+DATABASE_REMEMBERED: Final = 10_000  # answers, and above events that wait for one at a time
 
 # -- simulations ---------------------------------------------------------------------------------
 SIMULATED_DAYS: Final = 366

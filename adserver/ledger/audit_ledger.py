@@ -11,7 +11,9 @@ from typing import Any, Final
 from msgspec import Struct
 from sqlalchemy import Connection, Table, select
 
+from adserver import migrating
 from adserver.databases import Place
+from adserver.domain import limits
 from adserver.domain.books import Position
 from adserver.ledger import schema
 from adserver.ledger.audit_books import EVENT, REVERSAL, Pair
@@ -20,6 +22,7 @@ from adserver.ledger.columns import has_column
 from adserver.ledger.conversions import all_posted
 from adserver.ledger.dialects import dialect_of, hold_still, read_database
 from adserver.ledger.ledger import positions_of
+from adserver.ledger.migrations import MIGRATIONS
 from adserver.ledger.shown import lacks_shown
 from adserver.ledger.statement_tables import CREDITS, EARNED, LINES, STATEMENTS, TAKEN_OFF
 
@@ -58,11 +61,12 @@ class Unreadable(Exception):
 
 @contextmanager
 def reading(place: Place) -> Iterator[Connection]:
-    """Whatever is read over it is of one moment."""
-    engine = read_database(place)
+    """Whatever is read over it is of one moment. Raises Unusable for what another version made."""
+    engine = read_database(place, limits.DATABASE_PATIENCE_LONG_S)
     try:
         with engine.connect() as connection:
             hold_still(connection)
+            migrating.check(connection, MIGRATIONS)
             yield connection
     finally:
         engine.dispose()

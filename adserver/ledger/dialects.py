@@ -1,14 +1,16 @@
 """What the databases of a ledger differ in: a file each (``sqlite``, ``postgres``), one of them in use."""
 
-from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol, cast
 
 from sqlalchemy import Connection, Engine
 
-from adserver.databases import Place
+from adserver.databases import AWAY, Place, Unusable, reason
+from adserver.domain import limits
+from adserver.domain.changes import Unread
 from adserver.ledger import sqlite
 from adserver.ledger.insertion import Insertion
 
@@ -48,12 +50,22 @@ def open_database(place: Place) -> Engine:
     return engine
 
 
-def read_database(place: Place) -> Engine:
-    """The same for reading only, beside whoever writes it. Raises Unusable."""
+def read_database(place: Place, patience_s: int = limits.DATABASE_PATIENCE_S) -> Engine:
+    """The same for reading only, beside whoever writes it. ``patience_s``: of a database. Raises Unusable."""
     if isinstance(place, Path):
         return sqlite.read_database(place)
-    engine: Engine = _postgres().read_database(place)
+    engine: Engine = _postgres().read_database(place, patience_s)
     return engine
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """A connection. Raises Unread."""
+    try:
+        with engine.connect() as connection:
+            yield connection
+    except AWAY as error:
+        raise Unread(f"the books cannot be read now: {reason(error)}") from error
 
 
 def dialect_of(bound: Connection | Engine) -> Dialect:
@@ -71,7 +83,9 @@ def hold_still(connection: Connection) -> None:
 
 
 def _postgres() -> ModuleType:
-    """Its driver is not loaded where it is not used."""
-    from adserver.ledger import postgres
-
+    """Its driver is not loaded where it is not used. Raises Unusable."""
+    try:
+        from adserver.ledger import postgres
+    except ModuleNotFoundError as error:
+        raise Unusable(f"a ledger in a database needs {error.name}: install adserver[servers]") from error
     return postgres

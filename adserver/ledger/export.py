@@ -15,7 +15,7 @@ from msgspec import Struct
 from sqlalchemy.exc import SQLAlchemyError
 
 from adserver.databases import Place
-from adserver.domain import ids
+from adserver.domain import ids, limits
 from adserver.domain.bills import BillPlace, Closing, Total
 from adserver.domain.books import Position
 from adserver.domain.counted import events_of
@@ -135,7 +135,7 @@ class Names:
 def closings_posted(ledger: Place) -> Standing:
     """What the ledger made of each closing; also beside its writer. Nothing of a ledger that is not there or
     cannot be read: events are exported all the same."""
-    engine = read_database(ledger)
+    engine = read_database(ledger, limits.DATABASE_PATIENCE_LONG_S)
     try:
         with engine.connect() as connection:
             return standing(connection)

@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, func, select, text, tuple_
 
+from adserver import migrating
 from adserver.databases import Place
 from adserver.domain.books import LineItemTotals, Position, Shown, totals_of
 from adserver.domain.credits import Credit
@@ -15,8 +16,9 @@ from adserver.domain.records import Reversed, Status, Unbilled
 from adserver.domain.statements import Statement
 from adserver.ledger import crediting, schema, stating
 from adserver.ledger.conversions import owed_to, posted
-from adserver.ledger.dialects import hold_still, read_database
+from adserver.ledger.dialects import hold_still, read_database, reading
 from adserver.ledger.lease_tables import HOLDERS, LEASES
+from adserver.ledger.migrations import MIGRATIONS
 from adserver.ledger.posting import REVERSIBLE
 from adserver.ledger.reports import ReportReader
 from adserver.ledger.schema import (
@@ -40,13 +42,14 @@ IN_LIST: Final = 500
 class Ledger:
     """Posted events, in the ledger at ``place``. ``position``: how far into the journal everything is
     known to be posted; whoever hears of more says so (``moved``). ``consumer``: which journal that is, where
-    there are several (``journals``)."""
+    there are several (``journals``). What asks raises Unread where the database is away."""
 
     def __init__(self, place: Place, consumer: str = CONSUMER) -> None:
         self._engine = read_database(place)
         self._consumer = consumer
         self.reports = ReportReader(self._engine)
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
+            migrating.check(connection, MIGRATIONS)
             self._position = self._position_in(connection)
 
     def _position_in(self, connection: Connection) -> Position:
@@ -64,7 +67,7 @@ class Ledger:
     def status(self, event_id: bytes, kind: int) -> int | None:
         """The recorded status of (event id, kind), None if none is posted. ``FILTERED`` is told only
         where nothing else was recorded: the id is not used up then."""
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             for table in (EVENTS, FILTERED):
                 found = select(table.c.status).where(table.c.event_id == event_id, table.c.kind == kind)
                 status = connection.execute(found).scalar()
@@ -89,7 +92,7 @@ class Ledger:
             "device",
             "unbilled",
         )
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             gone = set[tuple[bytes, int]]()
             for part in chunks(event_ids):
                 events = select(*(EVENTS.c[name] for name in columns)).where(
@@ -105,32 +108,32 @@ class Ledger:
 
     def conversions(self, keys: Sequence[bytes]) -> set[bytes]:
         """Those of them that are posted."""
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             return {key for part in chunks(keys) for key in posted(connection, part)}
 
     def conversions_of(self, event_ids: Sequence[bytes]) -> list[bytes]:
         """The event ids of those that are owed to these ads."""
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             return [one for part in chunks(event_ids) for one in owed_to(connection, part)]
 
     def totals(self) -> Iterator[LineItemTotals]:
         """Every line item's numbers over all days."""
         columns = [TOTALS.c.line_item, *(TOTALS.c[name] for name in COUNTED)]
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             rows = connection.execute(select(*columns).where(TOTALS.c.day == LIFETIME)).all()
         return (totals_of(row[0], row[1:]) for row in rows)
 
     def sold_after(self, serial: int, number: int) -> list[int]:
         """The next line items with a greater serial of which anything is posted, at most so many."""
         found = select(TOTALS.c.line_item).where(TOTALS.c.day == LIFETIME, TOTALS.c.line_item > serial)
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             return list(connection.execute(found.order_by(TOTALS.c.line_item).limit(number)).scalars())
 
     def totals_of(self, line_items: Sequence[int]) -> list[LineItemTotals]:
         """Of these."""
         columns = [TOTALS.c.line_item, *(TOTALS.c[name] for name in COUNTED)]
         found = select(*columns).where(TOTALS.c.day == LIFETIME)
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             parts = [found.where(TOTALS.c.line_item.in_(part)) for part in chunks(line_items)]
             return [totals_of(row[0], row[1:]) for part in parts for row in connection.execute(part)]
 
@@ -142,14 +145,14 @@ class Ledger:
         both = BUDGETS.outerjoin(LEASES, mine & (LEASES.c.holder == holder))
         key, spent = (BUDGETS.c.account, BUDGETS.c.day), func.coalesce(LEASES.c.spent_nanos, 0)
         found = select(*key, BUDGETS.c.billed_nanos - spent).select_from(both)
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             parts = [found.where(tuple_(*key).in_(part)) for part in chunks(accounts)]
             return {(row[0], row[1]): int(row[2]) for part in parts for row in connection.execute(part)}
 
     def shown(self) -> tuple[Position, list[Shown]]:
         """What was delivered per line item, placement and creative, and up to where in the journal: both of
         one moment."""
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             hold_still(connection)
             rows = connection.execute(select(SHOWN)).all()
             return self._position_in(connection), [Shown(*row) for row in rows]
@@ -160,7 +163,7 @@ class Ledger:
         found = select(BUDGETS.c.account, BUDGETS.c.day, BUDGETS.c.billed_nanos).where(
             (BUDGETS.c.day == LIFETIME) | (BUDGETS.c.day >= since_day)
         )
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             rows = connection.execute(found).all()
         return ((row[0], row[1], row[2]) for row in rows)
 
@@ -170,7 +173,7 @@ class Ledger:
         """The same of these accounts for the days from ``since_day`` on and before ``until_day``."""
         columns = select(BUDGETS.c.account, BUDGETS.c.day, BUDGETS.c.billed_nanos)
         days = (BUDGETS.c.day >= max(since_day, 0)) & (BUDGETS.c.day < until_day)
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             return [
                 (row[0], row[1], row[2])
                 for part in chunks(accounts)
@@ -181,7 +184,7 @@ class Ledger:
         """Whether anything was ever credited to the publisher with this serial."""
         account = schema.BALANCES.c.account
         found = select(account).where(account.like(f"publisher:{publisher}:%")).limit(1)
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             return connection.execute(found).first() is not None
 
     def billed_campaigns(self) -> set[int]:
@@ -189,13 +192,13 @@ class Ledger:
         found = select(BUDGETS.c.account).where(
             BUDGETS.c.account.like("campaign:%"), BUDGETS.c.day == LIFETIME, BUDGETS.c.billed_nanos > 0
         )
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             accounts = connection.execute(found).scalars().all()
         return {int(account.partition(":")[2]) for account in accounts}
 
     def statement(self, party: str, month: int) -> Statement:
         """``advertiser:<serial>`` or ``publisher:<serial>``; as in ``domain.statements``."""
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             hold_still(connection)
             return stating.read(connection, party, month)
 
@@ -203,7 +206,7 @@ class Ledger:
         """Of an ``advertiser`` or ``publisher`` by id, if anything of theirs was ever told."""
         table, column = ("line_items", "advertiser") if side == "advertiser" else ("placements", "publisher")
         found = text(f"SELECT {column} FROM {table} WHERE full_id >= :first AND full_id < :behind LIMIT 1")
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             serial: int | None = connection.execute(
                 found, {"first": f"{owner}/", "behind": f"{owner}0"}
             ).scalar()
@@ -211,23 +214,23 @@ class Ledger:
 
     def credit(self, advertiser: int, credit: str) -> Credit | None:
         """What was booked for an advertiser under this id."""
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             return crediting.find(connection, advertiser, credit)
 
     def paid_in(self) -> Iterator[tuple[int, str, int]]:
         """(advertiser, currency, micros) of everything booked for it."""
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             return crediting.paid_in(connection)
 
     def currencies(self, advertiser: int) -> set[str]:
         """In which anything of an advertiser was ever sold."""
         found = text("SELECT DISTINCT currency FROM line_items WHERE advertiser = :serial")
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             return set(connection.execute(found, {"serial": advertiser}).scalars())
 
     def holders(self) -> set[int]:
         """The processes that share budgets, or did so last."""
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             return set(connection.execute(select(HOLDERS.c.holder)).scalars())
 
     def close(self) -> None:

@@ -27,12 +27,16 @@ from sqlalchemy import (
     Table,
     event,
 )
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
-from adserver.databases import Database, connect
+from adserver import migrating
+from adserver.databases import Database, Unusable, connect, reason
+from adserver.domain import limits
 from adserver.ledger import partitions, rolled, schema, statement_tables
 from adserver.ledger.insertion import Insertion
 from adserver.ledger.metadata import METADATA
+from adserver.ledger.migrations import HEAD, MIGRATIONS
+from adserver.patience import Patient
 
 WHENCE: Final = (
     "(CASE WHEN country = '' THEN 0 WHEN country ~ '^[A-Z][A-Z]$' "
@@ -48,20 +52,32 @@ _STREAMED: Final = 10_000
 
 
 def open_database(database: Database) -> Engine:
-    """The schema, made where there is none. Raises Unusable."""
-    engine = _connect(database, "READ COMMITTED")
-    with engine.begin() as connection:
-        _lock(connection, database.schema)
-        connection.exec_driver_sql(f"CREATE SCHEMA IF NOT EXISTS {database.schema}")
-        for tables in (METADATA, statement_tables.METADATA, rolled.TABLES):
-            tables.create_all(connection)
-        prepare(connection)
+    """The schema, made where there is none, and brought up where an earlier version made it. Raises
+    Unusable."""
+    engine = _connect(database, "READ COMMITTED", limits.DATABASE_PATIENCE_LONG_S)
+    try:
+        with engine.begin() as connection:
+            _lock(connection, database.schema)
+            connection.exec_driver_sql(f"CREATE SCHEMA IF NOT EXISTS {database.schema}")
+            if migrating.noted(connection) is None:
+                _make(connection)
+            migrating.bring_up(connection, MIGRATIONS)
+    except (DBAPIError, Unusable) as error:
+        engine.dispose()
+        raise Unusable(f"{database} cannot be used: {reason(error)}") from None
     return engine
 
 
-def read_database(database: Database) -> Engine:
+def _make(connection: Connection) -> None:
+    for tables in (METADATA, statement_tables.METADATA, rolled.TABLES):
+        tables.create_all(connection)
+    prepare(connection)
+    migrating.note(connection, HEAD)
+
+
+def read_database(database: Database, patience_s: int = limits.DATABASE_PATIENCE_S) -> Engine:
     """The same for reading only, beside whoever writes it. Raises Unusable."""
-    return _connect(database, "REPEATABLE READ", read_only=True)
+    return _connect(database, "REPEATABLE READ", patience_s, read_only=True)
 
 
 def prepare(connection: Connection) -> None:
@@ -106,12 +122,16 @@ def hold_still(connection: Connection) -> None:
 def bounded(connection: Connection, seconds: float) -> Iterator[None]:
     """Each statement, which is as good: a report is few of them."""
     connection.exec_driver_sql(f"SET LOCAL statement_timeout = {round(seconds * 1000)}")
+    driver = _driver(connection)
+    patience_s, driver.patience_s = driver.patience_s, seconds + limits.DATABASE_GRACE_S
     try:
         yield
     except OperationalError as error:
         if isinstance(error.orig, psycopg.errors.QueryCanceled):
             raise TimeoutError from error
         raise
+    finally:
+        driver.patience_s = patience_s
 
 
 # -- rows ----------------------------------------------------------------------------------------------
@@ -167,15 +187,20 @@ def _type(table: Table, column: str) -> str:
 def stream(connection: Connection, statement: str) -> Iterator[Any]:
     """Over a cursor of the server's, which audits may keep busy for long."""
     connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
-    with _driver(connection).cursor("streamed") as cursor:
-        cursor.itersize = _STREAMED
-        cursor.execute(statement.encode(), binary=True)
-        yield from cursor
+    driver = _driver(connection)
+    patience_s, driver.patience_s = driver.patience_s, None
+    try:
+        with driver.cursor("streamed") as cursor:
+            cursor.itersize = _STREAMED
+            cursor.execute(statement.encode(), binary=True)
+            yield from cursor
+    finally:
+        driver.patience_s = patience_s
 
 
-def _driver(connection: Connection) -> psycopg.Connection:
+def _driver(connection: Connection) -> Patient:
     driver = connection.connection.driver_connection
-    assert isinstance(driver, psycopg.Connection)
+    assert isinstance(driver, Patient)
     return driver
 
 
@@ -187,8 +212,8 @@ def strange(columns: Sequence[str]) -> str:
 # -- connections ---------------------------------------------------------------------------------------
 
 
-def _connect(database: Database, isolation: Isolation, read_only: bool = False) -> Engine:
-    engine = connect(database, read_only)
+def _connect(database: Database, isolation: Isolation, patience_s: int, read_only: bool = False) -> Engine:
+    engine = connect(database, read_only, patience_s)
     engine.dispose()
     event.listen(engine, "connect", _prepare)
     return engine.execution_options(isolation_level=isolation)

@@ -24,7 +24,7 @@ from sqlalchemy import (
 from adserver.domain import limits
 from adserver.domain.decision import EventKind
 from adserver.domain.reports import FREQUENCIES, Figures, Scope
-from adserver.ledger.dialects import dialect_of
+from adserver.ledger.dialects import dialect_of, reading
 from adserver.ledger.rolled import (
     ASKED,
     CREATIVES,
@@ -50,7 +50,7 @@ class ReportReader:
 
     def people_since_ms(self) -> int:
         """From which decision on the people who saw impressions are known."""
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             return mark(connection, PEOPLE_SINCE)
 
     @contextmanager
@@ -58,7 +58,7 @@ class ReportReader:
         """What is read of it is of one moment. Raises TimeoutError after
         ``limits.REPORT_S``."""
         dialect = dialect_of(self._engine)
-        with self._engine.connect() as connection, dialect.bounded(connection, limits.REPORT_S):
+        with reading(self._engine) as connection, dialect.bounded(connection, limits.REPORT_S):
             dialect.hold_still(connection)
             yield Moment(connection)
 

@@ -11,14 +11,17 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event, inspect
 from sqlalchemy.exc import OperationalError
 
-from adserver.ledger import statement_tables
+from adserver import migrating
+from adserver.databases import Unusable
+from adserver.ledger import rolled, statement_tables
 from adserver.ledger.columns import add_columns
 from adserver.ledger.insertion import Insertion
 from adserver.ledger.metadata import METADATA
-from adserver.ledger.schema import APPEND_ONLY, LATER_COLUMNS
+from adserver.ledger.migrations import BASELINE, HEAD, MIGRATIONS
+from adserver.ledger.schema import APPEND_ONLY, EVENTS, LATER_COLUMNS
 from adserver.ledger.shown import count_shown, lacks_shown
 
 WHENCE: Final = (
@@ -30,22 +33,39 @@ _STEPS: Final = 100_000
 
 
 def open_database(path: Path) -> Engine:
-    """The database in this file, made where there is none."""
+    """The database in this file, made where there is none, and brought up where an earlier version made it.
+    Raises Unusable for what a newer one did."""
     path.parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(f"sqlite:///{path}")
     event.listen(engine, "connect", _prepare)
-    with engine.begin() as connection:
-        lock_for_writing(connection)
-        older = lacks_shown(connection)
-        add_columns(connection, LATER_COLUMNS)
-        METADATA.create_all(connection)
-        if older:
-            count_shown(connection)
-        statement_tables.prepare(connection)
-        for table in APPEND_ONLY:
-            for change in ("UPDATE", "DELETE"):
-                connection.exec_driver_sql(_refusing(table.name, change))
+    try:
+        with engine.begin() as connection:
+            lock_for_writing(connection)
+            if migrating.noted(connection) is None:
+                _make(connection)
+            migrating.bring_up(connection, MIGRATIONS)
+    except Unusable as error:
+        engine.dispose()
+        raise Unusable(f"{path} cannot be used: {error}") from None
     return engine
+
+
+def _make(connection: Connection) -> None:
+    """What is not there of what nobody has noted: all of it, or what came between a ledger of before and the
+    first that was noted."""
+    fresh = not inspect(connection).has_table(EVENTS.name)
+    older = lacks_shown(connection)
+    add_columns(connection, LATER_COLUMNS)
+    METADATA.create_all(connection)
+    if older:
+        count_shown(connection)
+    statement_tables.prepare(connection)
+    if fresh:
+        rolled.TABLES.create_all(connection)
+    for table in APPEND_ONLY:
+        for change in ("UPDATE", "DELETE"):
+            connection.exec_driver_sql(_refusing(table.name, change))
+    migrating.note(connection, HEAD if fresh else BASELINE)
 
 
 def read_database(path: Path) -> Engine:

@@ -27,8 +27,9 @@ from sqlalchemy.exc import DBAPIError
 
 from adserver import collector
 from adserver.clock import WallClock
-from adserver.databases import Place, Unusable, reason
+from adserver.databases import AWAY, TOLD, Place, Unusable, reason
 from adserver.domain.books import Position
+from adserver.domain.changes import Unread
 from adserver.ledger import journals
 from adserver.ledger.place import place_of
 from adserver.ledger.poster import Poster
@@ -37,8 +38,6 @@ from adserver.ledger.segments import Damage
 from adserver.ledger.writer import LedgerWriter
 from adserver.telemetry import logs
 
-LEDGER_URL: Final = "ADSERVER_LEDGER_URL"
-"""In the environment, for it may hold a password."""
 RETRY_S: Final = 1.0
 FORGET_S: Final = 3600.0
 DAY_MS: Final = 86_400_000
@@ -98,7 +97,7 @@ def post(
             if monotonic() >= forget_at:
                 more = ledger.forget_people(now_ms() - people_days * DAY_MS)
                 forget_at = monotonic() + (RETRY_S if more else FORGET_S)
-        except (OSError, DBAPIError, Damage) as wrong:
+        except (OSError, DBAPIError, *AWAY, Damage) as wrong:
             error = reason(wrong)
         told = ledger.position
         _tell(Told(told, ledger.refused - refused, error))
@@ -111,7 +110,7 @@ def _open(place: Place, number: int, holder: int | None) -> LedgerWriter:
     while True:
         try:
             return LedgerWriter(place, journals.consumer_of(number), holder)
-        except (DBAPIError, Unusable) as wrong:
+        except (DBAPIError, *AWAY, Unusable, Unread) as wrong:
             if isinstance(place, Path):
                 raise
             _tell(Told(Position(), 0, reason(wrong)))
@@ -129,4 +128,4 @@ if __name__ == "__main__":
     os.nice(_NICENESS)
     logs.configure("warning")
     given = [int(text) for text in sys.argv[2:]]
-    post(Path(sys.argv[1]), given[0], os.environ.get(LEDGER_URL), *given[1:])
+    post(Path(sys.argv[1]), given[0], os.environ.get(TOLD), *given[1:])

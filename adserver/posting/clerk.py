@@ -13,9 +13,10 @@ from typing import Final, Protocol
 import msgspec
 
 from adserver.children import Child, Died
+from adserver.databases import TOLD
 from adserver.domain import limits
 from adserver.domain.books import Position
-from adserver.posting.child import LEDGER_URL, Told
+from adserver.posting.child import Told
 
 HUNG_S: Final = 30.0
 """A child that has something to post and is silent for so long is killed; turns take tenths of seconds."""
@@ -48,14 +49,13 @@ class Clerk:
 
     def __init__(
         self, data: Path, ledger: Books, seconds: Callable[[], float] = monotonic,
-        people_days: int = limits.PEOPLE_DAYS, url: str | None = None, number: int = 0, leased: bool = False,
+        people_days: int = limits.PEOPLE_DAYS, url: str = "", number: int = 0, leased: bool = False,
     ) -> None:  # fmt: skip
         holder = (str(number),) if leased else ()
         arguments = str(data), str(people_days), str(number), *holder
         self._ledger = ledger
         self._seconds = seconds
-        told = {} if url is None else {LEDGER_URL: url}
-        self._child = Child("adserver.posting.child", lambda: arguments, _PAUSE_MAX_S, told)
+        self._child = Child("adserver.posting.child", lambda: arguments, _PAUSE_MAX_S, {TOLD: url})
         self._heard_s = seconds()
         self._news = asyncio.Event()
         self.refused = 0

@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from adserver.services import explain
 from adserver.services.ask import Ask, Asker, Terms
+from adserver.services.elsewhere import Elsewhere
 from adserver.services.serve import Decisions, Outcome
 from adserver.services.writing import Asked, Writer
 
@@ -46,8 +47,16 @@ class AdServer:
         self._served(outcome)
         told = None if explanation is None else explanation.told
         asked = Asked(outcome.subject, asker.read_prices, ask.consent.tcf or "")
-        body = self._writer.answer(outcome.decision, outcome.serving, asked, told)
-        return Answer(200, body)
+
+        def written() -> Answer:
+            return Answer(200, self._writer.answer(outcome.decision, outcome.serving, asked, told))
+
+        try:
+            return written()
+        except Elsewhere as missing:
+            # It was decided, and is not to be again.
+            missing.again = written
+            raise
 
     def resolve(self, ask: Ask, asker: Asker, terms: Terms) -> Outcome:
         """The same decision for an adapter that writes it in another protocol. Raises Refused."""

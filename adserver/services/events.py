@@ -14,12 +14,14 @@ from adserver.clock import Clock
 from adserver.domain import ids
 from adserver.domain.books import JournalClosed
 from adserver.domain.caps import Counted
+from adserver.domain.changes import Unread
 from adserver.domain.counted import BILLED, COUNTED, CPA, FLAT
 from adserver.domain.decision import EventKind
 from adserver.domain.invalid import Invalid
 from adserver.domain.records import Personal, Recorded, Released, Status, Unbilled
 from adserver.domain.verdicts import Verdict
 from adserver.services.calls import Call
+from adserver.services.elsewhere import nothing_is_elsewhere
 from adserver.services.hot import CAPPED_EVENT, counts_of
 from adserver.services.macros import MacroValues, expand
 from adserver.services.moved import Exposed, Memory, Spending
@@ -49,7 +51,8 @@ class EventRecorder:
     already journalled,
     ``released``: event ids that were released or shown too late, of which nothing is billed any more;
     ``sold`` finds a creative version of any time; ``happened`` is told of accepted events,
-    ``touched`` of their records; ``own``: whether this process decided an ad (None: it decided all)."""
+    ``touched`` of their records; ``own``: whether this process decided an ad (None: it decided all);
+    ``check`` raises Elsewhere before anything is, where something is."""
 
     def __init__(
         self, world: World, signer: Signer, screen: Screen, exposures: Exposed, budgets: Spending,
@@ -57,6 +60,7 @@ class EventRecorder:
         clock: Clock, chance: Callable[[], bytes], happened: Callable[[bytes, EventKind], None],
         touched: Callable[[Recorded, bytes | None], None],
         own: Callable[[bytes], bool] | None = None,
+        check: Callable[[Token, EventKind], None] = nothing_is_elsewhere,
     ) -> None:  # fmt: skip
         self._world = world
         self._signer = signer
@@ -74,6 +78,7 @@ class EventRecorder:
         self._happened = happened
         self._touched = touched
         self._own = own
+        self._check = check
 
     def tell(self, token_text: str, kind: EventKind, call: Call) -> tuple[Verdict, Durable]:
         """The verdict, and what it is not to be told before. Raises BadToken; Refused (503) where there is no
@@ -85,14 +90,17 @@ class EventRecorder:
         """The same of a token that was opened, and is for this."""
         if kind is _RELEASE:
             return self._release(token)
-        location = self.location(token) if kind is _CLICK else None
+        location = None
         try:
+            location = self.location(token) if kind is _CLICK else None
+            self._check(token, kind)
             status, billed = self._judge(token, kind, call)
             return Verdict(status, billed, location), self._journal.synced()
-        except JournalClosed:
+        except (JournalClosed, Unread) as error:
             if kind is _CLICK:
                 return Verdict(Status.UNRECORDED, False, location), None
-            raise Refused(503, "events cannot be kept: no room on disk") from None
+            why = "no room on disk" if isinstance(error, JournalClosed) else str(error)
+            raise Refused(503, f"events cannot be kept: {why}") from None
 
     async def record(self, token_text: str, kind: EventKind, call: Call) -> Verdict:
         """The same, once it is durable."""
@@ -105,6 +113,7 @@ class EventRecorder:
     def peek(self, token_text: str, kind: EventKind, call: Call) -> tuple[Verdict, Durable]:
         """For HEAD: where it would lead; counts nothing and uses nothing up."""
         _, token = self._signer.open(token_text, kind)
+        self._check(token, kind)
         location = self.location(token) if kind is _CLICK else None
         found = self._screen.judge(token, kind, call, self._clock(), counts=False)
         return Verdict(Status.UNRECORDED if found is None else Status.FILTERED, False, location), None

@@ -21,6 +21,7 @@ from adserver.domain.records import Status, Unbilled
 from adserver.domain.told import Accepted, Told
 from adserver.domain.verdicts import Verdict
 from adserver.services.calls import Call
+from adserver.services.elsewhere import Elsewhere
 from adserver.services.events import SEEN_EXTRA_MS, EventRecorder
 from adserver.services.moved import Exposed, Memory, Spending
 from adserver.services.ports import Durable, Rows
@@ -149,7 +150,8 @@ class Impressions:
     def _told(self, told: Told, ip: str) -> Judged:
         try:
             return self._long.tell_token(token_of(told), _IMPRESSION, Call(told[15], ip))
-        except Refused:
+        except (Refused, Elsewhere):
+            # Elsewhere only if it became so since it was read: who tells it again is told more.
             return _UNRECORDED, None
 
     def _filtered(self, told: Told, now_ms: int, found: Invalid) -> Judged:

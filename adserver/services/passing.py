@@ -11,6 +11,7 @@ from itertools import groupby
 from typing import Protocol
 
 from adserver.domain.books import JournalClosed
+from adserver.domain.changes import Unread
 from adserver.domain.decision import EventKind
 from adserver.domain.errands import Errand, Happened, Shown
 from adserver.domain.records import Status
@@ -18,6 +19,7 @@ from adserver.domain.told import Told
 from adserver.domain.verdicts import Passed, Verdict
 from adserver.domain.workers import Worker
 from adserver.services.calls import Call
+from adserver.services.elsewhere import Elsewhere
 from adserver.services.events import EventRecorder
 from adserver.services.impressions import Heard, Impressions
 from adserver.services.ports import Durable
@@ -110,7 +112,7 @@ class Passing:
             return self._recorder.tell(errand.token, kind, call)
         except BadToken:
             return _INVALID, None
-        except (JournalClosed, Refused):
+        except (JournalClosed, Refused, Elsewhere, Unread):
             return _UNRECORDED, None
 
 

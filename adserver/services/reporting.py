@@ -20,6 +20,7 @@ from adserver.domain.reports import (
     Figures,
     Scope,
 )  # fmt: skip
+from adserver.services.elsewhere import Elsewhere
 from adserver.services.manage import Who
 from adserver.services.metrics import Number, told
 from adserver.services.refusals import Refused
@@ -127,7 +128,11 @@ class Reporting:
         place = [name for name in want.group_by if name not in TIMES].index("creative")
         names = dict[int, str]()
         for number, serial in enumerate({int(figures.key[place]) for _, figures in found}):
-            sold = self._sold(serial)
+            try:
+                sold = self._sold(serial)
+            except Elsewhere as missing:
+                await missing.bring()
+                sold = self._sold(serial)
             if sold is not None:
                 names[serial] = f"{sold.advertiser}/{sold.campaign}/{sold.creative.id}"
             if number % _TURN == 0:

@@ -26,9 +26,14 @@ class SoldFinder:
         self._formerly = lru_cache(maxsize=_REMEMBERED)(self._read)
 
     def __call__(self, serial: int) -> Sold | None:
+        """Blocks where the catalog is asked. Raises Unread."""
+        return self.live(serial) or self._formerly(serial)
+
+    def live(self, serial: int) -> Sold | None:
+        """Of the snapshot alone."""
         found = self._world.snapshot.creatives.get(serial)
         if found is None:
-            return self._formerly(serial)
+            return None
         creative, entry = found
         campaign = entry.campaign
         owner = campaign.advertiser, campaign.id, campaign.timezone, campaign.currency

@@ -14,9 +14,11 @@ from msgspec import Struct
 
 from adserver.domain import ids, limits
 from adserver.domain.campaign import MODELS, PER_THOUSAND
+from adserver.domain.changes import Unread
 from adserver.domain.decision import Ad, Decision, EventKind, FeedPage, Origin, Slot, event_id
 from adserver.engine.kept import Kept
 from adserver.engine.snapshot import View
+from adserver.services.elsewhere import Elsewhere
 from adserver.services.macros import MacroValues
 from adserver.services.render import DRY_RUN, KINDS, PATHS, FindSold, gdpr_text, origin_of, token_of
 from adserver.services.templates import Template, encoded, filled, template_of
@@ -108,10 +110,18 @@ class Writer:
         return shown, trackers
 
     def _template(self, serving: Serving, serial: int) -> Template | None:
-        sold = self._sold(serial)
+        template = self._known.get(serial)
+        try:
+            sold = self._sold(serial)
+        # Of a snapshot that is gone. A serial never means another version: as it was told before.
+        except Elsewhere:
+            if template is None:
+                raise
+            return template
+        except Unread:
+            return template
         if sold is None:
             return None
-        template = self._known.get(serial)
         if template is None or template.source is not sold.creative:
             owner = (sold.advertiser, sold.campaign, sold.line_item.id, sold.timezone, sold.currency)
             template = self._known.put(serial, template_of(sold.creative, *owner))

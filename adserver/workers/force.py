@@ -14,6 +14,7 @@ import msgspec
 from adserver.building.child import Told
 from adserver.building.images import Images
 from adserver.children import Child, Died
+from adserver.databases import TOLD
 from adserver.telemetry.logs import Log
 
 KEPT: Final = 4
@@ -23,13 +24,16 @@ _TOLD: Final = msgspec.json.Decoder(Told)
 
 
 class Force:
-    """Of the data folder ``data``. ``tell`` is given what all workers are to hear."""
+    """Of the data folder ``data``. ``tell`` is given what all workers are to hear; ``url``: of the catalog's
+    database, if it is in no file."""
 
-    def __init__(self, data: Path, tell: Callable[[Told], None], log: Log) -> None:
+    def __init__(self, data: Path, tell: Callable[[Told], None], log: Log, url: str = "") -> None:
         self._images = Images(data)
         self._tell = tell
         self._log = log
-        self._child = Child("adserver.building.child", lambda: (str(data), self._name), _PAUSE_MAX_S)
+        self._child = Child(
+            "adserver.building.child", lambda: (str(data), self._name), _PAUSE_MAX_S, {TOLD: url}
+        )
         self._name = ""
         self._files: list[str] = []
         self._stores: tuple[str, ...] = ()

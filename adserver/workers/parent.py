@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import msgspec
 
 from adserver.catalog import folder, secrets
+from adserver.catalog.opening import place_of
 from adserver.catalog.store import Store
 from adserver.services.pseudonyms import Pseudonyms
 from adserver.serving import mendable
@@ -31,8 +32,9 @@ def serve(settings: Settings, module: str = CHILD) -> None:
 def _applied(settings: Settings) -> tuple[int, str]:
     """(revision, digest) of the catalogue, with the folder of campaigns in it."""
     settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    names = Pseudonyms(secrets.load(settings.data).pseudonym)
-    store = Store(settings.data / "catalog.sqlite", names.person, lambda kind, full_id: False)
+    place = place_of(settings.data, settings.database)
+    names = Pseudonyms(secrets.load(settings.data, place).pseudonym)
+    store = Store(place, names.person, lambda kind, full_id: False)
     try:
         if settings.campaigns is not None:
             store.apply(folder.read_folder(settings.campaigns))

@@ -51,7 +51,7 @@ class Team:
         self._settings = settings
         self._descriptors = tuple(one.fileno() for one in sockets)
         self._log = Log("adserver.workers")
-        self._force = Force(settings.data, self._built, self._log)
+        self._force = Force(settings.data, self._built, self._log, settings.database)
         self._catalogue = catalogue
         self._numbers = Numbers(len(sockets))
         self._counting = Counting(self._count)

@@ -148,6 +148,7 @@ def test_a_ledger_of_before_it_was_counted_is_counted(tmp_path: Path) -> None:
     post(path, sample()).close()
     wanted = rows(path)
     with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("DROP TABLE alembic_version")
         connection.execute("DROP TABLE shown")
     LedgerWriter(path).close()
     assert rows(path) == wanted

@@ -110,6 +110,7 @@ def test_a_ledger_of_before_there_were_any(tmp_path: Path) -> None:
     keep(tmp_path, sold())
     path = tmp_path / "ledger.sqlite"
     with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("DROP TABLE alembic_version")
         connection.execute("DROP TABLE reversals")
         for name in LineItemTotals.__struct_fields__[9:]:
             connection.execute(f"ALTER TABLE totals DROP COLUMN {name}")

@@ -147,6 +147,7 @@ def older_of(path: Path) -> None:
     """As an earlier version left it."""
     change(
         path,
+        "DROP TABLE alembic_version",
         "DROP TABLE rollups",
         "DROP TABLE requests",
         "DROP TABLE people",

@@ -184,7 +184,14 @@ def test_a_ledger_of_before_there_were_statements(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
     expected = rows(path)
     with closing(sqlite3.connect(path)) as connection, connection:
-        for table in ("earned", "statements", "statement_lines", "credits", "statement_credits"):
+        for table in (
+            "alembic_version",
+            "earned",
+            "statements",
+            "statement_lines",
+            "credits",
+            "statement_credits",
+        ):
             connection.execute(f"DROP TABLE {table}")
         for column in ("model", "amount_micros"):
             connection.execute(f"ALTER TABLE line_items DROP COLUMN {column}")

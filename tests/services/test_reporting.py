@@ -187,7 +187,7 @@ def metrics_of(row: Counter[str], times: list[int]) -> dict[str, Any]:
 
 
 def report(world: World, who: Who = OPERATOR, least: int = 0, **ask: str) -> Report:
-    reporting = Reporting(world.app.ledger.reports, world.app.sold, least)
+    reporting = Reporting(world.app.ledger.reports, world.app.near.sold, least)
     asked = {"since": "2020-01-01", "to": "2020-01-31"} | ask
     return asyncio.run(reporting.delivery(who, ReportAsk(**asked)))
 

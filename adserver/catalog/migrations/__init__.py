@@ -11,6 +11,6 @@ from adserver.migrating import Migrations
 
 BASELINE: Final = "0001"
 """Version 2 of the file."""
-HEAD: Final = BASELINE
+HEAD: Final = "0002"
 
 MIGRATIONS: Final = Migrations(Path(__file__).parent, BASELINE, HEAD)

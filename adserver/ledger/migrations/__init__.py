@@ -1,0 +1,15 @@
+"""Alembic's environment of the ledger.
+
+A new revision is a file in ``versions`` and the ``HEAD`` here; the declared tables change with it.
+"""
+
+from pathlib import Path
+from typing import Final
+
+from adserver.migrating import Migrations
+
+BASELINE: Final = "0001"
+"""A ledger with rollups, statements and leases; what is older gets there by ``sqlite`` and ``older``."""
+HEAD: Final = BASELINE
+
+MIGRATIONS: Final = Migrations(Path(__file__).parent, BASELINE, HEAD)
