@@ -99,7 +99,7 @@ def test_every_setting_from_the_environment() -> None:
         ("rate_per_placement", "1/2\n", "impressions and clicks a minute"),
         ("fastest_click_ms", "10001", "from 0 to 10000"),
         ("fastest_click_ms", "1.5", "a whole number"),
-        ("workers", "2", "several need --redis"),
+        ("workers", "0", "from 1 to 64"),
         ("workers", "65", "from 1 to 64"),
         ("redis", "127.0.0.1:6379", "is not the URL of a Redis"),
         ("redis_deadline_ms", "0", "from 1 to 1000"),
@@ -115,6 +115,11 @@ def test_what_is_wrong_is_named_with_its_source(name: str, value: object, messag
 
 def test_one_worker_is_what_there_is() -> None:
     assert load({"workers": "1"}, {}) == Settings()
+
+
+def test_several_workers_need_a_redis() -> None:
+    assert refused({"workers": "2"})[0].startswith("workers: several need --redis")
+    assert load({"workers": "64", "redis": "redis://r"}, {}).workers == 64
 
 
 def test_every_problem_at_once() -> None:

@@ -38,8 +38,7 @@ DECIDED_AGAIN: Final = 8
 STATE_UNTOLD: Final = 100_000
 """Events that wait for a shared state to hear of them; with more, all that is known is told to it anew."""
 LOOKED_AT_AGAIN: Final = 100
-"""Line items without budget or ahead of their plan that are tried again at a time: one request may have to
-ask them all."""
+"""Line items without budget or ahead of their plan tried again at a time: one request may ask them all."""
 HOUR_WEIGHT_MAX: Final = 1000
 """Of a curve of 24 hours."""
 PACED_MS: Final = 5000
@@ -82,8 +81,7 @@ DIAGNOSED: Final = 20_000
 DIAGNOSED_CHANGES: Final = 24
 """Sampled losses of a line item for which a change that would have won is looked for."""
 
-CHANGE_HEARD_MS: Final = 2000
-"""A change of the catalogue is live in every process within this."""
+CHANGE_HEARD_MS: Final = 2000  # in which a change of the catalogue is live in every process
 PASSED_TOGETHER: Final = 64
 PASSED_WAITING: Final = 10_000
 PASSED_WAITS_S: Final = 5.0
