@@ -97,9 +97,7 @@ def apply(
 
 @app.command()
 def serve(
-    campaigns: Annotated[
-        str | None, typer.Option(help="A folder of campaign files to apply at start.")
-    ] = None,
+    campaigns: Annotated[str | None, typer.Option(help="A campaign folder to apply at start.")] = None,
     data: Data = None,
     host: Annotated[str | None, typer.Option(help="The address to listen on (default: 127.0.0.1).")] = None,
     port: Annotated[str | None, typer.Option(help="The port (default: 8000; 0: any free one).")] = None,
@@ -127,10 +125,7 @@ def serve(
         str | None, typer.Option(help="A click sooner after its impression is filtered (default: 100).")
     ] = None,
     report_people: Annotated[
-        str | None,
-        typer.Option(
-            help="Rows of reports about fewer people, by place or hour, are withheld (default: 50)."
-        ),
+        str | None, typer.Option(help="Rows of reports about fewer people are withheld (default: 50).")
     ] = None,
     people_days: Annotated[
         str | None, typer.Option(help="How long it is known who saw an impression (default: 396).")
@@ -140,12 +135,9 @@ def serve(
         str | None, typer.Option(help="Serving processes, 1 to 64, with --redis (default: 1, this one).")
     ] = None,
     redis: Annotated[
-        str | None,
-        typer.Option(help="Keep what people have seen in this Redis: redis://HOST:PORT/DB (default: here)."),
+        str | None, typer.Option(help="Keep what people have seen in Redis: redis://HOST:PORT/DB.")
     ] = None,
-    redis_deadline_ms: Annotated[
-        str | None, typer.Option(help="How long a decision waits for Redis (default: 25).")
-    ] = None,
+    redis_deadline_ms: Annotated[str | None, typer.Option(help="Wait for it so long (default: 25).")] = None,
     database: Database = None,
 ) -> None:
     """Run the server: everything embedded in this process, unless it is told where else. Every option is also

@@ -39,8 +39,7 @@ PEOPLE_KNOWN_ELSEWHERE: Final = 100_000
 """People of whom a process remembers that others know of them too."""
 LOOKED_AT_AGAIN: Final = 100
 """Line items without budget or ahead of their plan tried again at a time: one request may ask them all."""
-HOUR_WEIGHT_MAX: Final = 1000
-"""Of a curve of 24 hours."""
+HOUR_WEIGHT_MAX: Final = 1000  # of a curve of 24 hours
 PACED_MS: Final = 5000
 """A line item ahead of its plan is tried again after this, though its plan may not have caught up."""
 PEOPLE_KEPT: Final = 10_000
@@ -81,8 +80,7 @@ DIAGNOSED: Final = 20_000
 DIAGNOSED_CHANGES: Final = 24
 """Sampled losses of a line item for which a change that would have won is looked for."""
 
-CHANGE_HEARD_MS: Final = 2000
-"""A change of the catalogue is live in every process within this."""
+CHANGE_HEARD_MS: Final = 2000  # in which a change of the catalogue is live in every process
 WORKERS_MAX: Final = 64
 PASSED_TOGETHER: Final = 64
 PASSED_WAITING: Final = 10_000
