@@ -90,9 +90,12 @@ def test_a_file_from_before_there_were_notes_gets_one(tmp_path: Path) -> None:
     path = tmp_path / "catalog.sqlite"
     with closing(Store(path, pseudonymise)) as store, writing(store._engine) as connection:
         connection.exec_driver_sql("DROP TABLE alembic_version")
-    open_to_read(path).dispose()
+        connection.exec_driver_sql("DROP TABLE secrets")
+    with pytest.raises(Unusable, match="of revision 0001"):
+        open_to_read(path)
     with closing(Store(path, pseudonymise)) as store, reading(store._engine) as connection:
         assert migrating.noted(connection) == HEAD
+    open_to_read(path).dispose()
 
 
 def test_a_step_that_fails_leaves_all_as_it_was(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

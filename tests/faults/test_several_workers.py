@@ -12,7 +12,7 @@ import pytest
 from kills import campaign, publisher, request, world
 from live import Live
 from servers.redis_server import Redis
-from test_shared_state import decide, feed, folder, known, redis, soon
+from test_shared_state import decide, feed, folder, known, line_items, redis, soon
 
 from adserver.ledger.verify import verify
 
@@ -82,7 +82,8 @@ def test_a_budget_is_everybodys_while_workers_are_killed(tmp_path: Path, redis: 
     sold = world(tmp_path / "world", publisher(), campaign("limited", LIMITED))
     with serving(tmp_path, sold, redis) as server, ThreadPoolExecutor(16) as pool:
         all_known(server)
-        billed = 0
+        # Nobody has leased anything of the budget before somebody asked for it.
+        soon(lambda: line_items(decide(server, request("u-first"))) == ["limited"], START_S)
 
         def one(number: int) -> int:
             """What it billed, as far as anybody said so."""

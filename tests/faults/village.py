@@ -92,6 +92,10 @@ class Village:
 
     def ask(self, body: dict[str, Any]) -> list[bytes]:
         """The entries of the answer, as they were written. Raises Refused."""
+        # Time is an argument here, but the disk's is not: a next segment is waited for, or pages would be
+        # answered that no journal holds.
+        if not self.app.journal.open:
+            self.app.journal._spare.wait()
         answer = self.app.server.decide(DECODER.decode(json.dumps(body)), Asker(), Terms())
         return [bytes(entry) for entry in ANSWER.decode(answer.body).decisions]
 
