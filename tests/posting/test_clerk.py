@@ -74,7 +74,7 @@ def with_clerk(
     office: Office, play: Callable[[Clerk], Awaitable[Any]], seconds: Callable[[], float] = time.monotonic
 ) -> Any:
     async def whole() -> Any:
-        clerk = Clerk(office.data, office.ledger, seconds, url=office.url)
+        clerk = Clerk(office.data, office.ledger, seconds, url=office.url or "")
         try:
             return await asyncio.wait_for(play(clerk), WITHIN_S)
         finally:
