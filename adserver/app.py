@@ -5,10 +5,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from adserver import lifespan, recovery, screens, sharing
+from adserver import lifespan, offering, recovery, screens, sharing
 from adserver.addresses import Addresses
-from adserver.api import asgi, openrtb
-from adserver.api.ports import Services
+from adserver.api import asgi
 from adserver.billed import is_billed
 from adserver.building.builder import Builder, Following
 from adserver.catalog import documents, folder, opening
@@ -50,7 +49,6 @@ from adserver.services.publishing import Publishing
 from adserver.services.rates import Learning
 from adserver.services.receipts import Receipts
 from adserver.services.render import Renderer
-from adserver.services.reporting import Reporting
 from adserver.services.samples import Samples
 from adserver.services.serve import Decisions, Outcome
 from adserver.services.sharing import SharedDecisions
@@ -58,7 +56,6 @@ from adserver.services.stating import Statements
 from adserver.services.supply import Supply
 from adserver.services.upkeep import LoopLag
 from adserver.services.wallets import Wallets
-from adserver.services.withdrawing import Withdrawal
 from adserver.services.world import World
 from adserver.services.writing import Writer
 from adserver.settings import Settings
@@ -96,7 +93,7 @@ class App:
         self._recover()
         url = settings.database
         self.builder: Following = parent.builder if parent else Builder(settings.data, self.store, url)
-        self._sums = None if parent is None else parent.sums
+        self.sums = None if parent is None else parent.sums
         self.clerk = Clerk(
             settings.data, self.ledger, people_days=settings.people_days, url=url,
             number=worker.number, leased=self.lessee is not None,
@@ -198,37 +195,8 @@ class App:
         )
         self.publishing = Publishing(self.world, self.promises, clock, self._build_failed)
         self.manage = Manage(self.store, documents.parse_json, self.delivery, self.builder.look)
-        self.asgi = asgi.build(self._services(extra), settings.trusted_proxies)
+        self.asgi = asgi.build(offering.services(self, extra), settings.trusted_proxies)
         watch(self)
-
-    def _services(self, extra: tuple[Any, ...]) -> Services:
-        states = self.states
-        return Services(
-            server=self.server,
-            recorder=self.doors.recorder,
-            receipts=self.receipts,
-            manage=self.manage,
-            find_key=self.near.find_key,
-            metrics=self.metrics,
-            log=self.log,
-            ready=lambda: self.world.ready,
-            auction=openrtb.Auction(
-                self.server, self.renderer,
-                Withdrawal(states.exposures, states.budgets, self.journal, states.released, self.clock),
-                lambda: self.world.snapshot, self.near.find_key, self.settings.base_url, self.metrics.decided,
-            ),
-            diagnosis=self.diagnosis,
-            invalidation=self.invalidation,
-            conversions=self.conversions if self.worker.of == 1 else None,
-            statements=self.statements,
-            reporting=Reporting(self.ledger.reports, self.near.sold, self.settings.report_people),
-            crediting=self.crediting,
-            wallets=self.wallets,
-            impressions=self.doors.impressions,
-            waits=self.shared is not None,
-            sums=self._sums,
-            extra=(*openrtb.routes(), *extra),
-        )  # fmt: skip
 
     def _served(self, outcome: Outcome) -> None:
         self.samples.take(outcome)
