@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -30,19 +31,21 @@ class Server:
     it. ``command``: what to run instead of ``adserver``; without ``campaigns`` the books that are there."""
 
     def __init__(
-        self, work: Path, campaigns: Path | None, command: str = "", ready_s: float = _START_S
-    ) -> None:
+        self, work: Path, campaigns: Path | None, command: str = "", ready_s: float = _START_S,
+        flags: Sequence[str] = (),
+    ) -> None:  # fmt: skip
         self.data = work / "server"
         self.log = work / "server.log"
         self.port = _free_port()
         self.url = f"http://{HOST}:{self.port}"
         self._campaigns = campaigns
+        self._flags = flags
         self._ready_s = ready_s
         self._command = shlex.split(command) if command else [sys.executable, "-m", "adserver"]
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        flags = ["--data", str(self.data), "--host", HOST]
+        flags = ["--data", str(self.data), "--host", HOST, *self._flags]
         if self._campaigns is not None:
             flags += ["--campaigns", str(self._campaigns)]
         with self.log.open("ab") as log:
