@@ -18,6 +18,10 @@ SHELL       := bash
 # damage each other, and the closing line of pytest must come last.
 .NOTPARALLEL:
 
+# What Python compiled is kept, whatever the environment says of it: tests start
+# hundreds of processes, and each would compile the package again.
+unexport PYTHONDONTWRITEBYTECODE
+
 # A half-written target must not count as made.
 .DELETE_ON_ERROR:
 
