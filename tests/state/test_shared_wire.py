@@ -75,3 +75,21 @@ def test_who_may_not_ask_is_told_so() -> None:
     refused = b"-NOAUTH Authentication required.\r\n"
     _, (why,) = heard([b"-WRONGPASS no\r\n", refused, refused, refused])
     assert why == "WRONGPASS no"
+
+
+def test_who_has_waited_longest_goes_on_first() -> None:
+    """Else all that was asked for within a deadline would be decided before it."""
+    order = list[int]()
+
+    async def ask() -> None:
+        wire = Wire(2.0, lambda why: None)
+        wire.connection_made(Line())
+        for number in range(3):
+            wire.ask([b"PING"]).add_done_callback(lambda asked, number=number: order.append(number))  # type: ignore[misc]
+            if number < 2:
+                await asyncio.sleep(0)
+        wire.close()
+        await asyncio.sleep(0)
+
+    asyncio.run(ask())
+    assert order == [0, 1, 2]

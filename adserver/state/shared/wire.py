@@ -68,10 +68,12 @@ class Wire(asyncio.Protocol):
         if transport is None:
             return
         transport.abort()
-        waiting = self._asked
+        # Who has waited longest goes on first: then nobody waits for longer than the first of them.
+        waiting = list[asyncio.Future[Any]]()
         for batch in self._batches:
             batch.deadline.cancel()
-            waiting = waiting + batch.asked
+            waiting += batch.asked
+        waiting += self._asked
         self._asked, self._words = [], []
         self._batches.clear()
         for asked in waiting:
