@@ -176,7 +176,7 @@ def test_what_was_too_much_is_added_anew(
     remote: Remote, redis_server: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     remote.grant(b"a" * 16, exposure(), (CAP,))
-    before = remote.state._node.generation
+    before = remote.state._nodes.of(ANNA).generation
     monkeypatch.setattr(limits, "STATE_UNTOLD", 5)
     redis_server.pause()
     remote.wait(there=False)
@@ -187,7 +187,7 @@ def test_what_was_too_much_is_added_anew(
         )
     redis_server.resume()
     assert counter(remote.wait()) == [0, BEGAN_MS]
-    assert remote.state._node.generation != before
+    assert remote.state._nodes.of(ANNA).generation != before
 
 
 def test_what_was_not_heard_stays_where_redis_refused_one_before() -> None:

@@ -1,17 +1,17 @@
-"""Adding what this process knows to a generation that is being made (``node``), a part at a time.
+"""Adding what this process knows to a generation that is being made (``agreement``), a part at a time.
 
 Meanwhile events go on: what becomes of somebody's ads is told of whom was added, and for the others it stands
 in what is still to be added. Everybody is added once, also where the connection broke in between.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 from typing import Final
 
 from adserver.state.shared import commands
 from adserver.state.shared.keys import Keys, Who
-from adserver.state.shared.mirror import Mirror, Pieces
-from adserver.state.shared.paging import Paging
+from adserver.state.shared.mirror import Pieces
+from adserver.state.shared.worker import Worker
 
 _AT_ONCE: Final = 200
 
@@ -19,17 +19,12 @@ _AT_ONCE: Final = 200
 class Adding:
     """To one generation."""
 
-    def __init__(
-        self, mirror: Mirror, paging: Paging, worker: int, clock: Callable[[], int], generation: str
-    ) -> None:
+    def __init__(self, worker: Worker, generation: str) -> None:
         self.generation = generation
-        self._mirror = mirror
         self._worker = worker
-        self._clock = clock
-        self._paging = paging
-        self._left = mirror.everybody()
+        self._left = worker.mirror.everybody()
         self._accounts = dict[bytes, list[bytes]]()
-        for account, root in paging.roots.items():
+        for account, root in worker.paging.roots.items():
             self._accounts.setdefault(root, []).append(account)
             self._left.setdefault(root, Pieces([], []))
         self._sent: list[commands.Words] = []
@@ -48,11 +43,11 @@ class Adding:
         self._sent = []
 
     def _commands(self, root: bytes) -> Iterator[commands.Words]:
-        now_ms = self._clock()
-        for share in self._mirror.shares(root, self._left.pop(root)):
-            yield commands.add(Keys(share.who, self.generation), share, self._worker, now_ms)
+        worker, now_ms = self._worker, self._worker.clock()
+        for share in worker.mirror.shares(root, self._left.pop(root)):
+            yield commands.add(Keys(share.who, self.generation), share, worker.number, now_ms)
         keys = Keys(Who(root, None), self.generation)
         for name in self._accounts.pop(root, ()):
-            account = self._paging.find(name, now_ms)
+            account = worker.paging.find(name, now_ms)
             if account is not None:
                 yield commands.page(keys, name, account, now_ms)

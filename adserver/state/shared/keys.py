@@ -11,10 +11,12 @@ all. A person is the subject, else the session, else what a request with an id i
     s7{<tag>}f<account>    a feed account
     s7{<tag>}r<request>    the answer to a request id
 
-``7``: the generation (``node``). Tags and the like are 22 characters of base64.
+``7``: the generation (``agreement``). Tags and the like are 22 characters of base64. What a node has beside
+people is its ``Record``.
 """
 
 from binascii import b2a_base64
+from typing import Final
 
 from msgspec import Struct
 
@@ -56,6 +58,23 @@ class Keys:
 
     def request(self, repeat_key: bytes | None) -> bytes:
         return self._head + b"r" + (b"-" if repeat_key is None else _text(repeat_key))
+
+
+class Record:
+    """What a node and those who share it agree on: the generation, the run of the server that it is of, who
+    has added what they know to one and who began to, and when each was last there."""
+
+    generation: Final = b"adserver:generation"
+    run: Final = b"adserver:run"
+
+    def added(self, generation: str) -> bytes:
+        return b"adserver:added:" + generation.encode()
+
+    def begun(self, generation: str) -> bytes:
+        return b"adserver:adding:" + generation.encode()
+
+    def seen(self, worker: int) -> bytes:
+        return b"adserver:seen:%d" % worker
 
 
 def _text(pseudonym: bytes) -> bytes:

@@ -13,23 +13,20 @@ for: it leaves in order, is kept until Redis said that it heard, and is told aga
 
 import asyncio
 from collections.abc import Callable, Collection
-from functools import partial
 from time import perf_counter
 from typing import Any, Final
-
-from hiredis import ReplyError
 
 from adserver.domain.admission import Away
 from adserver.domain.request import FeedAsk, Request
 from adserver.state.shared import commands
-from adserver.state.shared.dialling import Address
 from adserver.state.shared.guessing import Guessing
 from adserver.state.shared.keys import Keys, Who
 from adserver.state.shared.mirror import Mirror, Settled, Told, Touched, Unanswered, Unsaid
 from adserver.state.shared.node import Node
+from adserver.state.shared.nodes import Nodes
 from adserver.state.shared.paging import Paging
 from adserver.state.shared.person import Known, known
-from adserver.state.shared.untold import Untold
+from adserver.state.shared.worker import Worker
 
 _NO_PAGE: Final = -1
 _LAWFUL: Final = 1
@@ -50,46 +47,42 @@ class SharedState:
         self._mirror = mirror
         self._paging = paging
         self._clock = clock
-        self._say = told
         self._took = took
-        self._untold = Untold()
-        self._node = Node(
-            Address(url), mirror, paging, worker, workers, deadline_s, clock, self._heard, self._untold
-        )
+        self._nodes = Nodes(url, Worker(worker, workers, mirror, paging, deadline_s, clock), told)
         self._guessing = Guessing(mirror, paging)
 
     @property
     def there(self) -> bool:
         """Whether it would be asked now."""
-        return self._node.there
+        return self._nodes.there
 
     @property
     def untold(self) -> int:
         """How much waits to be heard."""
-        return len(self._untold)
+        return self._nodes.waiting
 
     async def stay(self) -> None:
         """Connect and stay connected, until it is left."""
         if not self._mirror.begin(self.tell, self._clock()):
-            self._node.doubt()
-        await self._node.keep()
+            self._nodes.doubt()
+        await self._nodes.keep()
 
     async def leave(self) -> None:
         """Once Redis has heard everything, or is away: what it did not hear stands in the next dump of the
         mirror. ``stay`` returns."""
         until = self._clock() + _PATIENCE_MS
-        while self._untold and self._node.there and self._clock() < until:  # noqa: ASYNC110
+        while self.untold and self.there and self._clock() < until:  # noqa: ASYNC110
             await asyncio.sleep(_LOOK_S)
-        self._node.end()
-        self._mirror.end(self._untold, self._node.doubted)
+        self._nodes.end()
+        self._mirror.end(self._nodes.untold, self._nodes.doubted)
 
     # -- a decision --------------------------------------------------------------------------------
 
     def guess(self, request: Request, ask: FeedAsk | None) -> Known | None:
         """The same without asking; None: look. Raises Away."""
-        if not self._node.there:
-            raise Away("not connected")
         who = Who(request.subject, request.session, request.repeat_key)
+        if not self._nodes.of(who.root).there:
+            raise Away("not connected")
         return self._guessing.guess(who, ask, request.now_ms)
 
     async def look(self, request: Request, ask: FeedAsk | None) -> Known:
@@ -101,8 +94,9 @@ class SharedState:
 
     async def look_at(self, who: Who, ask: FeedAsk | None, now_ms: int) -> Known:
         """The same of anybody."""
-        keys = Keys(who, self._node.generation)
-        reply = await self._reply(commands.look(keys, who, *_asked(ask), now_ms))
+        node = self._nodes.of(who.root)
+        words = commands.look(Keys(who, node.generation), who, *_asked(ask), now_ms)
+        reply = await self._reply(node, words)
         return self._known(reply, who, ask, now_ms)
 
     async def propose(self, known: Known, answer: bytes) -> Known | None:
@@ -113,10 +107,11 @@ class SharedState:
         proposal = known.proposal(answer)
         if proposal.empty:
             return None
-        keys, windows = Keys(who, self._node.generation), self._mirror.windows
-        words = commands.admit(keys, who, *_asked(ask), proposal, windows, now_ms)
         try:
-            reply = await self._reply(words)
+            node = self._nodes.of(who.root)
+            keys, windows = Keys(who, node.generation), self._mirror.windows
+            words = commands.admit(keys, who, *_asked(ask), proposal, windows, now_ms)
+            reply = await self._reply(node, words)
         except (Away, asyncio.CancelledError):
             self.withdraw(known, answer)
             raise
@@ -148,14 +143,10 @@ class SharedState:
                 Unsaid(known.who, page.account, page.number, page.answered, known.expected, known.track)
             )
 
-    async def _reply(self, words: commands.Words) -> Any:
+    async def _reply(self, node: Node, words: commands.Words) -> Any:
         began = perf_counter()
-        reply = await self._node.ask(words)
+        reply = await node.ask(words)
         self._took(perf_counter() - began)
-        if isinstance(reply, ReplyError):
-            # Out of memory, or the scripts are gone: all of it is agreed on again.
-            self._node.close(str(reply))
-            raise Away(str(reply))
         return reply
 
     def _known(self, reply: Any, who: Who, ask: FeedAsk | None, now_ms: int) -> Known:
@@ -164,31 +155,7 @@ class SharedState:
     # -- what becomes of ads -----------------------------------------------------------------------
 
     def tell(self, told: Told) -> None:
-        if not self._node.takes(told.who.root):
-            return
-        if not self._untold.put(told):
-            self._node.doubt()
-        elif self._node.there:
-            self._send(told)
-
-    def _send(self, told: Told) -> None:
-        words = commands.tell(Keys(told.who, self._node.generation), told, self._clock())
-        self._node.ask(words).add_done_callback(partial(self._settled, told))
-
-    def _settled(self, told: Told, reply: "asyncio.Future[Any]") -> None:
-        if reply.cancelled() or reply.exception() is not None:
-            return
-        if isinstance(reply.result(), ReplyError):
-            self._node.close(str(reply.result()))
-        else:
-            self._untold.heard(told)
-
-    def _heard(self, why: str) -> None:
-        if not why:
-            # What came while the rest was being told.
-            for told in self._untold:
-                self._send(told)
-        self._say(why)
+        self._nodes.tell(told)
 
 
 def _asked(ask: FeedAsk | None) -> tuple[bytes | None, int]:

@@ -1,5 +1,5 @@
 """What Redis has yet to hear of what became of ads, in order. Bounded: a store that cannot be told everything
-any more is told anew all that there is (``node``)."""
+any more is told anew all that there is (``agreement``)."""
 
 from collections import deque
 from collections.abc import Iterator

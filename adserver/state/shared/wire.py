@@ -19,10 +19,10 @@ import hiredis
 from msgspec import Struct
 
 from adserver.domain.admission import Away
+from adserver.state.shared.keys import Record
 
 Word = bytes | str | int
-GENERATION: Final = b"adserver:generation"
-_ASK_GENERATION: Final[tuple[Word, ...]] = (b"GET", GENERATION)
+_ASK_GENERATION: Final[tuple[Word, ...]] = (b"GET", Record.generation)
 _PENDING: Final = False
 """What hiredis says where a reply is not whole."""
 
