@@ -21,7 +21,7 @@ def share(app: "App") -> "SharedState | None":
     settings, states, worker = app.settings, app.states, app.worker
     state = app.decisions.shared = SharedState(
         settings.redis, cast(Mirror, states.exposures), cast(Paging, states.feeds), worker.number,
-        range(worker.of), settings.redis_deadline_ms / 1000, app.clock, _told(app), app.metrics.state_took,
+        range(worker.of), settings.redis_deadline_ms / 1000, app.clock, _told(app), app.metrics.sharing,
     )  # fmt: skip
     return state
 
@@ -30,7 +30,7 @@ def _told(app: "App") -> Callable[[str], None]:
     """Says what became of it."""
 
     def told(why: str) -> None:
-        app.metrics.state_is(not why)
+        app.metrics.sharing.state_is(not why)
         if why:
             app.log.warning(
                 "what people have seen is not known: capped line items and feeds wait", reason=why

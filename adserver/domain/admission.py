@@ -20,6 +20,10 @@ class Away(Exception):
     """Whoever knows what people have seen does not answer in time, or not what can be believed."""
 
 
+class Late(Away):
+    """They do not answer in time."""
+
+
 class Candidate(Protocol):
     """A line item that passed every rule but those of history."""
 

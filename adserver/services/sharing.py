@@ -27,6 +27,9 @@ from adserver.services.repeats import Repeat
 from adserver.services.serve import Decisions, Look, Outcome, without_ads
 from adserver.services.world import Serving
 
+_OF_TMAX: Final = 2
+"""All questions of a request may take half of the time it has; the other half is for deciding without an
+answer, and for the way."""
 _REPEATS: Final = msgspec.msgpack.Decoder(Repeat)
 _ENCODE: Final = msgspec.msgpack.Encoder().encode
 
@@ -53,11 +56,12 @@ class Shared(Protocol[K]):
         """What is known here; None: it may well be wrong. Raises Away."""
         ...
 
-    async def look(self, request: Request, ask: FeedAsk | None) -> K:
-        """Raises Away."""
+    async def look(self, request: Request, ask: FeedAsk | None, until_ms: int | None) -> K:
+        """``until_ms``: by the clock, when an answer is of no use any more, where the store's own deadline
+        would be later. Raises Away."""
         ...
 
-    async def propose(self, known: K, answer: bytes) -> K | None:
+    async def propose(self, known: K, answer: bytes, until_ms: int | None) -> K | None:
         """What was granted and committed to ``known`` since, and the answer to its request's id: None if it
         is so now, else what there is instead. Raises Away."""
         ...
@@ -84,21 +88,22 @@ class SharedDecisions(Decisions):
         if found is not None:
             return found
         exactly = look is not None or request.mode == "dry_run" or _compares(request, serving)
+        until_ms = None if ask.tmax_ms is None else request.now_ms + -(-ask.tmax_ms // _OF_TMAX)
         try:
-            known = await self._known(request, exactly)
+            known = await self._known(request, exactly, until_ms)
         except Away:
             return self._unshared(request, serving, look, away=True)
         if known is None:
             return self._unshared(request, serving, look, away=False)
-        return await self._agreed(request, serving, known, look)
+        return await self._agreed(request, serving, known, look, until_ms)
 
-    async def _known(self, request: Request, exactly: bool) -> Known | None:
+    async def _known(self, request: Request, exactly: bool, until_ms: int | None) -> Known | None:
         """None of nobody."""
         if request.subject is None and request.session is None and request.repeat_key is None:
             return None
         feed = next((ask.feed for ask in request.placements if ask.feed is not None), None)
         found: Known | None = None if exactly else self.shared.guess(request, feed)
-        return await self.shared.look(request, feed) if found is None else found
+        return await self.shared.look(request, feed, until_ms) if found is None else found
 
     def _unshared(self, request: Request, serving: Serving, look: Look | None, away: bool) -> Outcome:
         if look is not None:
@@ -106,7 +111,9 @@ class SharedDecisions(Decisions):
         deciding = Deciding(request, serving, self._kept, self._key_id(), away)
         return self._done(deciding, deciding.run())
 
-    async def _agreed(self, request: Request, serving: Serving, known: Known, look: Look | None) -> Outcome:
+    async def _agreed(
+        self, request: Request, serving: Serving, known: Known, look: Look | None, until_ms: int | None
+    ) -> Outcome:
         """Decided as often as something else was so meanwhile; who asks why is told of the last."""
         for _ in range(limits.DECIDED_AGAIN + known.guessed):
             if known.answer:
@@ -120,7 +127,7 @@ class SharedDecisions(Decisions):
             if deciding.fleeting:
                 return self._done(deciding, decision)
             try:
-                instead = await self._proposed(deciding, decision, known)
+                instead = await self._proposed(deciding, decision, known, until_ms)
             except Away:
                 break
             if instead is None:
@@ -128,7 +135,9 @@ class SharedDecisions(Decisions):
             known = instead
         return self._unshared(request, serving, look, away=True)
 
-    async def _proposed(self, deciding: Deciding, decision: Decision, known: Known) -> Known | None:
+    async def _proposed(
+        self, deciding: Deciding, decision: Decision, known: Known, until_ms: int | None
+    ) -> Known | None:
         """What there is instead, if it cannot be: then, as whatever else happens, nothing is held for it."""
         if not deciding.paid:
             deciding.undo()
@@ -136,7 +145,7 @@ class SharedDecisions(Decisions):
         instead: Known | None = None
         agreed = False
         try:
-            instead = await self.shared.propose(known, self._answer(deciding.request, decision))
+            instead = await self.shared.propose(known, self._answer(deciding.request, decision), until_ms)
             agreed = instead is None
         finally:
             if not agreed:

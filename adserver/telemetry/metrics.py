@@ -21,6 +21,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_1_0_0
 from adserver.domain.decision import EventKind, NoFill
 from adserver.domain.invalid import Invalid
 from adserver.domain.records import Status
+from adserver.telemetry.sharing import SharingMetrics
 from adserver.telemetry.tallies import Tallies, Times
 
 _SECONDS: Final = (
@@ -73,13 +74,7 @@ class Metrics:
         self._list_failed = _counter(
             "data_centre_list_failures", "Times that the file could not be used; the last good is.", registry
         )
-        self._state_known = False
-        self._state_losses = _counter(
-            "state_losses", "Times that it was not known what people have seen.", registry
-        )
-        self.state_took = Times(
-            "adserver_state_seconds", "From asking the shared state to its answer.", registry, _SECONDS
-        ).observe
+        self.sharing = SharingMetrics(registry)
         self._posting_failed = _counter(
             "posting_failures",
             "Times that posting stopped: it waits for room, or its process died.",
@@ -124,12 +119,6 @@ class Metrics:
 
     def list_failed(self) -> None:
         self._list_failed.inc()
-
-    def state_is(self, there: bool) -> None:
-        """What people have seen is known, or not (any more)."""
-        if self._state_known and not there:
-            self._state_losses.inc()
-        self._state_known = there
 
     def posting_failed(self) -> None:
         self._posting_failed.inc()

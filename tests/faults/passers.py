@@ -14,6 +14,7 @@ from live import Live
 
 CAPS = {"one": 1, "two": 2, "three": 3}
 _READERS, _PEOPLE = 10, 40
+CLIENTS = _READERS + _PEOPLE
 _TOGETHER = 16
 """So many requests of one person one after the other, by as many clients."""
 _PAUSE_S = 0.05
@@ -41,7 +42,7 @@ class Passers:
     """``with Passers(server) as passers: trouble()``. ``took_s``: how long decisions took."""
 
     def __init__(self, server: Live) -> None:
-        self._server = server
+        self.server = server
         self._over = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._pass()), daemon=True)
         self._asked = 0
@@ -81,7 +82,7 @@ class Passers:
                 clients.create_task(self._reader(f"reader-{number}"))
 
     async def _people(self) -> None:
-        asker = Asker(self._server.port)
+        asker = Asker(self.server.port)
         while not self._over.is_set():
             await self._person(asker, f"u-{self._asked // _TOGETHER}")
             await asyncio.sleep(_PAUSE_S)
@@ -104,7 +105,7 @@ class Passers:
         self.recorded[headers.get("x-adserver-event", "")] += 1
 
     async def _reader(self, session: str) -> None:
-        asker, page = Asker(self._server.port), 0
+        asker, page = Asker(self.server.port), 0
         while not self._over.is_set():
             feed = {"id": "main", "page": page, "organic_count": 10}
             asked = {"placements": [{"id": "feed", "feed": feed}], "session": session}
@@ -141,14 +142,14 @@ class Passers:
     async def _finish(self) -> None:
         people = list(self.shown)
         await asyncio.gather(*(self._rest(people[number::_FINISHING]) for number in range(_FINISHING)))
-        asker = Asker(self._server.port)
+        asker = Asker(self.server.port)
         for url in self.urls:
             await self._impression(asker, url)
         asker.close()
 
     async def _rest(self, people: list[str]) -> None:
         """As long as a busy machine may need: it misses deadlines of its own."""
-        asker, deadline = Asker(self._server.port), time.monotonic() + _PATIENCE_S
+        asker, deadline = Asker(self.server.port), time.monotonic() + _PATIENCE_S
         for who in people:
             while any(self.shown[who][name] < most for name, most in CAPS.items()):
                 if time.monotonic() > deadline:

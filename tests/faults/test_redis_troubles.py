@@ -3,14 +3,13 @@ nobody is held for more than they were shown; what was acknowledged counts once;
 
 import re
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from kills import world
 from live import Live
-from passers import DOCUMENTS, Passers
+from passers import CLIENTS, DOCUMENTS, Passers
 from servers.proxy import FAIR, Proxy, Weather
 from servers.redis_server import Redis
 from servers.server import ground
@@ -19,6 +18,13 @@ from test_shared_state import known, soon
 from adserver.ledger.verify import verify
 
 pytestmark = pytest.mark.slow
+
+
+def missed(server: Live) -> float:
+    """Questions that were not answered in time."""
+    found = re.search(rb'missed_deadlines_total{whose="server"} (\S+)', server.get("/metrics").body)
+    assert found is not None
+    return float(found[1])
 
 
 class Trouble:
@@ -35,13 +41,27 @@ class Trouble:
         self.server.start()
 
     def hung(self, passers: Passers) -> None:
+        """Against the rest of the same hang: what others do to this machine is in both."""
+        tries = [self.hang(passers) for _ in range(3)]
+        assert min(tries) < 0.025 + 0.010, tries
+
+    def hang(self, passers: Passers) -> float:
+        """How much longer decisions take as it begins to hang than while it does: p99s, in seconds."""
+        soon(lambda: known(passers.server))
+        before = missed(passers.server)
         self.server.pause()
-        before = len(passers.took_s)
-        time.sleep(1)
-        passers.wait(200)
-        took_s = sorted(passers.took_s[before:])
-        assert took_s[len(took_s) * 99 // 100 - 1] < 1, "25 ms, on a machine with other things to do"
+        struck = self.p99_s(passers, 300)
+        assert missed(passers.server) - before <= 2 * CLIENTS, "whoever asked then, and nobody again"
+        above = struck - self.p99_s(passers, 300)
         self.server.resume()
+        return above
+
+    def p99_s(self, passers: Passers, requests: int) -> float:
+        """Of the next ones; a hundredth of them are fewer than there are clients."""
+        before = len(passers.took_s)
+        passers.wait(requests)
+        took_s = sorted(passers.took_s[before:])
+        return took_s[len(took_s) * 99 // 100 - 1]
 
     def slow(self, passers: Passers) -> None:
         self.during(passers, Weather(delay_s=0.015))

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from kills import campaign, publisher, request, world
 from live import Live
+from servers.proxy import Proxy, Weather
 from servers.redis_server import Redis
 from servers.server import ground
 
@@ -114,6 +115,17 @@ def test_many_at_once_get_as_many_as_the_cap_says(tmp_path: Path, folder: Path, 
             assert served.count("rest") == 47
         server.stop()
     assert verify(tmp_path / "data", report=lambda line: None) == []
+
+
+def test_who_is_in_a_hurry_goes_without_what_is_capped(tmp_path: Path, folder: Path, redis: Redis) -> None:
+    with Proxy(redis.port) as far:
+        url = f"redis://127.0.0.1:{far.port}/0"
+        with Live(tmp_path / "data", folder, None, "--redis", url, "--redis-deadline-ms", "1000") as server:
+            soon(lambda: known(server))
+            far.weather = Weather(delay_s=0.2)
+            assert line_items(decide(server, {**request("u-1"), "tmax_ms": 200})) == ["rest"]
+            assert line_items(decide(server, {**request("u-1"), "tmax_ms": 2000})) == ["capped"]
+            assert known(server)
 
 
 @pytest.mark.parametrize("trouble", ["kill9", "pause"])

@@ -3,6 +3,7 @@ its loop, in a thread of its own."""
 
 import asyncio
 import threading
+from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future
 from typing import Any, TypeVar
@@ -19,6 +20,19 @@ from adserver.state.shared.store import SharedState
 
 T = TypeVar("T")
 PATIENCE_S = 20.0
+
+
+class Counts(Counter[str]):
+    """What is counted of asking."""
+
+    def took(self, seconds: float) -> None:
+        self["took"] += 1
+
+    def missed(self, whose: str) -> None:
+        self[f"missed {whose}"] += 1
+
+    def again(self, because: str) -> None:
+        self[f"again {because}"] += 1
 
 
 class Refused(AssertionError):
@@ -39,6 +53,7 @@ class Remote:
         self._thread.start()
         self.mirror, self.paging = Mirror(), Paging()
         self.told: list[str] = []
+        self.counts = Counts()
         self.begin()
 
     def begin(self) -> None:
@@ -54,6 +69,7 @@ class Remote:
             self._deadline_s,
             self._now,
             self.told.append,
+            self.counts,
         )
         self._task = asyncio.create_task(state.stay())
         return state

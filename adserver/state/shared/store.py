@@ -16,11 +16,12 @@ from collections.abc import Callable, Collection
 from time import perf_counter
 from typing import Any, Final
 
-from adserver.domain.admission import Away
+from adserver.domain.admission import Away, Late
 from adserver.domain.request import FeedAsk, Request
 from adserver.state.shared import commands
 from adserver.state.shared.guessing import Guessing
 from adserver.state.shared.keys import Keys, Who
+from adserver.state.shared.meter import UNCOUNTED, Meter
 from adserver.state.shared.mirror import Mirror, Settled, Told, Touched, Unanswered, Unsaid
 from adserver.state.shared.node import Node
 from adserver.state.shared.nodes import Nodes
@@ -37,17 +38,18 @@ _LOOK_S: Final = 0.01
 class SharedState:
     """``mirror`` and ``paging``: what this process granted itself; ``worker``: its number among ``workers``,
     all that share the state, also those that are not there now; ``told``: as ``Node`` says it;
-    ``took``: how long answers took, in seconds."""
+    ``until_ms``: by the clock, when an answer is of no use any more; None: the deadline counts alone."""
 
     def __init__(
         self, url: str, mirror: Mirror, paging: Paging, worker: int, workers: Collection[int],
         deadline_s: float, clock: Callable[[], int], told: Callable[[str], None],
-        took: Callable[[float], None] = lambda _: None,
+        meter: Meter = UNCOUNTED,
     ) -> None:  # fmt: skip
         self._mirror = mirror
         self._paging = paging
         self._clock = clock
-        self._took = took
+        self._meter = meter
+        self._deadline_s = deadline_s
         self._nodes = Nodes(url, Worker(worker, workers, mirror, paging, deadline_s, clock), told)
         self._guessing = Guessing(mirror, paging)
 
@@ -85,21 +87,20 @@ class SharedState:
             raise Away("not connected")
         return self._guessing.guess(who, ask, request.now_ms)
 
-    async def look(self, request: Request, ask: FeedAsk | None) -> Known:
+    async def look(self, request: Request, ask: FeedAsk | None, until_ms: int | None = None) -> Known:
         """What is known of the person of a request, and of the feed page and the request id asked about.
         Raises Away."""
-        return await self.look_at(
-            Who(request.subject, request.session, request.repeat_key), ask, request.now_ms
-        )
+        who = Who(request.subject, request.session, request.repeat_key)
+        return await self.look_at(who, ask, request.now_ms, until_ms)
 
-    async def look_at(self, who: Who, ask: FeedAsk | None, now_ms: int) -> Known:
+    async def look_at(self, who: Who, ask: FeedAsk | None, now_ms: int, until_ms: int | None = None) -> Known:
         """The same of anybody."""
         node = self._nodes.of(who.root)
         words = commands.look(Keys(who, node.generation), who, *_asked(ask), now_ms)
-        reply = await self._reply(node, words)
+        reply = await self._reply(node, words, until_ms)
         return self._known(reply, who, ask, now_ms)
 
-    async def propose(self, known: Known, answer: bytes) -> Known | None:
+    async def propose(self, known: Known, answer: bytes, until_ms: int | None = None) -> Known | None:
         """None: what was granted and committed to ``known``, and the answer to its request's id, is so now.
         Else nothing of it is, and what there is was not what it was decided from. Raises Away: then what it
         granted is taken back as soon as Redis hears again."""
@@ -111,12 +112,14 @@ class SharedState:
             node = self._nodes.of(who.root)
             keys, windows = Keys(who, node.generation), self._mirror.windows
             words = commands.admit(keys, who, *_asked(ask), proposal, windows, now_ms)
-            reply = await self._reply(node, words)
+            reply = await self._reply(node, words, until_ms)
         except (Away, asyncio.CancelledError):
+            self._meter.again("away")
             self.withdraw(known, answer)
             raise
         if reply[0] == _LAWFUL:
             return None
+        self._meter.again("guessed" if known.guessed else "moved")
         if known.guessed:
             self._guessing.wrong(who.root)
         return self._known(reply[1], who, ask, now_ms)
@@ -143,11 +146,29 @@ class SharedState:
                 Unsaid(known.who, page.account, page.number, page.answered, known.expected, known.track)
             )
 
-    async def _reply(self, node: Node, words: commands.Words) -> Any:
+    async def _reply(self, node: Node, words: commands.Words, until_ms: int | None) -> Any:
         began = perf_counter()
-        reply = await node.ask(words)
-        self._took(perf_counter() - began)
+        try:
+            if until_ms is None:
+                reply = await node.ask(words)
+            else:
+                reply = await self._in_time(node, words, (until_ms - self._clock()) / 1000)
+        except Late:
+            self._meter.missed("server")
+            raise
+        self._meter.took(perf_counter() - began)
         return reply
+
+    async def _in_time(self, node: Node, words: commands.Words, within_s: float) -> Any:
+        """Who is in a hurry goes without it, and nobody else."""
+        if within_s >= self._deadline_s:
+            return await node.ask(words)
+        try:
+            async with asyncio.timeout(within_s):
+                return await node.ask(words)
+        except TimeoutError:
+            self._meter.missed("request")
+            raise Away("it did not answer in the time this request had for it") from None
 
     def _known(self, reply: Any, who: Who, ask: FeedAsk | None, now_ms: int) -> Known:
         return known(reply, who, ask, self._mirror.windows, now_ms)

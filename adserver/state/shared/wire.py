@@ -18,7 +18,7 @@ from typing import Any, Final, cast
 import hiredis
 from msgspec import Struct
 
-from adserver.domain.admission import Away
+from adserver.domain.admission import Away, Late
 from adserver.state.shared.keys import Record
 
 Word = bytes | str | int
@@ -54,7 +54,7 @@ class Wire(asyncio.Protocol):
         """The reply to a command; an error of Redis' own is a reply (``hiredis.ReplyError``). Raises Away."""
         asked: asyncio.Future[Any] = self._loop.create_future()
         if self._transport is None:
-            _fail(asked, "not connected")
+            _fail(asked, Away("not connected"))
             return asked
         if not self._asked:
             self._loop.call_soon(self._send)
@@ -62,7 +62,7 @@ class Wire(asyncio.Protocol):
         self._asked.append(asked)
         return asked
 
-    def close(self, why: str = "closed") -> None:
+    def close(self, why: str = "closed", as_: type[Away] = Away) -> None:
         """Give up all that waits."""
         transport, self._transport = self._transport, None
         if transport is None:
@@ -77,7 +77,7 @@ class Wire(asyncio.Protocol):
         self._asked, self._words = [], []
         self._batches.clear()
         for asked in waiting:
-            _fail(asked, why)
+            _fail(asked, as_(why))
         self._lost(why)
 
     # -- what the loop calls -----------------------------------------------------------------------
@@ -133,7 +133,7 @@ class Wire(asyncio.Protocol):
         words, self._words = self._words, []
         words.append(_packed(*_ASK_GENERATION))
         words.append(_packed(b"ECHO", number))
-        deadline = self._loop.call_later(self.deadline_s, self.close, "no answer in time")
+        deadline = self._loop.call_later(self.deadline_s, self.close, "no answer in time", Late)
         self._batches.append(_Batch(number, asked, deadline, []))
         self._transport.write(b"".join(words))
 
@@ -143,8 +143,8 @@ def _packed(*words: Word) -> bytes:
     return packed
 
 
-def _fail(asked: "asyncio.Future[Any]", why: str) -> None:
+def _fail(asked: "asyncio.Future[Any]", error: Away) -> None:
     if not asked.done():
-        asked.set_exception(Away(why))
+        asked.set_exception(error)
         # Whoever asked may be gone.
         asked.exception()
