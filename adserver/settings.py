@@ -18,6 +18,7 @@ from adserver.domain import limits
 PREFIX: Final = "ADSERVER_"
 Rate = tuple[int, int]
 LogLevel = Literal["debug", "info", "warning", "error"]
+OnDoubt = Literal["stop", "serve"]
 
 
 class Settings(Struct, frozen=True):
@@ -36,7 +37,9 @@ class Settings(Struct, frozen=True):
     docs/ARCHITECTURE.md, "Invalid traffic".
 
     ``redis``: where what people have seen is kept, empty: in this process; ``redis_deadline_ms``: how long a
-    decision waits for it; ``workers``: serving processes of this data folder, several only with a Redis;
+    decision waits for it; ``on_state_doubt``: after it has lost what it knew, until every worker has told it
+    again, nothing capped is served, or what caps allow by what is known then; ``workers``: serving processes
+    of this data folder, several only with a Redis;
     ``database``: of PostgreSQL, where catalog and ledger are kept; empty: in files of ``data``."""
 
     campaigns: Path | None = None
@@ -59,6 +62,7 @@ class Settings(Struct, frozen=True):
     workers: int = 1
     redis: str = ""
     redis_deadline_ms: int = 25
+    on_state_doubt: OnDoubt = "stop"
     database: str = ""
 
     @property
@@ -229,6 +233,13 @@ def _log_level(value: object) -> LogLevel:
     return cast(LogLevel, text)
 
 
+def _on_doubt(value: object) -> OnDoubt:
+    text = _text(value)
+    if text not in ("stop", "serve"):
+        raise ValueError(f"is {text!r}; it is stop or serve")
+    return cast(OnDoubt, text)
+
+
 def _redis(value: object) -> str:
     text = _text(value)
     if urlsplit(text).scheme not in ("redis", "rediss", "unix"):
@@ -279,5 +290,6 @@ _READERS: Final[dict[str, Callable[[object], object]]] = {
     "workers": lambda value: _whole(value, 1, limits.WORKERS_MAX),
     "redis": _redis,
     "database": _database,
+    "on_state_doubt": _on_doubt,
     "redis_deadline_ms": lambda value: _whole(value, 1, 1000),
 }

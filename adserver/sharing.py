@@ -22,6 +22,7 @@ def share(app: "App") -> "SharedState | None":
     state = app.decisions.shared = SharedState(
         settings.redis, cast(Mirror, states.exposures), cast(Paging, states.feeds), worker.number,
         range(worker.of), settings.redis_deadline_ms / 1000, app.clock, _told(app), app.metrics.sharing,
+        settings.on_state_doubt == "serve",
     )  # fmt: skip
     return state
 
@@ -32,9 +33,8 @@ def _told(app: "App") -> Callable[[str], None]:
     def told(why: str) -> None:
         app.metrics.sharing.state_is(not why)
         if why:
-            app.log.warning(
-                "what people have seen is not known: capped line items and feeds wait", reason=why
-            )
+            waits = "feeds" if app.shared is not None and app.shared.there else "capped line items and feeds"
+            app.log.warning(f"what people have seen is not known: {waits} wait", reason=why)
         else:
             app.log.info("what people have seen is known")
 

@@ -103,6 +103,7 @@ def test_every_setting_from_the_environment() -> None:
         ("workers", "65", "from 1 to 64"),
         ("redis", "127.0.0.1:6379", "is not the URL of a Redis"),
         ("redis_deadline_ms", "0", "from 1 to 1000"),
+        ("on_state_doubt", "go", "is 'go'; it is stop or serve"),
         ("database", "postgresql://127.0.0.1", "is not the URL of a database in PostgreSQL"),
         ("database", "mysql://127.0.0.1/a", "is not the URL of a database in PostgreSQL"),
     ],

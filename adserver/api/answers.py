@@ -131,11 +131,13 @@ class ExplainedCounts(Struct, frozen=True):
 
 class ExplainedPlacement(Struct, frozen=True):
     """``line_items``: those named in ``explain_line_items``, or else at most 25: those the decision looked
-    at, those that match, the best ranked; then everybody is in ``counts``."""
+    at, those that match, the best ranked; then everybody is in ``counts``. ``state_doubt``: there and true
+    where this person may have seen more than was known (``--on-state-doubt serve``)."""
 
     placement: str
     counts: ExplainedCounts | None
     line_items: list[ExplainedLineItem]
+    state_doubt: bool = False
 
 
 class DecisionAnswer(Struct, frozen=True, kw_only=True):

@@ -51,6 +51,10 @@ def serve(
         str | None, typer.Option(help="Keep what people have seen in Redis: redis://HOST:PORT/DB.")
     ] = None,
     redis_deadline_ms: Annotated[str | None, typer.Option(help="Wait for it so long (default: 25).")] = None,
+    on_state_doubt: Annotated[
+        str | None,
+        typer.Option(help="What is capped, while it has lost what it knew: stop or serve (default: stop)."),
+    ] = None,
     database: Database = None,
 ) -> None:
     """Run the server: everything embedded in this process, unless it is told where else. Every option is also
@@ -63,6 +67,7 @@ def serve(
         rate_per_placement=rate_per_placement, fastest_click_ms=fastest_click_ms,
         report_people=report_people, people_days=people_days,
         workers=workers, redis=redis, redis_deadline_ms=redis_deadline_ms, database=database,
+        on_state_doubt=on_state_doubt,
     )  # fmt: skip
     if settings.campaigns is not None:
         existing(settings.campaigns)

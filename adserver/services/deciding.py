@@ -43,11 +43,13 @@ class Page(Struct, frozen=True):
 class Deciding:
     """One request on its way. ``paid`` is False while the journal has no room; ``touched`` tells that a feed
     account lives on from now, and that the journal should know; ``moved``: how much of what moved among the
-    ``live`` bits was before it; ``away``: it is not known what this person has seen."""
+    ``live`` bits was before it; ``away``: it is not known what this person has seen; ``in_doubt``: it may be
+    more than is known."""
 
     def __init__(
-        self, request: Request, serving: Serving, kept: Kept, key_id: int, away: bool = False
-    ) -> None:
+        self, request: Request, serving: Serving, kept: Kept, key_id: int, away: bool = False,
+        in_doubt: bool = False,
+    ) -> None:  # fmt: skip
         self.request = request
         self.serving = serving
         self.kept = kept
@@ -58,6 +60,7 @@ class Deciding:
         self.touched = False
         self.moved = 0
         self.away = away
+        self.in_doubt = in_doubt
         self.company = Company()
         self.claims = Claims(
             request, kept.holds, kept.traffic, kept.allotment, kept.fees, self.paid, serving.live
@@ -109,7 +112,7 @@ class Deciding:
 
     def _turn(self, view: View, ask: FeedAsk, path: str) -> tuple[Page | None, Slot | None]:
         kept, now_ms = self.kept, self.request.now_ms
-        if self.away:
+        if self.away or self.in_doubt:
             return None, self._unknown(view, ask)
         try:
             turn = kept.feeds.turn(ask, now_ms, kept.receipts.standing)

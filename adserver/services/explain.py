@@ -63,7 +63,8 @@ class Explanation:
             line_items.append(told)
         placement = slate.context.view.placement.full_id
         counts = None if self._named else overview.counts(slate, rehearsal.serving, self._teller.own)
-        return {"placement": placement, "counts": counts, "line_items": line_items}
+        told = {"placement": placement, "counts": counts, "line_items": line_items}
+        return {**told, "state_doubt": True} if rehearsal.in_doubt else told
 
     def _entries(self, serving: Serving, slate: PlacementSlate) -> list[Entry]:
         """Those named, or else the best, in order of rank."""

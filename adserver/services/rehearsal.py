@@ -65,9 +65,10 @@ class Rehearsal(Deciding):
     """A decision nothing is kept of. ``slates`` tell how it went."""
 
     def __init__(
-        self, request: Request, serving: Serving, kept: Kept, change: Change | None, away: bool = False
-    ) -> None:
-        super().__init__(request, serving, kept, 0, away)
+        self, request: Request, serving: Serving, kept: Kept, change: Change | None, away: bool = False,
+        in_doubt: bool = False,
+    ) -> None:  # fmt: skip
+        super().__init__(request, serving, kept, 0, away, in_doubt)
         self.fleeting = True
         # What is decided after the rehearsal finds everything as it was.
         self.claims.live = None
@@ -143,16 +144,19 @@ class Rehearsal(Deciding):
 
 
 class Rehearse(Struct, frozen=True):
-    """Rehearse one request, as it is or with a change, and look at how it went; ``away`` as there."""
+    """Rehearse one request, as it is or with a change, and look at how it went; ``away`` and ``in_doubt`` as
+    there."""
 
     request: Request
     serving: Serving
     kept: Kept
     away: bool = False
+    in_doubt: bool = False
 
     def __call__(self, look: Callable[[Rehearsal], T], change: Change | None = None) -> T:
         """Raises Refused."""
-        return Rehearsal(self.request, self.serving, self.kept, change, self.away).play(look)
+        args = self.request, self.serving, self.kept, change, self.away, self.in_doubt
+        return Rehearsal(*args).play(look)
 
 
 @contextmanager

@@ -36,7 +36,8 @@ _ENCODE: Final = msgspec.msgpack.Encoder().encode
 
 class Known(Protocol):
     """Of one person. ``exposures`` and ``feeds`` are as they would be in a server that is alone; ``answer``:
-    to the request's id, empty where there is none; ``guessed``: the store was not asked."""
+    to the request's id, empty where there is none; ``guessed``: the store was not asked; ``in_doubt``: there
+    may be more than this."""
 
     @property
     def exposures(self) -> State: ...
@@ -46,6 +47,8 @@ class Known(Protocol):
     def answer(self) -> bytes: ...
     @property
     def guessed(self) -> bool: ...
+    @property
+    def in_doubt(self) -> bool: ...
 
 
 K = TypeVar("K", bound=Known)
@@ -121,8 +124,8 @@ class SharedDecisions(Decisions):
                 return Outcome(repeat.decision, request, serving, repeat.subject)
             kept = self._kept_in(known)
             if look is not None:
-                look(Rehearse(request, serving, kept))
-            deciding = Deciding(request, serving, kept, self._key_id())
+                look(Rehearse(request, serving, kept, in_doubt=known.in_doubt))
+            deciding = Deciding(request, serving, kept, self._key_id(), in_doubt=known.in_doubt)
             decision = deciding.run()
             if deciding.fleeting:
                 return self._done(deciding, decision)

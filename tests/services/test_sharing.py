@@ -35,13 +35,19 @@ class Shared(World):
         return {**decision, "explain": decoded["explain"]} if ask.explain else decision
 
 
+def shared(folder: Path, redis: Redis, **more: Any) -> Shared:
+    """``more``: settings."""
+
+    class There(Shared):
+        settings = msgspec.structs.replace(World.settings, redis=redis.url, redis_deadline_ms=1000, **more)
+
+    documents = {"publishers": [publisher(placements=[PLACEMENT, FEED])], "campaigns": [CAPPED]}
+    return There(folder, **documents)
+
+
 def played(tmp_path: Path, redis: Redis, play: Callable[[Shared], Coroutine[Any, Any, None]]) -> None:
     async def main() -> None:
-        class There(Shared):
-            settings = msgspec.structs.replace(World.settings, redis=redis.url, redis_deadline_ms=1000)
-
-        documents = {"publishers": [publisher(placements=[PLACEMENT, FEED])], "campaigns": [CAPPED]}
-        with There(tmp_path / "world", **documents) as world:
+        with shared(tmp_path / "world", redis) as world:
             state = world.app.shared
             assert state is not None
             staying = asyncio.create_task(state.stay())

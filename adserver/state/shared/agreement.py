@@ -4,7 +4,8 @@ A store that may have lost writes (it was restarted, failed over, emptied) must 
 full counters may be gone. It is known by the run of the server, and by a key, the generation, for which every
 batch asks (``wire``). Whoever finds another run than the generation is of, or none, begins another
 (``scripts/begin.lua``): all keys of people bear its name, so it begins empty; and it comes into force once
-every worker has added what it knows. Until then nobody is admitted.
+every worker has added what it knows. Until then nobody is admitted, but where the operator has it otherwise
+(``Worker.in_doubt``): there a worker goes on once it has added what it knows itself.
 """
 
 import asyncio
@@ -25,6 +26,7 @@ from adserver.state.shared.worker import Worker
 
 LOOK_S: Final = 0.1
 MISSED: Final = "it has missed too much"
+IN_DOUBT: Final = "not every worker has told it what it knows"
 
 
 class Agreement:
@@ -53,10 +55,10 @@ class Agreement:
             if found != name:
                 keys = [record.generation, record.added(name)]
                 found = await _run(wire, "live", keys, found, name, *self._worker.all)
-            if found == name:
+            if found == name or self._worker.in_doubt:
                 break
             await asyncio.sleep(LOOK_S)
-        wire.generation = name
+        wire.generation, wire.in_doubt = name, found != name
         await self._catch_up(wire, name)
         wire.deadline_s = self._worker.deadline_s
         # Where it cannot be written to (no room, no disk, too few replicas) it is of no use.

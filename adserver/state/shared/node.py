@@ -14,7 +14,7 @@ from hiredis import ReplyError
 
 from adserver.domain.admission import Away
 from adserver.state.shared import commands
-from adserver.state.shared.agreement import LOOK_S, MISSED, Agreement
+from adserver.state.shared.agreement import IN_DOUBT, LOOK_S, MISSED, Agreement
 from adserver.state.shared.dialling import SHAKE_S, Address, NotRedis, meet
 from adserver.state.shared.keys import Keys, Record
 from adserver.state.shared.mirror import Told
@@ -46,6 +46,11 @@ class Node:
     @property
     def there(self) -> bool:
         return self._wire is not None
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether it is there, and does not know yet what every worker does."""
+        return self._wire is not None and self._wire.in_doubt
 
     @property
     def doubted(self) -> bool:
@@ -108,7 +113,7 @@ class Node:
         self._wire = wire
         # What came while the rest was being told.
         self._send(self.untold)
-        self._say("")
+        self._say_how()
 
     async def _watch(self, wire: Wire) -> None:
         """Until it is lost; also where nobody asks anything."""
@@ -117,6 +122,8 @@ class Node:
                 await asyncio.wait_for(self._gone.wait(), _BEAT_S)
             # Without an answer it is lost, and that is all there is to know.
             wire.ask([b"PING"])
+            if self.there:
+                self._say_how()
 
     def _new(self) -> Wire:
         self._gone.clear()
@@ -127,6 +134,9 @@ class Node:
             self._say(why)
         self._wire = None
         self._gone.set()
+
+    def _say_how(self) -> None:
+        self._say(IN_DOUBT if self.in_doubt else "")
 
     def _say(self, why: str) -> None:
         if why != self._why:

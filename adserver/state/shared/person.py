@@ -78,7 +78,8 @@ class Person(MemoryState):
 class Known(Struct, frozen=True):
     """Of one person, as of a moment, for one request. ``answer``: to the request's id, encoded; empty where
     there is none; ``expected``: the page the feed account went on with, -1 where there was none; ``track``:
-    what it had left behind; ``guessed``: Redis was not asked (``guessing``)."""
+    what it had left behind; ``guessed``: Redis was not asked (``guessing``); ``in_doubt``: there may be more
+    than this."""
 
     who: Who
     ask: FeedAsk | None
@@ -89,6 +90,7 @@ class Known(Struct, frozen=True):
     expected: int = _NO_PAGE
     track: bytes = b""
     guessed: bool = False
+    in_doubt: bool = False
 
     def proposal(self, answer: bytes) -> Proposal:
         """What was granted and committed to this since it was read."""

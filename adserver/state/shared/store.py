@@ -14,7 +14,9 @@ for: it leaves in order, is kept until Redis said that it heard, and is told aga
 import asyncio
 from collections.abc import Callable, Collection
 from time import perf_counter
-from typing import Any, Final
+from typing import Any, Final, TypeVar
+
+import msgspec
 
 from adserver.domain.admission import Away, Late
 from adserver.domain.request import FeedAsk, Request
@@ -29,6 +31,7 @@ from adserver.state.shared.paging import Paging
 from adserver.state.shared.person import Known, known
 from adserver.state.shared.worker import Worker
 
+K = TypeVar("K", Known, Known | None)
 _NO_PAGE: Final = -1
 _LAWFUL: Final = 1
 _PATIENCE_MS: Final = 2000
@@ -38,19 +41,20 @@ _LOOK_S: Final = 0.01
 class SharedState:
     """``mirror`` and ``paging``: what this process granted itself; ``worker``: its number among ``workers``,
     all that share the state, also those that are not there now; ``told``: as ``Node`` says it;
+    ``in_doubt``: whether to ask a generation that others have still to add to;
     ``until_ms``: by the clock, when an answer is of no use any more; None: the deadline counts alone."""
 
     def __init__(
         self, url: str, mirror: Mirror, paging: Paging, worker: int, workers: Collection[int],
         deadline_s: float, clock: Callable[[], int], told: Callable[[str], None],
-        meter: Meter = UNCOUNTED,
+        meter: Meter = UNCOUNTED, in_doubt: bool = False,
     ) -> None:  # fmt: skip
         self._mirror = mirror
         self._paging = paging
         self._clock = clock
         self._meter = meter
         self._deadline_s = deadline_s
-        self._nodes = Nodes(url, Worker(worker, workers, mirror, paging, deadline_s, clock), told)
+        self._nodes = Nodes(url, Worker(worker, workers, mirror, paging, deadline_s, clock, in_doubt), told)
         self._guessing = Guessing(mirror, paging)
 
     @property
@@ -83,9 +87,10 @@ class SharedState:
     def guess(self, request: Request, ask: FeedAsk | None) -> Known | None:
         """The same without asking; None: look. Raises Away."""
         who = Who(request.subject, request.session, request.repeat_key)
-        if not self._nodes.of(who.root).there:
+        node = self._nodes.of(who.root)
+        if not node.there:
             raise Away("not connected")
-        return self._guessing.guess(who, ask, request.now_ms)
+        return self._doubted(node, self._guessing.guess(who, ask, request.now_ms))
 
     async def look(self, request: Request, ask: FeedAsk | None, until_ms: int | None = None) -> Known:
         """What is known of the person of a request, and of the feed page and the request id asked about.
@@ -98,7 +103,7 @@ class SharedState:
         node = self._nodes.of(who.root)
         words = commands.look(Keys(who, node.generation), who, *_asked(ask), now_ms)
         reply = await self._reply(node, words, until_ms)
-        return self._known(reply, who, ask, now_ms)
+        return self._doubted(node, self._known(reply, who, ask, now_ms))
 
     async def propose(self, known: Known, answer: bytes, until_ms: int | None = None) -> Known | None:
         """None: what was granted and committed to ``known``, and the answer to its request's id, is so now.
@@ -122,7 +127,7 @@ class SharedState:
         self._meter.again("guessed" if known.guessed else "moved")
         if known.guessed:
             self._guessing.wrong(who.root)
-        return self._known(reply[1], who, ask, now_ms)
+        return self._doubted(node, self._known(reply[1], who, ask, now_ms))
 
     def keep(self, known: Known) -> None:
         """What was agreed on stands in the journal now: from here on it is this process's to tell of."""
@@ -172,6 +177,12 @@ class SharedState:
 
     def _known(self, reply: Any, who: Who, ask: FeedAsk | None, now_ms: int) -> Known:
         return known(reply, who, ask, self._mirror.windows, now_ms)
+
+    @staticmethod
+    def _doubted(node: Node, known: K) -> K:
+        if node.in_doubt and known is not None:
+            return msgspec.structs.replace(known, in_doubt=True)
+        return known
 
     # -- what becomes of ads -----------------------------------------------------------------------
 

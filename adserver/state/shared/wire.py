@@ -23,6 +23,8 @@ from adserver.state.shared.keys import Record
 
 Word = bytes | str | int
 _ASK_GENERATION: Final[tuple[Word, ...]] = (b"GET", Record.generation)
+BEING_MADE: Final = b"?"
+"""Behind the name of a generation that is not in force yet."""
 _PENDING: Final = False
 """What hiredis says where a reply is not whole."""
 
@@ -36,10 +38,11 @@ class _Batch(Struct, eq=False):
 
 class Wire(asyncio.Protocol):
     """``lost`` is called once, with why, when the connection is of no use any more. ``generation``: what is
-    believed; "" while nothing is yet."""
+    believed; "" while nothing is yet; ``in_doubt``: also while it is being made, which it was until now."""
 
     def __init__(self, deadline_s: float, lost: Callable[[str], None]) -> None:
         self.generation = ""
+        self.in_doubt = False
         self.deadline_s = deadline_s
         self._lost = lost
         self._loop = asyncio.get_running_loop()
@@ -116,13 +119,19 @@ class Wire(asyncio.Protocol):
             errors = (str(one) for one in batch.replies if isinstance(one, hiredis.ReplyError))
             self.close(next(errors) if refused else "an answer got lost")
             return
-        if self.generation and generation != self.generation.encode():
+        if self.generation and not self._is_believed(generation):
             self._batches.appendleft(batch)
             self.close("it may have lost writes: another generation")
             return
         for asked, reply in zip(batch.asked, replies, strict=True):
             if not asked.done():
                 asked.set_result(reply)
+
+    def _is_believed(self, generation: object) -> bool:
+        if generation == self.generation.encode():
+            self.in_doubt = False
+            return True
+        return self.in_doubt and generation == self.generation.encode() + BEING_MADE
 
     def _send(self) -> None:
         if self._transport is None or not self._asked:

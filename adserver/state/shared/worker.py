@@ -10,7 +10,8 @@ from adserver.state.shared.paging import Paging
 
 class Worker(Struct, frozen=True, eq=False):
     """``number`` among ``all``, who share the state, also those that are not there now; ``mirror`` and
-    ``paging``: what it granted itself; ``deadline_s``: how long it waits for an answer."""
+    ``paging``: what it granted itself; ``deadline_s``: how long it waits for an answer; ``in_doubt``: whether
+    it asks a generation that others have still to add to."""
 
     number: int
     all: Collection[int]
@@ -18,3 +19,4 @@ class Worker(Struct, frozen=True, eq=False):
     paging: Paging
     deadline_s: float
     clock: Callable[[], int]
+    in_doubt: bool = False
