@@ -26,6 +26,8 @@ from adserver.state.shared.worker import Worker
 
 LOOK_S: Final = 0.1
 MISSED: Final = "it has missed too much"
+_SLACK_MS: Final = 60_000
+"""So much earlier than it was told may something have been."""
 IN_DOUBT: Final = "not every worker has told it what it knows"
 
 
@@ -38,6 +40,7 @@ class Agreement:
         self._worker = worker
         self._untold = untold
         self._adding: Adding | None = None
+        self._met = False
 
     def covers(self, root: bytes) -> bool:
         """Whether all that is known of somebody is still to be added."""
@@ -46,6 +49,7 @@ class Agreement:
     async def reach(self, wire: Wire, record: Record, run: str) -> str:
         """The generation in force, once it has what this process knows and has heard all that waited.
         ``run``: of the server. Raises Away, NotRedis."""
+        await self._remember(wire, record)
         while True:
             found, of = (_text(one) for one in await _ask(wire, b"MGET", record.generation, record.run))
             if not found or of != run or self.doubted:
@@ -66,6 +70,15 @@ class Agreement:
         if self.doubted:
             raise Away(MISSED)
         return name
+
+    async def _remember(self, wire: Wire, record: Record) -> None:
+        """What an earlier life of this process had left to tell and this one does not know any more."""
+        if self._met:
+            return
+        seen_ms = int(await _ask(wire, b"GET", record.seen(self._worker.number)) or 0)
+        forgotten_ms = self._worker.mirror.forgotten_ms
+        self.doubted |= 0 < forgotten_ms > seen_ms - _SLACK_MS
+        self._met = True
 
     async def _begin(self, wire: Wire, record: Record, found: str, run: str) -> str:
         """Another generation than was found, or what another worker began meanwhile."""

@@ -5,7 +5,8 @@ come to the process that decided the ad), what is told to Redis of them (``tell`
 where Redis has lost its memory: exposures are of one process each, so what all of them add is all there is.
 
 After a kill it is not known how much was told: what the journal has of the last ``RETOLD_MS`` is told again,
-and Redis knows what it has heard (``scripts/settle.lua``).
+and Redis knows what it has heard (``scripts/settle.lua``). Where it had not even heard what was before that,
+everything is told anew (``agreement``).
 """
 
 from collections import deque
@@ -87,20 +88,24 @@ class Pieces(Struct):
 
 
 class _Untold(Struct, array_like=True):
-    """Of a dump. ``missed``: others will not hear of everything, unless all is told anew."""
+    """Of a dump. ``missed``: others will not hear of everything, unless all is told anew; ``forgotten_ms``:
+    as of ``Mirror``."""
 
     missed: bool
     settled: list[Settled]
+    forgotten_ms: int = 0
 
 
 _UNTOLD: Final = msgspec.msgpack.Decoder(_Untold)
 
 
 class Mirror(MemoryState):
-    """``tell`` is given what becomes of ads; where there is none, what the last ``RETOLD_MS`` had is kept."""
+    """``tell`` is given what becomes of ads; where there is none, what the last ``RETOLD_MS`` had is kept.
+    ``forgotten_ms``: what was until then is not told again."""
 
     def __init__(self) -> None:
         super().__init__()
+        self.forgotten_ms = 0
         self._untold: deque[Settled] = deque()
         self._missed = False
         self._latest_ms = 0
@@ -120,12 +125,12 @@ class Mirror(MemoryState):
 
     def end(self, untold: Iterable[Told], missed: bool) -> None:
         """What was not heard stands in the next dump."""
-        self._tell, self._missed = None, missed
+        self._tell, self._missed, self.forgotten_ms = None, missed, 0
         self._untold = deque(one for one in untold if isinstance(one, Settled))
 
     def _dumped(self) -> Dump:
         found = super()._dumped()
-        found.untold = msgspec.msgpack.encode(_Untold(self._missed, list(self._untold)))
+        found.untold = msgspec.msgpack.encode(_Untold(self._missed, list(self._untold), self.forgotten_ms))
         return found
 
     def _load(self, found: Dump) -> None:
@@ -133,6 +138,8 @@ class Mirror(MemoryState):
         super()._load(found)
         untold = _UNTOLD.decode(found.untold) if found.untold else _Untold(True, [])
         self._missed, self._untold = untold.missed, deque(untold.settled)
+        self.forgotten_ms = untold.forgotten_ms
+        self._latest_ms = max((one.at_ms for one in untold.settled), default=0)
 
     def grant(self, event_id: bytes, exposure: Exposure) -> None:
         super().grant(event_id, exposure)
@@ -228,7 +235,7 @@ class Mirror(MemoryState):
             return
         self._untold.append(settled)
         while self._untold[0].at_ms < self._latest_ms - RETOLD_MS:
-            self._untold.popleft()
+            self.forgotten_ms = self._untold.popleft().at_ms
         if len(self._untold) > limits.STATE_UNTOLD:
             self._missed = True
             self._untold.popleft()

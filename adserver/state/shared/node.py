@@ -120,8 +120,8 @@ class Node:
         while not self._gone.is_set():
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._gone.wait(), _BEAT_S)
-            # Without an answer it is lost, and that is all there is to know.
-            wire.ask([b"PING"])
+            # Without an answer it is lost, and with one it has heard all until now.
+            wire.ask([b"SET", Record().seen(self._worker.number), self._worker.clock()])
             if self.there:
                 self._say_how()
 
