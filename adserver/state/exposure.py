@@ -24,8 +24,7 @@ class Exposure(Struct, array_like=True, gc=False):
 
 
 class Dump(Struct, array_like=True):
-    """For those who keep them by person: ``subjects`` of sessions; ``untold``: what others may not have heard
-    of it (``shared.mirror``)."""
+    """``untold``: what others may not have heard of it (``shared.mirror``); ``subjects``: nothing now."""
 
     counters: Counters
     known: dict[bytes, Exposure]

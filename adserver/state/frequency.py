@@ -44,7 +44,6 @@ class Exposures:
         self._outstanding: dict[bytes | None, int] = {}
         self._ends = Calendar()
         self._idle: list[bytes] = []
-        self._subjects: dict[bytes, bytes] = {}
         self._capped = Remembered(self.windows.of)
 
     def __len__(self) -> int:
@@ -266,14 +265,14 @@ class Exposures:
         return msgspec.msgpack.encode(self._dumped())
 
     def _dumped(self) -> Dump:
-        return Dump(self._counters, self.known, self._keeps, self.windows.promised, self._subjects)
+        return Dump(self._counters, self.known, self._keeps, self.windows.promised)
 
     def load(self, dumped: bytes) -> None:
         self._load(DUMPS.decode(dumped))
 
     def _load(self, found: Dump) -> None:
         self._counters, self.known, self._keeps = found.counters, found.known, found.keeps
-        self.windows.promised, self._subjects = found.promised, found.subjects
+        self.windows.promised = found.promised
         self._capped.clear()
         self._ends = Calendar((exposure.expires_ms, ident) for ident, exposure in self.known.items())
         self._outstanding.clear()

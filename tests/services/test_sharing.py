@@ -17,7 +17,9 @@ from adserver.services.ask import DECODER, Asker, Terms
 
 ONCE = [{"limit": 1, "per": "1h"}]
 CAPPED = campaign("acme/a", {"id": "a", "frequency_caps": ONCE})
+PLACEMENT = {"id": "top", "surface": "page", "formats": ["image"]}
 FEED = {"id": "river", "surface": "feed", "formats": ["image"], "feed": {"max_share": "0.5"}}
+DOCUMENTS = {"publishers": [publisher(placements=[PLACEMENT, FEED])], "campaigns": [CAPPED]}
 REQUEST: dict[str, Any] = {"placements": [{"id": "top"}], "user": {"id": "u-1"}, "session": "s-1"}
 PAGE: dict[str, Any] = {
     "placements": [{"id": "river", "feed": {"id": "main", "page": 0, "organic_count": 20}}],
@@ -35,14 +37,14 @@ class Shared(World):
         return {**decision, "explain": decoded["explain"]} if ask.explain else decision
 
 
-def shared(folder: Path, redis: Redis, **more: Any) -> Shared:
-    """``more``: settings."""
+def shared(folder: Path, redis: Redis, doubt: str = "stop", **documents: Any) -> Shared:
 
     class There(Shared):
-        settings = msgspec.structs.replace(World.settings, redis=redis.url, redis_deadline_ms=1000, **more)
+        settings = msgspec.structs.replace(
+            World.settings, redis=redis.url, redis_deadline_ms=1000, on_state_doubt=doubt
+        )
 
-    documents = {"publishers": [publisher(placements=[PLACEMENT, FEED])], "campaigns": [CAPPED]}
-    return There(folder, **documents)
+    return There(folder, **{**DOCUMENTS, **documents})
 
 
 def played(tmp_path: Path, redis: Redis, play: Callable[[Shared], Coroutine[Any, Any, None]]) -> None:
@@ -59,9 +61,6 @@ def played(tmp_path: Path, redis: Redis, play: Callable[[Shared], Coroutine[Any,
                 await staying
 
     asyncio.run(main())
-
-
-PLACEMENT = {"id": "top", "surface": "page", "formats": ["image"]}
 
 
 def names(decision: Any) -> list[str]:

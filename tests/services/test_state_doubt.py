@@ -53,10 +53,10 @@ def played(
 
     async def main() -> None:
         redis.ask("FLUSHALL")
-        with shared(tmp_path / "one", redis, on_state_doubt=doubt) as one:
+        with shared(tmp_path / "one", redis, doubt) as one:
             (tmp_path / "two" / "data").mkdir(parents=True)
             shutil.copy(tmp_path / "one" / "data" / "secrets.json", tmp_path / "two" / "data")
-            with shared(tmp_path / "two", redis, on_state_doubt=doubt) as two:
+            with shared(tmp_path / "two", redis, doubt) as two:
                 async with sharing(one, 0):
                     async with sharing(two, 1):
                         await until(lambda: known(one) and known(two))
@@ -121,6 +121,9 @@ def test_feeds_are_held_to_their_law_whatever_the_operator_says(
     tmp_path: Path, redis_server: Redis, doubt: str
 ) -> None:
     async def play(one: Shared, two: Shared) -> None:
+        state = one.app.shared
+        assert state is not None
+        await until(lambda: state.there is (doubt == "serve"))
         assert (await page(one, 0))["no_fill"] == "state_unavailable"
         async with sharing(two, 1):
             await until(lambda: known(one))
@@ -129,7 +132,7 @@ def test_feeds_are_held_to_their_law_whatever_the_operator_says(
             await until(lambda: not known(one))
             await until(lambda: known(one))
         redis_server.ask("FLUSHALL")
-        await until(lambda: not known(one))
+        await until(lambda: not known(one) and state.there is (doubt == "serve"))
         assert [await page(one, 0), await page(one, 1)] == pages
         assert (await page(one, 2))["no_fill"] == "state_unavailable"
 

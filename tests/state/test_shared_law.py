@@ -23,8 +23,6 @@ from adserver.state.shared.keys import Who
 
 
 class SharedLaw2(Law2):
-    """A session is its person's: another's of the same name is another one."""
-
     most_clicks = 1  # Told once, as each kind of event of an ad is.
     url = ""
 
@@ -34,13 +32,6 @@ class SharedLaw2(Law2):
 
     def teardown(self) -> None:
         self.state.close()
-
-    def total(self, who: bytes, session: bytes, cap: BoundCap, at_ms: int) -> int:
-        return sum(
-            shown.counts(cap, at_ms)
-            for shown in self.shown.values()
-            if shown.who == who and (not cap.session or shown.session == session)
-        )
 
     def grant(self, who: bytes, session: bytes) -> None:
         ident = next(self.ids).to_bytes(16, "big")
@@ -71,8 +62,7 @@ class SharedLaw2(Law2):
         assert guessed.exposures.outstanding(who) == known.exposures.outstanding(who)
         for cap in self.caps:
             full = [one.exposures.full(cap, who, session, self.now_ms) for one in (guessed, known)]
-            # What one session saw of two people is one here, so that it is taken for full sooner.
-            assert full[0] == full[1] or (cap.session and full[0])
+            assert full[0] == full[1]
 
     @rule()
     def restart(self) -> None:

@@ -7,7 +7,6 @@ import msgspec
 
 from adserver.domain import limits
 from adserver.domain.admission import Granted
-from adserver.state.exposure import Exposure
 from adserver.state.feeds import Account
 from adserver.state.shared import scripts
 from adserver.state.shared.keys import Keys, Who
@@ -30,7 +29,7 @@ def admit(
     keys: Keys, who: Who, account: bytes | None, page: int, proposal: Proposal, windows: Windows, now_ms: int
 ) -> Words:
     """``page``: the one asked for; what is told of it if this is refused."""
-    ads = [_ad(granted, exposure, windows) for granted, exposure in proposal.grants]
+    ads = [_ad(granted, who, windows) for granted, _ in proposal.grants]
     laid_out = proposal.page
     told = () if laid_out is None else (laid_out.expected, laid_out.idle_ms, laid_out.told_ms)
     packed = _ENCODE((limits.OUTSTANDING_PER_PERSON, limits.REPEAT_WINDOW_MS, ads, told))
@@ -94,15 +93,15 @@ def _person(keys: Keys, who: Who, account: bytes | None) -> Iterable[bytes]:
     return (*keys.exposures(), keys.account(account), keys.request(who.request))
 
 
-def _ad(granted: Granted, exposure: Exposure, windows: Windows) -> tuple[Any, ...]:
-    which = _SUBJECT if exposure.subject is not None else 0, _SESSION if exposure.session is not None else 0
+def _ad(granted: Granted, who: Who, windows: Windows) -> tuple[Any, ...]:
+    which = _SUBJECT if who.subject is not None else 0, _SESSION if who.session is not None else 0
     counts = [(one.counter, one.keep_ms, which[one.session]) for one in granted.counts if which[one.session]]
     caps = [
         (cap.counter, cap.limit, *windows.of(cap), which[cap.session])
         for cap in granted.caps
         if which[cap.session]
     ]
-    return granted.expires_ms, exposure.subject is not None, counts, caps
+    return granted.expires_ms, who.subject is not None, counts, caps
 
 
 def _which(session: bool) -> int:

@@ -35,8 +35,6 @@ class Guessing:
         if root in self._young or root in self._old:
             return None
         person = self._mirror.person(who, now_ms)
-        if person is None:
-            return None
         if ask is None:
             return Known(who, None, now_ms, person, FeedAccounts(), b"", guessed=True)
         account = self._paging.find(ask.account, now_ms)

@@ -4,7 +4,7 @@ All keys of a person carry one hash tag, so they lie in one slot of a cluster an
 all. A person is the subject, else the session, else what a request with an id is known by.
 
     s7{<tag>}c             counters of the subject
-    s7{<tag>}n<session>    counters of one session
+    s7{<tag>}n<session>    counters of a session, in its own slot (``apart``)
     s7{<tag>}o             exposures outstanding, by expiry
     s7{<tag>}x             what they count in
     s7{<tag>}t             events told of lately

@@ -21,6 +21,7 @@ from adserver.domain.caps import Counted
 from adserver.domain.decision import EventKind
 from adserver.state.exposure import Dump, Exposure
 from adserver.state.memory import MemoryState
+from adserver.state.shared.apart import counted_apart
 from adserver.state.shared.keys import Who
 from adserver.state.shared.person import Person
 
@@ -141,11 +142,6 @@ class Mirror(MemoryState):
         self.forgotten_ms = untold.forgotten_ms
         self._latest_ms = max((one.at_ms for one in untold.settled), default=0)
 
-    def grant(self, event_id: bytes, exposure: Exposure) -> None:
-        super().grant(event_id, exposure)
-        if exposure.subject is not None and exposure.session is not None:
-            self._subjects[exposure.session] = exposure.subject
-
     def confirm(
         self, event_id: bytes, subject: bytes | None, counts: tuple[Counted, ...], at_ms: int
     ) -> None:
@@ -168,20 +164,13 @@ class Mirror(MemoryState):
     def release(self, event_id: bytes) -> bool:
         exposure = self.known.get(event_id)
         if exposure is not None and exposure.outstanding:
-            self._told(exposure.subject, exposure.session, "release", event_id)
+            subject, session = exposure.subject, exposure.session
+            self._told(subject, session, "release", event_id, counts=exposure.counts)
         return super().release(event_id)
 
-    def forget(self, now_ms: int) -> None:
-        super().forget(now_ms)
-        if len(self._subjects) > 2 * self.people:
-            self._subjects = {one: of for one, of in self._subjects.items() if one in self._counters}
-
-    def person(self, who: Who, now_ms: int) -> Person | None:
-        """What is known of somebody; None where it is not told apart from what is known of another, whose
-        session it was."""
+    def person(self, who: Who, now_ms: int) -> Person:
+        """What is known of somebody."""
         subject, session = who.subject, who.session
-        if session is not None and self._subjects.get(session, subject) != subject:
-            return None
         self.sweep(now_ms)
         person = Person(self.windows)
         for one in (subject, session):
@@ -195,29 +184,31 @@ class Mirror(MemoryState):
         """Everybody of whom anything is known, by root, and where it is found."""
         found = dict[bytes, Pieces]()
         for who in self._counters:
-            for root in {who, self._subjects.get(who, who)}:
-                _of(found, root).counted.append(who)
+            _of(found, who).counted.append(who)
         for event_id, exposure in self.known.items():
             if exposure.outstanding and (exposure.subject or exposure.session):
-                _of(found, exposure.subject or exposure.session or b"").shown.append(event_id)
+                for whose, _ in counted_apart(_who(exposure), exposure.counts):
+                    _of(found, whose.root).shown.append(event_id)
         return found
 
     def shares(self, root: bytes, pieces: "Pieces") -> Iterator[Share]:
-        """What is known of somebody now, a session each."""
+        """What is known of somebody now: as a person, and as a session."""
         found = dict[Who, Share]()
         for who in pieces.counted:
             for name, (_, *times) in self._counters.get(who, {}).items():
-                # Somebody without a name is their session, and has counters of both kinds in one place; then
-                # they give their name, and only those of the session are the named one's.
+                # Somebody without a name is their session, and has counters of both kinds in one place.
                 session = name.startswith("session:")
-                if times and root == (self._subjects.get(who, who) if session else who):
-                    share = _share(found, Who(root, who if session else None))
+                if times:
+                    share = _share(found, Who(root, root if session else None))
                     share.counters.append((name, self._keeps.get(name, 0), session, times))
         for event_id in pieces.shown:
             exposure = self.known.get(event_id)
-            if exposure is not None and exposure.outstanding:
-                whose = Who(exposure.subject, exposure.session)
-                _share(found, whose).outstanding[event_id] = exposure
+            if exposure is None or not exposure.outstanding:
+                continue
+            for whose, counts in counted_apart(_who(exposure), exposure.counts):
+                if whose.root == root:
+                    share = _share(found, Who(root, None if whose.session is None else root))
+                    share.outstanding[event_id] = msgspec.structs.replace(exposure, counts=counts)
         yield from found.values()
 
     def _told(
@@ -227,9 +218,12 @@ class Mirror(MemoryState):
         if subject is None and session is None:
             return
         self._latest_ms = max(self._latest_ms, at_ms)
-        settled = Settled(
-            Who(subject, session), what, event_id, kind, at_ms or self._latest_ms, tuple(counts)
-        )
+        for whose, own in counted_apart(Who(subject, session), counts):
+            if own or what != "count":
+                counts = () if what == "release" else own
+                self._settled(Settled(whose, what, event_id, kind, at_ms or self._latest_ms, counts))
+
+    def _settled(self, settled: Settled) -> None:
         if self._tell is not None:
             self._tell(settled)
             return
@@ -239,6 +233,10 @@ class Mirror(MemoryState):
         if len(self._untold) > limits.STATE_UNTOLD:
             self._missed = True
             self._untold.popleft()
+
+
+def _who(exposure: Exposure) -> Who:
+    return Who(exposure.subject, exposure.session)
 
 
 def _of(found: dict[bytes, Pieces], root: bytes) -> Pieces:

@@ -58,9 +58,9 @@ class Person(MemoryState):
         self.granted: dict[bytes, tuple[Granted, Exposure]] = {}
 
     def know(self, who: bytes | None, counters: Sequence[bytes]) -> None:
-        """Counters of a subject or session: name, counter, name, counter, ..."""
+        """Counters of a subject or session, more of them where they are one: name, counter, name, ..."""
         if who is not None and counters:
-            self.take_up(who, dict(_counters(counters)))
+            self.take_up(who, {**self._counters.get(who, {}), **dict(_counters(counters))})
 
     def bound(self, subject: bytes | None, outstanding: int) -> None:
         """So many exposures of theirs are outstanding."""

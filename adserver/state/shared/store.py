@@ -12,7 +12,7 @@ for: it leaves in order, is kept until Redis said that it heard, and is told aga
 """
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Coroutine
 from time import perf_counter
 from typing import Any, Final, TypeVar
 
@@ -21,6 +21,7 @@ import msgspec
 from adserver.domain.admission import Away, Late
 from adserver.domain.request import FeedAsk, Request
 from adserver.state.shared import commands
+from adserver.state.shared.apart import apart, parts, proposed_apart
 from adserver.state.shared.guessing import Guessing
 from adserver.state.shared.keys import Keys, Who
 from adserver.state.shared.meter import UNCOUNTED, Meter
@@ -28,7 +29,8 @@ from adserver.state.shared.mirror import Mirror, Settled, Told, Touched, Unanswe
 from adserver.state.shared.node import Node
 from adserver.state.shared.nodes import Nodes
 from adserver.state.shared.paging import Paging
-from adserver.state.shared.person import Known, known
+from adserver.state.shared.person import Known, Proposal
+from adserver.state.shared.person import known as _known
 from adserver.state.shared.worker import Worker
 
 K = TypeVar("K", Known, Known | None)
@@ -87,10 +89,9 @@ class SharedState:
     def guess(self, request: Request, ask: FeedAsk | None) -> Known | None:
         """The same without asking; None: look. Raises Away."""
         who = Who(request.subject, request.session, request.repeat_key)
-        node = self._nodes.of(who.root)
-        if not node.there:
+        if not all(self._nodes.of(part.root).there for part in parts(who)):
             raise Away("not connected")
-        return self._doubted(node, self._guessing.guess(who, ask, request.now_ms))
+        return self._doubted(self._guessing.guess(who, ask, request.now_ms), who)
 
     async def look(self, request: Request, ask: FeedAsk | None, until_ms: int | None = None) -> Known:
         """What is known of the person of a request, and of the feed page and the request id asked about.
@@ -100,10 +101,20 @@ class SharedState:
 
     async def look_at(self, who: Who, ask: FeedAsk | None, now_ms: int, until_ms: int | None = None) -> Known:
         """The same of anybody."""
+        person, session = apart(who)
+        asked = [self._look(person, ask, now_ms, until_ms)]
+        if session is not None:
+            asked.append(self._look(session, None, now_ms, until_ms))
+        reply, *own = await _together(asked)
+        found = _known(reply, who, ask, self._mirror.windows, now_ms)
+        for _, _, counters, _, _ in own:
+            found.exposures.know(who.session, counters)
+        return self._doubted(found, who)
+
+    async def _look(self, who: Who, ask: FeedAsk | None, now_ms: int, until_ms: int | None) -> Any:
         node = self._nodes.of(who.root)
         words = commands.look(Keys(who, node.generation), who, *_asked(ask), now_ms)
-        reply = await self._reply(node, words, until_ms)
-        return self._doubted(node, self._known(reply, who, ask, now_ms))
+        return await self._reply(node, words, until_ms)
 
     async def propose(self, known: Known, answer: bytes, until_ms: int | None = None) -> Known | None:
         """None: what was granted and committed to ``known``, and the answer to its request's id, is so now.
@@ -113,21 +124,32 @@ class SharedState:
         proposal = known.proposal(answer)
         if proposal.empty:
             return None
+        asked = proposed_apart(who, proposal)
         try:
-            node = self._nodes.of(who.root)
-            keys, windows = Keys(who, node.generation), self._mirror.windows
-            words = commands.admit(keys, who, *_asked(ask), proposal, windows, now_ms)
-            reply = await self._reply(node, words, until_ms)
+            replies = await _together([self._admit(known, *part, until_ms) for part in asked])
         except (Away, asyncio.CancelledError):
             self._meter.again("away")
             self.withdraw(known, answer)
             raise
-        if reply[0] == _LAWFUL:
+        if all(reply[0] == _LAWFUL for reply in replies):
             return None
         self._meter.again("guessed" if known.guessed else "moved")
         if known.guessed:
             self._guessing.wrong(who.root)
-        return self._doubted(node, self._known(reply[1], who, ask, now_ms))
+        if len(replies) == 1:
+            return self._doubted(_known(replies[0][1], who, ask, self._mirror.windows, now_ms), who)
+        for part, reply in zip(asked, replies, strict=True):
+            if reply[0] == _LAWFUL:
+                self._take_back(known, *part)
+        return await self.look_at(who, ask, now_ms, until_ms)
+
+    async def _admit(self, known: Known, who: Who, proposal: Proposal, until_ms: int | None) -> Any:
+        node = self._nodes.of(who.root)
+        ask = known.ask if who.root == known.who.root else None
+        words = commands.admit(
+            Keys(who, node.generation), who, *_asked(ask), proposal, self._mirror.windows, known.now_ms
+        )
+        return await self._reply(node, words, until_ms)
 
     def keep(self, known: Known) -> None:
         """What was agreed on stands in the journal now: from here on it is this process's to tell of."""
@@ -141,15 +163,17 @@ class SharedState:
 
     def withdraw(self, known: Known, answer: bytes) -> None:
         """What was proposed is not to be: it may have been agreed on or not."""
-        if answer:
-            self.tell(Unanswered(known.who, answer))
-        for event_id in known.exposures.granted:
-            self.tell(Settled(known.who, "release", event_id))
-        page = known.page()
+        for part in proposed_apart(known.who, known.proposal(answer)):
+            self._take_back(known, *part)
+
+    def _take_back(self, known: Known, who: Who, proposal: Proposal) -> None:
+        if proposal.answer:
+            self.tell(Unanswered(who, proposal.answer))
+        for granted, _ in proposal.grants:
+            self.tell(Settled(who, "release", granted.event_id))
+        page = proposal.page
         if page is not None:
-            self.tell(
-                Unsaid(known.who, page.account, page.number, page.answered, known.expected, known.track)
-            )
+            self.tell(Unsaid(who, page.account, page.number, page.answered, known.expected, known.track))
 
     async def _reply(self, node: Node, words: commands.Words, until_ms: int | None) -> Any:
         began = perf_counter()
@@ -175,12 +199,8 @@ class SharedState:
             self._meter.missed("request")
             raise Away("it did not answer in the time this request had for it") from None
 
-    def _known(self, reply: Any, who: Who, ask: FeedAsk | None, now_ms: int) -> Known:
-        return known(reply, who, ask, self._mirror.windows, now_ms)
-
-    @staticmethod
-    def _doubted(node: Node, known: K) -> K:
-        if node.in_doubt and known is not None:
+    def _doubted(self, known: K, who: Who) -> K:
+        if known is not None and any(self._nodes.of(part.root).in_doubt for part in parts(who)):
             return msgspec.structs.replace(known, in_doubt=True)
         return known
 
@@ -188,6 +208,11 @@ class SharedState:
 
     def tell(self, told: Told) -> None:
         self._nodes.tell(told)
+
+
+async def _together(asked: list[Coroutine[Any, Any, Any]]) -> list[Any]:
+    """All of them leave in one turn of the loop. Raises what the first of them does."""
+    return [await asked[0]] if len(asked) == 1 else await asyncio.gather(*asked)
 
 
 def _asked(ask: FeedAsk | None) -> tuple[bytes | None, int]:
