@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 BROWSER = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/150.0 Safari/537.36"
-TIRELESS = {"ADSERVER_RATE_PER_USER": "0/0", "ADSERVER_FASTEST_CLICK_MS": "0"}
+TIRELESS = {"ADSERVER_RATE_PER_USER": "0/0", "ADSERVER_FASTEST_CLICK_MS": "0", "ADSERVER_SEGMENT_BYTES": "8388608"}
 """Tests do in seconds what people do in hours; flags say otherwise."""
 _START_S = 30.0
 LIVE_S = 2.0 * 3
