@@ -63,7 +63,7 @@ test: lint types ## Run everything: lint, types, all tests
 
 .PHONY: check
 check: lint types ## Run the fast part: lint, types, tests not marked slow
-	@$(PYTEST) -m "not slow"
+	@$(PYTEST) -m "not slow" --hypothesis-profile quick
 
 # The properties of targeting and of the engine, each with as many examples as
 # the profile says (tests/conftest.py), and a hundred thousand operations on the

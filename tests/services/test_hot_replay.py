@@ -181,7 +181,7 @@ def delivered(world: World, campaign: str) -> list[dict[str, Any]]:
     )
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_replay_is_what_was_lived(tmp_path: Path, seed: int) -> None:
     play(tmp_path, seed, 150)
 
@@ -209,12 +209,14 @@ def play_edited(chance: Random, steps: int, every: int = 5) -> None:
 
 
 # Whole servers: few examples, for as long as they find nothing new; what failed once is kept and tried first.
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.randoms(use_true_random=False))
 def test_replay_is_what_was_lived_whatever_was_edited_meanwhile(chance: Random) -> None:
     play_edited(chance, 30)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [3, 6, 9, 20])
 def test_replay_of_edited_sessions(seed: int) -> None:
     """Those that found something once."""
