@@ -37,9 +37,11 @@ PIP_INSTALL := $(PIP) install --quiet --retries 10 --timeout 60
 PIP_LOCKED  := $(PIP_INSTALL) --require-hashes --no-deps --only-binary :all:
 retry        = $(1) || { echo "Trying once more ..."; sleep 3; $(1); }
 
-# Servers in tests listen on free ports, so two workers can run at once;
-# tests/workers.py says what must not.
+# Servers in tests listen on free ports, so several workers can run at once;
+# tests/workers.py says what must not. Whole servers are waited for as long as
+# they are computed with: two workers a core keep the cores busy.
 PYTEST := $(BIN)/python -m pytest -n 2
+TWICE  := $(BIN)/python -m pytest -n $$((2 * $$(nproc)))
 
 ##@ Use
 .PHONY: help
@@ -57,11 +59,11 @@ demo: setup ## Run the demo until Ctrl-C, or for SECONDS=n
 ##@ Develop
 .PHONY: test
 test: lint types ## Run everything: lint, types, all tests
-	@$(PYTEST)
+	@$(TWICE)
 
 .PHONY: check
 check: lint types ## Run the fast part: lint, types, tests not marked slow
-	@$(PYTEST) -m "not slow"
+	@$(PYTEST) -m "not slow" --hypothesis-profile quick
 
 # The properties of targeting and of the engine, each with as many examples as
 # the profile says (tests/conftest.py), and a hundred thousand operations on the

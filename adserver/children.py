@@ -40,7 +40,7 @@ class Child:
 
     @property
     def pid(self) -> int | None:
-        """None before the first start."""
+        """None while there is none."""
         return None if self._process is None else self._process.pid
 
     async def begin(self) -> None:
@@ -49,7 +49,8 @@ class Child:
         await self._running()
 
     async def heard(self) -> bytes | None:
-        """The next line the child says, started if there is none; None once it was ended. Raises Died."""
+        """The next line the child says, started if there is none; None once it was ended. Raises Died, once
+        for each that did, behind all that it said: none is replaced before that."""
         process = await self._running()
         if process is None or process.stdout is None:
             return None
@@ -57,7 +58,9 @@ class Child:
         if self._ended.is_set():
             return None
         if not line:
-            raise Died(f"ended with {await process.wait()}")
+            code = await process.wait()
+            self._process = None
+            raise Died(f"ended with {code}")
         return line
 
     def say(self, line: bytes) -> None:
@@ -89,7 +92,7 @@ class Child:
 
     async def _running(self) -> Process | None:
         """The child, started if there is none; None once it was ended."""
-        if self._process is None or self._process.returncode is not None:
+        if self._process is None:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._ended.wait(), self._pause_s)
             if self._ended.is_set():

@@ -11,8 +11,9 @@ from hypothesis import settings
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 pytest_plugins = ("servers.fixtures",)
 
-# `make long`: properties that do not fix a number of examples are asked so often.
+# Properties that do not fix a number of examples are asked so often in `make long`, and in `make check`.
 settings.register_profile("long", max_examples=10_000, deadline=None)
+settings.register_profile("quick", max_examples=20, deadline=None)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -3,6 +3,7 @@ bodies are decoded with, so that it cannot say anything else than the server doe
 
 import re
 from collections.abc import Mapping
+from functools import cache
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -90,11 +91,16 @@ class _Schemas:
         for one in described:
             types += [one.request, *one.answers.values()]
         self._types = [kind for kind in types if kind is not None and not isinstance(kind, str)]
-        found, self.components = msgspec.json.schema_components(self._types, ref_template=_REF)
-        self._schemas = list(found)
+        self._schemas, self.components = _schemas_of(tuple(self._types))
 
     def of(self, kind: Any) -> dict[str, Any]:
         return self._schemas[self._types.index(kind)]
+
+
+@cache
+def _schemas_of(types: tuple[Any, ...]) -> tuple[tuple[dict[str, Any], ...], dict[str, Any]]:
+    """Made once in a process: the types are the program's, and reading them is most of the work."""
+    return msgspec.json.schema_components(types, ref_template=_REF)
 
 
 def _operation(one: Described, schemas: _Schemas) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from adserver.ledger.reader import Reader
 from adserver.ledger.rollups import seen_by
 from adserver.ledger.writer import LedgerWriter
 
-BATCH_RECORDS: Final = 20_000
-"""Of one who is behind: the more, the fewer rows that many events share are written anew."""
+BATCH_RECORDS: Final = 30_000
+"""At most: the more, the fewer rows that many events share are written anew."""
 
 
 class _Batch(Struct, frozen=True):

@@ -150,7 +150,7 @@ def insert(connection: Connection, insertion: Insertion, rows: Iterable[Sequence
 
 def _copied(connection: Connection, insertion: Insertion, rows: Sequence[Sequence[Any]]) -> int:
     pending, columns = f"pending_{insertion.table.name}", ", ".join(insertion.columns)
-    with _driver(connection).cursor() as cursor:
+    with _wrapped(insertion.head), _driver(connection).cursor() as cursor:
         cursor.execute(
             f"CREATE TEMPORARY TABLE IF NOT EXISTS {pending} ON COMMIT DELETE ROWS "
             f"AS SELECT * FROM {insertion.table.name} WITH NO DATA"
@@ -162,6 +162,15 @@ def _copied(connection: Connection, insertion: Insertion, rows: Sequence[Sequenc
                 copy.write_row(row)
         cursor.execute(f"{insertion.head} SELECT {columns}{insertion.zeros} FROM {pending}{insertion.tail}")
         return int(cursor.rowcount)
+
+
+@contextmanager
+def _wrapped(statement: str) -> Iterator[None]:
+    """What the driver raises where it is asked directly is raised as SQLAlchemy raises it."""
+    try:
+        yield
+    except psycopg.Error as error:
+        raise DBAPIError.instance(statement, None, error, psycopg.Error) from error
 
 
 @lru_cache(64)
@@ -190,7 +199,7 @@ def stream(connection: Connection, statement: str) -> Iterator[Any]:
     driver = _driver(connection)
     patience_s, driver.patience_s = driver.patience_s, None
     try:
-        with driver.cursor("streamed") as cursor:
+        with _wrapped(statement), driver.cursor("streamed") as cursor:
             cursor.itersize = _STREAMED
             cursor.execute(statement.encode(), binary=True)
             yield from cursor

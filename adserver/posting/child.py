@@ -9,12 +9,16 @@ behind it are one transaction. How far it is, and what went wrong, it tells on s
 (``Told``). What cannot be posted now (a full disk, a locked or damaged file, a database that is away) is
 tried again.
 
+What comes after a rest is posted at once. While events keep coming by the thousands they are gathered for
+two seconds: the more are posted together, the fewer rows that they share are written anew.
+
 Between batches the first of them removes from the ledger who saw ads decided more than so many days ago.
 """
 
 import os
 import signal
 import sys
+from collections.abc import Iterable
 from math import inf
 from pathlib import Path
 from threading import Condition, Thread
@@ -32,7 +36,7 @@ from adserver.domain.books import Position
 from adserver.domain.changes import Unread
 from adserver.ledger import journals
 from adserver.ledger.place import place_of
-from adserver.ledger.poster import Poster
+from adserver.ledger.poster import BATCH_RECORDS, Poster
 from adserver.ledger.reader import Reader
 from adserver.ledger.segments import Damage
 from adserver.ledger.writer import LedgerWriter
@@ -40,6 +44,10 @@ from adserver.telemetry import logs
 
 RETRY_S: Final = 1.0
 FORGET_S: Final = 3600.0
+GATHER_S: Final = 2.0
+"""From one batch to the next, at most, while there is much to post and the books are not behind."""
+_MUCH: Final = 1_000
+"""Records of a batch, behind which more are gathered."""
 DAY_MS: Final = 86_400_000
 _NICENESS: Final = 5
 _POSITIONS: Final = msgspec.json.Decoder(Position)
@@ -55,10 +63,12 @@ class Told(Struct, frozen=True):
 
 
 class Asked:
-    """How far is to be posted: the last line of standard input. Its end ends the process."""
+    """How far is to be posted: the last of these ``lines``. Their end ends the process."""
 
-    def __init__(self) -> None:
+    def __init__(self, lines: Iterable[bytes]) -> None:
+        self._lines = lines
         self._until = Position()
+        self._rests = False
         self._changed = Condition()
         Thread(target=self._listen, daemon=True).start()
 
@@ -71,11 +81,18 @@ class Asked:
         with self._changed:
             self._changed.wait_for(lambda: self._until > posted, seconds)
 
+    def gather(self, seconds: float) -> None:
+        """Until no more is asked for than the last time, or the time is up."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._rests, seconds)
+
     def _listen(self) -> None:
-        for line in sys.stdin.buffer:
+        for line in self._lines:
             with self._changed:
-                self._until = max(self._until, _POSITIONS.decode(line))
-                self._changed.notify()
+                until = _POSITIONS.decode(line)
+                self._rests = until <= self._until
+                self._until = max(self._until, until)
+                self._changed.notify_all()
         os._exit(0)
 
 
@@ -84,16 +101,19 @@ def post(
 ) -> NoReturn:
     """Post until standard input ends. The first word is said whatever there is to post: another process may
     have posted all of it."""
-    asked, told = Asked(), Position()
+    asked, told = Asked(sys.stdin.buffer), Position()
     ledger = _open(place_of(data, url), number, holder)
     poster = Poster(Reader(journals.folder_of(data, number)), ledger, lambda: asked.until)
     now_ms, forget_at = WallClock(), inf if number else monotonic()
     collector.work_in_batches()
+    began_s, posted = monotonic(), 0
     while True:
         asked.wait(told, None if forget_at == inf else max(forget_at - monotonic(), 0))
-        refused, error = ledger.refused, ""
+        if _MUCH <= posted < BATCH_RECORDS:
+            asked.gather(began_s + GATHER_S - monotonic())
+        refused, error, began_s, posted = ledger.refused, "", monotonic(), 0
         try:
-            poster.step()
+            posted = poster.step()
             if monotonic() >= forget_at:
                 more = ledger.forget_people(now_ms() - people_days * DAY_MS)
                 forget_at = monotonic() + (RETRY_S if more else FORGET_S)

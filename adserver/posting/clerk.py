@@ -72,7 +72,9 @@ class Clerk:
             line = await self._child.heard()
         except Died as died:
             self._heard_s = self._seconds()
-            raise NotPosted(f"the posting process {died}") from died
+            # Whatever the next one says is news, though the last one said it too.
+            self.failing = f"the posting process {died}"
+            raise NotPosted(self.failing) from died
         if line is None:
             return False
         self._take(_TOLD.decode(line))

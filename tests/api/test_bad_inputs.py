@@ -149,6 +149,7 @@ def test_clk01_queries_do_not_redirect(watched: Watched) -> None:
     watched.done()
 
 
+@pytest.mark.slow
 def test_clk03_every_flipped_bit_is_noticed(watched: Watched) -> None:
     raw = base64.urlsafe_b64decode(watched.server.token("click"))
     for bit in range(len(raw) * 8):
@@ -297,6 +298,7 @@ def test_raw(server: Wire, row: Any) -> None:
     assert server.ask("GET", "/healthz").status == 200
 
 
+@pytest.mark.slow
 def test_no_row_is_forgotten() -> None:
     text = Path(__file__).read_text(encoding="utf-8")
     generic = {param.id for group in (of("decision"), of("consent"), of("raw")) for param in group}

@@ -18,6 +18,8 @@ from world import campaign, filled_campaign, filled_publisher, publisher
 from adserver.api.conversions import ConversionResults
 from adserver.ledger.verify import verify
 
+pytestmark = pytest.mark.slow
+
 PATH = "/v1/conversions"
 ACME = ("advertiser", "--advertiser", "acme")
 CPA = {"model": "cpa", "amount": "2.00"}

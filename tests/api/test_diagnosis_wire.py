@@ -9,6 +9,8 @@ from world import campaign, filled_campaign, filled_publisher, publisher
 
 from adserver.api.answers import CampaignDiagnosis, PlacementDiagnosis
 
+pytestmark = pytest.mark.slow
+
 CAMPAIGN = "/v1/advertisers/acme/campaigns/a/diagnosis"
 PLACEMENT = "/v1/publishers/gazette/placements/top/diagnosis"
 

@@ -13,6 +13,8 @@ from world import campaign, filled_campaign, filled_publisher, publisher
 
 from adserver.api.invalidations import InvalidationReport, Refund
 
+pytestmark = pytest.mark.slow
+
 PATH = "/v1/invalidations"
 UNKNOWN = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
 

@@ -137,6 +137,7 @@ def well_answered(asked: Exchange, body: dict[str, Any]) -> None:
         assert status == 400
 
 
+@pytest.mark.slow
 def test_any_field_may_be_anything(sample: Exchange) -> None:
     """Every field of a full request, one at a time, replaced by every odd value."""
     assert len(sample.bids(full())) == 2
@@ -163,6 +164,7 @@ def test_any_json_is_answered(sample: Exchange, value: Any) -> None:
     assert sample.raw(json.dumps({"id": "1", "imp": [value]}).encode()).status in (200, 204)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not DATA.exists(), reason=f"NOT RUN: the recorded bid requests ({DATA}) are absent")
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())

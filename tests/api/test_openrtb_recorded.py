@@ -10,6 +10,8 @@ import pytest
 from live import REPOSITORY, Live
 from openrtb_checks import DATA, read_reply
 
+pytestmark = pytest.mark.slow
+
 recorded = pytest.mark.skipif(
     not DATA.exists(), reason=f"NOT RUN: the recorded bid requests ({DATA}) are absent"
 )

@@ -18,6 +18,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WholeWire]:
         yield WholeWire(live)
 
 
+@pytest.mark.slow
 def test_the_fast_path_is_in_service(whole: WholeWire) -> None:
     """Decisions and events on one kept connection, in one packet, dated by the server."""
     body = b'{"publisher": "lumen", "placements": [{"id": "home-top"}], "session": "s"}'
@@ -83,6 +84,7 @@ def test_raw19_a_flood_of_connections(whole: WholeWire) -> None:
     assert slowest < 2
 
 
+@pytest.mark.slow
 def test_it_ends_at_once_with_idle_connections(tmp_path_factory: pytest.TempPathFactory) -> None:
     with Live(tmp_path_factory.mktemp("ending") / "state") as live:
         wire = Wire(live.port, None, None)  # type: ignore[arg-type]

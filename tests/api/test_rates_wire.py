@@ -5,8 +5,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
 from live import LIVE_S, Live
 from world import campaign, filled_campaign, filled_publisher, publisher
+
+pytestmark = pytest.mark.slow
 
 PATH = "/v1/rates"
 TODAY = time.strftime("%Y-%m-%d", time.gmtime())

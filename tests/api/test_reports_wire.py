@@ -17,6 +17,8 @@ from adserver.api.answers import DeliveryTable
 from adserver.commands import remote
 from adserver.options import Failed
 
+pytestmark = pytest.mark.slow
+
 TODAY = datetime.now(UTC).date()
 DAYS = f"from={TODAY - timedelta(days=1)}&to={TODAY + timedelta(days=1)}"
 SHOWN = 3

@@ -12,6 +12,8 @@ from world import campaign, filled_campaign, filled_publisher, publisher
 
 from adserver.domain.invalid import Invalid
 
+pytestmark = pytest.mark.slow
+
 CLOUD, HOME = "198.51.100.7", "203.0.113.7"
 
 

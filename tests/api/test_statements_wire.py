@@ -17,6 +17,8 @@ from world import campaign, filled_campaign, filled_publisher, publisher
 
 from adserver.api.statements import AdvertiserLine, AdvertiserStatement, PublisherStatement
 
+pytestmark = pytest.mark.slow
+
 PATH = "/v1/statements/acme"
 THEIRS = "/v1/statements/publishers/gazette"
 NOW = datetime.now(UTC).strftime("%Y-%m")

@@ -4,11 +4,14 @@ import json
 import time
 from pathlib import Path
 
+import pytest
 from live import LIVE_S, Live
 from test_cli import run
 from world import campaign, filled_campaign, filled_publisher, publisher
 
 from adserver.ledger.verify import verify
+
+pytestmark = pytest.mark.slow
 
 ASK = {"placements": [{"id": "top"}]}
 PATH = "/v1/advertisers/acme/wallet"

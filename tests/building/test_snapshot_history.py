@@ -23,6 +23,8 @@ from adserver.duties import Duties
 from adserver.engine.compile import Compiler
 from adserver.engine.snapshot import Snapshot
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:

@@ -5,6 +5,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 from places import fresh_file, fresh_schema
@@ -113,12 +114,14 @@ def examine_changes(place: Place, changes: list[Any]) -> None:
     store.close()
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(changes=CHANGES)
 def test_examining_what_a_change_touches_is_examining_everything(tmp_path: Path, changes: list[Any]) -> None:
     examine_changes(fresh_file(tmp_path), changes)
 
 
+@pytest.mark.slow
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(changes=CHANGES)
 def test_examining_what_a_change_touches_is_examining_everything_in_postgresql(

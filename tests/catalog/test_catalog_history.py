@@ -265,6 +265,7 @@ def go_through(place: Place, steps: list[Any]) -> None:
     check_all(place, {0: made[0], newest: made[newest]}, first)
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=some.lists(STEPS, min_size=6, max_size=25))
 @example(steps=AROUND)
@@ -272,6 +273,7 @@ def test_every_revision_is_compiled_again_as_it_was(tmp_path: Path, steps: list[
     go_through(fresh_file(tmp_path), steps)
 
 
+@pytest.mark.slow
 @settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=some.lists(STEPS, min_size=6, max_size=25))
 def test_every_revision_is_compiled_again_as_it_was_in_postgresql(database: str, steps: list[Any]) -> None:
@@ -442,6 +444,7 @@ def test_which_revision_it_is_is_noted_once_an_hour(store: Store) -> None:
     assert noted() == [-1]
 
 
+@pytest.mark.slow
 def test_a_turn_removes_a_portion(store: Store, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     compiler, made = Compiler(), Made()
     for level in range(1, 9):
@@ -484,6 +487,7 @@ def test_a_turn_with_nothing_to_do_writes_nothing(filed: Store, path: Path) -> N
 # -- beside changes ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_change_costs_the_same_however_much_is_kept(filed: Store) -> None:
     def steps() -> int:
         """Of SQLite's machine, in tens."""

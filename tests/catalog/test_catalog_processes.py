@@ -71,6 +71,7 @@ def told(place: Place) -> str:
     return f"{place.url} {place.schema}" if isinstance(place, Database) else str(place)
 
 
+@pytest.mark.slow
 def test_processes_write_at_once_and_give_each_serial_once(place: Place) -> None:
     store = Store(place, pseudonymise)
     children = [start(PUT, told(place), name) for name in ("a", "b")]

@@ -58,12 +58,14 @@ def follow(place: Place, changes: list[Any]) -> None:
     source.close()
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(changes=CHANGES)
 def test_following_change_by_change_is_reading_everything(tmp_path: Path, changes: list[Any]) -> None:
     follow(fresh_file(tmp_path), changes)
 
 
+@pytest.mark.slow
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(changes=CHANGES)
 def test_following_change_by_change_is_reading_everything_in_postgresql(

@@ -13,6 +13,8 @@ from live import Live, free_port, written
 from test_cli import run, wrong
 from world import campaign, filled_campaign, filled_publisher, publisher
 
+pytestmark = pytest.mark.slow
+
 REQUEST = {"placements": [{"id": "top"}], "geo": {"country": "FR\x9b2J"}}
 
 

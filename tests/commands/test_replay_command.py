@@ -14,6 +14,8 @@ from adserver.ledger import segments
 from adserver.ledger.files import segment_path
 from adserver.ledger.reader import Cursor
 
+pytestmark = pytest.mark.slow
+
 REQUEST = {"placements": [{"id": "top"}], "user": {"id": "u-1"}}
 
 

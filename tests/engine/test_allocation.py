@@ -101,6 +101,7 @@ KINDS = st.lists(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=60)
 @given(KINDS, st.lists(st.integers(1, 20), min_size=32, max_size=32), st.floats(0.7, 1.3))
 def test_nearly_a_maximum_flow(kinds: Kinds, cuts: list[int], load: float) -> None:

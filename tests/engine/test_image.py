@@ -82,6 +82,7 @@ def edited(given: Catalogue, chance: random.Random, serials: Iterator[int]) -> C
     return replace(given, revision=given.revision + 1, campaigns=tuple(campaigns))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("forgotten", "share"), [(compiling._FORGOTTEN, 8), (compiling._FORGOTTEN, 0), (-100, 0)]
 )
@@ -100,6 +101,7 @@ def test_an_image_made_by_edits_is_the_image_made_at_once(
             given = edited(given, chance, serials)
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given_by(
     st.lists(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 6)), max_size=6), max_size=6),

@@ -153,6 +153,7 @@ def common_of(whole: Snapshot, request: Request) -> Masks:
     return whole.index.common(rules.everywhere(request, whole.zones, whole.required))
 
 
+@pytest.mark.slow
 def test_index_equals_scan(chunk: int) -> None:
     matched = 0
     for seed in range(CATALOGUES // 4):
@@ -169,6 +170,7 @@ def test_index_equals_scan(chunk: int) -> None:
     assert matched > CATALOGUES // 2
 
 
+@pytest.mark.slow
 def test_explanations_tell_what_the_index_did(chunk: int) -> None:
     """Law 6: ``first_drop`` says None exactly for what the decision would let pass."""
     for seed in range(200):

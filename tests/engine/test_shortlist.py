@@ -63,6 +63,7 @@ def test_order_equals_scoring_everything() -> None:
         assert len({e.position for e in order}) == len(order)
 
 
+@pytest.mark.slow
 def test_an_early_stop_changes_nothing() -> None:
     for seed in range(200):
         whole = compile_snapshot(random_catalogue(seed))
@@ -71,6 +72,7 @@ def test_an_early_stop_changes_nothing() -> None:
             assert [e.position for e in islice(listed(whole, seed), many)] == everything[:many]
 
 
+@pytest.mark.slow
 def test_the_order_of_the_documents_does_not_matter() -> None:
     for seed in range(200):
         given = random_catalogue(seed)

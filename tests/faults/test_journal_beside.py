@@ -49,6 +49,7 @@ def test_a_journal_that_begins_while_it_is_looked_for(
         assert len(list(reader.read(Position()))) == 1
 
 
+@pytest.mark.slow
 def test_readers_beside_a_writer(tmp_path: Path) -> None:
     count = 12_000
     writer = subprocess.Popen([sys.executable, "-c", CHILD, str(tmp_path), str(count)])

@@ -7,6 +7,8 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from adserver.ledger.journal import Journal
 from adserver.ledger.poster import Poster
 from adserver.ledger.reader import Reader
@@ -55,6 +57,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.slow
 def test_kills_while_posting(tmp_path: Path) -> None:
     chance, acknowledged = random.Random(7), set()
     for kill in range(6):

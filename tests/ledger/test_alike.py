@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ledger_samples import NOW_MS, PRICE, budget, placement, recorded, request, reversed_, terms
@@ -122,6 +123,7 @@ def books(records: list[Record], size: int) -> tuple[int, dict[str, list[tuple[o
             }
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(st.lists(EVENTS | OTHERS, max_size=20), st.sampled_from((7, 1000)))
 def test_together_or_one_by_one(drawn: list[tuple[Any, ...]], size: int) -> None:

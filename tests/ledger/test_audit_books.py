@@ -212,6 +212,7 @@ def some(counts: Any) -> dict[Any, tuple[int, ...]]:
     return {key: tuple(row) for key, row in counts.items() if any(row)}
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(st.randoms(use_true_random=False), st.integers(0, 12))
 def test_both_audits_find_the_same(chance: random.Random, changes: int) -> None:

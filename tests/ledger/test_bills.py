@@ -202,6 +202,7 @@ def test_a_bill_that_shifts_money_between_months(exported: Path, tmp_path: Path)
     assert bill.check(file, exported / "out") == 1
 
 
+@pytest.mark.slow
 def test_wrong_input(exported: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.json").write_text("{}")
     publisher = {"publisher": "lumen", "month": "2027-01", "status": "open", "totals": [], "lines": []}

@@ -122,6 +122,7 @@ def test_a_damaged_journal_leaves_no_half_file(tmp_path: Path) -> None:
     assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == []
 
 
+@pytest.mark.slow
 def test_wrong_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = keep(tmp_path / "data", [terms(1)])
     (tmp_path / "full").mkdir()

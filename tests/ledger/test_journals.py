@@ -56,6 +56,7 @@ def test_where_they_lie(tmp_path: Path) -> None:
     assert [journals.consumer_of(number) for number in (0, 2)] == ["posting", "posting:2"]
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(turns=st.lists(st.tuples(st.integers(0, 2), st.integers(1, 9)), max_size=30))
 def test_posters_of_several_journals_make_one_set_of_books(

@@ -93,87 +93,89 @@ def rows_of(server: Database) -> dict[str, list[tuple[object, ...]]]:
     return found
 
 
-def test_the_database_refuses_to_change_the_books(tmp_path: Path, place: Place) -> None:
-    keep(tmp_path, sound(), place=place)
-    engine = open_database(place)
-    for table in APPEND_ONLY:
-        column = table.c.keys()[-1]
-        for change in (f"UPDATE {table.name} SET {column} = {column}", f"DELETE FROM {table.name}"):
-            with pytest.raises(IntegrityError, match="append-only"), engine.begin() as connection:
-                connection.execute(text(change))
-    with pytest.raises(IntegrityError), engine.begin() as connection:
-        connection.execute(BUDGETS.update().values(limit_nanos=0, billed_nanos=1))
-    engine.dispose()
+class TestLedger:
+    """In a file, and in PostgreSQL."""
 
+    def test_the_database_refuses_to_change_the_books(self, tmp_path: Path, place: Place) -> None:
+        keep(tmp_path, sound(), place=place)
+        engine = open_database(place)
+        for table in APPEND_ONLY:
+            column = table.c.keys()[-1]
+            for change in (f"UPDATE {table.name} SET {column} = {column}", f"DELETE FROM {table.name}"):
+                with pytest.raises(IntegrityError, match="append-only"), engine.begin() as connection:
+                    connection.execute(text(change))
+        with pytest.raises(IntegrityError), engine.begin() as connection:
+            connection.execute(BUDGETS.update().values(limit_nanos=0, billed_nanos=1))
+        engine.dispose()
 
-def test_who_reads_cannot_write(tmp_path: Path, place: Place) -> None:
-    LedgerWriter(place).close()
-    engine = read_database(place)
-    with pytest.raises(Exception, match=r"read-?only"), engine.begin() as connection:
-        connection.execute(BUDGETS.delete())
-    engine.dispose()
+    def test_who_reads_cannot_write(self, tmp_path: Path, place: Place) -> None:
+        LedgerWriter(place).close()
+        engine = read_database(place)
+        with pytest.raises(Exception, match=r"read-?only"), engine.begin() as connection:
+            connection.execute(BUDGETS.delete())
+        engine.dispose()
 
-
-def test_what_was_changed_is_found(tmp_path: Path, place: Place) -> None:
-    keep(tmp_path, sound(), place=place)
-    engine = open_database(place)
-    with engine.begin() as connection:
-        connection.execute(
-            text("UPDATE rollups SET clicks = clicks + 1 WHERE clicks = (SELECT max(clicks) FROM rollups)")
+    def test_what_was_changed_is_found(self, tmp_path: Path, place: Place) -> None:
+        keep(tmp_path, sound(), place=place)
+        engine = open_database(place)
+        with engine.begin() as connection:
+            connection.execute(
+                text(
+                    "UPDATE rollups SET clicks = clicks + 1 WHERE clicks = (SELECT max(clicks) FROM rollups)"
+                )
+            )
+            connection.execute(text("DELETE FROM people"))
+        engine.dispose()
+        found = verify(tmp_path, lambda line: None, place)
+        assert any("rollup" in line for line in found) and any(
+            "nobody in the ledger" in line for line in found
         )
-        connection.execute(text("DELETE FROM people"))
-    engine.dispose()
-    found = verify(tmp_path, lambda line: None, place)
-    assert any("rollup" in line for line in found) and any("nobody in the ledger" in line for line in found)
 
+    # -- several at once ---------------------------------------------------------------------------
 
-# -- several at once -----------------------------------------------------------------------------------
+    def test_posters_of_several_journals_at_once(self, place: Place) -> None:
+        """One budget of 50 impressions, 4 journals of 25: 50 are billed, 50 refused; each account is moved by
+        somebody else between any two posts."""
+        limit = 50 * PRICE
+        start = Barrier(WRITERS)
+        LedgerWriter(place).close()
 
+        def work(number: int) -> int:
+            with closing(LedgerWriter(place, journals.consumer_of(number))) as ledger:
+                told = [terms(1, (budget("line_item:1", limit),)), placement()]
+                ledger.post(told, Position(1, 100))
+                start.wait()
+                for event in range(25):
+                    shown = recorded(request(1000 * number + event, NOW_MS + event))
+                    ledger.post([shown], Position(1, 101 + event))
+                return ledger.refused
 
-def test_posters_of_several_journals_at_once(place: Place) -> None:
-    """One budget of 50 impressions, 4 journals of 25: 50 are billed, 50 refused; each account is moved by
-    somebody else between any two posts."""
-    limit = 50 * PRICE
-    start = Barrier(WRITERS)
-    LedgerWriter(place).close()
+        with ThreadPoolExecutor(WRITERS) as pool:
+            refused = list(pool.map(work, range(1, WRITERS + 1)))
+        with closing(Ledger(place)) as ledger:
+            billed = {account: nanos for account, day, nanos in ledger.billed_accounts(DAY) if day < 0}
+            assert next(ledger.totals()).impressions == 25 * WRITERS
+        assert billed["line_item:1"] == limit and sum(refused) == 25 * WRITERS - 50
 
-    def work(number: int) -> int:
-        with closing(LedgerWriter(place, journals.consumer_of(number))) as ledger:
-            told = [terms(1, (budget("line_item:1", limit),)), placement()]
-            ledger.post(told, Position(1, 100))
-            start.wait()
-            for event in range(25):
-                shown = recorded(request(1000 * number + event, NOW_MS + event))
-                ledger.post([shown], Position(1, 101 + event))
-            return ledger.refused
+    def test_leases_granted_at_once(self, place: Place) -> None:
+        """All ask for the last of one account at the same moment, again and again."""
+        key, limit = ("line_item:1", -1), 1000
+        LedgerWriter(place).close()
+        start = Barrier(WRITERS)
 
-    with ThreadPoolExecutor(WRITERS) as pool:
-        refused = list(pool.map(work, range(1, WRITERS + 1)))
-    with closing(Ledger(place)) as ledger:
-        billed = {account: nanos for account, day, nanos in ledger.billed_accounts(DAY) if day < 0}
-        assert next(ledger.totals()).impressions == 25 * WRITERS
-    assert billed["line_item:1"] == limit and sum(refused) == 25 * WRITERS - 50
+        def work(number: int) -> int:
+            with closing(Leases(place, number)) as leases:
+                leases.join(1)
+                start.wait()
+                held = 0
+                for _ in range(30):
+                    ask = Ask(key, limit, 0, held, 7, 100)
+                    held += leases.settle({}, [[ask]], 1).granted.get(key, 0)
+                return held
 
-
-def test_leases_granted_at_once(place: Place) -> None:
-    """All ask for the last of one account at the same moment, again and again."""
-    key, limit = ("line_item:1", -1), 1000
-    LedgerWriter(place).close()
-    start = Barrier(WRITERS)
-
-    def work(number: int) -> int:
-        with closing(Leases(place, number)) as leases:
-            leases.join(1)
-            start.wait()
-            held = 0
-            for _ in range(30):
-                ask = Ask(key, limit, 0, held, 7, 100)
-                held += leases.settle({}, [[ask]], 1).granted.get(key, 0)
-            return held
-
-    with ThreadPoolExecutor(WRITERS) as pool:
-        held = list(pool.map(work, range(1, WRITERS + 1)))
-    assert limit - 7 < sum(held) <= limit
+        with ThreadPoolExecutor(WRITERS) as pool:
+            held = list(pool.map(work, range(1, WRITERS + 1)))
+        assert limit - 7 < sum(held) <= limit
 
 
 # -- PostgreSQL's own ----------------------------------------------------------------------------------

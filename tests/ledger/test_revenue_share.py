@@ -43,6 +43,7 @@ bills = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(bills, st.sampled_from((1, 2, 100)))
 def test_the_share_is_that_of_the_terms_before_the_event(

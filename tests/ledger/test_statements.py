@@ -72,6 +72,7 @@ def read(path: Path, party: str, month: int) -> Statement:
         ledger.close()
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(sessions, st.sampled_from((1, 7, 1000)))
 def test_after_any_months_what_was_stated_is_what_was_billed_rounded_down_once(

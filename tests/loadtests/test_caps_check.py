@@ -1,6 +1,7 @@
 """Law 2's check raises no false alarm on what the server's own counters admit, whatever the delays of the
 network, and misses nothing where the window is longer than the run."""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from told import START_MS, WORLD, ad, answered, event
@@ -70,6 +71,7 @@ def replaced(record: Decision, span: dict[str, int]) -> Decision:
     return type(record)(**{name: getattr(record, name) for name in record.__struct_fields__} | span)
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(ACTIONS)
 def test_no_false_alarm(actions: list[tuple[str, int, int, int, int]]) -> None:

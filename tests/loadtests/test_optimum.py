@@ -143,6 +143,7 @@ def test_revenue_keeps_caps_person_by_person() -> None:
     assert best_revenue(found, [page]) == {1: 5_000_000, 2: 1_000_000}, "once in a request"
 
 
+@pytest.mark.slow
 def test_no_server_beats_the_referees() -> None:
     found = simulate(SMALL, lambda line: None)
     told = list(slots(SMALL))

@@ -51,6 +51,7 @@ def day(world: World) -> dict[str, int]:
     return served
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pacing", ["asap", "even"])
 def test_who_has_other_places_leaves_the_contested_to_who_has_not(tmp_path: Path, pacing: str) -> None:
     """Both together get nearly all of both; by the bid alone half of one placement stays empty."""
@@ -144,6 +145,7 @@ def test_so_many_line_items_and_no_more(tmp_path: Path, monkeypatch: pytest.Monk
         assert set(w.app.states.hot.multipliers) == {1, 2}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_rich_sessions_with_multipliers_are_replayed(
     tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch

@@ -421,6 +421,7 @@ def test_taken_back_with_its_click_or_by_itself(tmp_path: Path) -> None:
         audited(world)
 
 
+@pytest.mark.slow
 def test_the_books_and_the_state_agree_whatever_comes(tmp_path: Path) -> None:
     """Random shows, clicks, conversions, restarts: told again all are duplicates, the audit finds nothing."""
     chance = random.Random(5)

@@ -158,6 +158,7 @@ def _retargeted(targeting: Item, name: str, told: Told) -> None:
             del targeting[name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(8))
 def test_the_told_change_wins_and_no_smaller_bid(tmp_path: Path, seed: int) -> None:
     village = Village(tmp_path / "world", seed)
@@ -193,6 +194,7 @@ NONE: tuple[Item, ...] = ({"priority": "standard", "targeting": {"countries": ["
 ALONE = [n for n, one in enumerate(OBSTACLES) if one not in (*TWO, *NONE)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", ALONE)
 def test_each_obstacle_alone_is_overcome(tmp_path: Path, number: int) -> None:
     """The best bid of two, with one thing in its way."""
@@ -216,6 +218,7 @@ def test_each_obstacle_alone_is_overcome(tmp_path: Path, number: int) -> None:
         assert village.wins("c0", applied(village.items["c0"], found)), told
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_a_bid_is_found_under_learned_rates(tmp_path: Path, seed: int) -> None:
     """Where a click is worth something else at every placement, and to every line item."""

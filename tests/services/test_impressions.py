@@ -190,6 +190,7 @@ def tempo(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(World, "settings", settings)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.usefixtures("tempo")
 def test_a_row_is_what_its_calls_are_alone(seed: int, tmp_path: Path) -> None:

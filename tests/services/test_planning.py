@@ -229,6 +229,7 @@ def test_the_sample_is_bounded_and_fair(tmp_path: Path, monkeypatch: pytest.Monk
         assert len(hour.requests) << hour.shift == pytest.approx(499, rel=0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_decisions_by_a_plan_are_replayed(tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "SUPPLY_LEAST", 4)

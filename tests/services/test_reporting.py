@@ -207,6 +207,7 @@ def around(world: World, happened: list[Happened]) -> dict[str, str]:
     return dict(zip(("since", "to"), (day.isoformat() for day in days), strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(15))
 def test_a_report_is_what_happened(lived: tuple[World, list[Happened]], seed: int) -> None:
     world, happened = lived
@@ -364,6 +365,7 @@ def test_a_count_brings_its_net_and_money_what_was_billed(lived: tuple[World, li
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_limits(lived: tuple[World, list[Happened]], monkeypatch: pytest.MonkeyPatch) -> None:
     world, happened = lived
     asks = {"group_by": "hour", **around(world, happened)}

@@ -104,6 +104,7 @@ def standing(world: World) -> Any:
     return states.exposures.dump(), states.budgets.dump(), money, counted, shown
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", [{"ip": "198.51.100.9"}, {"user_agent": ""}, {"ip": "203.0.113.7"}])
 @pytest.mark.parametrize("kind", ["impression", "viewable", "click"])
 def test_a_marked_event_is_written_down_once_and_moves_nothing(
@@ -126,6 +127,7 @@ def test_a_marked_event_is_written_down_once_and_moves_nothing(
         assert told(world, ad, kind, {"ip": "203.0.113.98"}) == "accepted", "the id was not used up"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_nobody_under_every_limit_is_filtered(tmp_path: Path, seed: int) -> None:
     """People as they come and go, over restarts, at the limits and never above them in any minute."""
@@ -213,6 +215,7 @@ def test_of_a_storm_at_the_limit_the_limit_is_accepted(tmp_path: Path) -> None:
 # -- decisions -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "asker", "bot"),
     [

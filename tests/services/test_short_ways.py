@@ -139,6 +139,7 @@ def close_short_ways(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Company, "welcomes", refused)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(6))
 def test_short_ways_lead_where_the_long_ways_lead(
     seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -71,6 +71,7 @@ def refused(world: World, **how: Any) -> Refused:
     return caught.value
 
 
+@pytest.mark.slow
 def test_a_thousand_impressions_cost_what_a_thousand_cost(tmp_path: Path) -> None:
     with sold(tmp_path) as world:
         show(world, 1000)

@@ -93,6 +93,7 @@ def in_ledger(world: World) -> list[int]:
         return list(connection.execute(found).fetchone())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(6))
 def test_over_restarts_and_kills(tmp_path: Path, seed: int) -> None:
     """Answered ads are in the ledger to the last one; requests of decisions that the journal has not may be

@@ -283,6 +283,7 @@ def test_no_curve_makes_up_for_an_outage_in_a_burst(curve: Curve) -> None:
     assert caught_up == pytest.approx([factor * one for one in planned], abs=0.01)
 
 
+@pytest.mark.slow
 def test_frontloaded_and_hourly_line_items(tmp_path: Path) -> None:
     """A hundred impressions a day over two days alike, of 240 that come."""
     for name, pacing in (("ramp", "frontloaded"), ("hours", [*BUSINESS])):

@@ -154,11 +154,13 @@ class Remote:
 
     def unknown(self, ident: bytes, exposure: Exposure, caps: Sequence[BoundCap]) -> Known:
         """Somebody of whom nothing is known, granted this."""
-        who = Who(exposure.subject, exposure.session)
-        found = known((0, (), (), (), b""), who, None, self.mirror.windows, self._now())
+        found = self.stranger(Who(exposure.subject, exposure.session))
         granted = Granted(ident, exposure.counts, exposure.expires_ms, exposure.kept_ms, tuple(caps))
         found.exposures.give(granted, exposure)
         return found
+
+    def stranger(self, who: Who) -> Known:
+        return known((0, (), (), (), b""), who, None, self.mirror.windows, self._now())
 
     def confirm(self, ident: bytes, who: bytes | None, counts: tuple[Counted, ...], at_ms: int) -> None:
         self.call(self.mirror.confirm, ident, who, counts, at_ms)

@@ -1,18 +1,15 @@
-"""Law 2 in a real Redis: the machine of ``test_frequency``, whose model knows nothing but the law. Whatever a
-worker believes, the script grants an exposure exactly where the law allows one."""
+"""Workers that propose at once: whatever they believe, the script grants an exposure exactly where the law
+allows one."""
 
 from collections.abc import Iterator
 from concurrent.futures import Future
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
-from hypothesis import strategies as st
-from hypothesis.stateful import rule, run_state_machine_as_test
 from msgspec import structs
-from remote import Refused, Remote
+from remote import Remote
 from servers.redis_server import Redis
-from test_frequency import ANNA, BEN, EVENING, KEEP_MS, MORNING, RENDER_MS, Law2, Shown
+from stores import ANNA, BEN, RENDER_MS
 
 from adserver.domain.admission import Granted
 from adserver.domain.caps import BoundCap, counted
@@ -20,70 +17,6 @@ from adserver.domain.request import FeedAsk
 from adserver.state.exposure import Exposure
 from adserver.state.feeds import Account
 from adserver.state.shared.keys import Who
-
-
-class SharedLaw2(Law2):
-    most_clicks = 1  # Told once, as each kind of event of an ad is.
-    url = ""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.state = Remote(self.url, 0, lambda: self.now_ms).wait()
-
-    def teardown(self) -> None:
-        self.state.close()
-
-    def grant(self, who: bytes, session: bytes) -> None:
-        ident = next(self.ids).to_bytes(16, "big")
-        counts = counted(self.caps, "impression")
-        ends_ms = self.now_ms + RENDER_MS
-        exposure = Exposure(who, session, counts, ends_ms, ends_ms + KEEP_MS)
-        self.state.grant(ident, exposure, self.caps)
-        self.shown[ident] = Shown(who, session, self.caps, self.now_ms)
-
-    @rule(who=st.sampled_from((ANNA, BEN)), session=st.sampled_from((MORNING, EVENING)))
-    def propose(self, who: bytes, session: bytes) -> None:
-        """Whoever knows nothing: the script does."""
-        self.state.settled()
-        room = all(self.total(who, session, cap, self.now_ms) < cap.limit for cap in self.caps)
-        try:
-            self.grant(who, session)
-        except Refused:
-            assert not room
-        else:
-            assert room
-
-    @rule(who=st.sampled_from((ANNA, BEN)), session=st.sampled_from((MORNING, EVENING)))
-    def guess(self, who: bytes, session: bytes) -> None:
-        """A worker that is alone knows what Redis knows."""
-        guessed, known = self.state.guess(who, session), self.state.look(who, session)
-        if guessed is None:
-            return
-        assert guessed.exposures.outstanding(who) == known.exposures.outstanding(who)
-        for cap in self.caps:
-            full = [one.exposures.full(cap, who, session, self.now_ms) for one in (guessed, known)]
-            assert full[0] == full[1]
-
-    @rule()
-    def restart(self) -> None:
-        self.state.restart()
-
-
-def test_the_law_holds_in_redis(redis_server: Redis) -> None:
-    class Machine(SharedLaw2):
-        url = redis_server.url
-
-        def __init__(self) -> None:
-            redis_server.ask("FLUSHALL")
-            super().__init__()
-
-    run_state_machine_as_test(
-        Machine,
-        settings=settings(
-            max_examples=25, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
-        ),
-    )
-
 
 CAP = BoundCap("line_item:1", 3, 60_000)
 COUNTS = counted((CAP,), "impression")

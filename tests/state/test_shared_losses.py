@@ -155,6 +155,7 @@ def test_what_comes_after_it_was_taken_back_is_not_granted(remote: Remote) -> No
 # -- what it has yet to hear -----------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_much_that_waited_is_heard_in_time(redis_server: Redis, clock: Clock) -> None:
     """In one batch it would take longer than the deadline, again and again."""
     with served(redis_server, clock, 0.025) as remote:
@@ -172,6 +173,7 @@ def test_much_that_waited_is_heard_in_time(redis_server: Redis, clock: Clock) ->
         assert len(keys(redis_server, "c")) == 10_000
 
 
+@pytest.mark.slow
 def test_what_was_too_much_is_added_anew(
     remote: Remote, redis_server: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -201,6 +203,7 @@ def test_what_was_not_heard_stays_where_redis_refused_one_before() -> None:
     assert untold.some() == [second]
 
 
+@pytest.mark.slow
 def test_a_clean_end_leaves_what_was_not_heard(remote: Remote, redis_server: Redis, clock: Clock) -> None:
     remote.grant(b"a" * 16, exposure(), (CAP,))
     redis_server.pause()

@@ -3,6 +3,7 @@
 import random
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ledger_samples import recorded, request, reversed_, terms
@@ -67,6 +68,7 @@ def same(touch: Touch | None, expected: Recorded | None) -> None:
         assert getattr(touch, name) == getattr(expected, name), name
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(st.randoms(use_true_random=False))
 def test_owed_to_whom_a_plain_list_says(chance: random.Random) -> None:
