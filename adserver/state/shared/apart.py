@@ -44,7 +44,7 @@ def proposed_apart(who: Who, proposal: Proposal) -> list[tuple[Who, Proposal]]:
         grants = tuple(
             (granted, exposure)
             for granted, exposure in proposal.grants
-            if any(one.session for one in (*granted.counts, *granted.caps))
+            if any(one.session for one in granted.counts) or any(cap.session for cap in granted.caps)
         )
         if grants:
             found.append((session, Proposal(grants)))
