@@ -38,10 +38,11 @@ PIP_LOCKED  := $(PIP_INSTALL) --require-hashes --no-deps --only-binary :all:
 retry        = $(1) || { echo "Trying once more ..."; sleep 3; $(1); }
 
 # Servers in tests listen on free ports, so several workers can run at once;
-# tests/workers.py says what must not. Whole servers are waited for as long as
-# they are computed with: two workers a core keep the cores busy.
+# tests/workers.py says what must not. Tests of whole servers wait about as long
+# as they compute, so with those there is a worker more than cores; two more,
+# and what is measured in them is the crowd.
 PYTEST := $(BIN)/python -m pytest -n 2
-TWICE  := $(BIN)/python -m pytest -n $$((2 * $$(nproc)))
+CROWD  := $(BIN)/python -m pytest -n $$(($$(nproc) + 1))
 
 ##@ Use
 .PHONY: help
@@ -59,7 +60,7 @@ demo: setup ## Run the demo until Ctrl-C, or for SECONDS=n
 ##@ Develop
 .PHONY: test
 test: lint types ## Run everything: lint, types, all tests
-	@$(TWICE)
+	@$(CROWD)
 
 .PHONY: check
 check: lint types ## Run the fast part: lint, types, tests not marked slow

@@ -6,6 +6,8 @@ LOADED = (
     "tests/demo/test_demo_page.py",
     "tests/demo/test_demo_run.py",
     "tests/faults/test_churn.py",
+    "tests/faults/test_redis_troubles.py",
+    "tests/faults/test_replacing.py",
     "tests/loadtests/test_check_bites.py",
 )
 """Servers under a load of their own: one at a time, or they starve and measure each other."""

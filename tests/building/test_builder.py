@@ -153,6 +153,7 @@ def test_what_was_built_before_is_mapped_without_a_child(data: Path, store: Stor
     with_builder(data, store, play)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", ["image", "blocks"])
 @pytest.mark.parametrize("damage", ["short", "empty", "other", "holes", "a bit", "none"])
 def test_what_is_no_good_is_built_again(data: Path, store: Store, damage: str, file: str) -> None:

@@ -226,6 +226,7 @@ def test_who_comes_next_reads_no_document_again(
     assert whole(data, name) == afresh(data)
 
 
+@pytest.mark.slow
 def test_killed_at_any_write_the_next_one_goes_on(
     data: Path, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,6 +7,7 @@ import sys
 import time
 from hashlib import blake2b
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -46,6 +47,7 @@ for number in range(20):
     body = {"currency": "EUR", "line_items": [line]}
     store.put("campaign", f"voyages/{campaign}", body)
 """
+TURNS = 12
 CAMPAIGN = """advertiser: voyages
 campaign: {name}
 currency: EUR
@@ -64,6 +66,12 @@ def pseudonymise(_space: str, user: str) -> bytes:
 def start(work: str, *arguments: object) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", CHILD.replace("{work}", work), *map(str, arguments)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def until(lines: IO[str], said: str) -> None:
+    for line in lines:
+        if line == f"{said}\n":
+            return
 
 
 def told(place: Place) -> str:
@@ -94,14 +102,17 @@ def test_a_kill_in_the_middle_of_apply_leaves_all_or_nothing(place: Place, tmp_p
         name = f"c{number}"
         (folder / "voyages" / f"{name}.yaml").write_text(CAMPAIGN.format(name=name), encoding="utf-8")
     seen = set()
-    for turn in range(12):
+    for turn in range(TURNS):
         child = start(APPLY, told(place), folder)
         assert child.stdout is not None
-        for line in child.stdout:
-            if line == "begin\n":
-                break
-        # The moment is spread over the length of an apply (some 30 ms): by turn, not by chance.
-        time.sleep(0.004 * turn)
+        until(child.stdout, "begin")
+        if turn:
+            # The moment is spread over the length of an apply, by turn and not by chance.
+            began = time.monotonic()
+            until(child.stdout, "done")
+            took_s = time.monotonic() - began
+            until(child.stdout, "begin")
+            time.sleep(took_s * turn / TURNS)
         os.kill(child.pid, signal.SIGKILL)
         child.wait(10)
         child.stdout.close()

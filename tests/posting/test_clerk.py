@@ -139,6 +139,7 @@ def test_the_position_is_the_journals_own_though_marks_stand_behind(office: Offi
     assert verify(office.data, report=lambda line: None) == []
 
 
+@pytest.mark.slow
 def test_killed_at_any_time_it_posts_everything_once(office: Office) -> None:
     async def play(clerk: Clerk) -> None:
         for number in range(6):

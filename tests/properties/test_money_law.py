@@ -19,6 +19,7 @@ from tempfile import mkdtemp
 from typing import Any, Final
 
 import msgspec
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -455,7 +456,7 @@ def floats(thing: Any) -> bool:
 
 _LONG: Final = settings.default is not None and settings.default.max_examples >= 10_000
 
-TestMoney = Money.TestCase
+TestMoney = pytest.mark.slow(Money.TestCase)
 TestMoney.settings = settings(
     max_examples=450 if _LONG else 20,
     stateful_step_count=100 if _LONG else 50,
