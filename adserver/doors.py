@@ -20,7 +20,7 @@ class Doors:
         self._door: Door | None = None
         if app.worker.of > 1:
             self._door = Door(app.settings.data, app.worker.number, app.log.failure)
-            passing = Passing(app.worker, app.signer, app.recorder, app.impressions, self._door)
+            passing = Passing(app.worker, app.signer, app.recorder, app.impressions, self._door, app.near)
             self.recorder, self.impressions = passing, PassingRows(passing, app.impressions)
             self._judge = passing.judge
 

@@ -20,6 +20,13 @@ class Passed(Struct, eq=False):
     location: str | None = None
     verdict: Verdict = Verdict(Status.UNRECORDED)
 
+    def reach(self, verdict: Verdict) -> None:
+        """Whoever could not even tell where a click goes does not keep it from going there."""
+        if verdict.status is Status.UNRECORDED and verdict.location is None:
+            self.give_up()
+        else:
+            self.verdict = verdict
+
     def give_up(self) -> None:
         """Nobody answered."""
         self.verdict = Verdict(Status.UNRECORDED, False, self.location)
