@@ -122,9 +122,10 @@ class _Guest(asyncio.Protocol):
 
     def _answer(self, number: int, judged: list[Verdict | Passed]) -> None:
         verdicts = [one.verdict if isinstance(one, Passed) else one for one in judged]
+        said = {n: one.said for n, one in enumerate(judged) if isinstance(one, Passed) and one.said}
         self._owed -= 1
         if not self._transport.is_closing():
-            self._transport.write(framed(Answered(number, verdicts)))
+            self._transport.write(framed(Answered(number, verdicts, said)))
         if not self._owed:
             self._paid.set()
 

@@ -152,6 +152,8 @@ class _Way(asyncio.Protocol):
             return
         for passed, verdict in zip(load.passed, answered.verdicts, strict=True):
             passed.reach(verdict)
+        for place, said in answered.said.items():
+            load.passed[place].said = said
         self._end(load)
 
     def _give_up(self, load: _Load) -> None:

@@ -17,7 +17,7 @@ from adserver.domain import limits
 from adserver.domain.books import JournalClosed
 from adserver.domain.changes import Unread
 from adserver.domain.decision import EventKind
-from adserver.domain.errands import Errand, Happened, Shown
+from adserver.domain.errands import Errand, Event, Happened, Shown
 from adserver.domain.records import Status
 from adserver.domain.told import Told
 from adserver.domain.verdicts import Passed, Verdict
@@ -115,7 +115,7 @@ class Passing:
 
     # -- what others bring -------------------------------------------------------------------------
 
-    def judge(self, errands: Sequence[Errand]) -> list[Taken]:
+    def judge(self, errands: Sequence[Event]) -> list[Taken]:
         """The verdicts, in order, and what each is not to be told before. What must be looked up elsewhere
         is judged when it is here: its verdict is there once what it waits for is done."""
         judged = list[Taken]()
@@ -126,16 +126,16 @@ class Passing:
                 judged += [self._judged(errand) for errand in run]
         return judged
 
-    def _is_plain(self, errand: Errand) -> bool:
+    def _is_plain(self, errand: Event) -> bool:
         return isinstance(errand, Shown) and self._near.is_here(errand.told)
 
-    def _judged(self, errand: Errand) -> Taken:
+    def _judged(self, errand: Event) -> Taken:
         try:
             return self._told(errand)
         except Elsewhere as missing:
             return self._later(errand, missing)
 
-    def _later(self, errand: Errand, missing: Elsewhere) -> Taken:
+    def _later(self, errand: Event, missing: Elsewhere) -> Taken:
         if len(self._looking) >= limits.DATABASE_ASKED:
             return _UNRECORDED, None
         passed = Passed()
@@ -144,7 +144,7 @@ class Passing:
         task.add_done_callback(self._looking.discard)
         return passed, task
 
-    async def _look(self, errand: Errand, missing: Elsewhere, passed: Passed) -> None:
+    async def _look(self, errand: Event, missing: Elsewhere, passed: Passed) -> None:
         """``passed`` has its verdict, durable, when this ends."""
         while True:
             await missing.bring()
@@ -157,7 +157,7 @@ class Passing:
             await asyncio.shield(durable)
         passed.verdict = verdict
 
-    def _told(self, errand: Errand) -> tuple[Verdict, Durable]:
+    def _told(self, errand: Event) -> tuple[Verdict, Durable]:
         """Raises Elsewhere, and then nothing has moved."""
         try:
             if isinstance(errand, Shown):
