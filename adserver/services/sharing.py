@@ -73,6 +73,14 @@ class Shared(Protocol[K]):
         """It stands in the journal now."""
         ...
 
+    def earlier(self, minted: bytes) -> bool:
+        """Whether an earlier life of this process minted this id."""
+        ...
+
+    async def forget(self, known: K, until_ms: int | None) -> K:
+        """What there is without the answer to its request's id, which was given to nobody. Raises Away."""
+        ...
+
     def withdraw(self, known: K, answer: bytes) -> None:
         """It does not: what was proposed is taken back."""
         ...
@@ -121,7 +129,13 @@ class SharedDecisions(Decisions):
         for _ in range(limits.DECIDED_AGAIN + known.guessed):
             if known.answer:
                 repeat = _REPEATS.decode(known.answer)
-                return Outcome(repeat.decision, request, serving, repeat.subject)
+                if not self._is_nobodys(request, repeat):
+                    return Outcome(repeat.decision, request, serving, repeat.subject)
+                try:
+                    known = await self.shared.forget(known, until_ms)
+                except Away:
+                    break
+                continue
             kept = self._kept_in(known)
             if look is not None:
                 look(Rehearse(request, serving, kept, in_doubt=known.in_doubt))
@@ -137,6 +151,12 @@ class SharedDecisions(Decisions):
                 return self._so(deciding, decision, known)
             known = instead
         return self._unshared(request, serving, look, away=True)
+
+    def _is_nobodys(self, request: Request, repeat: Repeat) -> bool:
+        """An answer that an earlier life of this process was killed with, before it was journalled."""
+        if request.repeat_key is None or not self.shared.earlier(repeat.decision.request_id):
+            return False
+        return self._kept.repeats.find(request.repeat_key, request.now_ms) is None
 
     async def _proposed(
         self, deciding: Deciding, decision: Decision, known: Known, until_ms: int | None

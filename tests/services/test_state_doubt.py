@@ -70,9 +70,10 @@ def played(
     asyncio.run(main())
 
 
-async def page(world: Shared, number: int) -> Any:
+async def page(world: Shared, number: int, session: str = "s-1") -> Any:
     (feed,) = PAGE["placements"]
-    return await world.ask({**PAGE, "placements": [{**feed, "feed": {**feed["feed"], "page": number}}]})
+    placements = [{**feed, "feed": {**feed["feed"], "page": number}}]
+    return await world.ask({**PAGE, "placements": placements, "session": session})
 
 
 def test_what_is_capped_stops(tmp_path: Path, redis_server: Redis) -> None:

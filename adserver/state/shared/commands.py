@@ -45,7 +45,7 @@ def tell(keys: Keys, told: Told, now_ms: int) -> Words:
         return [*_script("touch"), 1, keys.account(told.account), told.at_ms, told.told_ms]
     if isinstance(told, Unsaid):
         account = keys.account(told.account)
-        return [*_script("unsay"), 1, account, told.page, told.answered, told.expected, told.track]
+        return [*_script("unsay"), 1, account, told.page, told.answered]
     if isinstance(told, Unanswered):
         return [*_script("unanswer"), 1, keys.request(told.who.request), told.answer]
     return _settle(keys, told, now_ms)

@@ -44,7 +44,7 @@ class Guessing:
             return None
         feeds = FeedAccounts()
         feeds.take_up(ask.account, copied(account, ask.page))
-        return Known(who, ask, now_ms, person, feeds, b"", account.next_page, account.track, guessed=True)
+        return Known(who, ask, now_ms, person, feeds, b"", account.next_page, guessed=True)
 
     def wrong(self, root: bytes) -> None:
         if len(self._young) >= _KEPT:

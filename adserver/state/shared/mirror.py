@@ -51,15 +51,12 @@ class Touched(Struct, frozen=True):
 
 
 class Unsaid(Struct, frozen=True):
-    """A feed page that was agreed on was not answered; the account stood at ``expected`` (-1: there was none)
-    with ``track``."""
+    """A feed page that was agreed on was not answered: the account stands where it stood."""
 
     who: Who
     account: bytes
     page: int
     answered: bytes
-    expected: int
-    track: bytes
 
 
 class Unanswered(Struct, frozen=True):

@@ -77,9 +77,8 @@ class Person(MemoryState):
 
 class Known(Struct, frozen=True):
     """Of one person, as of a moment, for one request. ``answer``: to the request's id, encoded; empty where
-    there is none; ``expected``: the page the feed account went on with, -1 where there was none; ``track``:
-    what it had left behind; ``guessed``: Redis was not asked (``guessing``); ``in_doubt``: there may be more
-    than this."""
+    there is none; ``expected``: the page the feed account went on with, -1 where there was none; ``guessed``:
+    Redis was not asked (``guessing``); ``in_doubt``: there may be more than this."""
 
     who: Who
     ask: FeedAsk | None
@@ -88,7 +87,6 @@ class Known(Struct, frozen=True):
     feeds: FeedAccounts
     answer: bytes
     expected: int = _NO_PAGE
-    track: bytes = b""
     guessed: bool = False
     in_doubt: bool = False
 
@@ -111,15 +109,15 @@ class Known(Struct, frozen=True):
 def known(reply: Reply, who: Who, ask: FeedAsk | None, windows: Windows, now_ms: int) -> Known:
     """Raises ValueError for what is no answer of the script's."""
     outstanding, subject, session, account, answer = reply
-    person, feeds, expected, track = Person(windows), FeedAccounts(), _NO_PAGE, b""
+    person, feeds, expected = Person(windows), FeedAccounts(), _NO_PAGE
     person.know(who.subject, subject)
     person.know(who.session, session)
     person.bound(who.subject, outstanding)
     if ask is not None and account:
         found = _account(account, ask.page)
         feeds.take_up(ask.account, found)
-        expected, track = found.next_page, found.track
-    return Known(who, ask, now_ms, person, feeds, answer, expected, track)
+        expected = found.next_page
+    return Known(who, ask, now_ms, person, feeds, answer, expected)
 
 
 def copied(account: Account, asked: int) -> Account:

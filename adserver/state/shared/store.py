@@ -24,6 +24,7 @@ from adserver.state.shared import commands
 from adserver.state.shared.apart import apart, parts, proposed_apart
 from adserver.state.shared.guessing import Guessing
 from adserver.state.shared.keys import Keys, Who
+from adserver.state.shared.lives import Life
 from adserver.state.shared.meter import UNCOUNTED, Meter
 from adserver.state.shared.mirror import Mirror, Settled, Told, Touched, Unanswered, Unsaid
 from adserver.state.shared.node import Node
@@ -55,6 +56,7 @@ class SharedState:
         self._paging = paging
         self._clock = clock
         self._meter = meter
+        self._life = Life(worker, paging, clock())
         self._deadline_s = deadline_s
         self._nodes = Nodes(url, Worker(worker, workers, mirror, paging, deadline_s, clock, in_doubt), told)
         self._guessing = Guessing(mirror, paging)
@@ -109,7 +111,7 @@ class SharedState:
         found = _known(reply, who, ask, self._mirror.windows, now_ms)
         for _, _, counters, _, _ in own:
             found.exposures.know(who.session, counters)
-        return self._doubted(found, who)
+        return await self._sound(found, until_ms)
 
     async def _look(self, who: Who, ask: FeedAsk | None, now_ms: int, until_ms: int | None) -> Any:
         node = self._nodes.of(who.root)
@@ -137,7 +139,8 @@ class SharedState:
         if known.guessed:
             self._guessing.wrong(who.root)
         if len(replies) == 1:
-            return self._doubted(_known(replies[0][1], who, ask, self._mirror.windows, now_ms), who)
+            found = _known(replies[0][1], who, ask, self._mirror.windows, now_ms)
+            return await self._sound(found, until_ms)
         for part, reply in zip(asked, replies, strict=True):
             if reply[0] == _LAWFUL:
                 self._take_back(known, *part)
@@ -150,6 +153,25 @@ class SharedState:
             Keys(who, node.generation), who, *_asked(ask), proposal, self._mirror.windows, known.now_ms
         )
         return await self._reply(node, words, until_ms)
+
+    async def _sound(self, found: Known, until_ms: int | None) -> Known:
+        """Without a page that nobody was given (``lives``)."""
+        person, _ = apart(found.who)
+        nobodys = self._life.nobodys(person, found)
+        if nobodys is None:
+            return self._doubted(found, found.who)
+        self.tell(nobodys)
+        return await self.look_at(found.who, found.ask, found.now_ms, until_ms)
+
+    def earlier(self, minted: bytes) -> bool:
+        """Whether an earlier life of this process minted this id."""
+        return self._life.earlier(minted)
+
+    async def forget(self, known: Known, until_ms: int | None = None) -> Known:
+        """The answer to its request's id was given to nobody; what there is without it."""
+        person, _ = apart(known.who)
+        self.tell(Unanswered(person, known.answer))
+        return await self.look_at(known.who, known.ask, known.now_ms, until_ms)
 
     def keep(self, known: Known) -> None:
         """What was agreed on stands in the journal now: from here on it is this process's to tell of."""
@@ -173,7 +195,7 @@ class SharedState:
             self.tell(Settled(who, "release", granted.event_id))
         page = proposal.page
         if page is not None:
-            self.tell(Unsaid(who, page.account, page.number, page.answered, known.expected, known.track))
+            self.tell(Unsaid(who, page.account, page.number, page.answered))
 
     async def _reply(self, node: Node, words: commands.Words, until_ms: int | None) -> Any:
         began = perf_counter()

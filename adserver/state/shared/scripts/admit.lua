@@ -40,9 +40,11 @@ end
 
 local page = tonumber(ARGV[2])
 local expected, idle, told = unpack(laid_out)
+local before = ''
 if lawful and expected then
   local head = account(page)
   lawful = (head[1] and tonumber(head[1]) or -1) == expected
+  before = head[2] or ''
 end
 
 if not lawful then
@@ -71,7 +73,7 @@ prune_fresh()
 if expected then
   if expected < 0 then redis.call('DEL', KEYS[5]) end
   redis.call('HSET', KEYS[5], 'next', page + 1, 'track', ARGV[6], 'idle', idle, 'touched', now, 'told', told,
-    page, ARGV[5])
+    page, ARGV[5], 'was', expected, 'before', before)
   last_for(KEYS[5], idle + SLACK)
 end
 if answer ~= '' then redis.call('SET', KEYS[6], answer, 'PX', repeat_ms) end
