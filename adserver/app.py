@@ -31,6 +31,7 @@ from adserver.near import near
 from adserver.posting.clerk import Clerk
 from adserver.salts import Chance, Salts, Seeds
 from adserver.services.answer import AdServer
+from adserver.services.attributing import Attribution
 from adserver.services.converting import Conversions
 from adserver.services.crediting import Crediting
 from adserver.services.delivery import Delivery
@@ -174,6 +175,9 @@ class App:
             self.near.read, self.recorder, screen, states.exposures, states.budgets, journal, states.seen,
             states.released, clock, salts, self.samples.shown, hot.viewed,
         )  # fmt: skip
+        self.attribution = Attribution(
+            states.touches, states.budgets, journal, self.ledger, states.seen, clock
+        )
         self.doors = Doors(self)
         self.diagnosis = Diagnosis(self.world, self.kept, self.samples, self.marked)
         self.delivery = Delivery(self.world, states.budgets, states.traffic, hot.allotment, hot.fees, clock)
@@ -185,9 +189,7 @@ class App:
         self.invalidation = Invalidation(
             self.journal, self.ledger, states.budgets, hot, clock, lambda: self.journal.position
         )
-        self.conversions = Conversions(
-            self.world, self.names, states.touches, states.budgets, journal, self.ledger, states.seen, clock
-        )
+        self.conversions = Conversions(self.world, self.names, self.doors.settling, clock)
         self.statements = Statements(self.journal, self.ledger, self.world, clock)
         self.wallets = Wallets(self.world, states.budgets)
         self.crediting = Crediting(

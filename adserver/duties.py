@@ -164,7 +164,7 @@ class Duties:
         try:
             await act
             self._away = False
-        except DBAPIError as error:
+        except (DBAPIError, Unread, *AWAY) as error:
             if not self._away:
                 self._app.log.warning("what is leased must do: the ledger is away", reason=reason(error))
             self._away = True

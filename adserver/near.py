@@ -3,6 +3,7 @@ themselves; of a database, what is known of it here (``services.elsewhere``, ``c
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
@@ -24,13 +25,16 @@ FOLLOW_S: Final = 1.0
 
 
 class Near(Struct, frozen=True):
-    """``sold``: the creative of a serial; ``check``: of an event, before it is judged; ``read``: a plain
-    impression that asks nothing elsewhere; ``follow`` keeps it up to date, every ``FOLLOW_S``, and says
-    whether it could."""
+    """``sold``: the creative of a serial; ``check``: of an event, before it is judged; ``is_here``: whether
+    an impression asks nothing elsewhere, ``is_prompt``: whether an event would not at its home, wherever
+    that is; ``read``: a plain impression that asks nothing elsewhere; ``follow`` keeps it up to date, every
+    ``FOLLOW_S``, and says whether it could."""
 
     sold: FindSold
     ledger: Ledger
     check: Callable[[Token, EventKind], None]
+    is_here: Callable[[Told], bool]
+    is_prompt: Callable[[Token, EventKind], bool]
     read: Callable[[bytes], Told | None]
     find_key: Callable[[str], Key | None]
     follow: Callable[[], Awaitable[None]] | None
@@ -44,17 +48,23 @@ def near(app: "App") -> Near:
             sold,
             app.ledger,
             nothing_is_elsewhere,
+            lambda told: True,
+            lambda token, kind: True,
             app.signer.told,
             lambda text: app.keys.find(text, app.clock()),
             follow=None,
             close=lambda: None,
         )
-    known, keys = Foreknown(app.ledger, sold, app.states.seen, app.clock), KnownKeys(app.keys)
+    known = Foreknown(app.ledger, sold, app.states.seen, app.clock, partial(is_left, app))
+    keys = KnownKeys(app.keys)
     log, away = app.log, [""]
+
+    def is_here(told: Told) -> bool:
+        return known.is_here(told, app.states.exposures.known)
 
     def read(received: bytes) -> Told | None:
         told = app.signer.told(received)
-        return told if told is not None and known.is_here(told, app.states.exposures.known) else None
+        return told if told is not None and is_here(told) else None
 
     async def follow() -> None:
         """Says once that the database is away, and once that it is back."""
@@ -69,4 +79,12 @@ def near(app: "App") -> Near:
                 log.info("the database is back")
             away[0] = ""
 
-    return Near(known.sold, known, known.check, read, keys.find, follow, known.close)
+    return Near(
+        known.sold, known, known.check, is_here, known.is_prompt, read, keys.find, follow, known.close
+    )
+
+
+def is_left(app: "App", event_id: bytes) -> bool:
+    """Whether an ad was decided by a process that is no more; who is alone, all others being over, has
+    nobody's but its own."""
+    return app.lessee is not None and app.worker.is_left(event_id)

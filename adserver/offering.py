@@ -25,7 +25,7 @@ def services(app: "App", extra: tuple[Any, ...]) -> Services:
         auction=_auction(app),
         diagnosis=app.diagnosis,
         invalidation=app.invalidation,
-        conversions=app.conversions if app.worker.of == 1 else None,
+        conversions=app.conversions,
         statements=app.statements,
         reporting=Reporting(app.ledger.reports, app.near.sold, app.settings.report_people),
         crediting=app.crediting,

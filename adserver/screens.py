@@ -1,9 +1,11 @@
 """What tells invalid traffic, from its parts."""
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from adserver.domain import limits
 from adserver.domain.decision import EventKind
+from adserver.near import is_left
 from adserver.services.screening import Screen, Tempos
 from adserver.settings import Rate, Settings
 from adserver.state.tempo import Fading, Tempo
@@ -18,7 +20,7 @@ def screen(app: "App") -> Screen:
     return Screen(
         app.world, app.states.seen, app.near.ledger, app.addresses, _tempos(settings),
         Fading(settings.fastest_click_ms, limits.SHOWN_KEPT), settings.fastest_click_ms,
-        app.metrics.filtered, app.marked.add,
+        app.metrics.filtered, app.marked.add, partial(is_left, app),
     )  # fmt: skip
 
 

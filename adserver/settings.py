@@ -96,8 +96,6 @@ def load(flags: Mapping[str, object], environ: Mapping[str, str]) -> Settings:
         problems.append(
             "workers: several can only know together what people have seen; name a redis for that"
         )
-    if values.get("workers", 1) > 1 and values.get("database"):
-        problems.append("workers: several serve from files only, not from a database yet; leave one out")
     if problems:
         raise BadSettings(problems)
     return Settings(**values)

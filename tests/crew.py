@@ -12,21 +12,23 @@ from world import NOON_MS, Document, Ticks, World
 
 from adserver import recovery
 from adserver.app import App
+from adserver.databases import Database
 from adserver.domain import ids
 from adserver.domain.workers import Worker
+from adserver.ledger.place import SCHEMA
 from adserver.ledger.verify import verify
 
 
 class Member(World):
     """One of them. Its chance is that of a server."""
 
-    def __init__(self, folder: Path, worker: Worker, clock: Ticks) -> None:
-        self.folder, self.clock, self.worker = folder, clock, worker
+    def __init__(self, folder: Path, worker: Worker, clock: Ticks, url: str = "") -> None:
+        self.folder, self.clock, self.worker, self.url = folder, clock, worker, url
         (folder / "campaigns").mkdir(parents=True, exist_ok=True)
         self.app = self._open()
 
     def _open(self) -> App:
-        settings = msgspec.structs.replace(self.settings, data=self.folder / "data")
+        settings = msgspec.structs.replace(self.settings, data=self.folder / "data", database=self.url)
         app = App(settings, clock=self.clock, worker=self.worker)
         app.build()
         return app
@@ -43,9 +45,13 @@ class Member(World):
 
 
 class Crew:
-    def __init__(self, folder: Path, of: int, now_ms: int = NOON_MS, **documents: Iterable[Document]) -> None:
-        self.folder, self.clock = folder, Ticks(now_ms)
-        self.members = [Member(folder, Worker(number, of), self.clock) for number in range(of)]
+    """``url``: of their database, if they have one."""
+
+    def __init__(
+        self, folder: Path, of: int, now_ms: int = NOON_MS, url: str = "", **documents: Iterable[Document]
+    ) -> None:
+        self.folder, self.clock, self.url = folder, Ticks(now_ms), url
+        self.members = [Member(folder, Worker(number, of), self.clock, url) for number in range(of)]
         if documents:
             self.put(**documents)
 
@@ -80,4 +86,5 @@ class Crew:
 
     def verified(self) -> list[str]:
         """What an audit of all journals finds wrong."""
-        return verify(self.folder / "data", lambda _: None)
+        place = Database(self.url, SCHEMA) if self.url else None
+        return verify(self.folder / "data", lambda _: None, place)

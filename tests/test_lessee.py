@@ -16,6 +16,7 @@ from adserver.domain import ids, limits
 from adserver.domain.decision import EventKind
 from adserver.duties import Duties
 from adserver.ledger.leases import Leases
+from adserver.ledger.leasing import IDLE
 from adserver.replaying import replay
 from adserver.salts import Seeds
 from adserver.services.calls import Call
@@ -365,3 +366,21 @@ def test_what_others_post_while_one_opens_is_counted_once(
         bound = second.app.states.budgets.standing(serial, crew.clock.ms)
         assert bound is not None
         assert (bound.totals.impressions, bound.accounts[0].billed_nanos) == (1, 10_000_000)
+
+
+def test_a_click_is_billed_though_nothing_was_sold_meanwhile(tmp_path: Path) -> None:
+    """Its price is more than what is held for it; idle leases go back but for that."""
+    item = {"id": "a", "pricing": {"model": "cpc", "amount": "0.50"}, "budget": {"lifetime": "10.00"}}
+    documents = {"publishers": [publisher()], "campaigns": [campaign("acme/spring", item)]}
+    with Crew(tmp_path, 2, **documents) as crew:
+        seller = crew.members[1]
+        while not (ads := ads_of(seller)):
+            crew.tick()
+        assert seller.event(ads[0]["impression_url"]).status == 1
+        for _ in range(2 * IDLE):
+            crew.clock.ms += 100
+            crew.tick()
+        assert seller.event(ads[0]["click_url"]).billed
+        crew.tick()
+        assert spent_micros(crew) == 500_000
+        assert crew.verified() == []

@@ -53,7 +53,8 @@ def build(
         managed += diagnosis.operations(services.diagnosis)
     if services.invalidation is not None:
         managed += invalidations.operations(services.invalidation)
-    managed += conversions.operations(services.conversions, services.metrics)
+    if services.conversions is not None:
+        managed += conversions.operations(services.conversions, services.metrics)
     if services.statements is not None:
         managed += statements.operations(services.statements)
     if services.reporting is not None:

@@ -72,15 +72,11 @@ _DECODER: Final = msgspec.json.Decoder(_Raw)
 _ENCODER: Final = msgspec.json.Encoder()
 
 
-def operations(conversions: Conversions | None, metrics: Metrics) -> list[Operation]:
-    """``conversions``: None where several workers serve."""
-
+def operations(conversions: Conversions, metrics: Metrics) -> list[Operation]:
     async def act(asked: Asked) -> Reply:
         holder = who(asked)
         if holder.role != "advertiser":
             raise Refused(403, "conversions are told with an advertiser's key")
-        if conversions is None:
-            raise Refused(503, "several workers take no conversions yet: none of these was kept")
         check_media_type(asked.head)
         told = [_read(one) for one in bodies.decode(_DECODER, asked.body).conversions]
         outcomes = await conversions.tell(holder.owner, told)

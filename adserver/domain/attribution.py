@@ -48,8 +48,9 @@ def window_ms(event: Recorded, terms: LineItemTerms) -> int:
 def last_touch(touches: Iterable[Touch], happened_ms: int) -> Touch | None:
     """Of one instant the one with the higher event id, so that their order does not matter."""
     live = [touch for touch in touches if touch.at_ms <= happened_ms < touch.until_ms]
-    return max(live, key=_rank, default=None)
+    return max(live, key=rank, default=None)
 
 
-def _rank(touch: Touch) -> tuple[bool, int, bytes]:
+def rank(touch: Touch) -> tuple[bool, int, bytes]:
+    """The highest is the last touch."""
     return touch.kind == _CLICK, touch.at_ms, touch.event_id

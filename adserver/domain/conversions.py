@@ -1,6 +1,52 @@
-"""A conversion as the journal holds it (``records`` has the other records)."""
+"""Conversions: as they are told and judged, and as the journal holds them (``records`` has other records)."""
+
+from enum import StrEnum
 
 from msgspec import Struct
+
+
+class Fate(StrEnum):
+    ATTRIBUTED = "attributed"
+    UNATTRIBUTED = "unattributed"
+    DUPLICATE = "duplicate"
+    LATE = "late"
+    INVALID = "invalid"
+
+
+class Asked(Struct, frozen=True, array_like=True):
+    """One that can be judged. ``id``: its advertiser's own, ``key``: see ``Converted``; ``people``:
+    pseudonyms of whoever it may be."""
+
+    id: str
+    key: bytes
+    happened_ms: int
+    called: str = ""
+    click: bytes | None = None
+    people: tuple[bytes, ...] = ()
+    value_micros: int = 0
+    currency: str = ""
+
+
+class Outcome(Struct, frozen=True, array_like=True):
+    """``event_id``: of the event that it is where it is owed to an ad, by which it can be taken back.
+    ``touch``: ``click`` or ``view``."""
+
+    id: str
+    fate: Fate
+    message: str = ""
+    campaign: str = ""
+    touch: str = ""
+    event_id: str = ""
+    billed: bool = False
+
+
+class Found(Struct, frozen=True, array_like=True):
+    """What one process knows of one. ``seen``: it was told before; ``click``: when the click that is named
+    happened, and until when it counts; ``last``: the rank (``attribution``) of the people's last touch."""
+
+    seen: bool
+    click: tuple[int, int] | None = None
+    last: tuple[bool, int, bytes] | None = None
 
 
 class Converted(Struct, frozen=True, array_like=True, tag=8):

@@ -1,7 +1,8 @@
-"""What one worker brings to another: events of ads that the other decided."""
+"""What one worker brings to another: events of ads that the other decided, and conversions."""
 
 from msgspec import Struct
 
+from adserver.domain.conversions import Asked
 from adserver.domain.told import Told
 from adserver.domain.verdicts import Verdict
 
@@ -28,7 +29,32 @@ class Happened(Struct, frozen=True, array_like=True, tag=2):
     batched: bool
 
 
-Errand = Shown | Happened
+class Conveyed(Struct, frozen=True, array_like=True, tag=3):
+    """Conversions whose keys name the other: it is to settle them. Said: an ``Outcome`` each."""
+
+    advertiser: int
+    asked: list[Asked]
+
+
+class Sought(Struct, frozen=True, array_like=True, tag=4):
+    """What does the other know of these? Said: ``Found`` each. ``ticket``: of who asks for one of them
+    later may nothing be kept but with the later one's."""
+
+    ticket: bytes
+    advertiser: int
+    asked: list[Asked]
+
+
+class Owed(Struct, frozen=True, array_like=True, tag=5):
+    """Conversions owed to ads of the other, which is to keep them. Said: an ``Outcome`` each."""
+
+    ticket: bytes
+    advertiser: int
+    asked: list[Asked]
+
+
+Event = Shown | Happened
+Errand = Event | Conveyed | Sought | Owed
 
 
 class Brought(Struct, frozen=True, array_like=True):
@@ -39,7 +65,9 @@ class Brought(Struct, frozen=True, array_like=True):
 
 
 class Answered(Struct, frozen=True, array_like=True):
-    """The verdicts, in order, all durable."""
+    """The verdicts, in order, all durable. ``said``: what is said beside them (of conversions: as
+    MessagePack), by place."""
 
     number: int
     verdicts: list[Verdict]
+    said: dict[int, bytes] = {}

@@ -17,6 +17,10 @@ class Worker(Struct, frozen=True):
         owner = ids.owner_of(minted)
         return owner if owner < self.of else 0
 
+    def is_left(self, minted: bytes) -> bool:
+        """Whether whoever minted it is no more."""
+        return ids.owner_of(minted) >= self.of
+
     def owns(self, minted: bytes) -> bool:
         """Whether it minted this id itself."""
         return ids.owner_of(minted) == self.number

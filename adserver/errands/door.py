@@ -1,11 +1,8 @@
 """A worker's way out to the others, and theirs in."""
 
-import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
-from adserver.domain.errands import Errand
-from adserver.domain.verdicts import Passed
 from adserver.errands.frames import Sockets
 from adserver.errands.home import Home, Judge
 from adserver.errands.others import Others
@@ -21,7 +18,7 @@ class Door:
         self._failed = failed
         self._others = Others(self._sockets, failed)
         self._home: Home | None = None
-        self.bring: Callable[[int, Errand, Passed], asyncio.Future[None] | None] = self._others.bring
+        self.bring = self._others.bring
 
     async def open(self, judge: Judge) -> None:
         """Take what others bring, on the running loop."""

@@ -11,10 +11,11 @@ from typing import Any, Final, cast
 import msgspec
 
 from adserver.domain.errands import Answered, Brought, Errand
-from adserver.domain.verdicts import Verdict
+from adserver.domain.verdicts import Passed, Verdict
 from adserver.errands.frames import Broken, Frames, Sockets, framed
 
-Judge = Callable[[Sequence[Errand]], list[tuple[Verdict, asyncio.Future[None] | None]]]
+Judged = tuple[Verdict | Passed, asyncio.Future[None] | None]
+Judge = Callable[[Sequence[Errand]], list[Judged]]
 """The verdicts, and what each is to wait for."""
 
 _BROUGHT: Final = msgspec.msgpack.Decoder(Brought)
@@ -102,24 +103,29 @@ class _Guest(asyncio.Protocol):
             self._failed("what another worker brought could not be judged", error)
             self._transport.abort()
             return
-        answered = Answered(brought.number, [verdict for verdict, _ in judged])
+        answer = partial(self._answer, brought.number, [verdict for verdict, _ in judged])
         waits = {durable for _, durable in judged if durable is not None}
         self._owed += 1
         self._paid.clear()
         if not waits:
-            self._answer(answered)
+            answer()
         for durable in list(waits):
-            durable.add_done_callback(partial(self._durable, answered, waits))
+            durable.add_done_callback(partial(self._durable, answer, waits))
 
-    def _durable(self, answered: Answered, waits: set[Any], durable: Any) -> None:
+    def _durable(self, answer: Callable[[], None], waits: set[Any], durable: asyncio.Future[None]) -> None:
         waits.discard(durable)
+        error = durable.exception()
+        if isinstance(error, Exception):
+            self._failed("what another worker brought could not be judged", error)
         if not waits:
-            self._answer(answered)
+            answer()
 
-    def _answer(self, answered: Answered) -> None:
+    def _answer(self, number: int, judged: list[Verdict | Passed]) -> None:
+        verdicts = [one.verdict if isinstance(one, Passed) else one for one in judged]
+        said = {n: one.said for n, one in enumerate(judged) if isinstance(one, Passed) and one.said}
         self._owed -= 1
         if not self._transport.is_closing():
-            self._transport.write(framed(answered))
+            self._transport.write(framed(Answered(number, verdicts, said)))
         if not self._owed:
             self._paid.set()
 

@@ -1,8 +1,9 @@
 """The end at which a worker brings to the others what is theirs.
 
-What is brought within one turn of the loop goes together. What is not answered when a connection ends is
-brought again, in the same order, as soon as somebody listens there; nothing waits for longer than
-``limits.PASSED_WAITS_S``, and no more than ``limits.PASSED_WAITING``.
+What is brought within one turn of the loop goes together, and is answered together: what may have to wait
+for a database at its home goes alone, so that nothing else waits with it. What is not answered when a
+connection ends is brought again, in the same order, as soon as somebody listens there; nothing waits for
+longer than ``limits.PASSED_WAITS_S``, and no more than ``limits.PASSED_WAITING``.
 """
 
 import asyncio
@@ -30,12 +31,14 @@ class Others:
         self._failed = failed
         self._ways = dict[int, _Way]()
 
-    def bring(self, home: int, errand: Errand, passed: Passed) -> asyncio.Future[None] | None:
+    def bring(
+        self, home: int, errand: Errand, passed: Passed, alone: bool = False
+    ) -> asyncio.Future[None] | None:
         """Done when ``passed`` has its verdict. None where too much waits already: it was given up."""
         way = self._ways.get(home)
         if way is None:
             way = self._ways[home] = _Way(self._sockets.path(home), self._failed)
-        return way.bring(errand, passed)
+        return way.bring(errand, passed, alone)
 
     @property
     def waiting(self) -> int:
@@ -49,12 +52,13 @@ class Others:
 
 
 class _Load(Struct, eq=False):
-    """Some errands that go together."""
+    """Some errands that go together. ``left``: nothing is added to it any more."""
 
     number: int
     errands: list[Errand]
     passed: list[Passed]
     done: asyncio.Future[None]
+    left: bool = False
 
 
 class _Way(asyncio.Protocol):
@@ -72,13 +76,15 @@ class _Way(asyncio.Protocol):
         self._knocking: asyncio.Task[None] | None = None
         self.waiting = 0
 
-    def bring(self, errand: Errand, passed: Passed) -> asyncio.Future[None] | None:
+    def bring(self, errand: Errand, passed: Passed, alone: bool) -> asyncio.Future[None] | None:
         if self.waiting >= limits.PASSED_WAITING:
             passed.give_up()
             return None
-        load = self._next
+        load = None if alone else self._next
         if load is None:
             load = self._begin()
+            if not alone:
+                self._next = load
         load.errands.append(errand)
         load.passed.append(passed)
         self.waiting += 1
@@ -89,7 +95,7 @@ class _Way(asyncio.Protocol):
     def _begin(self) -> _Load:
         self._number += 1
         load = _Load(self._number, [], [], self._loop.create_future())
-        self._next = self._loads[load.number] = load
+        self._loads[load.number] = load
         self._loop.call_soon(self._leave, load)
         self._loop.call_later(limits.PASSED_WAITS_S, self._give_up, load)
         return load
@@ -97,6 +103,7 @@ class _Way(asyncio.Protocol):
     def _leave(self, load: _Load) -> None:
         if self._next is load:
             self._next = None
+        load.left = True
         if self._transport is not None:
             self._write(load)
         elif self._knocking is None:
@@ -122,7 +129,7 @@ class _Way(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         self._frames = Frames()
         for load in self._loads.values():
-            if load is not self._next:
+            if load.left:
                 self._write(load)
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -144,7 +151,9 @@ class _Way(asyncio.Protocol):
         if load is None:
             return
         for passed, verdict in zip(load.passed, answered.verdicts, strict=True):
-            passed.verdict = verdict
+            passed.reach(verdict)
+        for place, said in answered.said.items():
+            load.passed[place].said = said
         self._end(load)
 
     def _give_up(self, load: _Load) -> None:

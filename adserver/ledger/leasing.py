@@ -8,9 +8,10 @@ turn some ten times a second (``plan``, the ledger's ``settle`` in a thread, ``a
 * **asks** for line items that somebody looked at and that no longer have their price free in some account;
   and ahead of that for accounts whose free part will be gone in ``AHEAD`` turns at the pace of the last one.
   A slice lasts for ``LASTS`` turns at that pace.
-* **gives back** what is free of an account that nothing was taken from for ``IDLE`` turns, and what others
-  want: all of it where it is of no use here (less than a price, or nothing moved), else all but what two more
-  turns will take. So nobody sits on the last of a budget.
+* **gives back** what is free of an account that nothing was taken from for ``IDLE`` turns (but for one price
+  while a click or viewable impression may still come), and what others want: all of it where it is of no use
+  here (less than a price, or nothing moved), else all but what two more turns will take. So nobody sits on
+  the last of a budget.
 
 What is given back is out of the account before the ledger hears of it, what is granted is in it only after:
 the ledger's numbers are never below ours. A lease *rests* from its beginning, and from when its limit is
@@ -245,7 +246,8 @@ class Leasing:
         if not lease.lifted and lease.moved_nanos and lease.free_nanos < AHEAD * lease.moved_nanos:
             return [lease.ask(lease.price_nanos, LASTS * lease.moved_nanos)]
         if lease.still >= IDLE:
-            self._give(lease, lease.free_nanos)
+            # A click costs more than is held for it, and may still come.
+            self._give(lease, lease.free_nanos - (lease.price_nanos if lease.account.hoped_nanos else 0))
         return []
 
     def _spare(self, lease: Lease) -> None:

@@ -1,10 +1,11 @@
 """What an event asks of a database that is not in this process, fetched before the event is judged.
 
 Nothing may wait while one is: whoever did would stop the server while the database is hung. Three things are
-asked, all rarely: a creative that the snapshot no longer has, and of late events, and of clicks on ads whose
-impression is forgotten here, what the ledger has. ``Foreknown.check`` says that one is missing
-(``Elsewhere``); whoever told the event has it brought, by a few threads of its own, and tells it again.
-Nothing has moved until then. Where it cannot be had, for a moment nobody asks again.
+asked, all rarely: a creative that the snapshot no longer has, and of late events, of clicks on ads whose
+impression is forgotten here, and of ads of processes that are no more, what the ledger has.
+``Foreknown.check`` says that one is missing (``Elsewhere``); whoever told the event has it brought, by a few
+threads of its own, and tells it again. Nothing has moved until then. Where it cannot be had, for a moment
+nobody asks again.
 
 What was brought is believed for less long than an event is remembered (``events.SEEN_EXTRA_MS``), so what is
 recorded meanwhile is found there first.
@@ -27,8 +28,10 @@ from adserver.tokens import Token
 BELIEVED_MS: Final = 60_000
 AWAY_MS: Final = 1000
 _KIND_BYTES: Final = {kind: bytes((kind,)) for kind in EventKind}
-_IMPRESSION: Final = EventKind.IMPRESSION
-_CLICK: Final = EventKind.CLICK
+_ASKED: Final = {kind: (kind,) for kind in EventKind} | {
+    EventKind.CLICK: (EventKind.IMPRESSION, EventKind.CLICK)
+}
+"""Of which events it matters whether they were recorded: a click's impression, too."""
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -103,9 +106,14 @@ class Creatives(Protocol):
 
 
 class Foreknown:
-    """``sold`` and ``status`` as the use cases ask them, at once, of what ``check`` found to be here."""
+    """``sold`` and ``status`` as the use cases ask them, at once, of what ``check`` found to be here.
+    ``left``: whether an ad was decided by a process that is no more, so what became of it is in the ledger
+    alone."""
 
-    def __init__(self, ledger: Ledger, creatives: Creatives, seen: Memory, clock: Clock) -> None:
+    def __init__(
+        self, ledger: Ledger, creatives: Creatives, seen: Memory, clock: Clock, left: Callable[[bytes], bool]
+    ) -> None:
+        self._left = left
         self._creatives = creatives
         self._seen = seen
         self._clock = clock
@@ -124,25 +132,27 @@ class Foreknown:
         """That all is here that an event may ask. Raises Elsewhere, Unread."""
         if self._creatives.live(token.creative) is None:
             self._formerly.check(token.creative)
-        if kind is _CLICK and not self._has(token, _IMPRESSION):
-            self._check_late(token, _IMPRESSION)
-        if not self._has(token, kind):
-            self._check_late(token, kind)
+        for asked in _ASKED[kind]:
+            if token.event_id + _KIND_BYTES[asked] not in self._seen.keys and self._is_asked(token, asked):
+                self._statuses.check((token.event_id, asked))
 
     def is_here(self, told: Told, exposed: Container[bytes]) -> bool:
         """Whether nothing is asked elsewhere of an impression; what an ``exposed`` one moves is known."""
-        return self._clock() <= told[3] and (told[0] in exposed or self._creatives.live(told[5]) is not None)
+        if self._clock() > told[3]:
+            return False
+        return told[0] in exposed or (self._creatives.live(told[5]) is not None and not self._left(told[0]))
+
+    def is_prompt(self, token: Token, kind: EventKind) -> bool:
+        """Whether, as far as can be told from here, whoever decided an ad need ask nothing elsewhere."""
+        late = any(self._is_asked(token, asked) for asked in _ASKED[kind])
+        return not late and self._creatives.live(token.creative) is not None
 
     def close(self) -> None:
         self._formerly.close()
         self._statuses.close()
 
-    def _has(self, token: Token, kind: EventKind) -> bool:
-        return token.event_id + _KIND_BYTES[kind] in self._seen.keys
-
-    def _check_late(self, token: Token, kind: EventKind) -> None:
-        if self._clock() > token.accepted_until_ms(kind):
-            self._statuses.check((token.event_id, kind))
+    def _is_asked(self, token: Token, kind: EventKind) -> bool:
+        return self._clock() > token.accepted_until_ms(kind) or self._left(token.event_id)
 
 
 def nothing_is_elsewhere(token: Token, kind: EventKind) -> None:

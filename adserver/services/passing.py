@@ -3,17 +3,21 @@
 Holds, duplicates and caps of an ad are known where it was decided, and nowhere else at once; so an event goes
 home, whoever received it, and its verdict comes back when it is durable there. What was brought and not
 answered is brought again to the worker's successor: an event is recorded once, however often it is told.
+
+What its home must look up in a database (``elsewhere``) it judges later than what came after it, as it would
+had a client told it: nothing else waits for that, and no more than ``limits.DATABASE_ASKED`` do.
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 from typing import Protocol
 
+from adserver.domain import limits
 from adserver.domain.books import JournalClosed
 from adserver.domain.changes import Unread
 from adserver.domain.decision import EventKind
-from adserver.domain.errands import Errand, Happened, Shown
+from adserver.domain.errands import Errand, Event, Happened, Shown
 from adserver.domain.records import Status
 from adserver.domain.told import Told
 from adserver.domain.verdicts import Passed, Verdict
@@ -24,7 +28,7 @@ from adserver.services.events import EventRecorder
 from adserver.services.impressions import Heard, Impressions
 from adserver.services.ports import Durable
 from adserver.services.refusals import Refused
-from adserver.tokens import BadToken, Signer
+from adserver.tokens import BadToken, Signer, Token, token_of
 
 Taken = tuple[Verdict | Passed, Durable]
 _INVALID = Verdict(Status.INVALID)
@@ -34,10 +38,21 @@ _UNRECORDED = Verdict(Status.UNRECORDED)
 class Others(Protocol):
     """The other workers."""
 
-    def bring(self, home: int, errand: Errand, passed: Passed) -> asyncio.Future[None] | None:
-        """To the worker with this number; done when ``passed`` has its verdict. None where too much waits
-        already: it was given up."""
+    def bring(
+        self, home: int, errand: Errand, passed: Passed, alone: bool = False
+    ) -> asyncio.Future[None] | None:
+        """To the worker with this number; done when ``passed`` has its verdict. ``alone``: nothing else is
+        to wait with it. None where too much waits already: it was given up."""
         ...
+
+
+class Near(Protocol):
+    """What this process has of catalog and ledger (``elsewhere.Foreknown``)."""
+
+    @property
+    def is_here(self) -> Callable[[Told], bool]: ...
+    @property
+    def is_prompt(self) -> Callable[[Token, EventKind], bool]: ...
 
 
 class Passing:
@@ -45,13 +60,15 @@ class Passing:
 
     def __init__(
         self, worker: Worker, signer: Signer, recorder: EventRecorder, impressions: Impressions,
-        others: Others,
+        others: Others, near: Near,
     ) -> None:  # fmt: skip
         self._worker = worker
         self._signer = signer
         self._recorder = recorder
         self._impressions = impressions
         self._others = others
+        self._near = near
+        self._looking = set[asyncio.Task[None]]()
 
     # -- what clients tell -------------------------------------------------------------------------
 
@@ -74,8 +91,15 @@ class Passing:
             text, kind, peek, call.user_agent, call.ip, call.method, call.prefetch, call.publisher_key,
             call.batched,
         )  # fmt: skip
-        passed = Passed(self._recorder.location(token) if kind is EventKind.CLICK else None)
-        return passed, self._others.bring(home, errand, passed)
+        passed = Passed(self._location(token) if kind is EventKind.CLICK else None)
+        return passed, self._others.bring(home, errand, passed, not self._near.is_prompt(token, kind))
+
+    def _location(self, token: Token) -> str | None:
+        """As far as it can be had here. Raises Elsewhere, BadToken."""
+        try:
+            return self._recorder.location(token)
+        except Unread:
+            return None
 
     def shown(self, row: Iterable[Heard]) -> list[Taken]:
         """As ``Impressions.tell``, in order."""
@@ -86,34 +110,71 @@ class Passing:
 
     def _brought(self, home: int, told: Told, ip: str) -> Taken:
         passed = Passed()
-        return passed, self._others.bring(home, Shown(told, ip), passed)
+        alone = self._worker.is_left(told[0])
+        return passed, self._others.bring(home, Shown(told, ip), passed, alone)
 
     # -- what others bring -------------------------------------------------------------------------
 
-    def judge(self, errands: Sequence[Errand]) -> list[tuple[Verdict, Durable]]:
-        """The verdicts, in order, and what each is not to be told before."""
-        judged = list[tuple[Verdict, Durable]]()
-        for plain, run in groupby(errands, lambda errand: isinstance(errand, Shown)):
+    def judge(self, errands: Sequence[Event]) -> list[Taken]:
+        """The verdicts, in order, and what each is not to be told before. What must be looked up elsewhere
+        is judged when it is here: its verdict is there once what it waits for is done."""
+        judged = list[Taken]()
+        for plain, run in groupby(errands, self._is_plain):
             if plain:
                 judged += self._impressions.tell([(e.told, e.ip) for e in run if isinstance(e, Shown)])
             else:
-                judged += [self._judged(errand) for errand in run if isinstance(errand, Happened)]
+                judged += [self._judged(errand) for errand in run]
         return judged
 
-    def _judged(self, errand: Happened) -> tuple[Verdict, Durable]:
-        kind = EventKind(errand.kind)
-        call = Call(
-            errand.user_agent, errand.ip, errand.method, errand.prefetch, errand.publisher_key,
-            errand.batched,
-        )  # fmt: skip
+    def _is_plain(self, errand: Event) -> bool:
+        return isinstance(errand, Shown) and self._near.is_here(errand.told)
+
+    def _judged(self, errand: Event) -> Taken:
         try:
-            if errand.peek:
-                return self._recorder.peek(errand.token, kind, call)
-            return self._recorder.tell(errand.token, kind, call)
+            return self._told(errand)
+        except Elsewhere as missing:
+            return self._later(errand, missing)
+
+    def _later(self, errand: Event, missing: Elsewhere) -> Taken:
+        if len(self._looking) >= limits.DATABASE_ASKED:
+            return _UNRECORDED, None
+        passed = Passed()
+        task = asyncio.get_running_loop().create_task(self._look(errand, missing, passed))
+        self._looking.add(task)
+        task.add_done_callback(self._looking.discard)
+        return passed, task
+
+    async def _look(self, errand: Event, missing: Elsewhere, passed: Passed) -> None:
+        """``passed`` has its verdict, durable, when this ends."""
+        while True:
+            await missing.bring()
+            try:
+                verdict, durable = self._told(errand)
+                break
+            except Elsewhere as more:
+                missing = more
+        if durable is not None:
+            await asyncio.shield(durable)
+        passed.verdict = verdict
+
+    def _told(self, errand: Event) -> tuple[Verdict, Durable]:
+        """Raises Elsewhere, and then nothing has moved."""
+        try:
+            if isinstance(errand, Shown):
+                call = Call(errand.told[15], errand.ip)
+                return self._recorder.tell_token(token_of(errand.told), EventKind.IMPRESSION, call)
+            act = self._recorder.peek if errand.peek else self._recorder.tell
+            return act(errand.token, EventKind(errand.kind), _call_of(errand))
         except BadToken:
             return _INVALID, None
-        except (JournalClosed, Refused, Elsewhere, Unread):
+        except (JournalClosed, Refused, Unread):
             return _UNRECORDED, None
+
+
+def _call_of(errand: Happened) -> Call:
+    return Call(
+        errand.user_agent, errand.ip, errand.method, errand.prefetch, errand.publisher_key, errand.batched
+    )
 
 
 class PassingRows:

@@ -64,12 +64,14 @@ class Tempos(Struct, frozen=True):
 class Screen:
     """``seen``: events recorded and not yet forgotten, by event id and kind; ``shown_at``: when the latest
     ads were shown; ``fastest_click_ms``: 0: no click is too fast; ``called`` is told of each filtered
-    call, ``marked`` of each event so marked."""
+    call, ``marked`` of each event so marked; ``left``: whether an ad was decided by a process that is no
+    more."""
 
     def __init__(
         self, world: World, seen: Recorded, ledger: Ledger, addresses: Addresses,
         tempos: dict[EventKind, Tempos], shown_at: Times, fastest_click_ms: int,
         called: Callable[[Invalid], None], marked: Callable[[int, int, Invalid], None],
+        left: Callable[[bytes], bool],
     ) -> None:  # fmt: skip
         self._world = world
         self._seen = seen
@@ -83,6 +85,7 @@ class Screen:
         self._fastest_click_ms = fastest_click_ms
         self.called = called
         self.marked = marked
+        self._left = left
 
     def judge(self, token: Token, kind: EventKind, call: Call, now_ms: int, counts: bool) -> Invalid | None:
         """Why an event is filtered, None: it is not. ``counts``: it was not recorded before, so it is
@@ -142,10 +145,10 @@ class Screen:
 
     def _is_shown(self, token: Token, now_ms: int) -> bool:
         """Shown too late counts: the click will be expired. Impressions are forgotten before clicks are over,
-        and then the ledger has them."""
+        and then the ledger has them; as it has those of processes that are no more."""
         if token.event_id + _IMPRESSION in self._seen:
             return True
-        if now_ms <= token.accepted_until_ms(EventKind.IMPRESSION):
+        if now_ms <= token.accepted_until_ms(EventKind.IMPRESSION) and not self._left(token.event_id):
             return False
         return self._ledger.status(token.event_id, EventKind.IMPRESSION) not in _NOT_SHOWN
 

@@ -1,17 +1,19 @@
-"""Several workers behind one port, with Redis: caps, feeds and budgets are those of one server, also while
-workers are killed."""
+"""Several workers behind one port, with Redis, over files and over PostgreSQL: caps, feeds and budgets are
+those of one server, also while workers are killed."""
 
 import http.client
 import os
 import signal
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from kills import campaign, publisher, request, world
 from live import Live
 from servers.redis_server import Redis
+from test_database import Serving, report_of_days
 from test_shared_state import decide, feed, folder, known, line_items, redis, soon
 
 from adserver.ledger.verify import verify
@@ -101,3 +103,53 @@ def test_a_budget_is_everybodys_while_workers_are_killed(tmp_path: Path, redis: 
         soon(lambda: len(workers_of(server)) == WORKERS)
         assert server.stop() == 0
     assert verify(tmp_path / "data", report=lambda line: None) == []
+
+
+class OverDatabase(Serving):
+    """Two workers whose catalog and ledger are in PostgreSQL."""
+
+    def __init__(self, data: Path, folder: Path, redis: Redis, url: str) -> None:
+        super().__init__(data, folder, url)
+        self._flags += ("--redis", redis.url, "--workers", "2")
+
+
+def test_over_a_database_each_impression_is_billed_once(tmp_path: Path, redis: Redis, database: str) -> None:
+    """Decisions and events at any worker, one killed under load; what was shown is told once more to whoever
+    accepts, and stands in the books, in reports and before the audit exactly once."""
+    rest = campaign("rest", [{"id": "rest", "pricing": {"model": "cpm", "amount": "1.00"}}])
+    sold = world(tmp_path / "world", publisher(), campaign("limited", LIMITED), rest)
+    with OverDatabase(tmp_path / "data", sold, redis, database) as server, ThreadPoolExecutor(8) as pool:
+        all_known(server)
+
+        def one(number: int) -> list[str]:
+            if number in (60, 120):
+                os.kill(workers_of(server)[-1], signal.SIGKILL)
+            try:
+                ads = server.decide(request(f"u-{number % 40}"))["decisions"][0]["ads"]
+            except (OSError, http.client.HTTPException):
+                return []
+            urls = [ad["impression_url"] for ad in ads]
+            for url in urls:
+                with suppress(OSError, http.client.HTTPException):
+                    assert server.get(url).headers["x-adserver-event"] in ("accepted", "duplicate")
+            return urls
+
+        urls = [url for some in pool.map(one, range(180)) for url in some]
+        soon(lambda: len(workers_of(server)) == 2 and known(server), START_S)
+        told = Counter(server.get(url).headers["x-adserver-event"] for url in urls)
+        assert set(told) <= {"accepted", "duplicate"}
+        assert len(urls) > 100
+
+        def reported() -> int:
+            rows = server.manage("GET", report_of_days()).json()["rows"]
+            return sum(row["impressions"] for row in rows)
+
+        soon(lambda: reported() == len(urls))
+        key = {"authorization": f"Bearer {server.key('advertiser', '--advertiser', 'brook')}"}
+        sales = {"conversions": [{"id": f"sale-{n}", "user": f"u-{n}"} for n in range(40)]}
+        for fate in ("attributed", "duplicate", "duplicate"):
+            results = server.post("/v1/conversions", sales, **key).json()["results"]
+            assert [one["status"] for one in results] == [fate] * 40
+        assert server.stop() == 0
+        assert len(server.posted()) == len(set(urls)) == len(urls)
+        assert server.audited() == []
