@@ -78,6 +78,8 @@ def test_what_nobody_was_given_is_decided_anew(tmp_path: Path, redis_server: Red
             assert names(answered) == ["a"]
         again(world)
         async with life(world):
+            # For which Redis is asked, whatever is known here.
+            await page(world, 1, mode="dry_run")
             assert [await page(world, number) for number in range(2)] == given
             assert await world.ask(ONCE) == answered
             await kill(page(world, 2))

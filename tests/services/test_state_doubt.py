@@ -70,10 +70,10 @@ def played(
     asyncio.run(main())
 
 
-async def page(world: Shared, number: int, session: str = "s-1") -> Any:
+async def page(world: Shared, number: int, session: str = "s-1", **more: Any) -> Any:
     (feed,) = PAGE["placements"]
     placements = [{**feed, "feed": {**feed["feed"], "page": number}}]
-    return await world.ask({**PAGE, "placements": placements, "session": session})
+    return await world.ask({**PAGE, "placements": placements, "session": session, **more}, OPERATOR)
 
 
 def test_what_is_capped_stops(tmp_path: Path, redis_server: Redis) -> None:
