@@ -129,7 +129,8 @@ class SharedDecisions(Decisions):
         for _ in range(limits.DECIDED_AGAIN + known.guessed):
             if known.answer:
                 repeat = _REPEATS.decode(known.answer)
-                if not self._is_nobodys(request, repeat):
+                # Of an earlier life's the journalled were found at once: it was killed before it had this.
+                if not self.shared.earlier(repeat.decision.request_id):
                     return Outcome(repeat.decision, request, serving, repeat.subject)
                 try:
                     known = await self.shared.forget(known, until_ms)
@@ -151,12 +152,6 @@ class SharedDecisions(Decisions):
                 return self._so(deciding, decision, known)
             known = instead
         return self._unshared(request, serving, look, away=True)
-
-    def _is_nobodys(self, request: Request, repeat: Repeat) -> bool:
-        """An answer that an earlier life of this process was killed with, before it was journalled."""
-        if request.repeat_key is None or not self.shared.earlier(repeat.decision.request_id):
-            return False
-        return self._kept.repeats.find(request.repeat_key, request.now_ms) is None
 
     async def _proposed(
         self, deciding: Deciding, decision: Decision, known: Known, until_ms: int | None
