@@ -112,11 +112,13 @@ def test_what_nobody_was_given_is_decided_anew(tmp_path: Path, redis_server: Red
     assert verify(tmp_path / "world" / "data", report=lambda line: None) == []
 
 
-def test_two_that_ask_at_once_are_given_the_same(tmp_path: Path, redis_server: Redis) -> None:
+@pytest.mark.parametrize("back_ms", [0, HOUR_MS], ids=["", "the clock set back"])
+def test_two_that_ask_at_once_are_given_the_same(tmp_path: Path, redis_server: Redis, back_ms: int) -> None:
     async def main() -> None:
         redis_server.ask("FLUSHALL")
         with shared(tmp_path / "world", redis_server) as world:
             async with life(world):
+                world.clock.ms -= back_ms
                 for asked in (lambda: page(world, 0), lambda: world.ask(ONCE)):
                     first, *others = await asyncio.gather(*(asked() for _ in range(8)))
                     assert names(first) == ["a"]

@@ -19,6 +19,10 @@ class Life:
         self._paging = paging
         self._began_ms = began_ms
 
+    def lives(self, now_ms: int) -> None:
+        """What is minted from now on is this life's, also where the clock was set back."""
+        self._began_ms = min(self._began_ms, now_ms)
+
     def earlier(self, minted: bytes) -> bool:
         return owner_of(minted) == self._worker and minted_ms(minted) < self._began_ms
 

@@ -126,6 +126,7 @@ class SharedState:
         proposal = known.proposal(answer)
         if proposal.empty:
             return None
+        self._life.lives(now_ms)
         asked = proposed_apart(who, proposal)
         try:
             replies = await _together([self._admit(known, *part, until_ms) for part in asked])
