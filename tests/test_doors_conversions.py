@@ -193,3 +193,31 @@ def test_a_later_question_makes_an_earlier_ones_answer_worthless(crew: Crew) -> 
 
     run(crew, play)
     assert crew.verified() == []
+
+
+def test_what_is_found_invalid_is_taken_back_at_home(crew: Crew) -> None:
+    """Whoever is told: then nothing is owed to it any more, wherever that is told."""
+
+    async def play() -> None:
+        first, second, third = crew.members
+        older, ad = await shown(crew, first), await shown(crew, third)
+        [sale] = await converted(second, Told("o-1", user="u-1"))
+        assert (sale.fate, sale.billed) == (Fate.ATTRIBUTED, True)
+        await turns(crew, 2)
+        texts = [ids.encode(ad), sale.event_id, ids.encode(older)[:-1] + "9"]
+        # At once, by several, and under its own name as well as with its ad.
+        reverse = [member.app.invalidation.reverse(texts, "a farm") for member in (first, second, second)]
+        answers = await asyncio.gather(*reverse)
+        kinds = Counter(kind for some in answers for one in some for kind in one.kinds)
+        assert kinds == {"impression": 1, "conversion": 1}
+        assert all([one.event_id for one in some] == texts for some in answers)
+        await turns(crew, 2)
+        [again] = await converted(first, Told("o-2", user="u-1"))
+        assert (again.fate, again.event_id[:10]) == (Fate.ATTRIBUTED, ids.encode(older)[:10])
+        await turns(crew, 2)
+        totals = list(first.app.ledger.totals())
+        assert sum(total.billed_nanos for total in totals) // 1000 == 4_000_000
+        assert sum(total.refunded_nanos for total in totals) // 1000 == 2_000_000
+
+    run(crew, play)
+    assert crew.verified() == []
