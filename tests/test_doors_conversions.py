@@ -98,8 +98,10 @@ def test_at_once_at_all_of_them_one_is_kept(crew: Crew) -> None:
     async def play() -> None:
         for number, member in enumerate(crew.members):
             await shown(crew, member, f"u-{number}")
+        # One id, of people whose ads were others': within one batch, and later in all of them at once.
+        twice = await converted(crew.members[0], *(Told("twice", user=f"u-{n}") for n in range(3)))
+        assert [one.fate for one in twice] == [Fate.ATTRIBUTED, Fate.DUPLICATE, Fate.DUPLICATE]
         batch = [Told(f"o-{n}", user=f"u-{n % 4}") for n in range(60)]
-        # The same again within a batch, and of another person: an id is one conversion.
         batch += [Told(f"o-{n}", user=f"u-{(n + 1) % 4}") for n in range(0, 60, 7)]
         tellers = [member for member in crew.members for _ in range(3)]
         answers = await asyncio.gather(*(converted(member, *batch) for member in tellers))
@@ -107,7 +109,7 @@ def test_at_once_at_all_of_them_one_is_kept(crew: Crew) -> None:
         assert first == Counter(f"o-{n}" for n in range(60))
         fates = Counter(one.fate for some in answers for one in some)
         assert set(fates) == {Fate.ATTRIBUTED, Fate.UNATTRIBUTED, Fate.DUPLICATE}
-        assert sum(kept(crew)) == 60
+        assert sum(kept(crew)) == 61
         await turns(crew, 2)
         # An ad is billed for one.
         assert spent_micros(crew) == 3 * 2_000_000
