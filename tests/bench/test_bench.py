@@ -109,6 +109,7 @@ def test_the_worst_request_has_everything_capped_left_out_and_fills_everything()
     assert tried.states.exposures.outstanding(request.subject) == 0
 
 
+@pytest.mark.slow
 def test_sizes_and_whole_decisions(tmp_path: Path) -> None:
     image = tmp_path / "image"
     built = sized.built(TINY, image)
@@ -308,6 +309,7 @@ def test_plots_are_drawn_or_said_to_be_missing(tmp_path: Path) -> None:
         assert pictures == ["growth.png", "http.png", "open_loop.png"]
 
 
+@pytest.mark.slow
 def test_a_child_answers_json() -> None:
     plan = Plan((TINY,), 10, 1, TINY, 1, 0.1, 60, 60)
     built, found = Bench(plan, lambda line: None)._size(TINY)
