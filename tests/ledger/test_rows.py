@@ -13,7 +13,7 @@ from ledger_samples import SMALL, decided, person, recorded, request, write
 
 from adserver.domain.books import Position
 from adserver.domain.records import Closed, Mark, Personal, Record
-from adserver.ledger import rows, segments
+from adserver.ledger import cursor, rows, segments
 from adserver.ledger.files import segment_path
 from adserver.ledger.journal import Journal
 from adserver.ledger.reader import Reader
@@ -127,6 +127,16 @@ def test_in_rows_as_one_by_one(tmp_path: Path, either: str, most: int) -> None:
     assert list(booked(tmp_path, most)) == one_by_one(tmp_path)
     for until in ends[:: len(ends) // 5]:
         assert list(booked(tmp_path, most, until)) == one_by_one(tmp_path, until)
+
+
+@pytest.mark.parametrize("read_bytes", [100, 777])
+def test_frames_that_lie_across_what_is_read_at_once(
+    tmp_path: Path, either: str, read_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled(tmp_path)
+    whole = one_by_one(tmp_path)
+    monkeypatch.setattr(cursor, "READ_BYTES", read_bytes)
+    assert list(booked(tmp_path, 10_000)) == list(booked(tmp_path, 3)) == one_by_one(tmp_path) == whole
 
 
 def test_from_any_record_on(tmp_path: Path, either: str) -> None:
