@@ -59,6 +59,17 @@ def test_c_tells_what_python_tells(told: list[Any], rest: bytes, data: st.DataOb
     assert octets.booked(*given) == rows._read(*given)
 
 
+@pytest.mark.parametrize("flip", [1, 128])
+def test_no_frame_with_a_changed_byte_is_told(either: str, flip: int) -> None:
+    one, two = (
+        segments.encode_frame(recorded(request(number)), person(number), SEED)[0] for number in (1, 2)
+    )
+    for place in range(len(one + two)):
+        raw = bytearray(one + two)
+        raw[place] ^= flip
+        assert rows.read(bytes(raw), 0, len(raw), 9, 0, SEED).count == (place >= len(one)), place
+
+
 @pytest.mark.parametrize("given", [(b"", 0, 0, 0), ("", 0, 0, 0, 0), (b"", -1, 0, 0, 0), (b"", 0, "1", 0, 0)])
 def test_what_is_no_row_is_a_mistake(given: tuple[Any, ...]) -> None:
     octets = pytest.importorskip("adserver._octets", reason="built without a compiler")
