@@ -25,7 +25,7 @@ void octets_prepare_frames(void)
     }
 }
 
-static uint32_t checked(uint32_t crc, const uint8_t *at, size_t size)
+uint32_t octets_checked(uint32_t crc, const uint8_t *at, size_t size)
 {
     crc = ~crc;
     while (size--)
@@ -43,7 +43,7 @@ size_t octets_framed(uint8_t *frame, uint8_t *chain, const uint8_t *record, size
     if (digest)
         octets_digest(chain + 4, DIGEST, secret, secret_size);
     memcpy(chain + 4 + digest, record, record_size);
-    uint32_t crc = checked(seed, chain, 4 + chained);
+    uint32_t crc = octets_checked(seed, chain, 4 + chained);
     memcpy(frame, &crc, 4);
     memcpy(frame + 4, chain, 4);
     memcpy(frame + HEAD, secret, secret_size);

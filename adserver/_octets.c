@@ -12,7 +12,7 @@
 #include "_octets.h"
 
 /* Raised with every change of what the functions take or give: a build of another one is not used. */
-#define CONTRACT 8
+#define CONTRACT 9
 
 #define BLOCK 128
 #define STATE OCTETS_STATE
@@ -355,6 +355,7 @@ static PyMethodDef methods[] = {
     {"bare", octets_bare, METH_O, NULL},
     {"told", (PyCFunction)(void (*)(void))octets_told, METH_FASTCALL, NULL},
     {"recorded", (PyCFunction)(void (*)(void))octets_recorded, METH_FASTCALL, NULL},
+    {"booked", (PyCFunction)(void (*)(void))octets_booked, METH_FASTCALL, NULL},
     {"frame", (PyCFunction)(void (*)(void))octets_frame, METH_FASTCALL, NULL},
     {"is_plain", octets_is_plain, METH_O, NULL},
     {0},

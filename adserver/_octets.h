@@ -42,6 +42,9 @@ PyObject *octets_told_of(const uint8_t *body, PyObject *pad, const char *agent, 
 size_t octets_framed(uint8_t *frame, uint8_t *chain, const uint8_t *record, size_t record_size, const uint8_t *secret,
                      size_t secret_size, uint32_t seed);
 
+/* A CRC-32 that goes on from another; 0 is that of nothing. */
+uint32_t octets_checked(uint32_t crc, const uint8_t *at, size_t size);
+
 /* Once, before the first frame. */
 void octets_prepare_frames(void);
 
@@ -50,6 +53,7 @@ PyObject *octets_open(PyObject *module, PyObject *const *given, Py_ssize_t count
 PyObject *octets_bare(PyObject *module, PyObject *received);
 PyObject *octets_told(PyObject *module, PyObject *const *given, Py_ssize_t count);
 PyObject *octets_recorded(PyObject *module, PyObject *const *given, Py_ssize_t count);
+PyObject *octets_booked(PyObject *module, PyObject *const *given, Py_ssize_t count);
 PyObject *octets_is_plain(PyObject *module, PyObject *body);
 
 #endif

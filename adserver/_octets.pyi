@@ -46,6 +46,11 @@ def recorded(row: list[Accepted], at_ms: int, seed: int, /) -> tuple[bytes, byte
     """``ledger.segments.encode_row``: the frames of at most 64 records, and what of them the chain covers.
     TypeError, ValueError, OverflowError."""
 
+def booked(
+    raw: bytes, at: int, stop: int, most: int, seed: int, /
+) -> tuple[bytes, bytes, bytes, bytes, bytes]:
+    """A ``ledger.rows.Told`` of the frames from ``raw[at]`` on. TypeError, OverflowError."""
+
 def frame(record: bytes, secret: bytes, seed: int, /) -> tuple[bytes, bytes]:
     """``ledger.segments.encode_frame``, from encoded parts; ``secret`` empty: there is no personal part.
     ValueError for parts too long."""

@@ -178,7 +178,10 @@ class App:
         self.attribution = Attribution(
             states.touches, states.budgets, journal, self.ledger, states.seen, clock
         )
-        self.doors = Doors(self)
+        invalidation = Invalidation(
+            self.journal, self.ledger, states.budgets, hot, clock, lambda: self.journal.position
+        )
+        self.doors = Doors(self, invalidation)
         self.diagnosis = Diagnosis(self.world, self.kept, self.samples, self.marked)
         self.delivery = Delivery(self.world, states.budgets, states.traffic, hot.allotment, hot.fees, clock)
         self.learning = Learning(self.ledger, self.world)
@@ -186,9 +189,7 @@ class App:
             self.world, self.supply, states.budgets, states.traffic, self.journal, hot.allotment,
             self.samples.rendered, hot.multipliers, clock,
         )  # fmt: skip
-        self.invalidation = Invalidation(
-            self.journal, self.ledger, states.budgets, hot, clock, lambda: self.journal.position
-        )
+        self.invalidation = self.doors.invalidation
         self.conversions = Conversions(self.world, self.names, self.doors.settling, clock)
         self.statements = Statements(self.journal, self.ledger, self.world, clock)
         self.wallets = Wallets(self.world, states.budgets)

@@ -1,17 +1,19 @@
-"""What records events and settles conversions: of a server that is alone its own recorder and attribution, of
-a worker among several whatever brings them to who decided their ads."""
+"""What records events, takes them back and settles conversions: of a server that is alone its own use cases,
+of a worker among several whatever brings them to who decided their ads."""
 
 from collections.abc import Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
 from adserver.api.ports import Impressions, Recorder
-from adserver.domain.errands import Errand, Event
+from adserver.domain.errands import Conversion, Errand, Event, Reversing
 from adserver.errands.door import Door
 from adserver.salts import Salts
 from adserver.services.converting import Settling
 from adserver.services.conveying import Conveying
+from adserver.services.invalidating import Invalidation, TakingBack
 from adserver.services.passing import Passing, PassingRows, Taken
+from adserver.services.reversing import Reversals
 
 if TYPE_CHECKING:
     from adserver.app import App
@@ -20,17 +22,19 @@ if TYPE_CHECKING:
 class Doors:
     """Of an app that is composed as far as its own recording."""
 
-    def __init__(self, app: "App") -> None:
+    def __init__(self, app: "App", invalidation: Invalidation) -> None:
         self.recorder: Recorder = app.recorder
         self.impressions: Impressions = app.impressions
         self.settling: Settling = app.attribution
+        self.invalidation: TakingBack = invalidation
         self._door: Door | None = None
         if app.worker.of > 1:
             self._door = Door(app.settings.data, app.worker.number, app.log.failure)
             passing = Passing(app.worker, app.signer, app.recorder, app.impressions, self._door, app.near)
             self.recorder, self.impressions = passing, PassingRows(passing, app.impressions)
             self.settling = conveying = Conveying(app.worker, app.attribution, self._door, Salts())
-            self._passing, self._conveying = passing, conveying
+            self.invalidation = reversals = Reversals(app.worker, invalidation, app.ledger, self._door)
+            self._passing, self._conveying, self._reversals = passing, conveying, reversals
 
     async def open(self) -> None:
         """Once there is something to serve, on the running loop."""
@@ -38,12 +42,13 @@ class Doors:
             await self._door.open(self._judge)
 
     def _judge(self, errands: Sequence[Errand]) -> list[Taken]:
+        """In order, of each kind a run."""
         judged = list[Taken]()
-        for events, run in groupby(errands, lambda errand: isinstance(errand, Event)):
-            if events:
-                judged += self._passing.judge([one for one in run if isinstance(one, Event)])
-            else:
-                judged += self._conveying.judge(list(run))
+        for _, run in groupby(errands, _kind_of):
+            some = list(run)
+            judged += self._passing.judge([one for one in some if isinstance(one, Event)])
+            judged += self._conveying.judge([one for one in some if isinstance(one, Conversion)])
+            judged += self._reversals.judge([one for one in some if isinstance(one, Reversing)])
         return judged
 
     async def shut(self) -> None:
@@ -54,3 +59,7 @@ class Doors:
     def close(self) -> None:
         if self._door is not None:
             self._door.close()
+
+
+def _kind_of(errand: Errand) -> int:
+    return 0 if isinstance(errand, Event) else 1 if isinstance(errand, Conversion) else 2

@@ -7,7 +7,7 @@ from typing import Final
 
 __all__ = ["compiled"]
 
-_CONTRACT: Final = 8
+_CONTRACT: Final = 9
 try:
     from adserver import _octets as compiled
 

@@ -15,6 +15,8 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+from nursery import Born, bear
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 BROWSER = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/150.0 Safari/537.36"
 TIRELESS = {
@@ -64,9 +66,9 @@ class Live:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = data.parent / f"{data.name}.log"
-        self._command = command or [sys.executable, "-m", "adserver"]
+        self._command = command
         self._flags = flags
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | Born | None = None
         self._keys: dict[str, str] = {}
 
     def __enter__(self) -> Self:
@@ -88,10 +90,14 @@ class Live:
         flags = ["serve", "--data", str(self.data), "--port", str(self.port), *self._flags]
         if self.campaigns is not None:
             flags += ["--campaigns", str(self.campaigns)]
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [*self._command, *flags], stdout=log, stderr=log, cwd=REPOSITORY, env=os.environ | TIRELESS
-            )
+        environment = os.environ | TIRELESS
+        if self._command is None:
+            self._process = bear(flags, environment, self.log)
+        else:
+            with self.log.open("ab") as log:
+                self._process = subprocess.Popen(
+                    [*self._command, *flags], stdout=log, stderr=log, cwd=REPOSITORY, env=environment
+                )
         self._wait_ready()
 
     def stop(self) -> int:

@@ -98,8 +98,10 @@ def test_at_once_at_all_of_them_one_is_kept(crew: Crew) -> None:
     async def play() -> None:
         for number, member in enumerate(crew.members):
             await shown(crew, member, f"u-{number}")
+        # One id, of people whose ads were others': within one batch, and later in all of them at once.
+        twice = await converted(crew.members[0], *(Told("twice", user=f"u-{n}") for n in range(3)))
+        assert [one.fate for one in twice] == [Fate.ATTRIBUTED, Fate.DUPLICATE, Fate.DUPLICATE]
         batch = [Told(f"o-{n}", user=f"u-{n % 4}") for n in range(60)]
-        # The same again within a batch, and of another person: an id is one conversion.
         batch += [Told(f"o-{n}", user=f"u-{(n + 1) % 4}") for n in range(0, 60, 7)]
         tellers = [member for member in crew.members for _ in range(3)]
         answers = await asyncio.gather(*(converted(member, *batch) for member in tellers))
@@ -107,7 +109,7 @@ def test_at_once_at_all_of_them_one_is_kept(crew: Crew) -> None:
         assert first == Counter(f"o-{n}" for n in range(60))
         fates = Counter(one.fate for some in answers for one in some)
         assert set(fates) == {Fate.ATTRIBUTED, Fate.UNATTRIBUTED, Fate.DUPLICATE}
-        assert sum(kept(crew)) == 60
+        assert sum(kept(crew)) == 61
         await turns(crew, 2)
         # An ad is billed for one.
         assert spent_micros(crew) == 3 * 2_000_000
@@ -190,6 +192,34 @@ def test_a_later_question_makes_an_earlier_ones_answer_worthless(crew: Crew) -> 
         assert await said(Owed(b"second", 1, asked)) != b""
         assert sum(kept(crew)) == 1
         assert b"duplicate" in await said(Conveyed(1, asked))
+
+    run(crew, play)
+    assert crew.verified() == []
+
+
+def test_what_is_found_invalid_is_taken_back_at_home(crew: Crew) -> None:
+    """Whoever is told: then nothing is owed to it any more, wherever that is told."""
+
+    async def play() -> None:
+        first, second, third = crew.members
+        older, ad = await shown(crew, first), await shown(crew, third)
+        [sale] = await converted(second, Told("o-1", user="u-1"))
+        assert (sale.fate, sale.billed) == (Fate.ATTRIBUTED, True)
+        await turns(crew, 2)
+        texts = [ids.encode(ad), sale.event_id, ids.encode(older)[:-1] + "9"]
+        # At once, by several, and under its own name as well as with its ad.
+        reverse = [member.app.invalidation.reverse(texts, "a farm") for member in (first, second, second)]
+        answers = await asyncio.gather(*reverse)
+        kinds = Counter(kind for some in answers for one in some for kind in one.kinds)
+        assert kinds == {"impression": 1, "conversion": 1}
+        assert all([one.event_id for one in some] == texts for some in answers)
+        await turns(crew, 2)
+        [again] = await converted(first, Told("o-2", user="u-1"))
+        assert (again.fate, again.event_id[:10]) == (Fate.ATTRIBUTED, ids.encode(older)[:10])
+        await turns(crew, 2)
+        totals = list(first.app.ledger.totals())
+        assert sum(total.billed_nanos for total in totals) // 1000 == 4_000_000
+        assert sum(total.refunded_nanos for total in totals) // 1000 == 2_000_000
 
     run(crew, play)
     assert crew.verified() == []

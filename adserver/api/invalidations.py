@@ -10,7 +10,7 @@ from adserver.api.management import who
 from adserver.api.messages import JSON, NO_STORE, Reply, check_media_type
 from adserver.api.pages import Asked, Operation
 from adserver.domain import limits
-from adserver.services.invalidating import Invalidated, Invalidation, refunded
+from adserver.services.invalidating import Invalidated, TakingBack, refunded
 from adserver.services.refusals import Refused
 
 _ID_CHARS: Final = 64
@@ -49,7 +49,7 @@ _DECODER: Final = msgspec.json.Decoder(Invalidations)
 _ENCODER: Final = msgspec.json.Encoder()
 
 
-def operations(invalidation: Invalidation) -> list[Operation]:
+def operations(invalidation: TakingBack) -> list[Operation]:
     async def act(asked: Asked) -> Reply:
         if who(asked).role != "operator":
             raise Refused(403, "traffic is found invalid by operators")

@@ -16,7 +16,7 @@ from adserver.services.calls import Call
 from adserver.services.converting import Conversions
 from adserver.services.crediting import Crediting
 from adserver.services.diagnosis import Diagnosis
-from adserver.services.invalidating import Invalidation
+from adserver.services.invalidating import TakingBack
 from adserver.services.manage import Manage
 from adserver.services.ports import Durable
 from adserver.services.reporting import Reporting
@@ -143,7 +143,7 @@ class Services(Struct, frozen=True):
     auction: Auction | None = None
     waits: bool = False
     diagnosis: Diagnosis | None = None
-    invalidation: Invalidation | None = None
+    invalidation: TakingBack | None = None
     conversions: Conversions | None = None
     statements: Statements | None = None
     reporting: Reporting | None = None

@@ -151,8 +151,9 @@ class _Sides:
         paths = [path.decode() for answer in found.answers for path in IMPRESSION_URL.findall(answer)]
         events = [client.get(path) for path in paths]
         if events:
+            self._ours.settle()
             self._empty.play("impressions", events, seconds)
-            self._ours.play("impressions", events, seconds)
+            self._ours.play_posted("impressions", events, seconds)
 
     def open_round(self, start: int, seconds: float) -> None:
         """Both at the rate that is a share of what ours took in the closed loop."""

@@ -12,7 +12,7 @@ import msgspec
 from adserver.databases import Unusable
 from adserver.domain.bills import CLOSINGS, Closing, Exported
 from adserver.ledger.export import EventRow, closings_posted, events
-from adserver.ledger.journals import numbers_in
+from adserver.ledger.journals import folder_of, numbers_in
 from adserver.ledger.place import place_of
 from adserver.ledger.segments import Damage
 from adserver.options import Failed, Wrong
@@ -29,16 +29,15 @@ def export(data: Path, folder: Path, from_ms: int, to_ms: int, database: str = "
     ``database``: the URL of the ledger's, if it is in no file. Raises Wrong, Failed."""
     if not (data / "journal").is_dir():
         raise Wrong(f"{data} is not a data folder")
-    if len(numbers_in(data)) > 1:
-        # Bills are checked against the order of one journal.
-        raise Wrong(f"{data} has the journals of several workers, which are not exported yet")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise Wrong(f"{folder} is not an empty folder: an export is written whole")
     written, closings = 0, list[Closing]()
     try:
         with _Hours(folder, _parquet()) as hours:
             stood = closings_posted(place_of(data, database))
-            for row in events(data / "journal", from_ms, to_ms, closings, stood):
+            for row in events(
+                [folder_of(data, number) for number in numbers_in(data)], from_ms, to_ms, closings, stood
+            ):
                 hours.add(row)
                 written += 1
         folder.mkdir(parents=True, exist_ok=True)

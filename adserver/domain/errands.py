@@ -1,4 +1,5 @@
-"""What one worker brings to another: events of ads that the other decided, and conversions."""
+"""What one worker brings to another: events of ads that the other decided, that such be taken back, and
+conversions."""
 
 from msgspec import Struct
 
@@ -53,8 +54,17 @@ class Owed(Struct, frozen=True, array_like=True, tag=5):
     asked: list[Asked]
 
 
+class Reversing(Struct, frozen=True, array_like=True, tag=6):
+    """Events of ads of the other that are to be taken back, by id. Said: an ``Invalidated`` each, and of
+    conversions owed to them."""
+
+    event_ids: list[str]
+    reason: str
+
+
 Event = Shown | Happened
-Errand = Event | Conveyed | Sought | Owed
+Conversion = Conveyed | Sought | Owed
+Errand = Event | Conversion | Reversing
 
 
 class Brought(Struct, frozen=True, array_like=True):

@@ -2,11 +2,12 @@
 
 Of ten thousand impressions posted together most are like some other: each is told by a tuple that C makes of
 its attributes, and what such a tuple moves is worked out once. Only decisions of one quarter of an hour are
-alike, the rollups' unit of time. Cost: 1 µs an event, beside the rows it leaves.
+alike, the rollups' unit of time. Wherever they were made, and when, money is moved alike: that is worked out
+once for all that begin alike (``MONEY``). Cost: 1 µs an event, beside the rows it leaves.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from operator import attrgetter
 from typing import Any, Final
 
@@ -31,6 +32,8 @@ _MOVING: Final = attrgetter(
     "country",
     "device",
 )
+MONEY: Final = 7
+"""What of a key says what is counted and paid; the rest says where, on what, and when."""
 _FEE: Final = int(EventKind.FEE)
 _IS_ACCEPTED: Final = int(Status.ACCEPTED)
 
@@ -46,10 +49,19 @@ def keys_of(events: Sequence[Recorded]) -> list[Key]:
     ids = list(map(_ID, events))
     if not ids or quarter_of(min(ids)) == quarter_of(max(ids)):
         return keys
-    return [(quarter_of(event_id), *key) for event_id, key in zip(ids, keys, strict=True)]
+    return [(*key, quarter_of(event_id)) for event_id, key in zip(ids, keys, strict=True)]
 
 
 def grouped(keys: Sequence[Key], events: Sequence[Recorded]) -> dict[Key, Group]:
     """``keys``: theirs."""
     counts = Counter(keys)
     return {key: (event, counts[key]) for key, event in dict(zip(keys, events, strict=True)).items()}
+
+
+def paid_alike(groups: Mapping[Key, Group]) -> dict[Key, Group]:
+    """Those groups as one that move the same money; by the beginning of their keys."""
+    paid = dict[Key, Group]()
+    for key, (event, count) in groups.items():
+        known = paid.get(key[:MONEY])
+        paid[key[:MONEY]] = (event, count if known is None else count + known[1])
+    return paid

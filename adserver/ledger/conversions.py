@@ -15,6 +15,7 @@ from sqlalchemy import (
     SmallInteger,
     Table,
     inspect,
+    or_,
     select,
 )
 
@@ -66,3 +67,13 @@ def owed_to(connection: Connection, event_ids: Sequence[bytes]) -> list[bytes]:
     found = select(CONVERSIONS).where(CONVERSIONS.c.touch.in_(event_ids))
     told = (Converted(*row) for row in connection.execute(found))
     return [one.event_id for one in told if one.event_id is not None]
+
+
+def ads_of(connection: Connection, event_ids: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
+    """(event id, ad) of those of these few events that are conversions: found by the part of the key that
+    their ids have."""
+    key, nothing, all_ones = CONVERSIONS.c.key, bytes(6), b"\xff" * 6
+    among = [key.between(ident[6:] + nothing, ident[6:] + all_ones) for ident in event_ids]
+    found = connection.execute(select(CONVERSIONS).where(or_(*among), CONVERSIONS.c.touch.is_not(None)))
+    wanted, told = set(event_ids), (Converted(*row) for row in found)
+    return [(one.event_id, one.touch) for one in told if one.touch and one.event_id in wanted]

@@ -6,8 +6,9 @@ that a file once written never changes. There is nobody in them: no pseudonym, n
 are UTC. Cost: some 5 µs a row, memory for one row group of each hour that is open.
 """
 
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
+from heapq import merge
 from pathlib import Path
 from typing import Final
 
@@ -25,12 +26,14 @@ from adserver.domain.records import (
     Closed,
     LineItemTerms,
     PlacementTerms,
+    Record,
     Recorded,
     Reversed,
     Status,
     Unbilled,
 )
 from adserver.domain.statements import month_text
+from adserver.ledger.audit_walk import at_ms
 from adserver.ledger.dialects import read_database
 from adserver.ledger.reader import Reader
 from adserver.ledger.stating import Standing, standing
@@ -42,7 +45,8 @@ class EventRow(Struct, frozen=True):
     """``status``: accepted, expired, filtered or reversed. ``unbilled`` and ``reason``: why nothing was
     billed, or why it was reversed. ``billed_nanos`` is negative for a reversal. ``day``: of the decision in
     the campaign's time zone, by which statements go. ``creative``: the number of its version.
-    ``place``: of its record in the journal, as one number in the journal's order."""
+    ``place``: of its record in the journal, as one number in the journal's order; of several, in the order
+    of time, as audits read them."""
 
     event_id: str
     kind: str
@@ -84,8 +88,12 @@ class Names:
             self._placements[terms.serial] = terms.full_id
             self._owners[f"publisher:{terms.publisher}"] = terms.full_id.partition("/")[0]
 
-    def closing(self, closed: Closed, place: int) -> Closing:
-        side, owner = closed.party.partition(":")[0], self._owners.get(closed.party, "")
+    def owner(self, party: str) -> str:
+        """Its id; empty where nothing was told of it."""
+        return self._owners.get(party, "")
+
+    def closing(self, closed: Closed, place: int, owner: str) -> Closing:
+        side = closed.party.partition(":")[0]
         journal = BillPlace(closed.segment, closed.offset, closed.chain.hex())
         totals = [Total(currency, micros) for currency, micros in closed.totals]
         stands = self._stood.get((closed.party, closed.month, closed.at_ms))
@@ -146,22 +154,49 @@ def closings_posted(ledger: Place) -> Standing:
 
 
 def events(
-    journal: Path, from_ms: int, to_ms: int, closings: list[Closing], stood: Standing | None = None
+    journals: Sequence[Path], from_ms: int, to_ms: int, closings: list[Closing], stood: Standing | None = None
 ) -> Iterator[EventRow]:
-    """The rows recorded in [from, to), in the journal's order; also beside its writer. ``closings`` gets
+    """The rows recorded in [from, to), by their places; also beside who writes. ``closings`` gets
     those of statements, of all times, with what of them ``stood``. Raises Damage."""
-    names, told = Names(stood or {}), list[tuple[Closed, int]]()
-    with closing(Reader(journal)) as reader:
-        for behind, record, _ in reader.read(Position()):
+    names, told = [Names(stood or {}) for _ in journals], list[tuple[Closed, int, Names]]()
+    with ExitStack() as stack:
+        readers = [stack.enter_context(closing(Reader(journal))) for journal in journals]
+        for place, number, record in _together(readers):
+            known = names[number]
             if isinstance(record, LineItemTerms | PlacementTerms):
-                names.learn(record)
+                known.learn(record)
             elif isinstance(record, Closed):
-                told.append((record, behind.number))
+                told.append((record, place, known))
             elif isinstance(record, Reversed):
                 if from_ms <= record.at_ms < to_ms:
-                    yield names.reversal(record, behind.number)
+                    yield known.reversal(record, place)
             else:
                 found = (event for event in events_of(record) if from_ms <= event.at_ms < to_ms)
-                yield from (names.event(event, behind.number) for event in found)
-    # A month may be closed before anything is sold: whose it is may be told later.
-    closings += [names.closing(record, place) for record, place in told]
+                yield from (known.event(event, place) for event in found)
+    # A month may be closed before anything is sold, and by who sold nothing: whose it is others may tell.
+    for record, place, known in told:
+        owner = next(filter(None, (one.owner(record.party) for one in names)), "")
+        closings.append(known.closing(record, place, owner))
+
+
+def _together(readers: Sequence[Reader]) -> Iterator[tuple[int, int, Record]]:
+    """(place, number of the journal, record)."""
+    if len(readers) == 1:
+        return ((behind.number, 0, record) for behind, record, _ in readers[0].read(Position()))
+    timed = merge(*(_timed(number, reader) for number, reader in enumerate(readers)), key=_when)
+    return ((place, number, record) for place, (_, number, record) in enumerate(timed, 1))
+
+
+Timed = tuple[int, int, Record]
+
+
+def _timed(number: int, reader: Reader) -> Iterator[Timed]:
+    """With the instant of each, which never goes back within a journal."""
+    latest_ms = 0
+    for _, record, _ in reader.read(Position()):
+        latest_ms = max(latest_ms, at_ms(record))
+        yield latest_ms, number, record
+
+
+def _when(timed: Timed) -> tuple[int, int]:
+    return timed[:2]

@@ -1,7 +1,7 @@
 """An insert of many rows, to be spelled by each dialect in its own fastest way."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import compress
+from itertools import chain, compress, repeat
 from typing import Any, Final
 
 from sqlalchemy import Table
@@ -48,11 +48,16 @@ class Adding:
 
     def of(self, rows: Mapping[Any, Sequence[int]]) -> tuple[Insertion, Iterable[tuple[Any, ...]]]:
         """The insertion of these rows, by key, and what it is told."""
-        moved = tuple(map(any, zip(*rows.values(), strict=True)))
+        keys = sorted(rows)
+        width = len(self._columns)
+        # Column by column out of one list: rows lie anywhere in memory, and most numbers are 0.
+        flat = list(chain.from_iterable(map(rows.__getitem__, keys)))
+        columns = [flat[place::width] for place in range(width)]
+        moved = tuple(map(any, columns))
         if moved not in self._insertions:
             self._insertions[moved] = self._insertion(list(compress(self._columns, moved)))
-        told = ((*key, *compress(numbers, moved)) for key, numbers in sorted(rows.items()))
-        return self._insertions[moved], told
+        numbers = zip(*compress(columns, moved), strict=True) if any(moved) else repeat(())
+        return self._insertions[moved], ((*key, *told) for key, told in zip(keys, numbers, strict=False))
 
     def _insertion(self, moved: Sequence[str]) -> Insertion:
         table = self._table

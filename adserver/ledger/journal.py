@@ -24,9 +24,9 @@ from adserver.domain.records import Mark, Personal, Record
 from adserver.domain.told import Accepted
 from adserver.ledger import disk, segments
 from adserver.ledger.commits import Batch, Commits
+from adserver.ledger.cursor import Cursor
 from adserver.ledger.disk import Synced
 from adserver.ledger.files import segment_path
-from adserver.ledger.reader import Cursor
 from adserver.ledger.recovery import recover
 from adserver.ledger.segments import HEADER_BYTES, SEGMENT_BYTES, SEGMENT_BYTES_MIN, Header
 

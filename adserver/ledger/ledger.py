@@ -15,7 +15,7 @@ from adserver.domain.credits import Credit
 from adserver.domain.records import Reversed, Status, Unbilled
 from adserver.domain.statements import Statement
 from adserver.ledger import crediting, schema, stating
-from adserver.ledger.conversions import owed_to, posted
+from adserver.ledger.conversions import ads_of, owed_to, posted
 from adserver.ledger.dialects import hold_still, read_database, reading
 from adserver.ledger.lease_tables import HOLDERS, LEASES
 from adserver.ledger.migrations import MIGRATIONS
@@ -115,6 +115,11 @@ class Ledger:
         """The event ids of those that are owed to these ads."""
         with reading(self._engine) as connection:
             return [one for part in chunks(event_ids) for one in owed_to(connection, part)]
+
+    def ads_of(self, event_ids: Sequence[bytes]) -> dict[bytes, bytes]:
+        """Of those that are conversions, the ad that each is owed to."""
+        with reading(self._engine) as connection:
+            return {ident: ad for part in chunks(event_ids) for ident, ad in ads_of(connection, part)}
 
     def totals(self) -> Iterator[LineItemTotals]:
         """Every line item's numbers over all days."""

@@ -1,7 +1,6 @@
 """Carries records from the journal into the ledger."""
 
 from collections.abc import Callable
-from itertools import islice
 from typing import Final
 
 from msgspec import Struct
@@ -52,7 +51,7 @@ class Poster:
         until = None if self._until is None else self._until()
         if until is not None and until <= start:
             return None
-        found = list(islice(self._reader.booked(start, until), max_records))
+        found = self._reader.booked(start, until, max_records)
         # Behind the last record may stand marks, which are posted by being passed.
         if self._reader.behind <= start:
             return None

@@ -26,7 +26,7 @@ from adserver.ledger.alike import Group, Key
 from adserver.ledger.conversions import row_of
 from adserver.ledger.guards import Limit
 from adserver.ledger.parties import Parties, Payee, payer_of
-from adserver.ledger.rollups import Rollups
+from adserver.ledger.rollups import EARNED, Rollups
 from adserver.ledger.schema import COUNTED, EVENTS, LIFETIME, OPERATORS, REVERSAL, SHOWN_COUNTED
 from adserver.ledger.sheets import Sheet, Sheets
 from adserver.ledger.statement_tables import EARNED_COUNTED
@@ -118,7 +118,13 @@ class Batch:
 
     def _together(self, events: Sequence[Recorded], keys: Sequence[Key], groups: dict[Key, Group]) -> None:
         """Those that are billed stand in their budgets already."""
-        entries = {key: self._move(*group) for key, group in groups.items()}
+        moved = {key: self._move(*group) for key, group in alike.paid_alike(groups).items()}
+        entries = dict[Key, list[Row]]()
+        for key, (event, count) in groups.items():
+            entries[key], earned = moved[key[: alike.MONEY]]
+            cell = self.rollups.cell(event)
+            _add(cell, _COUNTERS.get(event.kind), count, event.billed_nanos, event.free_nanos)
+            cell[EARNED] += count * earned
         self.plain += map(_ROW, events)
         self.entries += [
             (event.event_id, *entry)
@@ -127,13 +133,16 @@ class Batch:
         ]
         self.rollups.see(events)
 
-    def _move(self, event: Recorded, count: int) -> list[Row]:
-        """What so many of it move beside budgets; the entries of each, without its id."""
+    def _move(self, event: Recorded, count: int) -> tuple[list[Row], int]:
+        """What so many of it move beside budgets and cells; the entries of each, without its id, and what the
+        publisher earns."""
         amount = event.billed_nanos
-        sheet = self.sheets.of(event) if amount > 0 else None
-        self._count(event, _COUNTERS.get(event.kind), count, amount, event.free_nanos)
+        sheet, counter = self.sheets.of(event) if amount > 0 else None, _COUNTERS.get(event.kind)
+        for counts in self._totals(event):
+            _add(counts, counter, count, amount, event.free_nanos)
         self._show(event, count)
-        return [] if sheet is None else list(self._pay(event, sheet, amount, count))
+        entries = [] if sheet is None else list(self._pay(event, sheet, amount, count))
+        return entries, _earned(entries)
 
     def _one_by_one(self, events: Iterable[Recorded]) -> None:
         for event in events:
@@ -195,7 +204,9 @@ class Batch:
             return 0, amount, int(Unbilled.OVER_BUDGET)
         for row in sheet.budgets:
             row.billed_nanos += amount
-        self.entries += [(event.event_id, *entry) for entry in self._pay(event, sheet, amount, 1)]
+        entries = list(self._pay(event, sheet, amount, 1))
+        self.entries += [(event.event_id, *entry) for entry in entries]
+        self.rollups.earn(event, _earned(entries))
         return amount, event.free_nanos, event.unbilled
 
     def _refusal(self, event: Recorded, sheet: Sheet | None) -> str | None:
@@ -224,7 +235,6 @@ class Batch:
         if earned:
             publisher = f"publisher:{payee.publisher}:{currency}"
             yield self._enter(event.kind, 0, sheet.debit, publisher, currency, earned, count)
-            self.rollups.earn(event, count * earned)
         if kept := amount - earned:
             operator = f"operator:{currency}"
             yield self._enter(event.kind, OPERATORS, sheet.debit, operator, currency, kept, count)
@@ -248,20 +258,32 @@ class Batch:
 
     def _count(self, event: Recorded, counter: int | None, count: int, billed: int, free: int) -> None:
         for counts in self._counts(event):
-            if counter is not None:
-                counts[counter] += count
-            counts[_BILLED] += count * billed
-            counts[_FREE] += count * free
+            _add(counts, counter, count, billed, free)
 
     def _counts(self, event: Recorded | Reversed) -> tuple[list[int], list[int], list[int]]:
         """All that its numbers are counted in; the last has more columns than the others, at its end."""
+        return (*self._totals(event), self.rollups.cell(event))
+
+    def _totals(self, event: Recorded | Reversed) -> tuple[list[int], list[int]]:
         item, totals = event.line_item, self.totals
-        return totals[item, LIFETIME], totals[item, event.day], self.rollups.cell(event)
+        return totals[item, LIFETIME], totals[item, event.day]
 
     def _show(self, event: Recorded | Reversed, count: int = 1) -> None:
         counter = _SHOWN.get(event.kind)
         if counter is not None:
             self.shown[event.line_item, event.placement, event.creative][counter] += count
+
+
+def _add(counts: list[int], counter: int | None, count: int, billed: int, free: int) -> None:
+    if counter is not None:
+        counts[counter] += count
+    counts[_BILLED] += count * billed
+    counts[_FREE] += count * free
+
+
+def _earned(entries: Iterable[Row]) -> int:
+    """The publisher's part of these, which lack the event's id."""
+    return sum([entry[5] for entry in entries if entry[1] == 0])
 
 
 def _row(event: Recorded, billed: int, free: int, unbilled: int) -> Row:

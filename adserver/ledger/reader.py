@@ -1,165 +1,28 @@
 """Reading the journal, also beside its writer.
 
 The idea: a cursor walks the frames of one segment after the other, checking CRC, personal digests, marks,
-and the link from each segment to the one before. Frames are hashed lazily, when a mark tells the value
-the chain had at some earlier frame, or at the segment's end; so each byte is hashed once. Invariant: what
-``read`` has yielded was whole, and up to the last mark also in the chain.
+and the link from each segment to the one before (``cursor``). Invariant: what ``read`` has yielded was whole,
+and up to the last mark also in the chain.
 
-The written part ends at the first thing that is no frame: zeros, or the half of a write that is still
-going on. It is damage instead where a later mark, or a later segment, proves that whole frames had been
-on disk here. Cost: some 3 µs a record, of which decoding is one.
+The written part ends at the first thing that is no frame. It is damage instead where a later mark, or a later
+segment, proves that whole frames had been on disk here. Cost: some 3 µs a record, of which decoding is one;
+in rows, for posting, 1.7 µs.
 """
 
-import os
-from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final
-
-import msgspec
+from typing import Final, TypeVar
 
 from adserver.domain.books import Position
-from adserver.domain.records import PERSONAL, Closed, Mark, Personal, Record
-from adserver.ledger import segments
+from adserver.domain.records import Personal, Record
+from adserver.ledger.cursor import Cursor, person_of
 from adserver.ledger.files import check_rest, follows, segment_path
-from adserver.ledger.segments import CLOSED_TAG, HEADER_BYTES, MARK_TAG, Damage, Frame, Header, Short
+from adserver.ledger.rows import Booked, Row
+from adserver.ledger.segments import HEADER_BYTES, MARK_TAG, Damage, Frame
 
 JOURNAL: Final = "journal"
 """The folder's name, in a data folder."""
-READ_BYTES: Final = 1024 * 1024
-_PASSED: Final = (1, 3)
-"""The tags of ``Decided`` and ``Released``."""
-
-
-class Cursor:
-    """A walk over the frames of one segment, from its beginning. ``previous``: the final chain value of
-    the segment before where known, to be found again in this one's header.
-
-    ``offset`` is the end of the last whole frame; ``sealed`` that the last one was the seal.
-    """
-
-    def __init__(self, directory: Path, number: int, previous: bytes | None = None) -> None:
-        self.number = number
-        self.offset = HEADER_BYTES
-        self.sealed = False
-        self.marked = 0
-        """The highest durable offset a mark has told."""
-        self.path = segment_path(directory, number)
-        self.proven: tuple[int, bytes] | None = None
-        """What the last mark told: an offset, and the chain there."""
-        self.before: tuple[int, bytes] | None = None
-        """The same of the segment before, where it was read."""
-        self._file = self.path.open("rb", buffering=0)
-        try:
-            self.header = self._read_header(previous)
-        except Damage:
-            self._file.close()
-            raise
-        self._chain = segments.chain_of(self.header)
-        self._unhashed: deque[Frame] = deque()
-        self._hashed_to = HEADER_BYTES
-
-    def _read_header(self, previous: bytes | None) -> Header:
-        try:
-            header = segments.decode_header(os.pread(self._file.fileno(), HEADER_BYTES, 0))
-        except ValueError as error:
-            raise Damage(self.number, 0, str(error)) from error
-        if header.number != self.number:
-            raise Damage(self.number, 0, f"the header says segment {header.number}")
-        if previous is not None and header.previous != previous:
-            raise Damage(self.number, 0, "does not continue the segment before it (hash chain)")
-        return header
-
-    def frames(self, until: int = 1 << 62) -> Iterator[Frame]:
-        """The frames from ``offset`` on, marks included (checked). Ends where the written part does, and
-        before a frame that ends behind ``until``."""
-        seed, wanted = self.header.seed, READ_BYTES
-        while not self.sealed:
-            base = self.offset
-            raw = os.pread(self._file.fileno(), wanted, base)
-            at = 0
-            while not self.sealed:
-                frame = segments.parse_frame(raw, at, base, seed)
-                if not isinstance(frame, Frame):
-                    break
-                if frame.end > until:
-                    return
-                at = frame.end - base
-                self._take(frame)
-                yield frame
-            if self.sealed or not isinstance(frame, Short) or len(raw) < wanted:
-                return
-            wanted = max(READ_BYTES, frame.needed)
-
-    def _take(self, frame: Frame) -> None:
-        if not segments.sound(frame):
-            raise Damage(self.number, frame.start, "the personal part is neither whole nor erased")
-        self._unhashed.append(frame)
-        self.offset = frame.end
-        if frame.tag == MARK_TAG or frame.tag == CLOSED_TAG:
-            self._check(frame)
-
-    def _check(self, frame: Frame) -> None:
-        mark = self.decode(frame)
-        if isinstance(mark, Closed):
-            self._prove(frame, mark)
-        if not isinstance(mark, Mark):
-            return
-        if self._hash(mark.durable) != mark.chain:
-            raise Damage(self.number, frame.start, f"hash chain broken before offset {mark.durable}")
-        self.marked, self.proven = max(self.marked, mark.durable), (mark.durable, mark.chain)
-        self.sealed = mark.sealed
-
-    def _prove(self, frame: Frame, closed: Closed) -> None:
-        """What a closing cites: a place in this segment, or the last one proved in that before."""
-        here, cited = closed.segment == self.number, (closed.offset, closed.chain)
-        if not here and (self.before is None or closed.segment != self.number - 1):
-            return
-        if (self._hash(closed.offset) != closed.chain) if here else (cited != self.before):
-            raise Damage(self.number, frame.start, "a closing cites what the hash chain never was")
-
-    def _hash(self, until: int) -> bytes:
-        """The chain's value at ``until``, which must be the end of a frame, in order."""
-        waiting = self._unhashed
-        covered = list[bytes]()
-        while waiting and waiting[0].end <= until:
-            frame = waiting.popleft()
-            self._hashed_to = frame.end
-            covered.append(frame.covered)
-        self._chain.update(b"".join(covered))
-        return self._chain.digest() if self._hashed_to == until else b""
-
-    def chain(self) -> bytes:
-        """The chain's value behind the last frame."""
-        return self._hash(self.offset)
-
-    def decode(self, frame: Frame) -> Record:
-        try:
-            return frame.record()
-        except msgspec.DecodeError as error:
-            raise Damage(self.number, frame.start, f"a record that cannot be read: {error}") from error
-
-    def contradiction(self) -> int | None:
-        """The offset of a mark behind the end of the whole frames that says more had been on disk."""
-        size = os.fstat(self._file.fileno()).st_size
-        rest = os.pread(self._file.fileno(), max(0, size - self.offset), self.offset)
-        for at, mark in segments.later_marks(rest, self.offset, self.header.seed):
-            if mark.durable > self.offset:
-                return None if self._grown() else at
-        return None
-
-    def _grown(self) -> bool:
-        """Whether there is a whole frame by now: a running writer may have finished it, and written the
-        mark too, since it was looked for. The mark came later, so a second look tells for sure."""
-        raw = os.pread(self._file.fileno(), segments.FRAME_BYTES_MAX, self.offset)
-        return isinstance(segments.parse_frame(raw, 0, self.offset, self.header.seed), Frame)
-
-    def ends_cleanly(self) -> bool:
-        """Whether nothing but zeros begins behind the last frame (a frame's lengths are never zero)."""
-        return not any(os.pread(self._file.fileno(), segments.FRAME_HEAD_BYTES, self.offset))
-
-    def close(self) -> None:
-        self._file.close()
+Part = TypeVar("Part", Frame, Row)
 
 
 class Reader:
@@ -184,29 +47,38 @@ class Reader:
         """(position behind the record, record, personal part or None if there was none or it is erased),
         from ``start`` to ``until``, or to the end of what is written now. Marks are checked, not returned.
         Raises Damage, also where ``start`` lies behind the end."""
-        for cursor, frame in self._frames(start, until):
-            yield self.behind, cursor.decode(frame), _person(frame)
+        for cursor, frame in self._walk(start, until, _frames):
+            yield self.behind, cursor.decode(frame), person_of(frame)
 
-    def booked(
-        self, start: Position, until: Position | None = None
-    ) -> Iterator[tuple[Record, Personal | None] | None]:
-        """The same records for posting, which wants none that decide or release: None for those. ``behind``
-        tells where they end."""
-        for cursor, frame in self._frames(start, until):
-            yield None if frame.tag in _PASSED else (cursor.decode(frame), _person(frame))
+    def booked(self, start: Position, until: Position | None, most: int) -> list[Booked]:
+        """The same records for posting, the next ``most``; None for those that decide or release, which it
+        does not want. ``behind`` tells where they end."""
+        found = list[Booked]()
 
-    def _frames(self, start: Position, until: Position | None) -> Iterator[tuple[Cursor, Frame]]:
-        """Each but marks, ``_behind`` being its end."""
+        def parts(cursor: Cursor, limit: int, first: int) -> Iterator[Row]:
+            return cursor.rows(limit, most - len(found), first)
+
+        for cursor, row in self._walk(start, until, parts):
+            found += cursor.booked(row)
+            if len(found) >= most:
+                break
+        return found
+
+    def _walk(
+        self, start: Position, until: Position | None, parts: Callable[[Cursor, int, int], Iterator[Part]]
+    ) -> Iterator[tuple[Cursor, Part]]:
+        """Each but marks, ``_behind`` being its end. ``parts``: of a segment, up to a limit; those before the
+        offset ``first`` are passed over."""
         cursor = self._resume(start)
         if cursor is None:
             return
         first = start.offset if cursor.number == start.segment else 0
         while True:
             successor = segment_path(self._directory, cursor.number + 1).exists()
-            for frame in cursor.frames(_limit(cursor.number, until)):
-                if frame.start >= first and frame.tag != MARK_TAG:
-                    self._behind = cursor.number, frame.end
-                    yield cursor, frame
+            for part in parts(cursor, _limit(cursor.number, until), first):
+                if part.start >= first and part.tag != MARK_TAG:
+                    self._behind = cursor.number, part.end
+                    yield cursor, part
             self._behind = max(self._behind, (cursor.number, cursor.offset))
             if until is not None and until <= Position(cursor.number, cursor.offset):
                 return
@@ -270,15 +142,12 @@ class Reader:
             self._cursor = None
 
 
+def _frames(cursor: Cursor, limit: int, first: int) -> Iterator[Frame]:
+    return cursor.frames(limit)
+
+
 def _limit(number: int, until: Position | None) -> int:
     """How far reading goes within the segment ``number``."""
     if until is None or number < until.segment:
         return 1 << 62
     return until.offset if number == until.segment else 0
-
-
-def _person(frame: Frame) -> Personal | None:
-    if not frame.secret or segments.erased(frame.secret):
-        return None
-    person: Personal = PERSONAL.decode(frame.secret)
-    return person

@@ -17,9 +17,9 @@ from pathlib import Path
 from msgspec import Struct
 
 from adserver.ledger import segments
+from adserver.ledger.cursor import Cursor
 from adserver.ledger.disk import sync_directory
 from adserver.ledger.files import segment_numbers, segment_path
-from adserver.ledger.reader import Cursor
 from adserver.ledger.segments import HEADER_BYTES, Damage, Header
 
 

@@ -25,7 +25,8 @@ Cell = tuple[int, int, int, int, str, int]
 Asked = tuple[int, int, str, int]
 """(quarter, placement, country, device)."""
 
-_EARNED: Final = ROLLED.index("earned_nanos")
+EARNED: Final = ROLLED.index("earned_nanos")
+"""Its place in a cell."""
 _IMPRESSION: Final = int(EventKind.IMPRESSION)
 _IS_ACCEPTED: Final = int(Status.ACCEPTED)
 
@@ -79,7 +80,7 @@ class Rollups:
 
     def earn(self, event: Recorded | Reversed, nanos: int) -> None:
         """The publisher's; negative where it is taken back."""
-        self.cell(event)[_EARNED] += nanos
+        self.cell(event)[EARNED] += nanos
 
     def see(self, events: Iterable[Recorded]) -> None:
         """Events that are in no book yet, and no tests."""

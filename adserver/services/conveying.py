@@ -23,11 +23,11 @@ from adserver.domain import limits
 from adserver.domain.books import JournalClosed
 from adserver.domain.changes import Unread
 from adserver.domain.conversions import Asked, Fate, Found, Outcome
-from adserver.domain.errands import Conveyed, Errand, Owed, Sought
+from adserver.domain.errands import Conversion, Conveyed, Owed, Sought
 from adserver.domain.verdicts import Passed
 from adserver.domain.workers import Worker
 from adserver.services.attributing import AT_ONCE, Attribution
-from adserver.services.passing import Others, Taken
+from adserver.services.passing import Others, Taken, said
 from adserver.services.refusals import Refused
 
 _AGAIN_WITHIN_S: Final = 1.0
@@ -56,7 +56,7 @@ class Conveying:
         for place, one in enumerate(asked):
             homes.setdefault(int.from_bytes(one.key[:4], "big") % self._worker.of, []).append(place)
         parts = [(home, some) for home, places in homes.items() for some in _portions(asked, places)]
-        settled = await _all(
+        settled = await all_of(
             self._settled(home, advertiser, [asked[n] for n in some]) for home, some in parts
         )
         found = {
@@ -69,7 +69,7 @@ class Conveying:
     async def _settled(self, home: int, advertiser: int, asked: list[Asked]) -> list[Outcome]:
         if home == self._worker.number:
             return await self._settle(advertiser, asked)
-        return _OUTCOMES.decode(await self._said(home, Conveyed(advertiser, asked)))
+        return _OUTCOMES.decode(await said(self._others, home, Conveyed(advertiser, asked)))
 
     # -- those whose keys name us ------------------------------------------------------------------
 
@@ -97,7 +97,7 @@ class Conveying:
     async def _decide(self, advertiser: int, asked: list[Asked]) -> list[Outcome]:
         sought = Sought(self._chance(), advertiser, asked)
         everybody = range(self._worker.of)
-        found = list(zip(*await _all(self._found(number, sought) for number in everybody), strict=True))
+        found = list(zip(*await all_of(self._found(number, sought) for number in everybody), strict=True))
         # What leaves somebody's memory while the books are asked was found in it, or is posted.
         known = await self._own.posted([one.key for one in asked])
         outcomes, keepers = dict[int, Outcome](), dict[int, list[int]]()
@@ -107,7 +107,7 @@ class Conveying:
             else:
                 keepers.setdefault(self._keeper(one, found[place]), []).append(place)
             known.add(one.key)
-        kept = await _all(
+        kept = await all_of(
             self._kept(number, Owed(sought.ticket, advertiser, [asked[n] for n in places]))
             for number, places in keepers.items()
         )
@@ -118,12 +118,12 @@ class Conveying:
     async def _found(self, number: int, sought: Sought) -> list[Found]:
         if number == self._worker.number:
             return self._look(sought)
-        return _FOUND.decode(await self._said(number, sought))
+        return _FOUND.decode(await said(self._others, number, sought))
 
     async def _kept(self, number: int, owed: Owed) -> list[Outcome]:
         if number == self._worker.number:
             return await self._keep(owed)
-        return _OUTCOMES.decode(await self._said(number, owed))
+        return _OUTCOMES.decode(await said(self._others, number, owed))
 
     def _keeper(self, asked: Asked, found: Sequence[Found]) -> int:
         """The number of whoever has the last touch: the click that is named, where it counts, else the
@@ -138,16 +138,15 @@ class Conveying:
 
     # -- what others bring -------------------------------------------------------------------------
 
-    def judge(self, errands: Sequence[Errand]) -> list[Taken]:
+    def judge(self, errands: Sequence[Conversion]) -> list[Taken]:
         """In order: what was asked before is looked at before."""
         return [self._judged(errand) for errand in errands]
 
-    def _judged(self, errand: Errand) -> Taken:
+    def _judged(self, errand: Conversion) -> Taken:
         passed = Passed()
         if isinstance(errand, Sought):
             passed.said = _ENCODE(self._look(errand))
             return passed, None
-        assert isinstance(errand, Conveyed | Owed)
         if len(self._tasks) >= limits.PASSED_WAITING:
             return passed, None
         task = asyncio.get_running_loop().create_task(self._answer(errand, passed))
@@ -182,16 +181,6 @@ class Conveying:
         except JournalClosed:
             raise Refused(503, "conversions cannot be kept: no room on disk") from None
 
-    async def _said(self, number: int, errand: Errand) -> bytes:
-        """Raises Refused where nothing is said."""
-        passed = Passed()
-        done = self._others.bring(number, errand, passed, True)
-        if done is not None:
-            await asyncio.shield(done)
-        if not passed.said:
-            raise Refused(503, "not every worker can be asked about conversions now: tell them again")
-        return passed.said
-
 
 def _portions(asked: Sequence[Asked], places: Iterable[int]) -> Iterator[list[int]]:
     """What may be judged at once."""
@@ -206,7 +195,7 @@ def _portions(asked: Sequence[Asked], places: Iterable[int]) -> Iterator[list[in
         yield some
 
 
-async def _all(what: Iterable[Awaitable[Any]]) -> list[Any]:
+async def all_of(what: Iterable[Awaitable[Any]]) -> list[Any]:
     """The first that failed, once all have ended: nothing goes on behind an answer."""
     ended = await asyncio.gather(*what, return_exceptions=True)
     for one in ended:

@@ -54,6 +54,12 @@ class Invalidated(Struct, frozen=True):
     refunded_nanos: int
 
 
+class TakingBack(Protocol):
+    async def reverse(self, event_ids: Sequence[str], reason: str) -> list[Invalidated]:
+        """As ``Invalidation.reverse``."""
+        ...
+
+
 class Invalidation:
     """The use case. ``written``: the journal's end."""
 
@@ -74,7 +80,7 @@ class Invalidation:
         """Told once it is durable, of what was asked and then of conversions owed to it.
         Raises Refused: 400 for what is no event id, 503 where there is no room,
         and nothing more was taken back then than what a second call finds done."""
-        wanted = dict.fromkeys(_ids(event_ids))
+        wanted = dict.fromkeys(ids_of(event_ids))
         done: dict[bytes, list[Reversed]] = {event_id: [] for event_id in wanted}
         # What another call takes back while the ledger is asked, neither it nor ``_unposted`` might tell.
         async with self._one_at_a_time:
@@ -116,7 +122,8 @@ class Invalidation:
             del self._unposted[key]
 
 
-def _ids(texts: Sequence[str]) -> list[bytes]:
+def ids_of(texts: Sequence[str]) -> list[bytes]:
+    """Raises Refused (400)."""
     found, errors = list[bytes](), list[tuple[str, str]]()
     for number, text in enumerate(texts):
         try:

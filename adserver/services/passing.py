@@ -177,6 +177,18 @@ def _call_of(errand: Happened) -> Call:
     )
 
 
+async def said(others: Others, number: int, errand: Errand) -> bytes:
+    """What the worker with this number says to an errand that is no event. Raises Refused (503) where it says
+    nothing."""
+    passed = Passed()
+    done = others.bring(number, errand, passed, True)
+    if done is not None:
+        await asyncio.shield(done)
+    if not passed.said:
+        raise Refused(503, "not every worker answers now: nothing is lost, ask again")
+    return passed.said
+
+
 class PassingRows:
     """Plain impressions in rows, as ``Impressions`` takes them."""
 

@@ -69,6 +69,7 @@ def test_deadlines_in_service(whole: WholeWire) -> None:
         refused(late[1], 408)
 
 
+@pytest.mark.slow
 def test_raw19_a_flood_of_connections(whole: WholeWire) -> None:
     """Hundreds left idle, thousands closed at once: whoever asks is answered, and soon."""
     idle = [socket.create_connection(("127.0.0.1", whole.port)) for _ in range(400)]

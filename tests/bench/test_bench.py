@@ -1,8 +1,10 @@
 """The benchmark with tiny counts, so that it cannot rot: nothing here asks how fast anything is."""
 
 import json
+import subprocess
 from pathlib import Path
 from statistics import mean
+from typing import ClassVar
 
 import msgspec
 import pytest
@@ -109,6 +111,7 @@ def test_the_worst_request_has_everything_capped_left_out_and_fills_everything()
     assert tried.states.exposures.outstanding(request.subject) == 0
 
 
+@pytest.mark.slow
 def test_sizes_and_whole_decisions(tmp_path: Path) -> None:
     image = tmp_path / "image"
     built = sized.built(TINY, image)
@@ -129,6 +132,31 @@ def test_percentiles_are_the_nearest_rank(count: int, p99: int, p999: int, longe
 
 
 # -- HTTP ------------------------------------------------------------------------------------------
+
+
+class Behind(servers.Server):
+    """300 events in a second, which take half a second more of the processor until they are posted."""
+
+    lags: ClassVar = [100.0, 50.0, 0.0]
+    used_s: ClassVar = [1.0, 1.5]
+
+    def play(self, kind: str, requests: list[bytes], seconds: float, kept: int = 0) -> client.Round:
+        self.rounds[kind] = [servers.Speed(300.0, 9.0)]
+        return client.Round(300, 1.0, 0, ())
+
+    def _lag_bytes(self) -> float:
+        return self.lags.pop(0)
+
+    def _children_s(self) -> float:
+        return self.used_s.pop(0)
+
+
+def test_what_is_acknowledged_and_not_posted_is_still_owed() -> None:
+    with subprocess.Popen(["true"]) as process:
+        server = Behind(process, 0)
+    server.play_posted("impressions", [], 1.0)
+    assert server.lags == [], "all of it was waited for"
+    assert server.speed("impressions") == servers.Speed(200.0, 9.0)
 
 
 @pytest.mark.slow
@@ -308,6 +336,7 @@ def test_plots_are_drawn_or_said_to_be_missing(tmp_path: Path) -> None:
         assert pictures == ["growth.png", "http.png", "open_loop.png"]
 
 
+@pytest.mark.slow
 def test_a_child_answers_json() -> None:
     plan = Plan((TINY,), 10, 1, TINY, 1, 0.1, 60, 60)
     built, found = Bench(plan, lambda line: None)._size(TINY)

@@ -11,8 +11,8 @@ from world import campaign, filled_campaign, filled_publisher, publisher
 
 from adserver.domain import ids
 from adserver.ledger import segments
+from adserver.ledger.cursor import Cursor
 from adserver.ledger.files import segment_path
-from adserver.ledger.reader import Cursor
 
 pytestmark = pytest.mark.slow
 

@@ -187,6 +187,7 @@ def of_clauses(clauses: list[dict[str, Clause]]) -> Snapshot:
     return compile_snapshot(catalogue([campaign(1, *items)]))
 
 
+@pytest.mark.slow
 def test_more_line_items_than_a_chunk(chunk: int) -> None:
     """Sparse postings and bitmaps of several chunks, and of the last one that is not full."""
     chance = random.Random(5)

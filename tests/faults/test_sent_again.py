@@ -58,6 +58,7 @@ def send(world: World, asked: list[str], chance: random.Random) -> Counter[str]:
     return asyncio.run(storm())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [1000, pytest.param(20_000, marks=pytest.mark.slow)])
 def test_each_is_in_the_books_once(tmp_path: Path, number: int) -> None:
     chance = random.Random(number)

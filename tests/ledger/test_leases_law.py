@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any, Final
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -183,7 +184,7 @@ class Shared(RuleBasedStateMachine):
                 self.promised[key] = min(promised, self.all_of(key))
 
 
-TestShared = Shared.TestCase
+TestShared = pytest.mark.slow(Shared.TestCase)
 TestShared.settings = settings(
     max_examples=20, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
 )

@@ -169,6 +169,7 @@ def test_the_recorded_status(tmp_path: Path) -> None:
     ledger.close()
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.integers(0, 150), st.integers(1, 200)), max_size=5), st.integers(1, 200))
 def test_the_same_books_whatever_was_posted_again(

@@ -98,6 +98,7 @@ def post(path: Path, records: list[Record], size: int, repeat: int) -> None:
     ledger.close()
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(happenings(), st.integers(1, 20), st.integers(0, 20))
 def test_rollups_are_the_totals_are_the_entries(

@@ -468,11 +468,15 @@ def test_what_is_exported_and_billed(tmp_path: Path) -> None:
         for place in ("top", "top", "side"):
             show(now, place)
         later(now, "2026-06-02T00:00:00Z")
-        rows = [row for row in events(now.app.settings.data / "journal", 0, 1 << 60, []) if row.kind == "fee"]
+        rows = [
+            row for row in events([now.app.settings.data / "journal"], 0, 1 << 60, []) if row.kind == "fee"
+        ]
         assert [(row.placement, row.billed_nanos, row.unbilled, row.day) for row in rows] == [
             ("top", 166_666_666_667, "", 20605), ("side", 83_333_333_333, "", 20605)
         ]  # fmt: skip
-        flat = [row for row in events(now.app.settings.data / "journal", 0, 1 << 60, []) if row.kind != "fee"]
+        flat = [
+            row for row in events([now.app.settings.data / "journal"], 0, 1 << 60, []) if row.kind != "fee"
+        ]
         assert {(row.kind, row.billed_nanos, row.unbilled) for row in flat} == {("impression", 0, "flat")}
         found = now.app.ledger.statement("advertiser:1", 677)
         told = msgspec.json.decode(msgspec.json.encode(shown(found, "advertiser", "acme")), type=Bill)

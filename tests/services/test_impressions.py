@@ -21,7 +21,7 @@ from adserver.domain.records import Record, Status
 from adserver.domain.told import Told
 from adserver.domain.verdicts import Verdict
 from adserver.ledger import segments
-from adserver.ledger.reader import Cursor
+from adserver.ledger.cursor import Cursor
 from adserver.services.calls import Call
 from adserver.services.refusals import Refused
 

@@ -16,8 +16,9 @@ from adserver.domain import ids, limits
 from adserver.domain.decision import event_id
 from adserver.domain.records import PERSONAL, Personal
 from adserver.ledger import segments
+from adserver.ledger.cursor import Cursor
 from adserver.ledger.files import segment_path
-from adserver.ledger.reader import Cursor, Reader
+from adserver.ledger.reader import Reader
 from adserver.services import asked, deciding, slate
 
 ASK = {"placements": [{"id": "top"}], "user": {"id": "u-1"}}
