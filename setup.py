@@ -15,7 +15,10 @@ setup(
         ),
         Extension(
             "adserver._octets",
-            [f"adserver/{name}.c" for name in ("_octets", "_open", "_plain", "_bare", "_frame", "_recorded", "_booked")],
+            [
+                f"adserver/{name}.c"
+                for name in ("_octets", "_open", "_plain", "_bare", "_frame", "_recorded", "_booked")
+            ],
             depends=["adserver/_octets.h"],
             # Without a compiler tokens, frames and bodies are for Python, and every request for the parser.
             optional=True,
