@@ -10,3 +10,10 @@ def alive(pid: int) -> bool:
     # It may go between being found and being read.
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+def workers_of(server: int) -> list[int]:
+    """Of a server of several."""
+    found = Path(f"/proc/{server}/task/{server}/children").read_text().split()
+    commands = {int(pid): Path(f"/proc/{pid}/cmdline").read_bytes() for pid in found}
+    return [pid for pid, command in commands.items() if b"adserver.workers.child" in command]

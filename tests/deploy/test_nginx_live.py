@@ -5,13 +5,12 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 from live import Answer, Live
 from servers.nginx import Nginx
-from servers.redis_server import Redis
 from servers.server import ground
 from visitors import CAMPAIGNS, Load, asked, question
 
@@ -47,14 +46,14 @@ def campaign(name: str, amount: str, html: str, landing: str, line_items: int, c
 
 
 class Stand:
-    """A server and nginx before it."""
+    """A server and nginx before it. ``changed``: of nginx's configuration, what instead."""
 
-    def __init__(self, path: Path, *more: str) -> None:
+    def __init__(self, path: Path, *more: str, changed: Mapping[str, str] | None = None) -> None:
         centres = path / "centres"
         centres.write_text(f"{HOSTED}/32\n203.0.113.0/24\n")
         flags = ["--trusted-proxies", f"{TRUSTED}/32", "--data-centres", str(centres), *more]
         self.server = Live(path / "data", CAMPAIGNS, None, *flags)
-        self.nginx = Nginx(path / "nginx", self.server.port)
+        self.nginx = Nginx(path / "nginx", self.server.port, changed)
         self.server._flags += ("--public-url", f"http://127.0.0.1:{self.nginx.port}")
 
     def ask(
@@ -236,19 +235,6 @@ def test_an_upgrade_is_a_pause_that_says_so(stand: Stand) -> None:
     stand.server.start()
     # At once: nginx has set nobody aside.
     assert stand.ask("GET", ads[0]["impression_url"]).headers["x-adserver-event"] == "accepted"
-
-
-def test_with_redis_behind_it_nothing_fails_also_when_it_is_gone(server_ground: Path) -> None:
-    with Redis(server_ground / "redis") as redis:
-        stand = Stand(server_ground, "--redis", f"redis://127.0.0.1:{redis.port}/0")
-        with stand.server, stand.nginx:
-            test_an_ad_is_decided_shown_and_clicked(stand)
-            assert redis.ask("DBSIZE") > 0
-            with Load(stand.nginx.port, 8) as load:
-                load.until(300)
-                redis.kill9()
-                load.until(load.done + 300)
-            assert not load.failed
 
 
 # -- a server that breaks off ------------------------------------------------------------------------

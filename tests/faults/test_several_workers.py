@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from kills import campaign, publisher, request, world
 from live import Live
+from processes import workers_of
 from servers.redis_server import Redis
 from test_database import Serving, report_of_days
 from test_shared_state import decide, feed, folder, known, line_items, redis, soon
@@ -29,13 +30,6 @@ LIMITED = [
 
 def serving(tmp_path: Path, folder: Path, redis: Redis) -> Live:
     return Live(tmp_path / "data", folder, None, "--redis", redis.url, "--workers", str(WORKERS))
-
-
-def workers_of(server: Live) -> list[int]:
-    """Their process ids."""
-    found = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
-    commands = {int(pid): Path(f"/proc/{pid}/cmdline").read_bytes() for pid in found}
-    return [pid for pid, command in commands.items() if b"adserver.workers.child" in command]
 
 
 def all_known(server: Live) -> None:
@@ -90,7 +84,7 @@ def test_a_budget_is_everybodys_while_workers_are_killed(tmp_path: Path, redis: 
         def one(number: int) -> int:
             """What it billed, as far as anybody said so."""
             if number % 60 == 30:
-                os.kill(workers_of(server)[0], signal.SIGKILL)
+                os.kill(workers_of(server.pid)[0], signal.SIGKILL)
             try:
                 answer = server.decide(request(f"u-{number}"))
                 shown = [server.get(ad["impression_url"]) for ad in answer["decisions"][0]["ads"]]
@@ -100,7 +94,7 @@ def test_a_budget_is_everybodys_while_workers_are_killed(tmp_path: Path, redis: 
 
         billed = sum(pool.map(one, range(300)))
         assert 0 < billed <= 100
-        soon(lambda: len(workers_of(server)) == WORKERS)
+        soon(lambda: len(workers_of(server.pid)) == WORKERS)
         assert server.stop() == 0
     assert verify(tmp_path / "data", report=lambda line: None) == []
 
