@@ -92,9 +92,10 @@ def test_what_is_looked_up_keeps_nobody_waiting(crew: Crew, monkeypatch: pytest.
         monkeypatch.setattr(
             owner.app.ledger, "status", lambda *asked: gate.wait(60) and status(*asked), raising=True
         )
-        slow = await told(other, late["impression_url"])
         # In the same turn of the loop, and so on the same way.
-        quick = [await told(other, ad["impression_url"]) for ad in fresh]
+        quick = [await told(other, fresh[0]["impression_url"])]
+        slow = await told(other, late["impression_url"])
+        quick += [await told(other, ad["impression_url"]) for ad in fresh[1:]]
         assert [(await reached(one)).status for one in quick] == [Status.ACCEPTED] * 3
         assert slow[1] is not None and not slow[1].done()
         gate.set()
@@ -135,6 +136,11 @@ def test_while_the_database_is_away(crew: Crew, monkeypatch: pytest.MonkeyPatch)
             click = await tell(other, shown["click_url"])
             assert click == Verdict(Status.UNRECORDED, False, FIRST), "it leads on"
             assert (await tell(other, late["impression_url"])).status == Status.UNRECORDED
+            await asyncio.to_thread(owner.put, **world(SECOND))
+            click = await tell(other, shown["click_url"])
+            assert click == Verdict(Status.UNRECORDED, False, FIRST), (
+                "its owner cannot tell where, the other can"
+            )
             await asyncio.to_thread(crew.put, **world(SECOND))
             click = await tell(other, shown["click_url"])
             assert click == Verdict(Status.UNRECORDED), "where it leads nobody can tell"
@@ -157,7 +163,22 @@ def away(crew: Crew, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(member.app.ledger, "status", none)
 
 
-def test_events_of_a_worker_that_is_no_more(tmp_path: Path, database: str) -> None:
+def watched(member: Member, monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """The events that it judges, as they come to be."""
+    screen, judged = member.app.recorder._screen, list[object]()
+    judge = screen.judge
+
+    def noted(*asked: Any, **how: Any) -> Any:
+        judged.append(asked)
+        return judge(*asked, **how)
+
+    monkeypatch.setattr(screen, "judge", noted)
+    return judged
+
+
+def test_events_of_a_worker_that_is_no_more(
+    tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What it recorded is in the ledger alone; its ads are its successor's, once."""
 
     async def show() -> list[Any]:
@@ -173,12 +194,14 @@ def test_events_of_a_worker_that_is_no_more(tmp_path: Path, database: str) -> No
 
         async def play() -> None:
             first, second = crew.members
+            judged = watched(first, monkeypatch)
             assert (await tell(second, shown["impression_url"])).status == Status.DUPLICATE
             both = await asyncio.gather(*(tell(one, unseen["impression_url"]) for one in (second, first)))
             assert sorted(verdict.status for verdict in both) == [Status.ACCEPTED, Status.DUPLICATE]
             assert (await tell(second, shown["click_url"])).status == Status.ACCEPTED
             await turns(crew)
             assert spent_micros(crew) == 20_000
+            assert len(judged) == 4, "nothing moves before all is here"
 
         run(crew, play)
         assert crew.verified() == []
