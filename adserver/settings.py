@@ -240,8 +240,11 @@ def _on_doubt(value: object) -> OnDoubt:
 
 def _redis(value: object) -> str:
     text = _text(value)
-    if urlsplit(text).scheme not in ("redis", "rediss", "unix"):
-        raise ValueError("is not the URL of a Redis: redis://HOST:PORT/DB, rediss:// or unix://PATH")
+    if urlsplit(text).scheme not in ("redis", "rediss", "unix", "rediscluster", "redisclusters"):
+        raise ValueError(
+            "is not the URL of a Redis: redis://HOST:PORT/DB, rediss:// or unix://PATH, "
+            "nor of a cluster: rediscluster://HOST:PORT,HOST:PORT or redisclusters://"
+        )
     return text
 
 

@@ -135,6 +135,12 @@ def test_a_password_is_not_told_openly_and_never_repeated() -> None:
     assert load({"database": "postgres://user@127.0.0.1/ads"}, {}).database.endswith("/ads")
 
 
+@pytest.mark.parametrize("scheme", ["redis", "rediss", "unix", "rediscluster", "redisclusters"])
+def test_a_redis_is_named_by_its_url(scheme: str) -> None:
+    url = f"{scheme}://a:1,b:2"
+    assert load({"redis": url}, {}).redis == url
+
+
 def test_several_workers_need_a_redis() -> None:
     assert load({"workers": "1"}, {}) == Settings()
     assert refused({"workers": "2"})[0].startswith("workers: several can only know together")

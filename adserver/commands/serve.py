@@ -48,7 +48,10 @@ def serve(
         str | None, typer.Option(help="Serving processes, 1 to 64, with --redis (default: 1, this one).")
     ] = None,
     redis: Annotated[
-        str | None, typer.Option(help="Keep what people have seen in Redis: redis://HOST:PORT/DB.")
+        str | None,
+        typer.Option(
+            help="Keep what people have seen in Redis: redis://HOST:PORT/DB, rediscluster://HOST:PORT,HOST:PORT."
+        ),
     ] = None,
     redis_deadline_ms: Annotated[str | None, typer.Option(help="Wait for it so long (default: 25).")] = None,
     on_state_doubt: Annotated[

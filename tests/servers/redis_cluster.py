@@ -25,6 +25,8 @@ class RedisCluster:
         common = {
             "cluster-enabled": "yes",
             "cluster-node-timeout": str(_NODE_TIMEOUT_MS),
+            # Or nobody has a master where one has none.
+            "cluster-require-full-coverage": "no",
         } | dict(settings or {})
         ports = [free_port() for _ in range(2 * _MASTERS)]
         self.nodes = [
@@ -36,7 +38,9 @@ class RedisCluster:
 
     @property
     def url(self) -> str:
-        return self.nodes[0].url
+        """Of two members: those that were a master and its replica at first."""
+        hosts = (f"127.0.0.1:{node.port}" for node in self.nodes[::_MASTERS])
+        return f"rediscluster://{','.join(hosts)}"
 
     def __enter__(self) -> Self:
         with ExitStack() as running:
@@ -59,9 +63,8 @@ class RedisCluster:
 
     def master_of(self, key: str) -> Redis:
         """Who has the slot of a key."""
-        masters = self.masters()
-        slot = int(masters[0].ask("CLUSTER", "KEYSLOT", key))
-        [found] = [node for node in masters if _owns(node, slot)]
+        slot = int(self.slot_of(key))
+        [found] = [node for node in self.masters() if _owns(node, slot)]
         return found
 
     def replica_of(self, master: Redis) -> Redis:
@@ -73,6 +76,38 @@ class RedisCluster:
         lost. Returns when it is one."""
         replica.ask("CLUSTER", "FAILOVER", "TAKEOVER")
         replica.until(lambda: _is_master(replica), "is a master")
+
+    def sever(self, replica: Redis) -> None:
+        """What its master is told from now on it does not hear, until its master started again."""
+        [master] = [node for node in self.nodes if node.awake and node.port == _follows(replica)]
+        master.ask("ACL", "SETUSER", "default", "-psync", "-sync")
+        master.ask("CLIENT", "KILL", "TYPE", "replica")
+        replica.until(lambda: replica.ask("ROLE")[3] != b"connected", "is cut off")
+
+    def leave(self, key: str, to: Redis) -> None:
+        """Begin to move the slot of a key: half of its keys, at least one, are elsewhere."""
+        slot, master = self.slot_of(key), self.master_of(key)
+        to.ask("CLUSTER", "SETSLOT", slot, "IMPORTING", master.ask("CLUSTER", "MYID").decode())
+        master.ask("CLUSTER", "SETSLOT", slot, "MIGRATING", to.ask("CLUSTER", "MYID").decode())
+        found = [one.decode() for one in master.ask("CLUSTER", "GETKEYSINSLOT", slot, "1000")]
+        self._migrate(master, found[: (len(found) + 1) // 2], to)
+
+    def arrive(self, key: str, to: Redis) -> None:
+        """Move the rest, and the slot."""
+        slot, master = self.slot_of(key), self.master_of(key)
+        found = [one.decode() for one in master.ask("CLUSTER", "GETKEYSINSLOT", slot, "1000")]
+        self._migrate(master, found, to)
+        name = to.ask("CLUSTER", "MYID").decode()
+        for node in (to, master):
+            node.ask("CLUSTER", "SETSLOT", slot, "NODE", name)
+
+    @staticmethod
+    def _migrate(master: Redis, keys: list[str], to: Redis) -> None:
+        if keys:
+            master.ask("MIGRATE", "127.0.0.1", str(to.port), "", "0", "5000", "KEYS", *keys)
+
+    def slot_of(self, key: str) -> str:
+        return str(self.masters()[0].ask("CLUSTER", "KEYSLOT", key))
 
     def until_whole(self, seconds: float = 30.0) -> None:
         """Wait until those that answer agree that every slot is served, and replicas are in step."""

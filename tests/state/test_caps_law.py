@@ -17,6 +17,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from servers.redis_cluster import RedisCluster
 from servers.redis_server import Redis
 from stores import (
     ANNA,
@@ -34,6 +35,7 @@ from stores import (
 )
 
 from adserver.domain.caps import BoundCap
+from adserver.state.shared.keys import tag
 
 CAPS = (
     BoundCap("line_item:1", 2, 1000),
@@ -232,3 +234,13 @@ def test_law_2_in_redis(redis_server: Redis, workers: int) -> None:
         return shared(redis_server.url, clock, workers)
 
     holds(opens, 15)
+
+
+@pytest.mark.slow
+def test_law_2_in_a_redis_cluster(redis_cluster: RedisCluster) -> None:
+    def opens(clock: Clock) -> AbstractContextManager[Store]:
+        redis_cluster.empty()
+        return shared(redis_cluster.url, clock)
+
+    assert len({redis_cluster.master_of(f"{{{tag(who).decode()}}}") for who in (ANNA, BEN, MORNING)}) > 1
+    holds(opens, 5)

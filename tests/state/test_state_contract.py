@@ -30,7 +30,7 @@ def clock() -> Ticks:
     return Ticks()
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(params=["memory", "redis", pytest.param("cluster", marks=pytest.mark.slow)])
 def store(request: pytest.FixtureRequest, clock: Ticks) -> Iterator[Store]:
     if request.param == "memory":
         yield Memory(clock)

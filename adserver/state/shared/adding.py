@@ -4,7 +4,7 @@ Meanwhile events go on: what becomes of somebody's ads is told of whom was added
 in what is still to be added. Everybody is added once, also where the connection broke in between.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Final
 
@@ -17,16 +17,17 @@ _AT_ONCE: Final = 200
 
 
 class Adding:
-    """To one generation."""
+    """To one generation. ``whose``: asked of roots, whether that person is to be added."""
 
-    def __init__(self, worker: Worker, generation: str) -> None:
+    def __init__(self, worker: Worker, generation: str, whose: Callable[[bytes], bool]) -> None:
         self.generation = generation
         self._worker = worker
-        self._left = worker.mirror.everybody()
+        everybody = worker.mirror.everybody()
         self._accounts = dict[bytes, list[bytes]]()
         for account, root in worker.paging.roots.items():
             self._accounts.setdefault(root, []).append(account)
-            self._left.setdefault(root, Pieces([], []))
+            everybody.setdefault(root, Pieces([], []))
+        self._left = {root: pieces for root, pieces in everybody.items() if whose(root)}
         self._sent: list[commands.Words] = []
 
     def covers(self, root: bytes) -> bool:

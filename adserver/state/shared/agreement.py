@@ -14,10 +14,12 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import hiredis
+from msgspec import Struct
 
 from adserver.domain.admission import Away
 from adserver.state.shared import commands, scripts
 from adserver.state.shared.adding import Adding
+from adserver.state.shared.chart import home_of, slot_of
 from adserver.state.shared.dialling import NotRedis
 from adserver.state.shared.keys import Keys, Record
 from adserver.state.shared.untold import Untold
@@ -25,10 +27,34 @@ from adserver.state.shared.wire import Wire, Word
 from adserver.state.shared.worker import Worker
 
 LOOK_S: Final = 0.1
+_AT_ONCE: Final = 500
 MISSED: Final = "it has missed too much"
 _SLACK_MS: Final = 60_000
 """So much earlier than it was told may something have been."""
 IN_DOUBT: Final = "not every worker has told it what it knows"
+
+
+class Ground(Struct, frozen=True):
+    """What a node is the one to be asked for. ``run``: of the server, and what else makes it another ground;
+    ``slots`` and ``epoch``: of a cluster (``chart``); None: everybody's; ``home``: the slot of its record;
+    ``owned``: with those that are on their way elsewhere."""
+
+    run: str
+    slots: frozenset[int] | None = None
+    epoch: int = 0
+    home: int = 0
+    owned: frozenset[int] = frozenset()
+
+    @property
+    def record(self) -> Record:
+        return Record() if self.slots is None else Record(home_of(self.home))
+
+    def has(self, root: bytes) -> bool:
+        return self.slots is None or slot_of(root) in self.slots
+
+    def strays(self) -> list[bytes]:
+        """Where a record might be of when its home was another."""
+        return [Record(home_of(slot)).generation for slot in self.owned if slot != self.home]
 
 
 class Agreement:
@@ -46,23 +72,24 @@ class Agreement:
         """Whether all that is known of somebody is still to be added."""
         return self._adding is not None and self._adding.covers(root)
 
-    async def reach(self, wire: Wire, record: Record, run: str) -> str:
-        """The generation in force, once it has what this process knows and has heard all that waited.
-        ``run``: of the server. Raises Away, NotRedis."""
+    async def reach(self, wire: Wire, ground: Ground) -> str:
+        """The generation in force, once it has what this process knows and has heard all that waited. Raises
+        Away, NotRedis."""
+        record = ground.record
         await self._remember(wire, record)
         while True:
             found, of = (_text(one) for one in await _ask(wire, b"MGET", record.generation, record.run))
-            if not found or of != run or self.doubted:
-                found = await self._begin(wire, record, found, run)
+            if not found or of != ground.run or self.doubted:
+                found = await self._begin(wire, ground, found)
             name = found.rstrip("?")
-            await self._add(wire, record, name)
+            await self._add(wire, ground, name)
             if found != name:
                 keys = [record.generation, record.added(name)]
                 found = await _run(wire, "live", keys, found, name, *self._worker.all)
             if found == name or self._worker.in_doubt:
                 break
             await asyncio.sleep(LOOK_S)
-        wire.generation, wire.in_doubt = name, found != name
+        wire.record, wire.generation, wire.in_doubt = record, name, found != name
         await self._catch_up(wire, name)
         wire.deadline_s = self._worker.deadline_s
         # Where it cannot be written to (no room, no disk, too few replicas) it is of no use.
@@ -80,10 +107,12 @@ class Agreement:
         self.doubted |= 0 < forgotten_ms > seen_ms - _SLACK_MS
         self._met = True
 
-    async def _begin(self, wire: Wire, record: Record, found: str, run: str) -> str:
-        """Another generation than was found, or what another worker began meanwhile."""
-        before = found.rstrip("?")
-        found = await _run(wire, "begin", [record.generation, record.run], found, run, _named())
+    async def _begin(self, wire: Wire, ground: Ground, found: str) -> str:
+        """Another generation than was found, or what another worker began meanwhile. The ground may be again
+        what it once was, but no record of then is left."""
+        record, before = ground.record, found.rstrip("?")
+        await _delete(wire, ground.strays())
+        found = await _run(wire, "begin", [record.generation, record.run], found, ground.run, _named())
         self.doubted = False
         await _ask(wire, b"DEL", record.added(before), record.begun(before))
         return found
@@ -96,9 +125,9 @@ class Agreement:
             for told in some:
                 self._untold.heard(told)
 
-    async def _add(self, wire: Wire, record: Record, name: str) -> None:
-        """What this process knows, once a generation."""
-        number = self._worker.number
+    async def _add(self, wire: Wire, ground: Ground, name: str) -> None:
+        """What this process knows of the people there, once a generation."""
+        record, number = ground.record, self._worker.number
         if await _ask(wire, b"SISMEMBER", record.added(name), number):
             return
         adding = self._adding
@@ -107,7 +136,7 @@ class Agreement:
                 # An earlier life of this worker did, and nobody knows how far it came and what was so then.
                 self.doubted = True
                 raise Away("an earlier process ended before it had added what it knew")
-            adding = self._adding = Adding(self._worker, name)
+            adding = self._adding = Adding(self._worker, name, ground.has)
             self._untold.clear()
         while some := adding.some():
             await _all(wire, some)
@@ -138,6 +167,15 @@ async def _all(wire: Wire, asked: Iterable[Sequence[Word]]) -> list[Any]:
         if isinstance(reply, hiredis.ReplyError):
             raise NotRedis(str(reply))
     return replies
+
+
+async def _delete(wire: Wire, keys: list[bytes]) -> None:
+    """Those that are there: of a slot on its way some are not (ASK). Raises Away, NotRedis."""
+    for first in range(0, len(keys), _AT_ONCE):
+        replies = await asyncio.gather(*(wire.ask((b"DEL", key)) for key in keys[first : first + _AT_ONCE]))
+        for reply in replies:
+            if isinstance(reply, hiredis.ReplyError) and not str(reply).startswith("ASK "):
+                raise NotRedis(str(reply))
 
 
 async def _run(wire: Wire, script: str, keys: list[bytes], *words: Word) -> str:

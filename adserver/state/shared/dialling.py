@@ -3,21 +3,38 @@
 import asyncio
 import ssl
 from collections.abc import Callable, Mapping
+from copy import copy
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import hiredis
+from msgspec import Struct
 from redis.asyncio.connection import parse_url
 
 from adserver.state.shared import scripts
+from adserver.state.shared.chart import Member, members
 from adserver.state.shared.wire import Wire, Word
 
 SHAKE_S: Final = 1.0
 """For connecting, and for each batch until all is agreed."""
 _LEAST_VERSION: Final = 7
+_PORT: Final = 6379
+_CLUSTERS: Final = {"rediscluster": "redis", "redisclusters": "rediss"}
+_CHART: Final[list[Word]] = [b"CLUSTER", b"NODES"]
+_ALONE: Final = "it is not of a cluster: name it redis://"
+_CLUSTERED: Final = "it is of a cluster: name it rediscluster://"
 
 
 class NotRedis(Exception):
     """What answers is not a Redis that this can work with; the message is for the operator."""
+
+
+class Met(Struct, frozen=True):
+    """``run``: of the server's process and of its data; ``chart``: what it says of its cluster; empty where
+    it is alone."""
+
+    run: str
+    chart: list[Member]
 
 
 class Address:
@@ -27,6 +44,19 @@ class Address:
         self._parts: Mapping[str, Any] = parse_url(url)
         self._tls = _tls(self._parts) if url.startswith("rediss:") else None
 
+    def __str__(self) -> str:
+        return self._parts.get("path") or f"{self.host}:{self._parts.get('port', _PORT)}"
+
+    @property
+    def host(self) -> str:
+        return str(self._parts.get("host", "localhost"))
+
+    def at(self, host: str, port: int) -> "Address":
+        """Another server, to which we are the same."""
+        found = copy(self)
+        found._parts = {**self._parts, "host": host, "port": port}
+        return found
+
     async def wire(self, make: Callable[[], Wire]) -> Wire:
         """A connection, nothing said yet. Raises OSError, TimeoutError."""
         loop, parts = asyncio.get_running_loop(), self._parts
@@ -34,8 +64,8 @@ class Address:
             if "path" in parts:
                 _, wire = await loop.create_unix_connection(make, parts["path"])
             else:
-                host, port = parts.get("host", "localhost"), parts.get("port", 6379)
-                _, wire = await loop.create_connection(make, host, port, ssl=self._tls)
+                port = parts.get("port", _PORT)
+                _, wire = await loop.create_connection(make, self.host, port, ssl=self._tls)
         return wire
 
     def greeting(self) -> list[list[Word]]:
@@ -49,16 +79,24 @@ class Address:
         return said
 
 
-async def meet(wire: Wire, address: Address) -> str:
+def seeds(url: str) -> list[Address]:
+    """The members named in ``rediscluster://NAME:PASSWORD@HOST:PORT,HOST:PORT`` or, with TLS,
+    ``redisclusters://``; none in another URL. Raises ValueError for one that cannot be."""
+    parts = urlsplit(url)
+    if parts.scheme not in _CLUSTERS:
+        return []
+    if parts.path.strip("/"):
+        raise ValueError("a Redis Cluster has one database")
+    who, at, hosts = parts.netloc.rpartition("@")
+    rest = f"?{parts.query}" if parts.query else ""
+    return [Address(f"{_CLUSTERS[parts.scheme]}://{who}{at}{host}{rest}") for host in hosts.split(",")]
+
+
+async def meet(wire: Wire, address: Address, clustered: bool = False) -> Met:
     """Say who we are, give it the scripts, and hear its run. Raises Away, NotRedis."""
     said: list[list[Word]] = [*address.greeting(), [b"CLIENT", b"SETNAME", b"adserver"]]
     said += ([b"SCRIPT", b"LOAD", script.source] for script in scripts.everyone())
-    *replies, told = await asyncio.gather(*(wire.ask(words) for words in said), wire.ask([b"INFO"]))
-    for reply in replies:
-        if isinstance(reply, hiredis.ReplyError):
-            raise NotRedis(str(reply))
-    if isinstance(told, hiredis.ReplyError):
-        raise NotRedis(str(told))
+    *_, told = await _all(wire, [*said, [b"INFO"]])
     found = dict(line.split(":", 1) for line in bytes(told).decode().splitlines() if ":" in line)
     if int(found["redis_version"].split(".")[0]) < _LEAST_VERSION:
         raise NotRedis(f"Redis {found['redis_version']} is too old: 7 or newer is needed")
@@ -68,7 +106,39 @@ async def meet(wire: Wire, address: Address) -> str:
         )
     if found["role"] != "master":
         raise NotRedis("it is a replica")
-    return f"{found['run_id']} {found['master_replid']}"
+    if clustered is not (found["cluster_enabled"] == "1"):
+        raise NotRedis(_ALONE if clustered else _CLUSTERED)
+    chart = _chart(await _all(wire, [_CHART]), address) if clustered else []
+    return Met(f"{found['run_id']} {found['master_replid']}", chart)
+
+
+async def charted(address: Address) -> list[Member]:
+    """What a member of a cluster says of it. Raises Away, NotRedis, OSError, TimeoutError."""
+
+    def lost(why: str) -> None: ...
+
+    wire = await address.wire(lambda: Wire(SHAKE_S, lost))
+    try:
+        return _chart(await _all(wire, [*address.greeting(), _CHART]), address)
+    finally:
+        wire.close()
+
+
+def _chart(replies: list[Any], address: Address) -> list[Member]:
+    """The last of them."""
+    try:
+        return members(bytes(replies[-1]).decode(), address.host)
+    except ValueError as error:
+        raise NotRedis(f"its chart of the cluster cannot be read: {error}") from error
+
+
+async def _all(wire: Wire, said: list[list[Word]]) -> list[Any]:
+    """The replies. Raises Away, NotRedis."""
+    replies: list[Any] = await asyncio.gather(*(wire.ask(words) for words in said))
+    for reply in replies:
+        if isinstance(reply, hiredis.ReplyError):
+            raise NotRedis(str(reply))
+    return replies
 
 
 def _tls(parts: Mapping[str, Any]) -> ssl.SSLContext:

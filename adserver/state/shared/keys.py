@@ -16,7 +16,6 @@ people is its ``Record``.
 """
 
 from binascii import b2a_base64
-from typing import Final
 
 from msgspec import Struct
 
@@ -42,8 +41,8 @@ class Keys:
     __slots__ = ("_head", "_session")
 
     def __init__(self, who: Who, generation: str) -> None:
-        self._head = b"s%b{%b}" % (generation.encode(), _text(who.root))
-        self._session = b"-" if who.session is None else _text(who.session)
+        self._head = b"s%b{%b}" % (generation.encode(), tag(who.root))
+        self._session = b"-" if who.session is None else tag(who.session)
 
     def exposures(self) -> list[bytes]:
         """KEYS 1 to 4 of every script."""
@@ -54,28 +53,34 @@ class Keys:
         return self._head + b"t"
 
     def account(self, account: bytes | None) -> bytes:
-        return self._head + b"f" + (b"-" if account is None else _text(account))
+        return self._head + b"f" + (b"-" if account is None else tag(account))
 
     def request(self, repeat_key: bytes | None) -> bytes:
-        return self._head + b"r" + (b"-" if repeat_key is None else _text(repeat_key))
+        return self._head + b"r" + (b"-" if repeat_key is None else tag(repeat_key))
 
 
 class Record:
     """What a node and those who share it agree on: the generation, the run of the server that it is of, who
-    has added what they know to one and who began to, and when each was last there."""
+    has added what they know to one and who began to, and when each was last there. ``home``: a hash tag of a
+    slot of the node; empty where it is alone."""
 
-    generation: Final = b"adserver:generation"
-    run: Final = b"adserver:run"
+    __slots__ = ("_head", "generation", "run")
+
+    def __init__(self, home: bytes = b"") -> None:
+        self._head = b"adserver:{%b}:" % home if home else b"adserver:"
+        self.generation = self._head + b"generation"
+        self.run = self._head + b"run"
 
     def added(self, generation: str) -> bytes:
-        return b"adserver:added:" + generation.encode()
+        return self._head + b"added:" + generation.encode()
 
     def begun(self, generation: str) -> bytes:
-        return b"adserver:adding:" + generation.encode()
+        return self._head + b"adding:" + generation.encode()
 
     def seen(self, worker: int) -> bytes:
-        return b"adserver:seen:%d" % worker
+        return self._head + b"seen:%d" % worker
 
 
-def _text(pseudonym: bytes) -> bytes:
+def tag(pseudonym: bytes) -> bytes:
+    """As it stands in keys."""
     return b2a_base64(pseudonym, newline=False).rstrip(b"=")

@@ -114,7 +114,9 @@ class Mirror(MemoryState):
         ``RETOLD_MS`` what it has heard; what was told longer ago would count twice."""
         self._tell = tell
         untold, self._untold = self._untold, deque()
-        if self._missed or (untold and untold[0].at_ms < now_ms - RETOLD_MS):
+        # Of several nodes, so not in order.
+        oldest_ms = min((one.at_ms for one in untold), default=now_ms)
+        if self._missed or oldest_ms < now_ms - RETOLD_MS:
             self._missed = False
             return False
         for settled in untold:
@@ -226,7 +228,7 @@ class Mirror(MemoryState):
             return
         self._untold.append(settled)
         while self._untold[0].at_ms < self._latest_ms - RETOLD_MS:
-            self.forgotten_ms = self._untold.popleft().at_ms
+            self.forgotten_ms = max(self.forgotten_ms, self._untold.popleft().at_ms)
         if len(self._untold) > limits.STATE_UNTOLD:
             self._missed = True
             self._untold.popleft()

@@ -14,9 +14,9 @@ from hiredis import ReplyError
 
 from adserver.domain.admission import Away
 from adserver.state.shared import commands
-from adserver.state.shared.agreement import IN_DOUBT, LOOK_S, MISSED, Agreement
-from adserver.state.shared.dialling import SHAKE_S, Address, NotRedis, meet
-from adserver.state.shared.keys import Keys, Record
+from adserver.state.shared.agreement import IN_DOUBT, LOOK_S, MISSED, Agreement, Ground
+from adserver.state.shared.dialling import SHAKE_S, Address, Met, NotRedis, meet
+from adserver.state.shared.keys import Keys
 from adserver.state.shared.mirror import Told
 from adserver.state.shared.untold import Untold
 from adserver.state.shared.wire import Wire, Word
@@ -28,14 +28,20 @@ Words = list[Word]
 
 
 class Node:
-    """``told`` is said why it is away, or "" when it is there, each time that changes."""
+    """``claims``: what it is the one to be asked for, as it said itself; may raise Away or NotRedis; ``told``
+    is said why it is away, or "" when it is there, each time that changes."""
 
-    def __init__(self, address: Address, worker: Worker, told: Callable[[str], None]) -> None:
+    def __init__(
+        self, address: Address, worker: Worker, claims: "Callable[[Node, Met], Ground]",
+        told: Callable[[str], None] = lambda _: None, clustered: bool = False,
+    ) -> None:  # fmt: skip
+        self.address = address
         self.generation = ""
         self.untold = Untold()
-        self._address = address
         self._worker = worker
-        self._told = told
+        self._claims = claims
+        self.told = told
+        self._clustered = clustered
         self._agreement = Agreement(worker, self.untold)
         self._ended = False
         self._dialled: Wire | None = None
@@ -77,6 +83,11 @@ class Node:
         if self._wire is not None:
             self._wire.close(why)
 
+    def part(self, why: str) -> None:
+        """The same, also where nothing is agreed on yet."""
+        if self._dialled is not None:
+            self._dialled.close(why)
+
     def doubt(self) -> None:
         """It will never hear of something: another generation is needed."""
         self._agreement.doubted = True
@@ -85,15 +96,14 @@ class Node:
     def end(self) -> None:
         """For good: ``keep`` returns."""
         self._ended = True
-        if self._dialled is not None:
-            self._dialled.close("ended")
+        self.part("ended")
 
     async def keep(self) -> None:
         """Connect, and again whenever it was lost, until ended."""
         while not self._ended:
             wire: Wire | None = None
             try:
-                wire = self._dialled = await self._address.wire(self._new)
+                wire = self._dialled = await self.address.wire(self._new)
                 if self._ended:
                     break
                 await self._meet(wire)
@@ -108,8 +118,8 @@ class Node:
             await asyncio.sleep(LOOK_S)
 
     async def _meet(self, wire: Wire) -> None:
-        run = await meet(wire, self._address)
-        self.generation = await self._agreement.reach(wire, Record(), run)
+        ground = self._claims(self, await meet(wire, self.address, self._clustered))
+        self.generation = await self._agreement.reach(wire, ground)
         self._wire = wire
         # What came while the rest was being told.
         self._send(self.untold)
@@ -121,7 +131,7 @@ class Node:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._gone.wait(), _BEAT_S)
             # Without an answer it is lost, and with one it has heard all until now.
-            wire.ask([b"SET", Record().seen(self._worker.number), self._worker.clock()])
+            wire.ask([b"SET", wire.record.seen(self._worker.number), self._worker.clock()])
             if self.there:
                 self._say_how()
 
@@ -141,7 +151,7 @@ class Node:
     def _say(self, why: str) -> None:
         if why != self._why:
             self._why = why
-            self._told(why)
+            self.told(why)
 
     # -- what becomes of ads -----------------------------------------------------------------------
 

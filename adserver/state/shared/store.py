@@ -22,13 +22,15 @@ from adserver.domain.admission import Away, Late
 from adserver.domain.request import FeedAsk, Request
 from adserver.state.shared import commands
 from adserver.state.shared.apart import apart, parts, proposed_apart
+from adserver.state.shared.cluster import Cluster
+from adserver.state.shared.dialling import Address, seeds
 from adserver.state.shared.guessing import Guessing
 from adserver.state.shared.keys import Keys, Who
 from adserver.state.shared.lives import Life
 from adserver.state.shared.meter import UNCOUNTED, Meter
 from adserver.state.shared.mirror import Mirror, Settled, Told, Touched, Unanswered, Unsaid
 from adserver.state.shared.node import Node
-from adserver.state.shared.nodes import Nodes
+from adserver.state.shared.nodes import Nodes, One
 from adserver.state.shared.paging import Paging
 from adserver.state.shared.person import Known, Proposal
 from adserver.state.shared.person import known as _known
@@ -58,7 +60,7 @@ class SharedState:
         self._meter = meter
         self._life = Life(worker, paging, clock())
         self._deadline_s = deadline_s
-        self._nodes = Nodes(url, Worker(worker, workers, mirror, paging, deadline_s, clock, in_doubt), told)
+        self._nodes = _nodes(url, Worker(worker, workers, mirror, paging, deadline_s, clock, in_doubt), told)
         self._guessing = Guessing(mirror, paging)
 
     @property
@@ -129,7 +131,9 @@ class SharedState:
         self._life.lives(now_ms)
         asked = proposed_apart(who, proposal)
         try:
+            stand = [(node := self._nodes.of(part.root), node.generation) for part, _ in asked]
             replies = await _together([self._admit(known, *part, until_ms) for part in asked])
+            self._stand(asked, stand)
         except (Away, asyncio.CancelledError):
             self._meter.again("away")
             self.withdraw(known, answer)
@@ -146,6 +150,13 @@ class SharedState:
             if reply[0] == _LAWFUL:
                 self._take_back(known, *part)
         return await self.look_at(who, ask, now_ms, until_ms)
+
+    def _stand(self, asked: list[tuple[Who, Proposal]], nodes: list[tuple[Node, str]]) -> None:
+        """Two nodes of a cluster do not answer at once, and what the first granted is nowhere but there.
+        Raises Away where it may have begun another generation without that."""
+        for (who, _), (node, generation) in zip(asked, nodes, strict=True):
+            if self._nodes.of(who.root) is not node or not node.there or node.generation != generation:
+                raise Away("it has begun anew")
 
     async def _admit(self, known: Known, who: Who, proposal: Proposal, until_ms: int | None) -> Any:
         node = self._nodes.of(who.root)
@@ -236,6 +247,11 @@ class SharedState:
 async def _together(asked: list[Coroutine[Any, Any, Any]]) -> list[Any]:
     """All of them leave in one turn of the loop. Raises what the first of them does."""
     return [await asked[0]] if len(asked) == 1 else await asyncio.gather(*asked)
+
+
+def _nodes(url: str, worker: Worker, told: Callable[[str], None]) -> Nodes:
+    found = seeds(url)
+    return Cluster(found, worker, told) if found else One(Address(url), worker, told)
 
 
 def _asked(ask: FeedAsk | None) -> tuple[bytes | None, int]:

@@ -2,7 +2,7 @@
 any more is told anew all that there is (``agreement``)."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Final
 
@@ -39,6 +39,13 @@ class Untold:
         refused, stays."""
         if self._waiting and self._waiting[0] is told:
             self._waiting.popleft()
+
+    def take(self, whose: Callable[[bytes], bool]) -> list[Told]:
+        """Those of some people, in order; they wait here no more. ``whose``: asked of their roots."""
+        told = [one for one in self._waiting if whose(one.who.root)]
+        if told:
+            self._waiting = deque(one for one in self._waiting if not whose(one.who.root))
+        return told
 
     def clear(self) -> None:
         self._waiting.clear()

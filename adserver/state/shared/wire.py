@@ -22,7 +22,6 @@ from adserver.domain.admission import Away, Late
 from adserver.state.shared.keys import Record
 
 Word = bytes | str | int
-_ASK_GENERATION: Final[tuple[Word, ...]] = (b"GET", Record.generation)
 BEING_MADE: Final = b"?"
 """Behind the name of a generation that is not in force yet."""
 _PENDING: Final = False
@@ -38,11 +37,13 @@ class _Batch(Struct, eq=False):
 
 class Wire(asyncio.Protocol):
     """``lost`` is called once, with why, when the connection is of no use any more. ``generation``: what is
-    believed; "" while nothing is yet; ``in_doubt``: also while it is being made, which it was until now."""
+    believed; "" while nothing is yet; ``in_doubt``: also while it is being made, which it was until now; it
+    stands under ``record``."""
 
     def __init__(self, deadline_s: float, lost: Callable[[str], None]) -> None:
         self.generation = ""
         self.in_doubt = False
+        self.record = Record()
         self.deadline_s = deadline_s
         self._lost = lost
         self._loop = asyncio.get_running_loop()
@@ -121,7 +122,8 @@ class Wire(asyncio.Protocol):
             return
         if self.generation and not self._is_believed(generation):
             self._batches.appendleft(batch)
-            self.close("it may have lost writes: another generation")
+            refused = isinstance(generation, hiredis.ReplyError)
+            self.close(str(generation) if refused else "it may have lost writes: another generation")
             return
         for asked, reply in zip(batch.asked, replies, strict=True):
             if not asked.done():
@@ -140,7 +142,7 @@ class Wire(asyncio.Protocol):
         number = b"%d" % self._number
         asked, self._asked = self._asked, []
         words, self._words = self._words, []
-        words.append(_packed(*_ASK_GENERATION))
+        words.append(_packed(b"GET", self.record.generation))
         words.append(_packed(b"ECHO", number))
         deadline = self._loop.call_later(self.deadline_s, self.close, "no answer in time", Late)
         self._batches.append(_Batch(number, asked, deadline, []))
