@@ -54,6 +54,7 @@ def test_check_prints_file_path_and_message_of_every_problem(tmp_path: Path) -> 
     assert len(lines) == len(set(lines))
 
 
+@pytest.mark.slow
 def test_apply_and_keys(tmp_path: Path) -> None:
     data = tmp_path / "data"
     done = run("apply", SAMPLES, "--data", data)
@@ -85,6 +86,7 @@ def test_apply_of_a_broken_folder_changes_nothing(tmp_path: Path) -> None:
     assert done.stdout.endswith("nothing was changed\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -45,6 +45,7 @@ def spent_micros(crew: Crew) -> int:
     return sum(total.billed_nanos for total in totals) // 1000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_a_budget_is_drained_by_three_and_never_overspent(tmp_path: Path, seed: int) -> None:
     chance = random.Random(seed)
@@ -76,6 +77,7 @@ def test_a_budget_is_drained_by_three_and_never_overspent(tmp_path: Path, seed: 
         assert sum(member.app.refused for member in crew.members) == 0
 
 
+@pytest.mark.slow
 def test_what_was_promised_alone_counts_among_several(tmp_path: Path) -> None:
     """Whoever was alone has ads out that nobody was told of; two of them share what is left."""
     with Crew(tmp_path, 1, **world("0.10")) as crew:
@@ -98,6 +100,7 @@ def test_what_was_promised_alone_counts_among_several(tmp_path: Path) -> None:
         assert crew.verified() == []
 
 
+@pytest.mark.slow
 def test_who_is_left_shares_until_the_last_token_of_the_others_is_over(tmp_path: Path) -> None:
     with Crew(tmp_path, 3, **world("0.10")) as crew:
         crew.tick(2)
@@ -127,6 +130,7 @@ def test_who_is_left_shares_until_the_last_token_of_the_others_is_over(tmp_path:
         assert crew.verified() == []
 
 
+@pytest.mark.slow
 def test_a_clean_end_gives_back_what_is_free(tmp_path: Path) -> None:
     with Crew(tmp_path, 2, **world("0.10")) as crew:
         ads = list[Any]()

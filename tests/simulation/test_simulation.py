@@ -15,6 +15,8 @@ from adserver.simulation import generated, plots, summary, tables
 from adserver.simulation.config import read_config
 from adserver.simulation.run import Found, simulate
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parent
 HOUR_MS = 3600_000
 

@@ -31,6 +31,7 @@ def verdict(found: Found, what: str) -> Verdict:
     return next(one for one in referees.verdicts(found) if one.what.startswith(what))
 
 
+@pytest.mark.slow
 def test_a_small_run_keeps_what_it_is_judged_by(found: Found) -> None:
     assert [one.what for one in referees.verdicts(found) if one.kept is False] == []
     assert verdict(found, "Unspent").kept and verdict(found, "Paced").kept, "and somebody was judged"
