@@ -22,35 +22,25 @@ Doob). The optimum knows rates, which a server learns from few clicks: with few,
 what lies between them.
 """
 
-from bisect import bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, Final
 
-import numpy as np
 from msgspec.structs import replace
-from scipy.optimize import linprog
-from scipy.sparse import coo_array, csr_array
 
 from adserver.domain.books import LineItemTotals
-from adserver.domain.campaign import Budget, FrequencyCap, LineItem
+from adserver.domain.campaign import Budget, LineItem
 from adserver.engine import localtime
 from adserver.simulation.config import Config
 from adserver.simulation.run import Found
+from loadtests.program import STEP_MS, Key, Program, caps_of, fill, requests_of, slide
 from loadtests.supply import Slot
 
-_STEP_MS: Final = 6 * 3600_000
 _EARLY_MS: Final = 3600_000
 """A day's plan ends so much before the day (``services.traffic``)."""
 _TOLERANCE: Final = 0.02
 _SPENT: Final = 0.99
 _GOAL: Final = 0.97
-
-Request = tuple[str, int, tuple[tuple[tuple[int, ...], int], ...]]
-"""Who, when, and for each place the line items that may have it and its impressions. Whoever comes too seldom
-to reach any cap is nobody in particular, at some time of that quarter of a day: the empty text."""
-Key = tuple[int, Request, int]
-"""A line item at a place of a request: a variable, how many impressions it has there."""
 
 
 def worth_nanos(item: LineItem, config: Config) -> float:
@@ -78,44 +68,6 @@ def behind_guaranteed(found: Found, told: list[Slot]) -> list[Slot]:
 # -- the optimum -----------------------------------------------------------------------------------
 
 
-class Program:
-    """Rows of an upper-bounded linear program: sum of coefficient * variable <= bound."""
-
-    def __init__(self) -> None:
-        self.variables: dict[Any, int] = {}
-        self._bounds: list[float] = []
-        self._rows: list[int] = []
-        self._columns: list[int] = []
-        self._values: list[float] = []
-
-    def at_most(self, terms: Iterable[tuple[Any, float]], bound: float) -> None:
-        number = len(self._bounds)
-        for key, value in terms:
-            self._rows.append(number)
-            self._columns.append(self.variables.setdefault(key, len(self.variables)))
-            self._values.append(value)
-        self._bounds.append(bound)
-
-    @property
-    def matrix(self) -> csr_array:
-        shape = (len(self._bounds), len(self.variables))
-        return csr_array(coo_array((self._values, (self._rows, self._columns)), shape))
-
-    @property
-    def bounds(self) -> list[float]:
-        return self._bounds
-
-    def most(self, worth: dict[Any, float]) -> dict[Any, float] | None:
-        """The variables' worths where their sum is largest; None where the rows exclude each other."""
-        cost = np.zeros(len(self.variables))
-        for key, value in worth.items():
-            cost[self.variables[key]] = -value
-        found = linprog(cost, A_ub=self.matrix, b_ub=self._bounds, method="highs-ipm")
-        if found.status != 0:
-            return None
-        return {key: value * float(found.x[self.variables[key]]) for key, value in worth.items()}
-
-
 def best_revenue(found: Found, told: list[Slot]) -> Counter[int] | None:
     """Serial -> nanos that the auction's line items are expected to earn at most, of places ``told``."""
     program, worth = programmed(found, told)
@@ -138,62 +90,17 @@ def programmed(found: Found, told: list[Slot]) -> tuple[Program, dict[Key, float
     }
     mine: defaultdict[int, list[Key]] = defaultdict(list)
     single = {serial for serial, (campaign, _) in found.items.items() if not campaign.repeat_in_request}
-    for request, times in _requests(config, found.items.values(), told).items():
-        _request(program, mine, request, times, single)
+    for request, times in requests_of(config, found.items.values(), told).items():
+        fill(program, mine, request, times, single)
     _budgets(program, found, mine, bids)
     shares = _shares(config, told)
     for serial, keys in mine.items():
         item = found.items[serial][1]
-        for cap in _caps(item):
-            _windows(program, keys, cap)
+        for cap in caps_of(item):
+            slide(program, keys, cap)
         if item.pacing == "even" and item.budget.daily_nanos is not None:
             _paced(program, config, keys, bids[serial], item.budget.daily_nanos, shares)
     return program, {key: bids[serial] for serial, keys in mine.items() for key in keys}
-
-
-def _caps(item: LineItem) -> list[FrequencyCap]:
-    """Those that count a line item's impressions a person."""
-    return [
-        c for c in item.frequency_caps if (c.scope, c.event, c.session) == ("line_item", "impression", False)
-    ]
-
-
-def _requests(config: Config, items: Iterable[tuple[Any, LineItem]], told: list[Slot]) -> Counter[Request]:
-    """How many there are of each."""
-    caps = [cap for _, item in items for cap in _caps(item)]
-    least, longest = min((c.limit for c in caps), default=0), max((c.per_ms for c in caps), default=0)
-    seen: defaultdict[str, list[int]] = defaultdict(list)
-    for slot in told:
-        seen[slot.who].extend([slot.at_ms] * slot.count)
-    often = {who for who, times in seen.items() if caps and _most(sorted(times), longest) > least}
-    places: defaultdict[tuple[Any, ...], list[tuple[tuple[int, ...], int]]] = defaultdict(list)
-    for slot in told:
-        known = slot.who in often
-        at_ms = slot.at_ms if known else slot.at_ms - (slot.at_ms - config.start_ms) % _STEP_MS
-        places[slot.page, slot.who if known else "", at_ms].append((slot.eligible, slot.count))
-    return Counter((who, at_ms, tuple(sorted(one))) for (_, who, at_ms), one in places.items())
-
-
-def _most(times: list[int], per_ms: int) -> int:
-    """In any stretch of such a length."""
-    return max(place + 1 - bisect_right(times, at_ms - per_ms) for place, at_ms in enumerate(times))
-
-
-def _request(
-    program: Program, mine: dict[int, list[Key]], request: Request, times: int, single: set[int]
-) -> None:
-    """So many requests that are alike: each place is filled once, ``single`` line items stand once in a
-    request."""
-    once: defaultdict[int, list[Key]] = defaultdict(list)
-    for number, (eligible, count) in enumerate(request[2]):
-        keys = [(serial, request, number) for serial in eligible]
-        program.at_most([(key, 1.0) for key in keys], count * times)
-        for key in keys:
-            once[key[0]].append(key)
-            mine[key[0]].append(key)
-    for serial, keys_of in once.items():
-        if serial in single and (len(keys_of) > 1 or request[2][keys_of[0][2]][1] > 1):
-            program.at_most([(key, 1.0) for key in keys_of], times)
 
 
 def _budgets(program: Program, found: Found, mine: dict[int, list[Key]], bids: dict[int, float]) -> None:
@@ -222,34 +129,19 @@ def _budgets(program: Program, found: Found, mine: dict[int, list[Key]], bids: d
         program.at_most(terms, amounts[account])
 
 
-def _windows(program: Program, keys: list[Key], cap: FrequencyCap) -> None:
-    """Person by person: no window has more than the cap allows. Those within others are left out."""
-    people: defaultdict[str, list[Key]] = defaultdict(list)
-    for key in keys:
-        if key[1][0]:
-            people[key[1][0]].append(key)
-    for theirs in people.values():
-        theirs.sort(key=lambda key: key[1][1])
-        times = [key[1][1] for key in theirs]
-        first = [bisect_right(times, at_ms - cap.per_ms) for at_ms in times]
-        for last, start in enumerate(first):
-            if (last + 1 == len(times) or first[last + 1] > start) and last + 1 - start > 0:
-                program.at_most([(key, 1.0) for key in theirs[start : last + 1]], cap.limit)
-
-
 def _shares(config: Config, told: list[Slot]) -> dict[int, float]:
     """End of a step -> how much of its day is due by then."""
     came: Counter[int] = Counter()
     whole: Counter[int] = Counter()
     for slot in told:
         _, _, end_ms = localtime.day_span(config.timezone, slot.at_ms)
-        came[slot.at_ms - (slot.at_ms - config.start_ms) % _STEP_MS] += slot.count
+        came[slot.at_ms - (slot.at_ms - config.start_ms) % STEP_MS] += slot.count
         if slot.at_ms < end_ms - _EARLY_MS:
             whole[end_ms] += slot.count
     shares, so_far = dict[int, float](), Counter[int]()
     for step_ms in sorted(came):
         _, start_ms, end_ms = localtime.day_span(config.timezone, step_ms)
-        until_ms = step_ms + _STEP_MS
+        until_ms = step_ms + STEP_MS
         so_far[end_ms] += came[step_ms]
         by_clock = (until_ms - start_ms) / (end_ms - start_ms)
         by_traffic = so_far[end_ms] / whole[end_ms] if whole[end_ms] else 1.0
@@ -263,7 +155,7 @@ def _paced(
     """What is spent by the end of a step is a variable: what was before it, and what it adds."""
     steps: defaultdict[int, list[Key]] = defaultdict(list)
     for key in keys:
-        steps[key[1][1] - (key[1][1] - config.start_ms) % _STEP_MS + _STEP_MS].append(key)
+        steps[key[1][1] - (key[1][1] - config.start_ms) % STEP_MS + STEP_MS].append(key)
     before: tuple[Any, int] | None = None
     for until_ms in sorted(steps):
         day = localtime.day(config.timezone, until_ms - 1)

@@ -17,15 +17,17 @@ using a compact allocation plan, EC 2012) and SHALE (Bharadwaj et al., KDD 2012)
 here. That whoever is ahead of his plan waits is pacing's part; only the shares of those who do not are here.
 
 A forecast may be wrong, and who waited for traffic that does not come has missed what he let go. So the plan
-is made a second time of less traffic (``SURE`` of it): whoever would then get less than he wants *hurries*,
+is made a second time of what is ``sure`` of the traffic: whoever would then get less than he wants *hurries*,
 which is to say that pacing does not hold him back. What he takes ahead of his pace brings him back into what
-is sure, so he runs ahead by as much as is at risk and no more.
+is sure, so he runs ahead by as much as is at risk and no more. Of those who hurry, whoever has a frequency
+cap goes first: a person who comes again is of no use to him, and still is to the others.
 
 Pure. Cost: linear in the matches a round, ``_ROUNDS`` rounds at most, twice; tiers one behind the other, each
 on what those before it leave.
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from math import sqrt
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -37,8 +39,13 @@ _STEP: Final = 4.0
 """A weight changes by this factor at most in a round."""
 _LEAST, _MOST = 1e-9, 1e9
 _NEAR: Final = 0.002
-SURE: Final = 0.7
-"""Of the traffic that is expected, so much comes even if the forecast is wrong."""
+_ASTRAY: Final = 0.2
+"""So much of the traffic may go astray in a day, and in more of them its root's multiple (a random walk)."""
+_SURE: Final = (0.6, 0.7)
+"""A forecast may be wrong by 30 % from the first hour on; with an outage of two hours and a day too busy to
+learn from it is 0.7 * 22 / 24 * 0.95."""
+_FIRST: Final = 12.0
+"""The weight of who has a cap, among those who hurry: more would leave what is narrow without any."""
 _WHOLE: Final = 0.99
 """Who would get so much of what he wants has it."""
 
@@ -47,14 +54,18 @@ Ints = NDArray[np.int64]
 
 
 class Wanted(Struct, frozen=True):
-    """Of a line item: its tier, and how many impressions a day it still wants."""
+    """Of a line item: its tier, how many impressions a day it still wants, for how many days, and whether
+    some cap bounds what a person is shown of it."""
 
     tier: int
     daily: float
+    days: float
+    capped: bool
 
 
 class Plan(NamedTuple):
-    """``weights``: of each tier they add up to what it wants. ``hurried``: those not to be held back."""
+    """``weights``: of each tier they add up to what it wants, but for who has a cap and hurries. ``hurried``:
+    those not to be held back."""
 
     weights: dict[int, float]
     hurried: Collection[int]
@@ -71,12 +82,21 @@ def plan(kinds: Sequence[tuple[float, Sequence[int]]], wanted: Mapping[int, Want
     demand = np.array([wanted[ident].daily for ident in ids], dtype=np.float64)
     tiers = np.array([wanted[ident].tier for ident in ids], dtype=np.int64)
     weight, _ = _divided(supply, found, demand, tiers, demand)
-    _, got = _divided(supply * SURE, found, demand, tiers, weight)
-    short = (weight > 0) & (got < demand * _WHOLE)
+    risked = demand / np.array([sure(wanted[ident].days) for ident in ids], dtype=np.float64)
+    _, got = _divided(supply, found, risked, tiers, weight)
+    short = (weight > 0) & (got < risked * _WHOLE)
+    capped = np.array([wanted[ident].capped for ident in ids], dtype=np.bool_)
+    weight = np.where(short & capped, weight * _FIRST, weight)
     return Plan(
         {ident: float(mine) for ident, mine in zip(ids, weight, strict=True) if mine > 0},
         {ident for ident, is_short in zip(ids, short, strict=True) if is_short},
     )
+
+
+def sure(days: float) -> float:
+    """Of the traffic expected in the ``days`` to come, so much comes even if the forecast is wrong."""
+    least, most = _SURE
+    return min(max(1 - _ASTRAY * sqrt(days), least), most)
 
 
 def _divided(left: Floats, found: Ints, demand: Floats, tiers: Ints, began: Floats) -> tuple[Floats, Floats]:

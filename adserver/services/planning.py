@@ -100,5 +100,7 @@ class Planning:
                 days[end_ms] = max(self._traffic.days(now_ms, end_ms), 60_000 / DAY_MS)
             daily = plans.daily_need(entry, self._accounts, now_ms, days[end_ms])
             if daily is not None and daily > 0:
-                found[serial] = Wanted(entry.tier, daily / rendered)
+                capped = bool(entry.line_item.frequency_caps)
+                ahead = (days[end_ms], capped) if self._supply.is_settled() else (0.0, False)
+                found[serial] = Wanted(entry.tier, daily / rendered, *ahead)
         return found

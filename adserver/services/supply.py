@@ -25,6 +25,7 @@ from adserver.services.serve import Outcome
 from adserver.services.slate import PlacementSlate
 
 DAY_MS: Final = 24 * HOUR_MS
+_SETTLED_MS: Final = 18 * HOUR_MS
 
 Part = tuple[int, tuple[int, ...]]
 """Places for ads, and the serials of the line items that may have them."""
@@ -68,6 +69,10 @@ class Supply:
             hour.shift += 1
             hour.requests = {s: parts for s, parts in hour.requests.items() if s < SEEDS >> hour.shift}
         self._below = SEEDS >> hour.shift
+
+    def is_settled(self) -> bool:
+        """In less, a night may look like scarcity, and hardly anybody's caps are reached."""
+        return self._clock() - self._since_ms >= _SETTLED_MS
 
     def kinds(self) -> list[tuple[float, tuple[int, ...]]]:
         """Places a day, and the line items that may have them: of the last day, or of what is known of it.

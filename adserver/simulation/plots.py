@@ -33,13 +33,15 @@ def draw(found: Found, folder: Path) -> str:
 
 
 def _pacing(axes: Any, found: Found) -> None:
-    """Spend against plan: the even line items furthest from theirs at any hour, as shares of the whole."""
+    """Spend against plan, as shares of the whole: of the line items with enough traffic, as the referees have
+    it, those furthest from their plans at any hour. Others tell of demand, not of pacing."""
     known: defaultdict[int, list[Standing]] = defaultdict(list)
     for standing in found.play.record.hourly:
         if found.items[standing.line_item][1].pacing != "asap":
             known[standing.line_item].append(standing)
+    enough = [one for one, told in known.items() if 2 * sum(hour.held_back for hour in told) >= len(told)]
     largest = sorted(
-        known,
+        enough or known,
         key=lambda serial: -max(abs(one.done - one.planned) / _most(known[serial]) for one in known[serial]),
     )
     for serial in largest[:_LINES]:

@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adserver.engine.allocation import SURE, Wanted, plan
+from adserver.engine.allocation import Wanted, plan, sure
 
 Kinds = Sequence[tuple[float, Sequence[int]]]
 
 _STEPS = 400
+SURE = sure(1)
 
 
 def weights(kinds: Kinds, wanted: Mapping[int, Wanted]) -> dict[int, float]:
@@ -43,8 +44,12 @@ def most(kinds: Kinds, wanted: Mapping[int, Wanted]) -> float:
     return float(-found.fun)
 
 
+def want(tier: int, daily: float, days: float = 1.0, capped: bool = False) -> Wanted:
+    return Wanted(tier, daily, days, capped)
+
+
 def even(**daily: float) -> dict[int, Wanted]:
-    return {int(name[1:]): Wanted(10, amount) for name, amount in daily.items()}
+    return {int(name[1:]): want(10, amount) for name, amount in daily.items()}
 
 
 def test_who_has_other_traffic_gives_way() -> None:
@@ -65,7 +70,7 @@ def test_where_there_is_too_little_it_is_divided_by_need() -> None:
 
 def test_a_lower_tier_plans_with_what_is_left() -> None:
     """The sponsorship takes the whole of the first kind, so the third has that for itself as little."""
-    wanted = {1: Wanted(0, 100), 2: Wanted(10, 50), 3: Wanted(10, 50)}
+    wanted = {1: want(0, 100), 2: want(10, 50), 3: want(10, 50)}
     found = weights([(100.0, (1, 2)), (100.0, (2, 3))], wanted)
     assert found[2] == pytest.approx(found[3], rel=0.02)
     free = weights([(100.0, (2,)), (100.0, (2, 3))], {2: wanted[2], 3: wanted[3]})
@@ -75,7 +80,7 @@ def test_a_lower_tier_plans_with_what_is_left() -> None:
 def test_nobody_wants_and_nothing_is_had() -> None:
     assert weights([], even(i1=5)) == {}
     assert weights([(10.0, (2,))], even(i1=5)) == {}
-    assert weights([(10.0, (1, 2))], {1: Wanted(10, 0.0), 2: Wanted(10, 3.0)}) == {2: 3.0}
+    assert weights([(10.0, (1, 2))], {1: want(10, 0.0), 2: want(10, 3.0)}) == {2: 3.0}
     assert weights([(10.0, (1,))], {}) == {}
 
 
@@ -89,8 +94,28 @@ def test_who_would_be_short_of_less_traffic_hurries() -> None:
     assert plan([(70.0, (2,))], wanted).hurried == {2}, "of who has nothing at all nothing is known"
 
 
+def test_traffic_is_the_less_sure_the_longer_it_takes_to_come() -> None:
+    """A fall by 30 % at once; within some days with two hours of an outage; never by more."""
+    assert sure(0) == sure(1) == 0.7
+    assert sure(1) > sure(3) > sure(4) > 0.5
+    assert sure(4) <= 0.7 * 22 / 24
+    assert sure(4) == sure(400)
+    kinds = [(100.0, (1,)), (100.0, (2,))]
+    assert plan(kinds, {1: want(10, 65, days=1), 2: want(10, 65, days=4)}).hurried == {2}
+
+
+def test_of_those_who_hurry_the_capped_go_first() -> None:
+    """Where nobody hurries they are like others."""
+    kinds = [(100.0, (1, 2))]
+    loose, scarce = ({1: want(10, daily), 2: want(10, daily, capped=True)} for daily in (30, 60))
+    assert weights(kinds, loose)[2] == pytest.approx(weights(kinds, loose)[1])
+    assert weights(kinds, scarce)[2] > 5 * weights(kinds, scarce)[1] > 0
+    both = {one: want(10, 60, capped=True) for one in (1, 2)}
+    assert weights(kinds, both)[2] == pytest.approx(weights(kinds, both)[1])
+
+
 def test_a_lower_tier_hurries_for_what_is_left() -> None:
-    kinds, wanted = [(100.0, (1, 2))], {1: Wanted(0, 40.0), 2: Wanted(10, 40.0)}
+    kinds, wanted = [(100.0, (1, 2))], {1: want(0, 40.0), 2: want(10, 40.0)}
     assert plan(kinds, wanted).hurried == {2}
 
 
@@ -111,7 +136,7 @@ def test_nearly_a_maximum_flow(kinds: Kinds, cuts: list[int], load: float) -> No
         parts = cuts[4 * row :][: len(mine)]
         for one, part in zip(mine, parts, strict=True):
             wants[one] = wants.get(one, 0.0) + count * load * part / sum(parts)
-    wanted = {one: Wanted(10, amount) for one, amount in wants.items()}
+    wanted = {one: want(10, amount) for one, amount in wants.items()}
     found = weights(kinds, wanted)
     assert set(found) == set(wanted), "nobody is starved"
     assert sum(delivered(kinds, wanted, found).values()) >= 0.97 * most(kinds, wanted)
@@ -119,7 +144,7 @@ def test_nearly_a_maximum_flow(kinds: Kinds, cuts: list[int], load: float) -> No
 
 @given(KINDS, st.permutations(range(1, 7)))
 def test_the_order_of_things_does_not_matter(kinds: Kinds, names: list[int]) -> None:
-    wanted = {one: Wanted(10, 10.0 * one) for one in range(1, 7)}
+    wanted = {one: want(10, 10.0 * one) for one in range(1, 7)}
     renamed = [(count, [names[one - 1] for one in mine]) for count, mine in reversed(kinds)]
     found = weights(kinds, wanted)
     other = weights(renamed, {names[one - 1]: want for one, want in wanted.items()})

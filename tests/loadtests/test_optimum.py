@@ -15,7 +15,7 @@ from adserver.domain.targeting import Targeting
 from adserver.simulation.config import read_config
 from adserver.simulation.run import Found, simulate
 from loadtests.auction import behind_guaranteed, best_revenue, earned
-from loadtests.optimum import as_planned, at_once, done, feasible, wanted_of
+from loadtests.optimum import as_planned, at_once, done, feasible, sliding, wanted_of
 from loadtests.supply import Slot, slots
 
 SMALL = read_config(Path(__file__).parents[1] / "simulation" / "small.yaml")
@@ -63,6 +63,18 @@ def test_nobody_gets_more_than_the_goal_or_the_supply() -> None:
 def test_a_cap_binds_each_person_and_window() -> None:
     told = [*each(5, 0, "u", 1), *each(5, 5, "u", 1), *each(5, 26, "u", 1), slot(0, "v", 1)]
     assert flow([item(1, 100, cap=2)], told) == {1: 2 + 2 + 1}
+
+
+def test_windows_that_slide_leave_less() -> None:
+    """Of an evening, the next morning and the next evening two windows stand still; two that slide share the
+    morning."""
+    told = [*each(5, 22, "u", 1), *each(5, 26, "u", 1), *each(5, 47, "u", 1)]
+    assert flow([item(1, 100, cap=2)], told) == {1: 2 + 2}
+    assert sliding([item(1, 100, cap=2)], SMALL, told) == pytest.approx(2 + 2)
+    assert sliding([item(1, 100, cap=2)], SMALL, told[:10]) == pytest.approx(2)
+    assert sliding([item(1, 3), item(2, 100)], SMALL, told) == pytest.approx(3), "its goal, and nothing for 2"
+    page = Slot(SMALL.start_ms, "u", (1,), 2, (next(PAGES), 0, 0))
+    assert sliding([item(1, 10)], SMALL, [page]) == pytest.approx(1), "once in a request"
 
 
 def test_nobody_stands_twice_in_a_request() -> None:
