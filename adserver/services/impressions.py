@@ -110,15 +110,13 @@ class Impressions:
     def _screened(self, plain: list[Heard], now_ms: int, judged: list[Judged]) -> None:
         """Those that came too fast are filtered, and the others accepted, in order."""
         marked = self._screen.shown(plain, now_ms)
-        run, chance = list[Accepted](), self._chance
-        for place, (told, _) in enumerate(plain):
-            if place not in marked:
-                run.append(_priced(told, chance()))
-                continue
-            self._accept(run, now_ms, judged)
-            run = []
-            judged.append(self._filtered(told, now_ms, marked[place]))
-        self._accept(run, now_ms, judged)
+        chance, begin = self._chance, 0
+        run = [_priced(told, chance()) for told, _ in plain]
+        for place, found in sorted(marked.items()):
+            self._accept(run[begin:place], now_ms, judged)
+            judged.append(self._filtered(plain[place][0], now_ms, found))
+            begin = place + 1
+        self._accept(run[begin:], now_ms, judged)
 
     def _accept(self, run: list[Accepted], now_ms: int, judged: list[Judged]) -> None:
         """Journal a run and move what moves with it. Where not all of it finds room, some of it may."""

@@ -90,16 +90,20 @@ class Tempo(Fading[Key]):
         """``exceeds`` of new events, one after the other: the places of those that come too fast. None is
         nobody, and never too fast."""
         now, full, found = now_ms * self._limit, self._full, list[int]()
+        once = now + _MINUTE
         for place, key in enumerate(keys):
             if key is None:
                 continue
             empty_at = self._young.get(key)
             if empty_at is None:
                 empty_at = self._old.get(key, 0)
-            level = min(empty_at - now, full) if empty_at > now else 0
             if self._gone or now_ms > self._turn_ms or len(self._young) >= self._most:
                 self._turn(now_ms)
-            self._young[key] = now + level + _MINUTE
+            if empty_at <= now:
+                self._young[key] = once
+                continue
+            level = min(empty_at - now, full)
+            self._young[key] = once + level
             if level + _MINUTE > full:
                 found.append(place)
         return found
