@@ -121,8 +121,8 @@ class Screen:
         tempos = self._tempos[EventKind.IMPRESSION]
         found = {} if tempos is None else self._of_tempos(tempos, row, now_ms)
         if self._fastest_click_ms:
-            passed = [told[0] for place, (told, _) in enumerate(row) if place not in found]
-            self._shown_at.put_all(passed, now_ms, now_ms)
+            # Also of those that are filtered: nobody asks when they were shown, for they count as never.
+            self._shown_at.put_all([told[0] for told, _ in row], now_ms, now_ms)
         return found
 
     def _of_caller(self, token: Token, call: Call) -> Invalid | None:

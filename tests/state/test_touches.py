@@ -125,15 +125,16 @@ def accepted(found: Recorded, who: bytes | None) -> Accepted:
     return told, 0, found.unbilled, found.conversion_nanos, b""
 
 
+@mock.patch.object(module, "_MOST_BYTES", 5 * 58)
 @settings(max_examples=100, deadline=None)
 @given(st.randoms(use_true_random=False), st.sampled_from([12, 40, limits.TOUCHES_KEPT]))
 def test_a_run_of_views_is_what_they_are_one_by_one(chance: random.Random, most: int) -> None:
-    """In C, without it, and told alone; also where some have to go."""
+    """In C, without it, and told alone; also where some have to go, for want of room or of time."""
     people = [bytes([number]) * 16 for number in range(3)]
     promised = {1: TERMS, 2: msgspec.structs.replace(TERMS, view_window_ms=0), 3: TERMS}
     alike, now_ms = [Touches(most) for _ in range(3)], START_MS
     for step in range(chance.randrange(1, 40)):
-        now_ms += chance.choice((0, 1, HOUR_MS, 3 * HOUR_MS))
+        now_ms += chance.choice((0, 1, HOUR_MS, 3 * HOUR_MS, VIEW_MS + limits.CONVERSION_LATE_MS))
         run = [
             (
                 msgspec.structs.replace(
