@@ -176,10 +176,8 @@ class _Buckets:
             self._drop()
 
     def has_room(self, number: int, at_ms: int) -> bool:
-        """For so many more."""
-        if at_ms // self._width_ms > self._next:
-            self.sweep(at_ms)
-        return self._count + number <= self._most
+        """For so many more, without forgetting any before."""
+        return at_ms // self._width_ms <= self._next and self._count + number <= self._most
 
     def count(self, added: int, dropped: int) -> None:
         """What was put into ``buckets``."""
