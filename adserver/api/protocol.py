@@ -219,7 +219,7 @@ class HttpProtocol(Hearing):
             self.server_state.total_requests += 1
             self.transport.write(reply.octets(turn.request_id, self.server_state.default_headers))
             if not (self.owed or self.held or self.flow.read_paused):
-                return self.rest_again()
+                return self.rest()
         self.go_on()
 
     async def _wait(self, turn: Turn, act: Awaitable[Reply]) -> None:

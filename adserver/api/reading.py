@@ -192,11 +192,6 @@ class Reading(HttpToolsProtocol):
             keep_alive_s = self.service.deadlines.keep_alive_ms / 1000
             self.deadline_s = inf if self.waiting() else self.loop.time() + keep_alive_s
 
-    def rest_again(self) -> None:
-        """The same, where nothing is owed."""
-        if self.phase == IDLE:
-            self.deadline_s = self.loop.time() + self.service.deadlines.keep_alive_ms / 1000
-
     def linger(self) -> None:
         """Our side has ended; longer where the client has yet to read what we said."""
         deadlines = self.service.deadlines
