@@ -17,7 +17,16 @@ setup(
             "adserver._octets",
             [
                 f"adserver/{name}.c"
-                for name in ("_octets", "_open", "_plain", "_bare", "_frame", "_recorded", "_booked")
+                for name in (
+                    "_octets",
+                    "_open",
+                    "_plain",
+                    "_bare",
+                    "_frame",
+                    "_recorded",
+                    "_booked",
+                    "_touched",
+                )
             ],
             depends=["adserver/_octets.h"],
             # Without a compiler tokens, frames and bodies are for Python, and every request for the parser.

@@ -12,7 +12,7 @@
 #include "_octets.h"
 
 /* Raised with every change of what the functions take or give: a build of another one is not used. */
-#define CONTRACT 9
+#define CONTRACT 10
 
 #define BLOCK 128
 #define STATE OCTETS_STATE
@@ -358,12 +358,15 @@ static PyMethodDef methods[] = {
     {"booked", (PyCFunction)(void (*)(void))octets_booked, METH_FASTCALL, NULL},
     {"frame", (PyCFunction)(void (*)(void))octets_frame, METH_FASTCALL, NULL},
     {"is_plain", octets_is_plain, METH_O, NULL},
+    {"touched", (PyCFunction)(void (*)(void))octets_touched, METH_FASTCALL, NULL},
     {0},
 };
 
 static int add_constants(PyObject *module)
 {
     octets_prepare_frames();
+    if (octets_prepare_touches() < 0)
+        return -1;
     return PyModule_AddIntConstant(module, "CONTRACT", CONTRACT);
 }
 

@@ -48,6 +48,9 @@ uint32_t octets_checked(uint32_t crc, const uint8_t *at, size_t size);
 /* Once, before the first frame. */
 void octets_prepare_frames(void);
 
+/* Once, before the first touch. -1 with an exception. */
+int octets_prepare_touches(void);
+
 PyObject *octets_frame(PyObject *module, PyObject *const *given, Py_ssize_t count);
 PyObject *octets_open(PyObject *module, PyObject *const *given, Py_ssize_t count);
 PyObject *octets_bare(PyObject *module, PyObject *received);
@@ -55,5 +58,6 @@ PyObject *octets_told(PyObject *module, PyObject *const *given, Py_ssize_t count
 PyObject *octets_recorded(PyObject *module, PyObject *const *given, Py_ssize_t count);
 PyObject *octets_booked(PyObject *module, PyObject *const *given, Py_ssize_t count);
 PyObject *octets_is_plain(PyObject *module, PyObject *body);
+PyObject *octets_touched(PyObject *module, PyObject *const *given, Py_ssize_t count);
 
 #endif

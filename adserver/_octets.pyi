@@ -1,5 +1,6 @@
 from typing import Final
 
+from adserver.domain.records import LineItemTerms
 from adserver.domain.told import Accepted, Told
 
 CONTRACT: Final[int]
@@ -50,6 +51,13 @@ def booked(
     raw: bytes, at: int, stop: int, most: int, seed: int, /
 ) -> tuple[bytes, bytes, bytes, bytes, bytes]:
     """A ``ledger.rows.Told`` of the frames from ``raw[at]`` on. TypeError, OverflowError."""
+
+def touched(
+    run: list[Accepted], at_ms: int, terms: dict[int, LineItemTerms], buckets: dict[int, dict[bytes, bytes]],
+    width_ms: int, late_ms: int, most: int, /,
+) -> tuple[int, int]:  # fmt: skip
+    """``state.touches.Touches.viewed``, with at most so many bytes of a person in a bucket: (how many touches
+    were put to those there are, how many took the place of another). TypeError, ValueError, OverflowError."""
 
 def frame(record: bytes, secret: bytes, seed: int, /) -> tuple[bytes, bytes]:
     """``ledger.segments.encode_frame``, from encoded parts; ``secret`` empty: there is no personal part.

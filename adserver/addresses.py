@@ -27,6 +27,8 @@ _SHARED: Final = Networks(
 _NONE: Final = Networks()
 _SHARED_BEGIN: Final = frozenset((0, 10, 100, 127, 169, 172, 192, 0xFC, 0xFD, 0xFE))
 """Their first bytes: most others are told by these."""
+_SHARED_WHOLE: Final = frozenset((10, 127))
+"""Of IPv4, and these are told by it too."""
 
 
 class BadList(Exception):
@@ -60,7 +62,7 @@ class Addresses:
         """Under which its events are counted: of IPv6 the /64, which is one customer's. None for no address,
         and for those that stand for nobody in particular."""
         address = packed(ip)
-        if address is None or (address[0] in _SHARED_BEGIN and address in _SHARED):
+        if address is None or (address[0] in _SHARED_BEGIN and _is_shared(address)):
             return None
         return hash(self._salt + address[:8])
 
@@ -76,6 +78,10 @@ class Addresses:
         assert self._path is not None
         self._read = self._seen
         self._centres = _networks(self._path)
+
+
+def _is_shared(address: bytes) -> bool:
+    return (len(address) == 4 and address[0] in _SHARED_WHOLE) or address in _SHARED
 
 
 def _stamp(path: Path | None) -> tuple[int, ...] | None:

@@ -1,4 +1,5 @@
-"""The compiled part of reading questions and writing answers (``_octets.c``), where there was a compiler.
+"""The compiled part of reading questions, writing answers and keeping touches (``_octets.c``), if there was a
+compiler.
 
 ``compiled`` is None without one: whoever uses it has the same in Python, which is fallback and oracle.
 """
@@ -7,7 +8,7 @@ from typing import Final
 
 __all__ = ["compiled"]
 
-_CONTRACT: Final = 9
+_CONTRACT: Final = 10
 try:
     from adserver import _octets as compiled
 

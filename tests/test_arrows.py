@@ -48,6 +48,7 @@ TOOLS = {
     "api": {"tokens", "octets", "clock", "settings"},
     "catalog": {"databases", "migrating"},
     "ledger": {"octets", "databases", "migrating", "patience"},
+    "state": {"octets"},
 }
 
 PURE = {"domain", "engine"}

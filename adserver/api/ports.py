@@ -1,6 +1,6 @@
 """What the wire needs from the use cases; ``app`` ties it to them, tests to small ones of their own."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from msgspec import Struct
@@ -9,7 +9,7 @@ from starlette.routing import BaseRoute
 from adserver.api.messages import Head, Reply
 from adserver.domain.decision import EventKind
 from adserver.domain.records import Status
-from adserver.domain.told import Told
+from adserver.domain.told import Heard, Told
 from adserver.domain.verdicts import Passed, Verdict
 from adserver.services.ask import Ask, Asker, Terms
 from adserver.services.calls import Call
@@ -67,7 +67,7 @@ class Impressions(Protocol):
         """The call that was received, None where it may be something else."""
         ...
 
-    def tell(self, row: Iterable[tuple[Told, str]]) -> Sequence[tuple[Verdict | Passed, Durable]]:
+    def tell(self, row: Sequence[Heard]) -> Sequence[tuple[Verdict | Passed, Durable]]:
         """(call, address) each -> as ``Recorder.tell``; without room UNRECORDED."""
         ...
 

@@ -60,18 +60,17 @@ class Row:
         row, self._waiting = self._waiting[: limits.JUDGED_IN_A_ROW], self._waiting[limits.JUDGED_IN_A_ROW :]
         if self._waiting:
             loop.call_soon(self._judge, loop)
-        owed = dict[asyncio.Future[None], list[Owed]]()
-        for asked, answer in self._answered(row):
-            durable = answer[1]
+        together, last = list[Owed](), None
+        for owed in self._answered(row):
+            asked, (reply, durable) = owed
             if durable is None:
-                self._settle(*asked, answer[0])
-            elif durable in owed:
-                owed[durable].append((asked, answer))
+                self._settle(*asked, reply)
+            elif durable is last:
+                together.append(owed)
             else:
-                owed[durable] = [(asked, answer)]
-        # Nearly always all of a row wait for one sync; then one call tells them all.
-        for durable, together in owed.items():
-            durable.add_done_callback(partial(self._settle_all, together))
+                # Nearly always all of a row wait for one sync; then one call tells them all.
+                together, last = [owed], durable
+                durable.add_done_callback(partial(self._settle_all, together))
 
     def _answered(self, row: list[Asked]) -> list[Owed]:
         """In order; what was told plainly one behind the other, together."""

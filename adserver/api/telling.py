@@ -15,7 +15,7 @@ from adserver.api.turn import Turn
 from adserver.api.wire import Standing
 from adserver.domain.decision import EventKind
 from adserver.domain.records import Status
-from adserver.domain.told import Told
+from adserver.domain.told import Heard
 from adserver.domain.verdicts import Passed, Verdict
 from adserver.services.ports import Durable
 
@@ -36,7 +36,7 @@ class Telling:
     def answered(self, turns: Sequence[Turn]) -> list[tuple[Reply | Making, Durable]]:
         """The answers, whatever goes wrong, and what each is to wait for."""
         try:
-            judged = self._tell([self._heard(turn) for turn in turns])
+            judged = self._tell(self._heard(turns))
         # The last resort, as everywhere.
         except Exception as error:
             return [(self._guard.blamed(_ROUTE, error, turn.request_id), None) for turn in turns]
@@ -70,10 +70,13 @@ class Telling:
         self._replies[verdict.status, verdict.billed] = reply
         return reply
 
-    def _heard(self, turn: Turn) -> tuple[Told, str]:
-        told, head = turn.told, turn.head
-        assert told is not None
-        if told[16] is None:
-            return told, head.peer
-        forwarded = Head("GET", "", b"", ((b"x-forwarded-for", told[16]),), head.peer)
-        return told, self._peers.address(forwarded)
+    def _heard(self, turns: Sequence[Turn]) -> list[Heard]:
+        heard = list[Heard]()
+        for turn in turns:
+            told, peer = turn.told, turn.head.peer
+            assert told is not None
+            if told[16] is not None:
+                forwarded = Head("GET", "", b"", ((b"x-forwarded-for", told[16]),), peer)
+                peer = self._peers.address(forwarded)
+            heard.append((told, peer))
+        return heard

@@ -11,6 +11,9 @@ decided and when its token ends (ms), line item, creative, placement, render_s, 
 flags, subject, country and device as its ``Token`` says them; the agent, "" where none was said; what a proxy
 said of the address, None without one."""
 
+Heard = tuple[Told, str]
+"""What was told, and the address it came from."""
+
 Accepted = tuple[Told, int, Unbilled, int, bytes]
 """One that is accepted: billed_nanos, unbilled and conversion_nanos of its ``Recorded``, and the salt of its
 ``Personal``."""

@@ -28,16 +28,21 @@ engine's calendar."""
 
 @dataclass(slots=True)
 class Account:
-    """``limit_nanos`` is that of the last touch (``Accounts.of``); None: no limit. ``wallet``: that is what
-    was paid in, in this currency. No Struct, as ``Bound``: to set an attribute of one costs eight times as
-    much, and each event sets a dozen."""
+    """``limit_nanos`` is that of the last touch (``Accounts.of``); None: no limit. ``used_nanos``: billed and
+    held, for that is what leaves no room, and an impression whose price was held changes nothing of it.
+    ``wallet``: that the limit is what was paid in, in this currency. No Struct, as ``Bound``: to set an
+    attribute of one costs eight times as much, and each event sets half a dozen."""
 
     limit_nanos: int | None = None
-    billed_nanos: int = 0
+    used_nanos: int = 0
     held_nanos: int = 0
     hoped_nanos: int = 0
     """Of what is held, the part that is an expectation and not a price."""
     wallet: str = ""
+
+    @property
+    def billed_nanos(self) -> int:
+        return self.used_nanos - self.held_nanos
 
     @property
     def firm_nanos(self) -> int:
@@ -46,9 +51,8 @@ class Account:
 
     def can_pay(self, price_nanos: int) -> bool:
         """Whether an event can be billed beside what was firmly promised."""
-        return self.limit_nanos is None or (
-            self.billed_nanos + self.firm_nanos + price_nanos <= self.limit_nanos
-        )
+        limit = self.limit_nanos
+        return limit is None or self.used_nanos - self.hoped_nanos + price_nanos <= limit
 
 
 class Hold(Struct, array_like=True, gc=False):
@@ -88,15 +92,14 @@ class Bound:
 
     def spent_nanos(self) -> int:
         """Billed and held of the line item itself, in all."""
-        own = self.accounts[0]
-        return own.billed_nanos + own.held_nanos
+        return self.accounts[0].used_nanos
 
     def likely_nanos(self, today: bool, per_million: int) -> int:
         """Billed, firmly held, and ``per_million`` of what is held as an upper expectation: what will have
         been spent when all that is in flight is over."""
         own = self.accounts[1 if today else 0]
         loose = own.hoped_nanos
-        return own.billed_nanos + own.held_nanos - loose + loose * per_million // 1_000_000
+        return own.used_nanos - loose + loose * per_million // 1_000_000
 
     def left_nanos(self) -> int | None:
         """The least any account still allows; None without a budget."""
@@ -104,7 +107,7 @@ class Bound:
         for account in self.limited:
             if account.limit_nanos is None:
                 continue
-            left = account.limit_nanos - account.billed_nanos - account.held_nanos
+            left = account.limit_nanos - account.used_nanos
             if least is None or left < least:
                 least = left
         if self.wanting is not None:
@@ -114,13 +117,13 @@ class Bound:
     def emptied(self, amount_nanos: int) -> bool:
         """Whether what was paid in has no room for a hold of this amount."""
         own = self.accounts[_ADVERTISERS]
-        return bool(own.wallet) and own.billed_nanos + own.held_nanos + amount_nanos > (own.limit_nanos or 0)
+        return bool(own.wallet) and own.used_nanos + amount_nanos > (own.limit_nanos or 0)
 
     def fits(self, amount_nanos: int) -> bool:
         """Whether a hold of this amount fits into every account."""
         for account in self.limited:
             limit = account.limit_nanos
-            if limit is not None and account.billed_nanos + account.held_nanos + amount_nanos > limit:
+            if limit is not None and account.used_nanos + amount_nanos > limit:
                 self.want()
                 return False
         return True
@@ -255,7 +258,7 @@ class Accounts:
         """Of days nobody can bill any more there is no account to give back to."""
         found = self._accounts.get(key)
         if found is not None:
-            found.billed_nanos -= nanos
+            found.used_nanos -= nanos
             if self._shared is not None:
                 self._shared.refund(key, nanos)
 
@@ -283,10 +286,11 @@ class Accounts:
 
 def add(accounts: Iterable[Account], held_nanos: int, firm: bool, billed_nanos: int = 0) -> None:
     """Hold so much more (or less) in each, and bill so much more."""
+    used_nanos = held_nanos + billed_nanos
     for account in accounts:
         account.held_nanos += held_nanos
-        if billed_nanos:
-            account.billed_nanos += billed_nanos
+        if used_nanos:
+            account.used_nanos += used_nanos
         if not firm:
             account.hoped_nanos += held_nanos
 

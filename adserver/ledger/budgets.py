@@ -132,11 +132,11 @@ class Budgets:
         """Start from the ledger, once: line items' totals, and what every (account, day) was billed; the
         lifetime's day is ``LIFETIME``. Line items must be known before."""
         for total in totals:
-            bound = self._bound.get(total.line_item)
-            if bound is not None:
+            if (bound := self._bound.get(total.line_item)) is not None:
                 bound.totals = total
         for name, day, nanos in billed:
-            self._accounts.get(name, day).billed_nanos = nanos
+            account = self._accounts.get(name, day)
+            account.used_nanos = account.held_nanos + nanos
 
     def delivered(self) -> tuple[list[LineItemTotals], list[tuple[str, int, int]]]:
         """What ``load`` takes."""
@@ -245,7 +245,7 @@ class Budgets:
         """Add to every account what was billed (decided above, or read back from the journal)."""
         if (bound := self.standing(line_item, decided_ms)) is not None:
             for account in bound.accounts:
-                account.billed_nanos += price_nanos
+                account.used_nanos += price_nanos
             bound.totals.billed_nanos += price_nanos
 
     def post(self, event_id: bytes, line_item: int, price_nanos: int, at_ms: int) -> LineItemTotals | None:

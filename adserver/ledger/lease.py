@@ -31,7 +31,7 @@ class Lease(Struct):
     @property
     def granted_nanos(self) -> int:
         account = self.account
-        whole = account.billed_nanos + account.held_nanos if self.rests else account.limit_nanos or 0
+        whole = account.used_nanos if self.rests else account.limit_nanos or 0
         return whole - self.elsewhere_nanos
 
     @property
@@ -39,7 +39,7 @@ class Lease(Struct):
         account = self.account
         if self.rests:
             return 0
-        return (account.limit_nanos or 0) - account.billed_nanos - account.held_nanos
+        return (account.limit_nanos or 0) - account.used_nanos
 
     def rest(self) -> None:
         """Promise nothing more. Without room beside what is billed nothing fits, whatever holds end."""
@@ -57,7 +57,7 @@ class Lease(Struct):
         self.grow(slice_nanos)
 
     def look(self) -> None:
-        used_nanos = self.account.billed_nanos + self.account.held_nanos
+        used_nanos = self.account.used_nanos
         self.moved_nanos = max(used_nanos - self.used_nanos, 0)
         self.still = 0 if used_nanos != self.used_nanos else self.still + 1
         self.used_nanos = used_nanos

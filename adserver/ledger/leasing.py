@@ -129,7 +129,7 @@ class Leasing:
         if not more:
             return
         self._elsewhere[key] = nanos
-        account.billed_nanos += more
+        account.used_nanos += more
         lease = self._leases.get(key)
         if lease is not None:
             lease.elsewhere_nanos += more

@@ -9,7 +9,7 @@ Invariant: what is told the long way has moved nothing here, and what finds no r
 there. Cost: docs/PERFORMANCE.md.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from adserver.clock import Clock
@@ -18,7 +18,7 @@ from adserver.domain.counted import BILLED, CPA, FLAT
 from adserver.domain.decision import EventKind
 from adserver.domain.invalid import Invalid
 from adserver.domain.records import Status, Unbilled
-from adserver.domain.told import Accepted, Told
+from adserver.domain.told import Accepted, Heard, Told
 from adserver.domain.verdicts import Verdict
 from adserver.services.calls import Call
 from adserver.services.elsewhere import Elsewhere
@@ -37,17 +37,12 @@ _PAID: Final = Verdict(Status.ACCEPTED, True)
 _UNPAID: Final = Verdict(Status.ACCEPTED)
 _UNRECORDED: Final = Verdict(Status.UNRECORDED)
 
-Heard = tuple[Told, str]
-"""What was told, and the address it came from."""
-
 Judged = tuple[Verdict, Durable]
 
 
 class Browsers(Protocol):
     def is_browser(self, agent: str, ip: str) -> bool: ...
-    def shown(
-        self, event_id: bytes, placed: int, subject: bytes | None, ip: str, now_ms: int
-    ) -> Invalid | None: ...
+    def shown(self, row: Sequence[Heard], now_ms: int) -> dict[int, Invalid]: ...
 
 
 Touched = Callable[[list[Accepted], int], None]
@@ -75,37 +70,53 @@ class Impressions:
         self._happened = happened
         self._touched = touched
 
-    def tell(self, row: Iterable[Heard]) -> list[Judged]:
+    def tell(self, row: Sequence[Heard]) -> list[Judged]:
         """The verdicts, in order, and what each is not to be told before."""
         now_ms = self._clock()
         self._exposures.sweep(now_ms)
-        judged, run, keys = list[Judged](), list[Accepted](), set[bytes]()
-        for told, ip in row:
-            plain = told[1] not in keys and self._is_plain(told, ip, now_ms)
-            found = self._screen.shown(told[0], told[6], told[12], ip, now_ms) if plain else None
-            if plain and found is None:
-                keys.add(told[1])
-                run.append(_priced(told, self._chance()))
-                continue
-            self._accept(run, now_ms, judged)
-            run, keys = [], set()
-            judged.append(self._told(told, ip) if found is None else self._filtered(told, now_ms, found))
-        self._accept(run, now_ms, judged)
+        judged = list[Judged]()
+        while len(judged) < len(row):
+            plain = self._plain(row[len(judged) :], now_ms)
+            if plain:
+                self._screened(plain, now_ms, judged)
+            else:
+                judged.append(self._told(*row[len(judged)]))
         return judged
 
-    def _is_plain(self, told: Told, ip: str, now_ms: int) -> bool:
-        """Whether only its tempo may speak against it. Moves nothing."""
-        event_id, key, _, until_ms, _, _, _, _, _, price, model, flags, _, _, _, agent, _ = told
-        return (
-            now_ms <= until_ms
-            and not flags & FLAG_TEST
-            and model != FLAT
-            and key not in self._seen.keys
-            and event_id in self._exposures.known
-            and event_id not in self._released.keys
-            and (not (price and _BILLS[model]) or self._budgets.is_held(event_id, price))
-            and self._screen.is_browser(agent, ip)
-        )
+    def _plain(self, row: Sequence[Heard], now_ms: int) -> list[Heard]:
+        """The first ones, as many as there are against which only their tempo may speak. Moves nothing."""
+        seen, known, released = self._seen.keys, self._exposures.known, self._released.keys
+        is_held, is_browser = self._budgets.is_held, self._screen.is_browser
+        plain, keys = list[Heard](), set[bytes]()
+        for heard in row:
+            told, ip = heard
+            event_id, key, price, model = told[0], told[1], told[9], told[10]
+            if (
+                told[3] < now_ms
+                or told[11] & FLAG_TEST
+                or model == FLAT
+                or key in seen
+                or key in keys
+                or event_id not in known
+                or event_id in released
+                or (price and _BILLS[model] and not is_held(event_id, price))
+                or not is_browser(told[15], ip)
+            ):
+                break
+            keys.add(key)
+            plain.append(heard)
+        return plain
+
+    def _screened(self, plain: list[Heard], now_ms: int, judged: list[Judged]) -> None:
+        """Those that came too fast are filtered, and the others accepted, in order."""
+        marked = self._screen.shown(plain, now_ms)
+        chance, begin = self._chance, 0
+        run = [_priced(told, chance()) for told, _ in plain]
+        for place, found in sorted(marked.items()):
+            self._accept(run[begin:place], now_ms, judged)
+            judged.append(self._filtered(plain[place][0], now_ms, found))
+            begin = place + 1
+        self._accept(run[begin:], now_ms, judged)
 
     def _accept(self, run: list[Accepted], now_ms: int, judged: list[Judged]) -> None:
         """Journal a run and move what moves with it. Where not all of it finds room, some of it may."""

@@ -9,7 +9,7 @@ had a client told it: nothing else waits for that, and no more than ``limits.DAT
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Protocol
 
@@ -19,13 +19,13 @@ from adserver.domain.changes import Unread
 from adserver.domain.decision import EventKind
 from adserver.domain.errands import Errand, Event, Happened, Shown
 from adserver.domain.records import Status
-from adserver.domain.told import Told
+from adserver.domain.told import Heard, Told
 from adserver.domain.verdicts import Passed, Verdict
 from adserver.domain.workers import Worker
 from adserver.services.calls import Call
 from adserver.services.elsewhere import Elsewhere
 from adserver.services.events import EventRecorder
-from adserver.services.impressions import Heard, Impressions
+from adserver.services.impressions import Impressions
 from adserver.services.ports import Durable
 from adserver.services.refusals import Refused
 from adserver.tokens import BadToken, Signer, Token, token_of
@@ -101,7 +101,7 @@ class Passing:
         except Unread:
             return None
 
-    def shown(self, row: Iterable[Heard]) -> list[Taken]:
+    def shown(self, row: Sequence[Heard]) -> list[Taken]:
         """As ``Impressions.tell``, in order."""
         heard = [(self._worker.home(told[0]), told, ip) for told, ip in row]
         own = self._worker.number

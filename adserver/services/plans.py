@@ -23,8 +23,12 @@ class Account(Protocol):
     """One budget in the books."""
 
     limit_nanos: int | None
-    billed_nanos: int
+    used_nanos: int
+    """Billed and held."""
     held_nanos: int
+
+    @property
+    def billed_nanos(self) -> int: ...
 
 
 class Standing(Protocol):

@@ -107,7 +107,7 @@ def _budget(drop: Drop, entry: Entry, case: Case) -> Remedy | None:
     if pricing.model == FLAT and isinstance(drop.wanted, int):
         hold = drop.wanted
     for level, period, account in _accounts(entry, case):
-        limit, needed = account.limit_nanos, account.billed_nanos + account.held_nanos + hold
+        limit, needed = account.limit_nanos, account.used_nanos + hold
         if limit is not None and needed > limit:
             needed = _round_up(needed)
             told: dict[str, object] = {
@@ -125,7 +125,7 @@ def _wallet(drop: Drop, entry: Entry, case: Case) -> Remedy:
     """So much paid in, in all, that one more is held."""
     pricing, account = entry.line_item.pricing, case.accounts.account(f"advertiser:{entry.advertiser}")
     hold = ranking.hold_nanos(pricing.model, pricing.amount_micros)
-    needed = _round_up(account.billed_nanos + account.held_nanos + hold)
+    needed = _round_up(account.used_nanos + hold)
     told: dict[str, object] = {
         "change": "wallet",
         "of": "advertiser",

@@ -10,7 +10,7 @@ Which impressions there were is in the journal, so that rule holds over restarts
 latest impressions begin anew with each process.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Protocol
 
 from msgspec import Struct
@@ -18,6 +18,7 @@ from msgspec import Struct
 from adserver.domain.decision import EventKind
 from adserver.domain.invalid import Invalid
 from adserver.domain.records import Status
+from adserver.domain.told import Heard
 from adserver.services import agents
 from adserver.services.calls import Call
 from adserver.services.ports import Ledger
@@ -47,10 +48,15 @@ class Tempo(Protocol):
         """Whether this event comes too fast; ``counts``: it is a new one."""
         ...
 
+    def exceeding(self, keys: Iterable[bytes | int | None], now_ms: int) -> list[int]:
+        """The places of new events, one after the other, that do. None is nobody."""
+        ...
+
 
 class Times(Protocol):
     def get(self, key: bytes) -> int | None: ...
     def put(self, key: bytes, value: int, now_ms: int) -> None: ...
+    def put_all(self, keys: Iterable[bytes], value: int, now_ms: int) -> None: ...
 
 
 class Tempos(Struct, frozen=True):
@@ -109,14 +115,14 @@ class Screen:
             agent.startswith("Mozilla/") and not agents.is_crawler(agent) and not self._addresses.hosted(ip)
         )
 
-    def shown(
-        self, event_id: bytes, placed: int, subject: bytes | None, ip: str, now_ms: int
-    ) -> Invalid | None:
-        """``judge`` of a browser's impression that is new: only its tempo may tell against it."""
+    def shown(self, row: Sequence[Heard], now_ms: int) -> dict[int, Invalid]:
+        """``judge`` of browsers' impressions that are new, one after the other: why some are filtered, by
+        their place. Only their tempo may tell against them."""
         tempos = self._tempos[EventKind.IMPRESSION]
-        found = None if tempos is None else self._of_tempo(tempos, placed, subject, ip, now_ms, True)
-        if found is None and self._fastest_click_ms:
-            self._shown_at.put(event_id, now_ms, now_ms)
+        found = {} if tempos is None else self._of_tempos(tempos, row, now_ms)
+        if self._fastest_click_ms:
+            # Also of those that are filtered: nobody asks when they were shown, for they count as never.
+            self._shown_at.put_all([told[0] for told, _ in row], now_ms, now_ms)
         return found
 
     def _of_caller(self, token: Token, call: Call) -> Invalid | None:
@@ -154,7 +160,7 @@ class Screen:
 
     def _of_tempo(
         self, tempos: Tempos, placed: int, subject: bytes | None, ip: str, now_ms: int, counts: bool,
-        call: Call | None = None,
+        call: Call,
     ) -> Invalid | None:  # fmt: skip
         """All are counted, whichever is exceeded."""
         found: Invalid | None = None
@@ -169,6 +175,26 @@ class Screen:
         if user is not None and subject is not None and user.exceeds(subject, now_ms, counts):
             found = Invalid.USER_RATE
         return found
+
+    def _of_tempos(self, tempos: Tempos, row: Sequence[Heard], now_ms: int) -> dict[int, Invalid]:
+        """``_of_tempo`` of each, one tempo after the other: none of them looks at another."""
+        placement, address, user = tempos.placement, tempos.address, tempos.user
+        found = dict[int, Invalid]()
+        if placement is not None:
+            fast = placement.exceeding([told[6] for told, _ in row], now_ms)
+            found |= dict.fromkeys(fast, Invalid.PLACEMENT_RATE)
+        if address is not None:
+            fast = address.exceeding([self._counted(ip, told[6]) for told, ip in row], now_ms)
+            found |= dict.fromkeys(fast, Invalid.ADDRESS_RATE)
+        if user is not None:
+            fast = user.exceeding([told[12] for told, _ in row], now_ms)
+            found |= dict.fromkeys(fast, Invalid.USER_RATE)
+        return found
+
+    def _counted(self, ip: str, placed: int) -> int | None:
+        """Under which name an address' events are counted, None: they are not."""
+        name = self._addresses.name(ip)
+        return None if name is None or self._vouched(placed, None) else name
 
     def _vouched(self, placed: int, call: Call | None) -> bool:
         """An app's or a server's own client has no browser's name and may tell for many, and so may whoever

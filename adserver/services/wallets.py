@@ -48,7 +48,7 @@ class Wallets:
             absent()
         name = f"advertiser:{found.serial}"
         account, paid = self._books.account(name), self._books.wallets.paid_nanos(name, found.currency)
-        left = money.floor_micros(max(paid - account.billed_nanos - account.held_nanos, 0))
+        left = money.floor_micros(max(paid - account.used_nanos, 0))
         return Wallet(
             owner,
             "prepaid" if found.prepaid else "invoiced",

@@ -11,6 +11,7 @@ Memory: a level that has sunk to nothing is as good as none, so a table nobody t
 as a whole; one that grows too large goes sooner, which can only forgive. Nothing outlives the process.
 """
 
+from collections.abc import Iterable
 from typing import Final, Generic, TypeVar
 
 Key = TypeVar("Key")
@@ -43,6 +44,13 @@ class Fading(Generic[Key]):
         if self._gone or now_ms > self._turn_ms or len(self._young) >= self._most:
             self._turn(now_ms)
         self._young[key] = value
+
+    def put_all(self, keys: Iterable[Key], value: int, now_ms: int) -> None:
+        """``put`` each."""
+        for key in keys:
+            if self._gone or now_ms > self._turn_ms or len(self._young) >= self._most:
+                self._turn(now_ms)
+            self._young[key] = value
 
     def _turn(self, now_ms: int) -> None:
         """Make room, if it is time or a table is full."""
@@ -77,3 +85,25 @@ class Tempo(Fading[Key]):
             self._turn(now_ms)
         self._young[key] = now + level + _MINUTE
         return level + _MINUTE > full
+
+    def exceeding(self, keys: Iterable[Key | None], now_ms: int) -> list[int]:
+        """``exceeds`` of new events, one after the other: the places of those that come too fast. None is
+        nobody, and never too fast."""
+        now, full, found = now_ms * self._limit, self._full, list[int]()
+        once = now + _MINUTE
+        for place, key in enumerate(keys):
+            if key is None:
+                continue
+            empty_at = self._young.get(key)
+            if empty_at is None:
+                empty_at = self._old.get(key, 0)
+            if self._gone or now_ms > self._turn_ms or len(self._young) >= self._most:
+                self._turn(now_ms)
+            if empty_at <= now:
+                self._young[key] = once
+                continue
+            level = min(empty_at - now, full)
+            self._young[key] = once + level
+            if level + _MINUTE > full:
+                found.append(place)
+        return found

@@ -10,7 +10,7 @@ They are state like any other: made again from the journal, where whose they wer
 """
 
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import islice
 from typing import Final
 
@@ -22,6 +22,7 @@ from adserver.domain.conversions import Converted
 from adserver.domain.decision import EventKind
 from adserver.domain.records import LineItemTerms, Recorded, Reversed
 from adserver.domain.told import Accepted
+from adserver.octets import compiled
 from adserver.state.seen import Seen
 
 _HOUR_MS: Final = 3600_000
@@ -75,8 +76,15 @@ class Touches:
         if subject is not None:
             self._clicked.add(subject, packed, at_ms, until_ms)
 
-    def viewed(self, run: list[Accepted], at_ms: int, terms: Mapping[int, LineItemTerms]) -> None:
+    def viewed(self, run: list[Accepted], at_ms: int, terms: dict[int, LineItemTerms]) -> None:
         """``recorded`` of accepted impressions that are no tests. ``terms``: by line item."""
+        if compiled is not None and self._views.has_room(len(run), at_ms):
+            self._views.count(
+                *compiled.touched(
+                    run, at_ms, terms, self._views.buckets, _HOUR_MS, limits.CONVERSION_LATE_MS, _MOST_BYTES
+                )
+            )
+            return
         add, pack = self._views.add, _PACKED.pack
         for told, _, _, conversion_nanos, _ in run:
             subject, promised = told[12], terms.get(told[4])
@@ -166,6 +174,15 @@ class _Buckets:
         bucket[key] = packed
         if self._count > self._most:
             self._drop()
+
+    def has_room(self, number: int, at_ms: int) -> bool:
+        """For so many more, without forgetting any before."""
+        return at_ms // self._width_ms <= self._next and self._count + number <= self._most
+
+    def count(self, added: int, dropped: int) -> None:
+        """What was put into ``buckets``."""
+        self._count += added
+        self.dropped += dropped
 
     def of(self, key: bytes) -> Iterator[Touch]:
         for bucket in self.buckets.values():

@@ -368,7 +368,7 @@ def test_a_lifted_limit_binds_until_the_ledger_has_heard(tmp_path: Path, ended: 
 
 def test_what_was_leased_binds_a_process_that_never_knew_the_limit() -> None:
     """It goes on from a checkpoint behind the change, and has nothing to say of it but to the ledger."""
-    key, account = ("campaign:10", -1), Account(billed_nanos=300)
+    key, account = ("campaign:10", -1), Account(used_nanos=300)
     leasing = Leasing({key: Held(400, 300)}, [(*key, 300)], 2)
     assert leasing.bind(key, account, None) is not None
     returned = leasing.give_all_back()

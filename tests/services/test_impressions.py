@@ -5,6 +5,7 @@ import asyncio
 import errno
 import os
 import random
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -204,6 +205,60 @@ def test_a_row_is_what_its_calls_are_alone(seed: int, tmp_path: Path) -> None:
 def test_without_a_compiler_the_frames_are_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(segments, "compiled", None)
     assert check(tmp_path, 9, 30)
+
+
+def ads(session: Session, number: int, owner: str, placement: str) -> list[dict[str, Any]]:
+    """So many, of one session."""
+    asked = {"publisher": owner, "placements": [{"id": placement}], "session": "s"}
+    seeds = [session.chance.getrandbits(64) for _ in range(number)]
+    decided = [session.both(lambda life, seed=seed: life.world.decide(asked, seed)) for seed in seeds]
+    return [ad for answer in decided for ad in answer["decisions"][0]["ads"]]
+
+
+def statuses(session: Session, told: list[dict[str, Any]], *addresses: str) -> list[Status]:
+    row = [
+        (ad["impression_url"].rpartition("/")[2], BROWSER, address)
+        for ad, address in zip(told, addresses, strict=True)
+    ]
+    return [verdict.status for verdict in session.both(lambda life: life.tell(row))]
+
+
+@pytest.fixture
+def session(tmp_path: Path) -> Iterator[Session]:
+    documents = {
+        "publishers": [
+            publisher("gazette", placements=[{"id": "top"}]),
+            publisher("pocket", kind="app", placements=[{"id": "app"}]),
+        ],
+        "campaigns": [campaign("a/b", {
+            "id": "a", "pricing": {"model": "cpc", "amount": "0.10"},
+            "frequency_caps": [{"limit": 200, "per": "session", "scope": "line_item"}],
+        })],
+    }  # fmt: skip
+    with World(tmp_path / "rows", **documents) as one, twin(one, tmp_path / "alone") as two:
+        two.put(**documents)
+        yield Session(random.Random(1), [Life(one, True), Life(two, False)])
+
+
+@pytest.mark.usefixtures("tempo")
+def test_who_is_too_fast_is_filtered_amid_the_others(session: Session) -> None:
+    """Twelve a minute from an address; nobody counts those of an app's own client."""
+    one, two = "198.51.100.7", "198.51.100.8"
+    accepted, filtered = Status.ACCEPTED, Status.FILTERED
+    shown = ads(session, 16, "gazette", "top")
+    told = statuses(session, shown, *[one] * 11, two, one, one, two, one)
+    assert told == [accepted] * 13 + [filtered, accepted, filtered]
+    assert statuses(session, ads(session, 14, "pocket", "app"), *[two] * 14) == [accepted] * 14
+    session.both(Life.state)
+    session.both(Life.records)
+
+
+def test_what_was_released_and_is_remembered_is_expired(session: Session) -> None:
+    """For its session, which a token does not name."""
+    shown = ads(session, 2, "gazette", "top")
+    session.both(lambda life: life.world.event(shown[0]["release_url"]))
+    assert statuses(session, shown, "", "") == [Status.EXPIRED, Status.ACCEPTED]
+    session.both(Life.state)
 
 
 class Disk:

@@ -41,6 +41,21 @@ def test_faster_than_the_limit_for_long_is_too_fast_all_along(limit: int, more: 
     assert told[-1] and told == sorted(told), "once too fast, too fast until slower"
 
 
+@given(
+    st.integers(1, 3), st.integers(1, 4),
+    st.lists(st.tuples(st.sampled_from([0, 900, 60_000]), st.lists(st.sampled_from([1, 2, 3, None])))),
+)  # fmt: skip
+def test_a_run_of_events_is_what_they_are_one_by_one(
+    limit: int, most: int, runs: list[tuple[int, list[int | None]]]
+) -> None:
+    together, alone, now_ms = Tempo[int](limit, most), Tempo[int](limit, most), NOW_MS
+    for step, keys in runs:
+        now_ms += step
+        fast = [place for place, key in enumerate(keys) if key and alone.exceeds(key, now_ms, True)]
+        assert together.exceeding(keys, now_ms) == fast
+        assert (together._young, together._old, together._gone) == (alone._young, alone._old, alone._gone)
+
+
 @given(st.integers(1, 20))
 def test_a_minute_of_quiet_mends_all_but_one(limit: int) -> None:
     tempo = Tempo[int](limit, 100)
@@ -76,6 +91,17 @@ def test_kept_as_long_as_promised(puts: list[tuple[int, int]]) -> None:
         latest[key] = (number, now_ms)
         for known, (value, at_ms) in latest.items():
             assert fading.get(known) in ((value,) if now_ms - at_ms <= 1000 else (value, None))
+
+
+@given(st.lists(st.tuples(st.sampled_from([0, 600, 5000]), st.lists(st.integers(0, 9)))))
+def test_a_run_is_put_as_one_by_one(runs: list[tuple[int, list[int]]]) -> None:
+    together, alone, now_ms = Fading[int](1000, 4), Fading[int](1000, 4), NOW_MS
+    for step, keys in runs:
+        now_ms += step
+        together.put_all(keys, now_ms, now_ms)
+        for key in keys:
+            alone.put(key, now_ms, now_ms)
+        assert (together._young, together._old, together._gone) == (alone._young, alone._old, alone._gone)
 
 
 def test_a_crowd_makes_no_table_larger() -> None:

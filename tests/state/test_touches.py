@@ -1,6 +1,7 @@
 """Touches are what a plain list of events would say, in little memory, however they come and are reloaded."""
 
 import random
+from unittest import mock
 
 import msgspec
 import pytest
@@ -12,6 +13,8 @@ from adserver.domain import limits
 from adserver.domain.attribution import Touch, last_touch
 from adserver.domain.decision import EventKind
 from adserver.domain.records import Recorded, Status
+from adserver.domain.told import Accepted, Told
+from adserver.state import touches as module
 from adserver.state.touches import Touches
 
 HOUR_MS = 3600_000
@@ -112,6 +115,44 @@ def test_their_order_does_not_matter(chance: random.Random) -> None:
 
 def view(number: int, at_ms: int) -> Recorded:
     return msgspec.structs.replace(recorded(request(number, at_ms)), at_ms=at_ms)
+
+
+def accepted(found: Recorded, who: bytes | None) -> Accepted:
+    told: Told = (
+        found.event_id, b"", 0, 0, found.line_item, found.creative, found.placement, 0, found.day, 0, 0, 0,
+        who, found.country, found.device, "", None,
+    )  # fmt: skip
+    return told, 0, found.unbilled, found.conversion_nanos, b""
+
+
+@mock.patch.object(module, "_MOST_BYTES", 5 * 58)
+@settings(max_examples=100, deadline=None)
+@given(st.randoms(use_true_random=False), st.sampled_from([12, 40, limits.TOUCHES_KEPT]))
+def test_a_run_of_views_is_what_they_are_one_by_one(chance: random.Random, most: int) -> None:
+    """In C, without it, and told alone; also where some have to go, for want of room or of time."""
+    people = [bytes([number]) * 16 for number in range(3)]
+    promised = {1: TERMS, 2: msgspec.structs.replace(TERMS, view_window_ms=0), 3: TERMS}
+    alike, now_ms = [Touches(most) for _ in range(3)], START_MS
+    for step in range(chance.randrange(1, 40)):
+        now_ms += chance.choice((0, 1, HOUR_MS, 3 * HOUR_MS, VIEW_MS + limits.CONVERSION_LATE_MS))
+        run = [
+            (
+                msgspec.structs.replace(
+                    view(100 * step + number, START_MS), at_ms=now_ms, line_item=chance.randint(1, 4),
+                    country=chance.choice(("", "FR")), device=chance.randrange(256),
+                    conversion_nanos=chance.choice((0, 10**12)), day=chance.choice((0, 65_535)),
+                ),
+                chance.choice((*people, None)),
+            )
+            for number in range(chance.randint(1, 16))
+        ]  # fmt: skip
+        told = [accepted(found, who) for found, who in run]
+        alike[0].viewed(told, now_ms, promised)
+        with mock.patch.object(module, "compiled", None):
+            alike[1].viewed(told, now_ms, promised)
+        for found, who in run:
+            alike[2].recorded(found, who, promised.get(found.line_item))
+        assert len({(kept.dump(), kept.dropped) for kept in alike}) == 1
 
 
 def test_forgotten_once_nothing_can_be_owed_to_them() -> None:
