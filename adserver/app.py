@@ -81,7 +81,7 @@ class App:
         chance: Chance | None = None, worker: Worker = ALONE, parent: Given | None = None,
     ) -> None:  # fmt: skip
         self.settings = settings
-        self.worker = worker
+        self.worker, self.given = worker, parent
         self.clock = clock or WallClock()
         self._chance = chance or Seeds(worker.number)
         self.log = logs.Log()
@@ -120,7 +120,7 @@ class App:
         self._books, self.ledger, self._join = open_books(self.settings, books, self.worker, self.clock())
         self.store = Store(catalog, self.names.person, partial(is_billed, self))
         self.keys = Keys(catalog)
-        if self.settings.campaigns is not None and not self.worker.number:
+        if self.settings.campaigns is not None and self.worker.is_first:
             self.store.apply(folder.read_folder(self.settings.campaigns))
 
     def _recover(self) -> None:

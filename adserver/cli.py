@@ -110,6 +110,10 @@ def verify(
     data: Data = None,
     config: Config = None,
     database: Database = None,
+    beside: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="DIR", help="The data folder, or a copy, of another machine (may be repeated)."),
+    ] = None,
     statement: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Check this bill instead: a statement as JSON.")
     ] = None,
@@ -127,7 +131,26 @@ def verify(
         raise Wrong("--export goes with --statement")
     from adserver.commands.audit import audit
 
-    raise typer.Exit(1 if audit(settings_of(data=data, config=config, database=database)) else 0)
+    settings = settings_of(data=data, config=config, database=database)
+    raise typer.Exit(1 if audit(settings, beside or ()) else 0)
+
+
+@app.command()
+def machines(
+    give_up: Annotated[
+        str,
+        typer.Option(
+            metavar="ID", help="It never comes back: what stands in its journals alone is lost, for good."
+        ),
+    ] = "",
+    data: Data = None,
+    config: Config = None,
+    database: Database = None,
+) -> None:
+    """Tell who serves from a database, or did: each data folder, its workers, its last sign of life."""
+    from adserver.commands.machines import machines as tell
+
+    tell(settings_of(data=data, config=config, database=database), give_up)
 
 
 @app.command()

@@ -1,13 +1,17 @@
 """What records events, takes them back and settles conversions: of a server that is alone its own use cases,
 of a worker among several whatever brings them to who decided their ads."""
 
+import socket
 from collections.abc import Sequence
+from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING
 
 from adserver.api.ports import Impressions, Recorder
+from adserver.catalog import secrets
 from adserver.domain.errands import Conversion, Errand, Event, Reversing
-from adserver.errands.door import Door
+from adserver.errands.door import Door, Outside
+from adserver.errands.shake import Stranger, key_of
 from adserver.salts import Salts
 from adserver.services.converting import Settling
 from adserver.services.conveying import Conveying
@@ -28,8 +32,8 @@ class Doors:
         self.settling: Settling = app.attribution
         self.invalidation: TakingBack = invalidation
         self._door: Door | None = None
-        if app.worker.of > 1:
-            self._door = Door(app.settings.data, app.worker.number, app.log.failure)
+        if app.worker.shares:
+            self._door = Door(app.settings.data, app.worker.number, partial(_failed, app), _outside(app))
             passing = Passing(app.worker, app.signer, app.recorder, app.impressions, self._door, app.near)
             self.recorder, self.impressions = passing, PassingRows(passing, app.impressions)
             self.settling = conveying = Conveying(app.worker, app.attribution, self._door, Salts())
@@ -63,3 +67,19 @@ class Doors:
 
 def _kind_of(errand: Errand) -> int:
     return 0 if isinstance(errand, Event) else 1 if isinstance(errand, Conversion) else 2
+
+
+def _failed(app: "App", what: str, error: Exception) -> None:
+    """Strangers come as often as they like: that is no fault of ours."""
+    if isinstance(error, Stranger):
+        app.log.warning("a machine could not be made sure of", reason=str(error))
+    else:
+        app.log.failure(what, error)
+
+
+def _outside(app: "App") -> Outside | None:
+    fleet, given = app.worker.fleet, app.given
+    if fleet is None or given is None or given.door is None:
+        return None
+    key = key_of(secrets.load(app.settings.data).pseudonym)
+    return Outside(fleet.door, key, socket.socket(fileno=given.door))

@@ -156,7 +156,7 @@ class Duties:
 
     async def _bury(self) -> None:
         app = self._app
-        if app.lessee is not None and not app.worker.number:
+        if app.lessee is not None and app.worker.is_first:
             await self._unless_away(asyncio.to_thread(app.lessee.bury, app.clock()))
 
     async def _unless_away(self, act: Awaitable[None]) -> None:

@@ -71,8 +71,11 @@ class Lessee:
         self._leases.leave(self._leasing.give_all_back(), now_ms)
 
     def bury(self, now_ms: int) -> None:
-        """Those that are no more: what they held comes back once their last tokens are over."""
-        for number in gone(self._data, self._worker):
+        """Those that are no more: what they held comes back once their last tokens are over. Nobody reads the
+        journals of a machine that never comes back."""
+        fleet = self._worker.fleet
+        orphans = [] if fleet is None else fleet.orphans
+        for number in [*gone(self._data, self._worker), *orphans]:
             self._leases.bury(number, now_ms)
 
     def close(self) -> None:
@@ -90,7 +93,7 @@ def open_books(
     with others that serve, or with what somebody who served promised. The first worker has posted before what
     processes that are no more left in their journals. Raises JournalBusy where one of them is not gone."""
     number = worker.number
-    if not number:
+    if worker.is_first:
         for other in gone(settings.data, worker):
             _post(settings, place, other)
     consumer = journals.consumer_of(number)
@@ -108,14 +111,15 @@ def open_books(
 
 def gone(data: Path, worker: Worker) -> list[int]:
     """The processes that once served from this folder and are no more."""
-    return [number for number in journals.numbers_in(data) if number >= worker.of]
+    here = set(worker.here)
+    return [number for number in journals.numbers_in(data) if number not in here]
 
 
 def _shares(place: Place, ledger: Ledger, worker: Worker, now_ms: int) -> bool:
     """Whoever finds all others gone and over is alone from then on."""
     known = ledger.holders()
-    if worker.of > 1 or not known:
-        return worker.of > 1
+    if worker.shares or not known:
+        return worker.shares
     with closing(Leases(place, worker.number)) as leases:
         over = [leases.bury(number, now_ms) for number in known - {worker.number}]
         if not all(over):

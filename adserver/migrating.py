@@ -19,11 +19,13 @@ _NOTED: Final = Table("alembic_version", MetaData(), Column("version_num", Strin
 
 class Migrations(Struct, frozen=True):
     """``folder``: an environment of Alembic; ``baseline``: what it begins with, which earlier versions of the
-    program made without a note of it; ``head``: what this version reads."""
+    program made without a note of it; ``head``: what this version reads; ``read``: and those before, which
+    differ from it in nothing that is only read."""
 
     folder: Path
     baseline: str
     head: str
+    read: tuple[str, ...] = ()
 
 
 def noted(connection: Connection) -> str | None:
@@ -42,7 +44,7 @@ def note(connection: Connection, revision: str) -> None:
 def check(connection: Connection, migrations: Migrations) -> None:
     """For who only reads. What nobody has noted is as old as the baseline. Raises Unusable."""
     found = noted(connection) or migrations.baseline
-    if found != migrations.head:
+    if found not in (migrations.head, *migrations.read):
         raise Unusable(f"its schema is of revision {found}; this program reads {migrations.head}")
 
 

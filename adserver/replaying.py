@@ -118,8 +118,8 @@ def replay(data: Path, minted: bytes, snapshots: SnapshotAt = snapshot_at) -> Re
 def find(data: Path, minted: bytes) -> Found:
     """Raises Unknown, Damage."""
     # Ids of before there were several tell of no process: what is not in its own is in the first journal.
-    owner = ids.owner_of(minted)
-    for number in (owner, 0) if owner in journals.numbers_in(data)[1:] else (0,):
+    owner, numbers = ids.owner_of(minted), journals.numbers_in(data)
+    for number in dict.fromkeys((owner, numbers[0])) if owner in numbers else numbers[:1]:
         found = _find_in(data, number, minted)
         if found is not None:
             return found

@@ -3,7 +3,7 @@
 import signal
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import FrameType
 from typing import Any, Final, Protocol
 
@@ -21,8 +21,10 @@ from adserver.catalog.secrets import BadSecrets
 from adserver.databases import Unusable, reason
 from adserver.domain import limits
 from adserver.domain.changes import Conflict, Invalid, Unread
+from adserver.domain.workers import ALONE, Worker
 from adserver.ledger.disk import JournalBusy
 from adserver.ledger.segments import Damage
+from adserver.machines import enrolled
 from adserver.settings import Settings
 from adserver.telemetry import logs
 
@@ -114,10 +116,10 @@ def mendable(settings: Settings) -> Iterator[None]:
         raise CannotServe(f"a database of {settings.data} cannot be used: {reason(error)}") from error
 
 
-def open_app(settings: Settings, extra: tuple[Any, ...] = ()) -> App:
+def open_app(settings: Settings, extra: tuple[Any, ...] = (), worker: Worker = ALONE) -> App:
     """Raises CannotServe for what an operator can mend."""
     with mendable(settings):
-        return App(settings, extra=extra)
+        return App(settings, extra=extra, worker=worker)
 
 
 def unfit(app: App) -> CannotServe | None:
@@ -129,16 +131,19 @@ def serve(settings: Settings) -> None:
     """Serve until told to stop (SIGINT, SIGTERM). Raises CannotServe."""
     logs.configure(settings.log_level)
     listening, settings = bind(settings)
-    app = open_app(settings)
-    end_gracefully()
-    try:
-        server_of(app, settings).run(sockets=[listening])
-    except SystemExit:
-        # That is how uvicorn ends where the app did not start.
-        reason = unfit(app)
-        if reason is None:
-            raise
-        raise reason from app.unfit
+    with ExitStack() as stack:
+        with mendable(settings):
+            mine = stack.enter_context(enrolled(settings, [""]))
+        app = open_app(settings, worker=mine.worker())
+        end_gracefully()
+        try:
+            server_of(app, settings).run(sockets=[listening])
+        except SystemExit:
+            # That is how uvicorn ends where the app did not start.
+            reason = unfit(app)
+            if reason is None:
+                raise
+            raise reason from app.unfit
 
 
 def end_gracefully() -> None:

@@ -13,7 +13,9 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
+from adserver import hosts
 from adserver.domain import limits
+from adserver.hosts import as_text
 
 PREFIX: Final = "ADSERVER_"
 Rate = tuple[int, int]
@@ -40,7 +42,9 @@ class Settings(Struct, frozen=True):
     decision waits for it; ``on_state_doubt``: after it has lost what it knew, until every worker has told it
     again, nothing capped is served, or what caps allow by what is known then; ``workers``: serving processes
     of this data folder, several only with a Redis;
-    ``database``: of PostgreSQL, where catalog and ledger are kept; empty: in files of ``data``."""
+    ``database``: of PostgreSQL, where catalog and ledger are kept; empty: in files of ``data``; ``errands``:
+    where servers of other data folders that share redis and database bring events, HOST:PORT of the first
+    worker (those of the others follow); empty: there are no others."""
 
     campaigns: Path | None = None
     data: Path = Path("data")
@@ -64,6 +68,7 @@ class Settings(Struct, frozen=True):
     redis_deadline_ms: int = 25
     on_state_doubt: OnDoubt = "stop"
     database: str = ""
+    errands: str = ""
 
     @property
     def base_url(self) -> str:
@@ -96,6 +101,8 @@ def load(flags: Mapping[str, object], environ: Mapping[str, str]) -> Settings:
         problems.append(
             "workers: several can only know together what people have seen; name a redis for that"
         )
+    if values.get("errands") and not (values.get("redis") and values.get("database")):
+        problems.append("errands: servers of several data folders share a redis and a database; name both")
     if problems:
         raise BadSettings(problems)
     return Settings(**values)
@@ -160,14 +167,8 @@ def _take(values: dict[str, Any], found: _Found, problems: list[str]) -> None:
 # -- one reader a setting ------------------------------------------------------------------------
 
 
-def _text(value: object) -> str:
-    if not isinstance(value, str | Path) or not str(value) or "\0" in str(value):
-        raise ValueError(f"is {value!r}; it is text")
-    return str(value)
-
-
 def _path(value: object) -> Path:
-    return Path(_text(value))
+    return Path(as_text(value))
 
 
 def _whole(value: object, least: int, most: int) -> int:
@@ -180,31 +181,12 @@ def _whole(value: object, least: int, most: int) -> int:
     return number
 
 
-def _host(value: object) -> str:
-    text = _text(value)
-    if not re.fullmatch(r"[A-Za-z0-9.:_%-]{1,253}", text, re.ASCII):
-        raise ValueError(f"is {text!r}; it is an address or host name to listen on, such as 127.0.0.1")
-    return text
-
-
-def _public_url(value: object) -> str:
-    text = _text(value)
-    try:
-        parts = urlsplit(text)
-        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
-    except ValueError:
-        sound = False
-    if not sound or "@" in parts.netloc or parts.query or parts.fragment or not re.fullmatch(r"[!-~]+", text):
-        raise ValueError(f"is {text!r}; it is an absolute URL such as https://ads.example")
-    return text.rstrip("/")
-
-
 def _networks(value: object) -> tuple[str, ...]:
     """A list, or text with commas between; in flags also repeated."""
     listed = [value] if isinstance(value, str) else value
     if not isinstance(listed, list | tuple):
         raise ValueError(f"is {value!r}; it is a list of networks such as 10.0.0.0/8")
-    texts = [part.strip() for item in listed for part in _text(item).split(",") if part.strip()]
+    texts = [part.strip() for item in listed for part in as_text(item).split(",") if part.strip()]
     for text in texts:
         try:
             ip_network(text)
@@ -225,21 +207,21 @@ def _rate(value: object) -> Rate:
 
 
 def _log_level(value: object) -> LogLevel:
-    text = _text(value).lower()
+    text = as_text(value).lower()
     if text not in ("debug", "info", "warning", "error"):
         raise ValueError(f"is {text!r}; it is debug, info, warning or error")
     return cast(LogLevel, text)
 
 
 def _on_doubt(value: object) -> OnDoubt:
-    text = _text(value)
+    text = as_text(value)
     if text not in ("stop", "serve"):
         raise ValueError(f"is {text!r}; it is stop or serve")
     return cast(OnDoubt, text)
 
 
 def _redis(value: object) -> str:
-    text = _text(value)
+    text = as_text(value)
     if urlsplit(text).scheme not in ("redis", "rediss", "unix", "rediscluster", "redisclusters"):
         raise ValueError(
             "is not the URL of a Redis: redis://HOST:PORT/DB, rediss:// or unix://PATH, "
@@ -273,9 +255,9 @@ def _check_told_openly(url: str) -> None:
 _READERS: Final[dict[str, Callable[[object], object]]] = {
     "campaigns": _path,
     "data": _path,
-    "host": _host,
+    "host": hosts.host,
     "port": lambda value: _whole(value, 0, 65535),
-    "public_url": _public_url,
+    "public_url": hosts.public_url,
     "trusted_proxies": _networks,
     "log_level": _log_level,
     "geoip": _path,
@@ -292,5 +274,6 @@ _READERS: Final[dict[str, Callable[[object], object]]] = {
     "redis": _redis,
     "database": _database,
     "on_state_doubt": _on_doubt,
+    "errands": hosts.errands,
     "redis_deadline_ms": lambda value: _whole(value, 1, 1000),
 }

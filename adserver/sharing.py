@@ -21,7 +21,7 @@ def share(app: "App") -> "SharedState | None":
     settings, states, worker = app.settings, app.states, app.worker
     state = app.decisions.shared = SharedState(
         settings.redis, cast(Mirror, states.exposures), cast(Paging, states.feeds), worker.number,
-        range(worker.of), settings.redis_deadline_ms / 1000, app.clock, _told(app), app.metrics.sharing,
+        worker.adding, settings.redis_deadline_ms / 1000, app.clock, _told(app), app.metrics.sharing,
         settings.on_state_doubt == "serve",
     )  # fmt: skip
     return state

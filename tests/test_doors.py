@@ -9,10 +9,13 @@ from typing import Any
 
 import pytest
 from crew import Crew, Member
+from msgspec.structs import astuple
 from test_lessee import CALL, ads_of, spent_micros, world
+from world import BROWSER
 
 from adserver.domain import ids, limits
 from adserver.domain.decision import EventKind
+from adserver.domain.errands import Happened, Shown
 from adserver.domain.records import Status
 from adserver.domain.verdicts import Passed, Verdict
 from adserver.duties import Duties
@@ -166,11 +169,31 @@ def test_events_wait_for_the_successor_of_a_worker_that_was_killed(crew: Crew) -
     assert crew.verified() == []
 
 
+def test_nobody_judges_what_another_knows_of(crew: Crew) -> None:
+    """Whoever brings it may have heard of an earlier time, when it was this one's."""
+
+    async def play() -> None:
+        owner, other, _ = crew.members
+        [ad] = await some_ads(crew, owner, 1)
+        text = ad["impression_url"].rpartition("/")[2]
+        _, token = owner.app.signer.open(text, EventKind.IMPRESSION)
+        happened = Happened(text, int(EventKind.IMPRESSION), False, BROWSER, "", "GET", False, None, False)
+        plain: Any = (token.event_id, b"", 0, 0, *astuple(token)[1:], BROWSER, None)
+        for errand in (happened, Shown(plain, "")):
+            [taken] = other.app.doors._judge([errand])
+            assert (await reached(taken)).status == Status.UNRECORDED
+        [taken] = owner.app.doors._judge([happened])
+        assert (await reached(taken)).billed
+
+    run(crew, play)
+
+
 async def kill(member: Member) -> None:
     """As a process that ends at once: its connections break, nothing is answered any more."""
     door = member.app.doors._door
     assert door is not None and door._home is not None
-    door._home._server.close()
+    for server in door._home._servers:
+        server.close()
     for guest in list(door._home._guests):
         guest._transport.abort()
     member.app.close()

@@ -152,6 +152,17 @@ def test_several_workers_serve_from_files_or_a_database() -> None:
     assert load(several, {}).workers == 2
 
 
+def test_several_machines_share_a_redis_and_a_database() -> None:
+    shared = {"redis": "redis://r", "database": "postgresql://user@127.0.0.1/ads"}
+    assert refused({"errands": "10.0.0.7:7100", "redis": "redis://r"})[0].startswith(
+        "errands: servers of several"
+    )
+    for sound in ("10.0.0.7:7100", "[::1]:0", "ads-1.ads:65471"):
+        assert load({"errands": sound, "workers": "2"} | shared, {}).errands == sound
+    for wrong in ("7100", "10.0.0.7", "10.0.0.7:65472", "::1:7100", "a b:1"):
+        assert "it is where others reach this machine" in refused({"errands": wrong} | shared)[0]
+
+
 def test_every_problem_at_once() -> None:
     assert len(refused({"port": "x", "redis": "y"}, {"ADSERVER_HOST": "a b"})) == 3
 

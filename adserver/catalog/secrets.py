@@ -57,7 +57,7 @@ def load(folder: Path, place: Place | None = None) -> Secrets:
         if isinstance(place, Database):
             return _shared(path, place)
         if not path.exists():
-            _create(path, _made())
+            create(path, _made())
         return _read(path)
     except OSError as error:
         raise BadSecrets(f"{path} cannot be used: {error.strerror}") from error
@@ -75,7 +75,7 @@ def _shared(path: Path, database: Database) -> Secrets:
     finally:
         engine.dispose()
     if own is None:
-        _create(path, document.encode())
+        create(path, document.encode())
         own = _read(path)
     if own != _parsed(document.encode(), str(database)):
         raise BadSecrets(f"{path} is not what {database} holds: folder and database are of different servers")
@@ -108,9 +108,10 @@ def _made() -> bytes:
     return msgspec.json.format(msgspec.json.encode(written), indent=2) + b"\n"
 
 
-def _create(path: Path, document: bytes) -> None:
+def create(path: Path, document: bytes) -> None:
+    """A file that is whole or not there, and its owner's alone; who was faster wrote it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{FILE}.{secrets.token_hex(8)}")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:

@@ -1,5 +1,8 @@
 """``adserver verify``: the books of a data folder, wherever its ledger is."""
 
+from collections.abc import Sequence
+from pathlib import Path
+
 from adserver.databases import Unusable
 from adserver.domain.changes import Unread
 from adserver.ledger.place import place_of
@@ -8,11 +11,13 @@ from adserver.options import Wrong
 from adserver.settings import Settings
 
 
-def audit(settings: Settings) -> list[str]:
-    """The differences. It prints as it finds: a long audit is not silent. Raises Wrong."""
-    if not settings.data.is_dir():
-        raise Wrong(f"{settings.data} is not a data folder")
+def audit(settings: Settings, others: Sequence[Path] = ()) -> list[str]:
+    """The differences; ``others``: as ``verify`` has them. It prints as it finds: a long audit is not silent.
+    Raises Wrong."""
+    for folder in (settings.data, *others):
+        if not folder.is_dir():
+            raise Wrong(f"{folder} is not a data folder")
     try:
-        return verify(settings.data, place=place_of(settings.data, settings.database))
+        return verify(settings.data, place=place_of(settings.data, settings.database), others=others)
     except (Unusable, Unread) as error:
         raise Wrong(str(error)) from error

@@ -59,6 +59,12 @@ def serve(
         typer.Option(help="What is capped, while it has lost what it knew: stop or serve (default: stop)."),
     ] = None,
     database: Database = None,
+    errands: Annotated[
+        str | None,
+        typer.Option(
+            help="Where servers of other data folders reach this one: HOST:PORT, and on a port more."
+        ),
+    ] = None,
 ) -> None:
     """Run the server: everything embedded in this process, unless it is told where else. Every option is also
     read from the environment (ADSERVER_PORT, ...) and the TOML file named by --config or ADSERVER_CONFIG."""
@@ -70,14 +76,14 @@ def serve(
         rate_per_placement=rate_per_placement, fastest_click_ms=fastest_click_ms,
         report_people=report_people, people_days=people_days,
         workers=workers, redis=redis, redis_deadline_ms=redis_deadline_ms, database=database,
-        on_state_doubt=on_state_doubt,
+        on_state_doubt=on_state_doubt, errands=errands,
     )  # fmt: skip
     if settings.campaigns is not None:
         existing(settings.campaigns)
     from adserver.serving import CannotServe
     from adserver.serving import serve as run
 
-    if settings.workers > 1:
+    if settings.workers > 1 or settings.errands:
         from adserver.workers.parent import serve as run
     try:
         run(settings)

@@ -86,7 +86,20 @@ PASSED_TOGETHER: Final = 64
 PASSED_WAITING: Final = 10_000
 PASSED_WAITS_S: Final = 5.0
 FRAME_BYTES: Final = 4 * 2**20
-"""Workers; of events that one brings to another, those in a frame, those that wait for one, and how long."""
+"""Workers of a machine; of events that one brings to another, those in a frame, those that wait for one, and
+how long."""
+DOOR_SHAKE_S: Final = 2.0
+DOOR_SHAKE_BYTES: Final = 80
+DOOR_STRANGERS: Final = 64
+DOOR_GUESTS: Final = 2048
+"""Between machines: in which two make sure of each other, the longest frame meanwhile, connections of which
+that is not known yet, and all of them: twice as many as there are numbers."""
+MACHINE_BEAT_S: Final = 1.0
+MACHINE_CLAIM_S: Final = 5.0
+MACHINE_SETTLE_S: Final = 3.0
+MACHINE_DOUBLE_S: Final = 60.0
+"""Machines: how often each shows that it lives and hears of the others; how long one that starts waits for
+its predecessor's session, and for others to hear of it; how long it serves on where another has its name."""
 HEARD_AT_ONCE: Final = 2000
 """Line items of which a process hears, in one turn, what others delivered."""
 LEASES_ASKED: Final = 1000

@@ -25,9 +25,10 @@ def framed(message: Any) -> bytes:
 
 
 class Frames:
-    """What was received and is no whole frame yet."""
+    """What was received and is no whole frame yet. ``most``: bytes of a frame."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = limits.FRAME_BYTES) -> None:
+        self.most = most
         self._left = bytearray()
 
     def received(self, data: bytes) -> Iterator[bytes]:
@@ -35,7 +36,7 @@ class Frames:
         self._left += data
         while len(self._left) >= _LENGTH.size:
             (size,) = _LENGTH.unpack_from(self._left)
-            if size > limits.FRAME_BYTES:
+            if size > self.most:
                 raise Broken(f"a frame of {size} bytes")
             end = _LENGTH.size + size
             if len(self._left) < end:

@@ -10,43 +10,55 @@ from typing import Any, Final, cast
 
 import msgspec
 
+from adserver.domain import limits
 from adserver.domain.errands import Answered, Brought, Errand
 from adserver.domain.verdicts import Passed, Verdict
 from adserver.errands.frames import Broken, Frames, Sockets, framed
+from adserver.errands.shake import Host
 
 Judged = tuple[Verdict | Passed, asyncio.Future[None] | None]
 Judge = Callable[[Sequence[Errand]], list[Judged]]
 """The verdicts, and what each is to wait for."""
 
 _BROUGHT: Final = msgspec.msgpack.Decoder(Brought)
+_SAID: Final = msgspec.msgpack.Decoder(bytes)
 
 
 class Home:
-    """Of the worker with this ``number``. ``failed`` is told what goes wrong with a connection."""
+    """Of the worker with this ``number``. ``failed`` is told what goes wrong with a connection. Who comes by
+    ``entrance``, a listening socket that other machines reach, must know the ``key``."""
 
     def __init__(
-        self, sockets: Sockets, number: int, judge: Judge, failed: Callable[[str, Exception], None]
-    ) -> None:
+        self, sockets: Sockets, number: int, judge: Judge, failed: Callable[[str, Exception], None],
+        entrance: socket.socket | None = None, key: bytes = b"",
+    ) -> None:  # fmt: skip
         self._path = sockets.path(number)
+        self._number = number
+        self._entrance = entrance
+        self._key = key
         self._judge = judge
         self._failed = failed
         self._guests = set[_Guest]()
-        self._server: asyncio.Server | None = None
+        self._servers = list[asyncio.AbstractServer]()
 
     async def begin(self) -> None:
         """On the running loop. The socket that a predecessor left is no longer anybody's: this process has
         the lock of its journal."""
         loop, listening = asyncio.get_running_loop(), _bound(self._path)
-        self._server = await loop.create_unix_server(self._guest, sock=listening)
+        self._servers.append(await loop.create_unix_server(self._guest, sock=listening))
+        if self._entrance is not None:
+            self._servers.append(await loop.create_server(self._stranger, sock=self._entrance))
 
     def _guest(self) -> "_Guest":
         return _Guest(self._judge, self._failed, self._guests)
 
+    def _stranger(self) -> "_Guest":
+        return _Guest(self._judge, self._failed, self._guests, Host(self._key, self._number))
+
     async def end(self) -> None:
         """What was taken is answered, nothing more is taken: others bring it to the successor."""
-        if self._server is None:
-            return
-        self._server.close()
+        for server in self._servers:
+            server.close()
         for guest in list(self._guests):
             await guest.end()
 
@@ -64,9 +76,14 @@ def _bound(path: str) -> socket.socket:
 
 
 class _Guest(asyncio.Protocol):
-    """A connection."""
+    """A connection; ``host``: to whom somebody from another machine is still a stranger. Who does not read
+    its answers is not heard further."""
 
-    def __init__(self, judge: Judge, failed: Callable[[str, Exception], None], guests: "set[_Guest]") -> None:
+    def __init__(
+        self, judge: Judge, failed: Callable[[str, Exception], None], guests: "set[_Guest]",
+        host: Host | None = None,
+    ) -> None:  # fmt: skip
+        self.host = host
         self._judge = judge
         self._failed = failed
         self._guests = guests
@@ -78,7 +95,28 @@ class _Guest(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        if self.host is not None and not self._is_room():
+            self._transport.abort()
+            return
         self._guests.add(self)
+        if self.host is not None:
+            self._frames.most = limits.DOOR_SHAKE_BYTES
+            self._transport.write(framed(self.host.greeting))
+            asyncio.get_running_loop().call_later(limits.DOOR_SHAKE_S, self._turn_away)
+
+    def _is_room(self) -> bool:
+        strangers = sum(guest.host is not None for guest in self._guests)
+        return strangers < limits.DOOR_STRANGERS and len(self._guests) < limits.DOOR_GUESTS
+
+    def _turn_away(self) -> None:
+        if self.host is not None:
+            self._transport.abort()
+
+    def pause_writing(self) -> None:
+        self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        self._transport.resume_reading()
 
     def connection_lost(self, error: Exception | None) -> None:
         self._guests.discard(self)
@@ -89,7 +127,11 @@ class _Guest(asyncio.Protocol):
             return
         try:
             for frame in self._frames.received(data):
-                self._take(_BROUGHT.decode(frame))
+                if self.host is None:
+                    self._take(_BROUGHT.decode(frame))
+                else:
+                    self._transport.write(framed(self.host.let_in(_SAID.decode(frame))))
+                    self.host, self._frames.most = None, limits.FRAME_BYTES
         # What goes wrong with one worker is not the others'; it brings everything again.
         except (Broken, msgspec.MsgspecError) as error:
             self._failed("a worker was not understood", error)

@@ -16,28 +16,37 @@ from msgspec import Struct
 from adserver.domain import limits
 from adserver.domain.errands import Answered, Brought, Errand
 from adserver.domain.verdicts import Passed
-from adserver.errands.frames import Broken, Frames, Sockets, framed
+from adserver.errands.frames import Broken, Frames, framed
+from adserver.errands.reach import Reach
+from adserver.errands.shake import Visitor
 
 _ANSWERED: Final = msgspec.msgpack.Decoder(Answered)
+_SAID: Final = msgspec.msgpack.Decoder(bytes)
 _AGAIN_S: Final = 0.05
 """Between two knocks at a door that nobody opens."""
+_SILENT: Final = 3
+"""Who lets so many patiences pass without an answer is not there; one who asks others himself may be slow."""
 
 
 class Others:
     """Of one worker, on one loop. ``failed`` is told what was not understood."""
 
-    def __init__(self, sockets: Sockets, failed: Callable[[str, Exception], None]) -> None:
-        self._sockets = sockets
+    def __init__(self, reach: Reach, failed: Callable[[str, Exception], None]) -> None:
+        self._reach = reach
         self._failed = failed
         self._ways = dict[int, _Way]()
 
     def bring(
-        self, home: int, errand: Errand, passed: Passed, alone: bool = False
+        self, home: int | None, errand: Errand, passed: Passed, alone: bool = False
     ) -> asyncio.Future[None] | None:
-        """Done when ``passed`` has its verdict. None where too much waits already: it was given up."""
+        """Done when ``passed`` has its verdict. None where too much waits already, or nobody is known whose
+        it is: it was given up."""
+        if home is None:
+            passed.give_up()
+            return None
         way = self._ways.get(home)
         if way is None:
-            way = self._ways[home] = _Way(self._sockets.path(home), self._failed)
+            way = self._ways[home] = _Way(home, self._reach, self._failed)
         return way.bring(errand, passed, alone)
 
     @property
@@ -64,9 +73,14 @@ class _Load(Struct, eq=False):
 class _Way(asyncio.Protocol):
     """To one worker, whoever listens there. ``_loads``: those not answered, in order."""
 
-    def __init__(self, path: str, failed: Callable[[str, Exception], None]) -> None:
-        self._path = path
+    def __init__(self, home: int, reach: Reach, failed: Callable[[str, Exception], None]) -> None:
+        self._home = home
+        self._reach = reach
         self._failed = failed
+        self._made: asyncio.Transport | None = None
+        self._visitor: Visitor | None = None
+        self._refused = False
+        self._heard_s = 0.0
         self._loop = asyncio.get_running_loop()
         self._frames = Frames()
         self._loads = dict[int, _Load]()
@@ -111,42 +125,75 @@ class _Way(asyncio.Protocol):
 
     def _write(self, load: _Load) -> None:
         assert self._transport is not None
+        if len(self._loads) == 1:
+            self._heard_s = self._loop.time()
         self._transport.write(framed(Brought(load.number, load.errands)))
 
     async def _knock(self) -> None:
         """Until somebody opens, or nothing waits any more."""
         try:
             while self._loads:
+                if self._refused:
+                    await asyncio.sleep(_AGAIN_S)
                 try:
-                    await self._loop.create_unix_connection(lambda: self, self._path)
+                    await self._reach.connect(self._home, self)
                     return
                 except OSError:
-                    await asyncio.sleep(_AGAIN_S)
+                    self._refused = True
         finally:
             self._knocking = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
-        self._frames = Frames()
+        self._made = cast(asyncio.Transport, transport)
+        self._frames, self._visitor = Frames(), self._reach.visitor(self._home)
+        if self._visitor is None:
+            self._enter()
+        else:
+            self._refused, self._frames.most = True, limits.DOOR_SHAKE_BYTES
+            self._loop.call_later(limits.DOOR_SHAKE_S, self._turn_away, self._visitor)
+
+    def _turn_away(self, visitor: Visitor) -> None:
+        """Nobody made sure of us."""
+        if self._visitor is visitor and self._made is not None:
+            self._made.abort()
+
+    def _shake(self, said: bytes) -> None:
+        assert self._made is not None
+        assert self._visitor is not None
+        answer = self._visitor.hear(said)
+        if answer is None:
+            self._visitor = None
+            self._enter()
+        else:
+            self._made.write(framed(answer))
+
+    def _enter(self) -> None:
+        """Somebody listens there, and is whom we look for."""
+        self._transport, self._refused, self._frames.most = self._made, False, limits.FRAME_BYTES
+        self._heard_s = self._loop.time()
         for load in self._loads.values():
             if load.left:
                 self._write(load)
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._transport = None
+        self._made = self._transport = self._visitor = None
         if self._loads and self._knocking is None and not self._loop.is_closed():
             self._knocking = self._loop.create_task(self._knock())
 
     def data_received(self, data: bytes) -> None:
         try:
             for frame in self._frames.received(data):
-                self._answered(_ANSWERED.decode(frame))
+                if self._visitor is None:
+                    self._answered(_ANSWERED.decode(frame))
+                else:
+                    self._shake(_SAID.decode(frame))
         except (Broken, msgspec.MsgspecError) as error:
             self._failed("a worker was not understood", error)
-            assert self._transport is not None
-            self._transport.abort()
+            assert self._made is not None
+            self._made.abort()
 
     def _answered(self, answered: Answered) -> None:
+        self._heard_s = self._loop.time()
         load = self._loads.pop(answered.number, None)
         if load is None:
             return
@@ -162,6 +209,10 @@ class _Way(asyncio.Protocol):
         for passed in load.passed:
             passed.give_up()
         self._end(load)
+        silent_s = self._loop.time() - self._heard_s
+        if self._transport is not None and silent_s >= _SILENT * limits.PASSED_WAITS_S:
+            # A machine that is gone without a word: what is written to it waits in the kernel, and here.
+            self._transport.abort()
 
     def _end(self, load: _Load) -> None:
         self.waiting -= len(load.errands)
@@ -173,5 +224,5 @@ class _Way(asyncio.Protocol):
             self._give_up(load)
         if self._knocking is not None:
             await self._knocking
-        if self._transport is not None:
-            self._transport.close()
+        if self._made is not None:
+            self._made.close()

@@ -32,5 +32,11 @@ def consumer_of(number: int) -> str:
 
 def numbers_in(data: Path) -> list[int]:
     """The journals there are, the embedded server's too where there is none yet."""
+    return written_in(data) or [0]
+
+
+def written_in(data: Path) -> list[int]:
+    """The journals that somebody wrote in: of a machine among several the first need not be there."""
     more = (data / _MORE).glob("[1-9]*")
-    return [0, *sorted(int(path.name) for path in more if path.name.isdecimal() and path.is_dir())]
+    numbers = sorted(int(path.name) for path in more if path.name.isdecimal() and path.is_dir())
+    return [0, *numbers] if (data / JOURNAL).is_dir() else numbers

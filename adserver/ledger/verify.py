@@ -6,7 +6,7 @@ written behind it is not posted yet and audited for the chain and laws 1 and 2 o
 """
 
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,9 +26,13 @@ from adserver.ledger.audit_walk import Walk, together
 from adserver.ledger.place import LEDGER
 
 
-def verify(data_dir: Path, report: Callable[[str], None] = print, place: Place | None = None) -> list[str]:
+def verify(
+    data_dir: Path, report: Callable[[str], None] = print, place: Place | None = None,
+    others: Sequence[Path] = (),
+) -> list[str]:  # fmt: skip
     """Audit the journals in ``data_dir`` and the ledger there, or at ``place``; each difference, also told to
-    ``report`` with a summary."""
+    ``report`` with a summary. ``others``: data folders, or copies, of other machines that post into the same
+    ledger: only all journals together explain it."""
     differences: list[str] = []
 
     def tell(difference: str) -> None:
@@ -39,16 +43,19 @@ def verify(data_dir: Path, report: Callable[[str], None] = print, place: Place |
     if isinstance(place, Path) and not place.exists():
         tell(f"there is no ledger: {place}")
         return differences
-    numbers = journals.numbers_in(data_dir)
+    folders = _folders((data_dir, *others), tell)
+    if differences:
+        return differences
     awake = Awake()
-    heard, feeds, caps = Heard(len(numbers) > 1), FeedAudit(tell), CapAudit(tell)
+    heard, feeds, caps = Heard(len(folders) > 1), FeedAudit(tell), CapAudit(tell)
     with _uncollected(), reading(place) as connection:
         try:
             posted = read_ledger(connection)
         except Unreadable as error:
             tell(str(error))
             return differences
-        walks = [_walk(data_dir, number, posted, tell) for number in numbers]
+        walks = [_walk(data, number, posted, tell) for number, data in sorted(folders.items())]
+        elsewhere = _elsewhere(posted, folders)
         reports = ReportAudit(tell, len(walks))
         leases = LeaseAudit(read_leases(connection), tell)
         for record, personal, is_posted, journal in together(walks):
@@ -61,7 +68,12 @@ def verify(data_dir: Path, report: Callable[[str], None] = print, place: Place |
             feeds.take(record)
             caps.take(record, personal)
         books = Books(heard, tell, awake.until())
-        if not any(walk.short for walk in walks):
+        if elsewhere:
+            tell(
+                f"the ledger was posted from journals elsewhere too ({elsewhere}): it was not compared; name "
+                "the data folders, or copies, of the other machines (--beside)"
+            )
+        elif not any(walk.short for walk in walks):
             compare(posted, books, tell)
             reports.compare(connection, books.cells)
             leases.compare()
@@ -78,6 +90,23 @@ def verify(data_dir: Path, report: Callable[[str], None] = print, place: Place |
     report(f"statements: {len(heard.closings)} closings, {len(heard.booked)} bookings")
     report("no differences" if not differences else f"{len(differences)} differences")
     return differences
+
+
+def _folders(data_dirs: Iterable[Path], tell: Callable[[str], None]) -> dict[int, Path]:
+    """In which of them the journal with each number is."""
+    found = dict[int, Path]()
+    for data in data_dirs:
+        for number in journals.numbers_in(data):
+            if number in found:
+                tell(f"journal {number} is in {found[number]} and in {data}: one of them is a copy")
+            found[number] = data
+    return found
+
+
+def _elsewhere(posted: Posted, folders: Collection[int]) -> str:
+    """The consumers whose journals are not here."""
+    here = {journals.consumer_of(number) for number in folders}
+    return ", ".join(sorted(posted.positions.keys() - here))
 
 
 @contextmanager

@@ -52,9 +52,9 @@ class Conveying:
 
     async def settle(self, advertiser: int, asked: Sequence[Asked]) -> list[Outcome]:
         """As ``Attribution.settle``, whoever keeps them."""
-        homes = dict[int, list[int]]()
+        homes = dict[int | None, list[int]]()
         for place, one in enumerate(asked):
-            homes.setdefault(int.from_bytes(one.key[:4], "big") % self._worker.of, []).append(place)
+            homes.setdefault(self._worker.chosen(int.from_bytes(one.key[:4], "big")), []).append(place)
         parts = [(home, some) for home, places in homes.items() for some in _portions(asked, places)]
         settled = await all_of(
             self._settled(home, advertiser, [asked[n] for n in some]) for home, some in parts
@@ -66,7 +66,7 @@ class Conveying:
         }
         return [found[place] for place in range(len(asked))]
 
-    async def _settled(self, home: int, advertiser: int, asked: list[Asked]) -> list[Outcome]:
+    async def _settled(self, home: int | None, advertiser: int, asked: list[Asked]) -> list[Outcome]:
         if home == self._worker.number:
             return await self._settle(advertiser, asked)
         return _OUTCOMES.decode(await said(self._others, home, Conveyed(advertiser, asked)))
@@ -96,7 +96,7 @@ class Conveying:
 
     async def _decide(self, advertiser: int, asked: list[Asked]) -> list[Outcome]:
         sought = Sought(self._chance(), advertiser, asked)
-        everybody = range(self._worker.of)
+        everybody = sorted(self._worker.adding)
         found = list(zip(*await all_of(self._found(number, sought) for number in everybody), strict=True))
         # What leaves somebody's memory while the books are asked was found in it, or is posted.
         known = await self._own.posted([one.key for one in asked])
@@ -105,7 +105,7 @@ class Conveying:
             if one.key in known or any(each.seen for each in found[place]):
                 outcomes[place] = Outcome(one.id, Fate.DUPLICATE)
             else:
-                keepers.setdefault(self._keeper(one, found[place]), []).append(place)
+                keepers.setdefault(self._keeper(one, everybody, found[place]), []).append(place)
             known.add(one.key)
         kept = await all_of(
             self._kept(number, Owed(sought.ticket, advertiser, [asked[n] for n in places]))
@@ -125,15 +125,19 @@ class Conveying:
             return await self._keep(owed)
         return _OUTCOMES.decode(await said(self._others, number, owed))
 
-    def _keeper(self, asked: Asked, found: Sequence[Found]) -> int:
+    def _keeper(self, asked: Asked, everybody: Sequence[int], found: Sequence[Found]) -> int:
         """The number of whoever has the last touch: the click that is named, where it counts, else the
         people's last."""
-        for number, each in enumerate(found):
+        for number, each in zip(everybody, found, strict=True):
             if each.click is not None:
                 at_ms, until_ms = each.click
                 if at_ms <= asked.happened_ms + limits.GRACE_MS and asked.happened_ms < until_ms:
                     return number
-        ranks = [(each.last, number) for number, each in enumerate(found) if each.last is not None]
+        ranks = [
+            (each.last, number)
+            for number, each in zip(everybody, found, strict=True)
+            if each.last is not None
+        ]
         return max(ranks)[1] if ranks else self._worker.number
 
     # -- what others bring -------------------------------------------------------------------------

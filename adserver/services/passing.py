@@ -39,10 +39,10 @@ class Others(Protocol):
     """The other workers."""
 
     def bring(
-        self, home: int, errand: Errand, passed: Passed, alone: bool = False
+        self, home: int | None, errand: Errand, passed: Passed, alone: bool = False
     ) -> asyncio.Future[None] | None:
         """To the worker with this number; done when ``passed`` has its verdict. ``alone``: nothing else is
-        to wait with it. None where too much waits already: it was given up."""
+        to wait with it. None: too much waits, or nobody is known whose it is; it was given up."""
         ...
 
 
@@ -108,7 +108,7 @@ class Passing:
         mine = iter(self._impressions.tell([(told, ip) for home, told, ip in heard if home == own]))
         return [next(mine) if home == own else self._brought(home, told, ip) for home, told, ip in heard]
 
-    def _brought(self, home: int, told: Told, ip: str) -> Taken:
+    def _brought(self, home: int | None, told: Told, ip: str) -> Taken:
         passed = Passed()
         alone = self._worker.is_left(told[0])
         return passed, self._others.bring(home, Shown(told, ip), passed, alone)
@@ -127,7 +127,11 @@ class Passing:
         return judged
 
     def _is_plain(self, errand: Event) -> bool:
-        return isinstance(errand, Shown) and self._near.is_here(errand.told)
+        return isinstance(errand, Shown) and self._keeps(errand.told[0]) and self._near.is_here(errand.told)
+
+    def _keeps(self, event_id: bytes) -> bool:
+        """Whoever brought it may have heard of an earlier time: nobody judges what another knows of."""
+        return self._worker.home(event_id) == self._worker.number
 
     def _judged(self, errand: Event) -> Taken:
         try:
@@ -161,10 +165,17 @@ class Passing:
         """Raises Elsewhere, and then nothing has moved."""
         try:
             if isinstance(errand, Shown):
+                if not self._keeps(errand.told[0]):
+                    return _UNRECORDED, None
                 call = Call(errand.told[15], errand.ip)
                 return self._recorder.tell_token(token_of(errand.told), EventKind.IMPRESSION, call)
-            act = self._recorder.peek if errand.peek else self._recorder.tell
-            return act(errand.token, EventKind(errand.kind), _call_of(errand))
+            kind, call = EventKind(errand.kind), _call_of(errand)
+            _, token = self._signer.open(errand.token, kind)
+            if not self._keeps(token.event_id):
+                return _UNRECORDED, None
+            if errand.peek:
+                return self._recorder.peek(errand.token, kind, call)
+            return self._recorder.tell_token(token, kind, call)
         except BadToken:
             return _INVALID, None
         except (JournalClosed, Refused, Unread):
@@ -177,7 +188,7 @@ def _call_of(errand: Happened) -> Call:
     )
 
 
-async def said(others: Others, number: int, errand: Errand) -> bytes:
+async def said(others: Others, number: int | None, errand: Errand) -> bytes:
     """What the worker with this number says to an errand that is no event. Raises Refused (503) where it says
     nothing."""
     passed = Passed()

@@ -46,16 +46,19 @@ class Reversals:
         away: what others took back is found done by a second call."""
         wanted = list(dict.fromkeys(ids_of(event_ids)))
         ads = await asyncio.to_thread(self._books.ads_of, wanted)
-        homes = dict[int, list[str]]()
+        homes = dict[int | None, list[str]]()
         for event_id in wanted:
             home = self._worker.home(ads.get(event_id, event_id))
+            if home is None:
+                # An id that no worker minted; who does what one alone may do finds that there is none.
+                home = self._worker.chosen(0)
             homes.setdefault(home, []).append(ids.encode(event_id))
         parts = await all_of(self._reversed(home, some, reason) for home, some in homes.items())
         found = {one.event_id: one for part in parts for one in part}
         asked = [found.pop(ids.encode(event_id)) for event_id in wanted]
         return [*asked, *found.values()]
 
-    async def _reversed(self, home: int, event_ids: list[str], reason: str) -> list[Invalidated]:
+    async def _reversed(self, home: int | None, event_ids: list[str], reason: str) -> list[Invalidated]:
         if home == self._worker.number:
             return await self._own.reverse(event_ids, reason)
         return _INVALIDATED.decode(await said(self._others, home, Reversing(event_ids, reason)))

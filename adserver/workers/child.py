@@ -13,13 +13,14 @@ from typing import Protocol
 
 from adserver.app import App
 from adserver.domain.workers import Worker
+from adserver.machines import worker_of
 from adserver.serving import CannotServe, Served, config_of, end_gracefully, mendable, unfit
 from adserver.telemetry import logs
 from adserver.telemetry.families import Family, families
 from adserver.workers.given import Given
 from adserver.workers.handed import Handed
 from adserver.workers.link import Link
-from adserver.workers.messages import Loaded, Opened, Sum, Unfit, settings_of
+from adserver.workers.messages import Begin, Loaded, Opened, Sum, Unfit, settings_of
 from adserver.workers.server import WorkerServer
 from adserver.workers.sums import Sums
 
@@ -48,15 +49,24 @@ def work(compose: Callable[[Given], Composed]) -> int:
     sums = Sums(lambda: link.say(Sum()))
     handed = Handed(settings.data, link)
     try:
-        composed = compose(Given(begin.number, begin.workers, settings, handed, sums))
+        worker = _worker(begin)
+        composed = compose(Given(worker, settings, handed, sums, begin.door))
         link.say(Opened())
         sockets = [socket.socket(fileno=descriptor) for descriptor in begin.sockets]
         config = config_of(composed.served, settings)
-        _run(WorkerServer(config, composed.served, link, handed, sums, sockets, composed.count), composed)
+        server = WorkerServer(config, composed.served, link, handed, sums, sockets, composed.count, worker)
+        _run(server, composed)
     except CannotServe as error:
         link.say(Unfit(str(error)))
         return 2
     return 0
+
+
+def _worker(begin: Begin) -> Worker:
+    """By its place on this machine, where others count too by the number it has among all."""
+    if begin.peers:
+        return worker_of(begin.machine, begin.peers, begin.number, begin.workers)
+    return Worker(begin.number, begin.workers)
 
 
 def _run(server: WorkerServer, composed: Composed) -> None:
@@ -76,7 +86,7 @@ class Whole:
 
     def __init__(self, given: Given) -> None:
         with mendable(given.settings):
-            self.served = App(given.settings, worker=Worker(given.number, given.workers), parent=given)
+            self.served = App(given.settings, worker=given.worker, parent=given)
 
     def count(self) -> Iterable[Family]:
         return families(self.served.metrics.registry)

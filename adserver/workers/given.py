@@ -2,16 +2,17 @@
 
 from msgspec import Struct
 
+from adserver.domain.workers import Worker
 from adserver.settings import Settings
 from adserver.workers.handed import Handed
 from adserver.workers.sums import Sums
 
 
 class Given(Struct, frozen=True):
-    """``number``: which of so many ``workers`` it is."""
+    """``door``: the descriptor of a listening socket, where other machines bring events."""
 
-    number: int
-    workers: int
+    worker: Worker
     settings: Settings
     builder: Handed
     sums: Sums
+    door: int | None = None

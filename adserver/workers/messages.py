@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from adserver.building.child import Told
+from adserver.domain.workers import Peer
 from adserver.settings import Settings
 from adserver.telemetry.families import Family
 
@@ -21,12 +22,22 @@ LINE_BYTES: Final = 4 * 2**20
 
 class Begin(Struct, frozen=True, tag=True):
     """Its first line: who it is, of how many, and with which listening sockets (inherited descriptors, one
-    for each worker). ``settings``: as ``Settings``."""
+    for each worker). ``settings``: as ``Settings``. ``door``: another such socket, where ``peers`` of other
+    machines than this ``machine`` bring events."""
 
     number: int
     workers: int
     settings: dict[str, Any]
     sockets: tuple[int, ...]
+    door: int | None = None
+    machine: str = ""
+    peers: tuple[Peer, ...] = ()
+
+
+class Joined(Struct, frozen=True, tag=True):
+    """All processes of all machines, as they are by now."""
+
+    peers: tuple[Peer, ...]
 
 
 class Built(Struct, frozen=True, tag=True):
@@ -102,7 +113,7 @@ class Sum(Struct, frozen=True, tag=True):
     """Somebody asks for the numbers of all."""
 
 
-ToWorker = Begin | Built | Listen | Leave | Count | Summed
+ToWorker = Begin | Joined | Built | Listen | Leave | Count | Summed
 ToParent = Loaded | Opened | Serving | Unfit | Took | Unmapped | Look | Counted | Sum
 
 _ENCODER: Final = msgspec.json.Encoder(enc_hook=str)

@@ -3,30 +3,34 @@ to end (SIGTERM, SIGINT). SIGHUP renews them, one after the other. It decides no
 
 import asyncio
 import signal
-import socket
-from collections.abc import Sequence
+from contextlib import ExitStack
 
 import msgspec
 
 from adserver.catalog import folder, secrets
 from adserver.catalog.opening import place_of
 from adserver.catalog.store import Store
+from adserver.machines import enrolled
 from adserver.services.pseudonyms import Pseudonyms
 from adserver.serving import mendable
 from adserver.settings import Settings
 from adserver.telemetry import logs
-from adserver.workers.sockets import bound
+from adserver.workers.ground import Ground
+from adserver.workers.sockets import bound, doors
 from adserver.workers.team import CHILD, Team
 
 
 def serve(settings: Settings, module: str = CHILD) -> None:
     """Serve with as many workers as the settings say. Raises CannotServe."""
     logs.configure(settings.log_level)
-    with bound(settings, settings.workers) as (sockets, settings):
+    with ExitStack() as stack:
+        sockets, settings = stack.enter_context(bound(settings, settings.workers))
+        entrances, names = stack.enter_context(doors(settings, settings.workers))
         with mendable(settings):
+            mine = stack.enter_context(enrolled(settings, names))
             catalogue = _applied(settings)
         settings = msgspec.structs.replace(settings, campaigns=None)
-        asyncio.run(_lead(settings, sockets, catalogue, module))
+        asyncio.run(_lead(settings, Ground(sockets, entrances, mine), catalogue, module))
 
 
 def _applied(settings: Settings) -> tuple[int, str]:
@@ -43,10 +47,8 @@ def _applied(settings: Settings) -> tuple[int, str]:
         store.close()
 
 
-async def _lead(
-    settings: Settings, sockets: Sequence[socket.socket], catalogue: tuple[int, str], module: str
-) -> None:
-    team = Team(settings, sockets, catalogue, module)
+async def _lead(settings: Settings, ground: Ground, catalogue: tuple[int, str], module: str) -> None:
+    team = Team(settings, ground, catalogue, module)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, team.end)

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import uvicorn
 
+from adserver.domain.workers import ALONE, Worker
 from adserver.serving import BACKLOG, Served, Server
 from adserver.telemetry.families import Family
 from adserver.workers.handed import Handed
@@ -15,6 +16,7 @@ from adserver.workers.messages import (
     Built,
     Count,
     Counted,
+    Joined,
     Leave,
     Listen,
     Serving,
@@ -31,7 +33,7 @@ class WorkerServer(Server):
 
     def __init__(
         self, config: uvicorn.Config, app: Served, link: Link, handed: Handed, sums: Sums,
-        sockets: Sequence[socket.socket], count: Callable[[], Iterable[Family]],
+        sockets: Sequence[socket.socket], count: Callable[[], Iterable[Family]], worker: Worker = ALONE,
     ) -> None:  # fmt: skip
         super().__init__(config, app)
         self._link = link
@@ -39,6 +41,7 @@ class WorkerServer(Server):
         self._sums = sums
         self._sockets = sockets
         self._count = count
+        self._fleet = worker.fleet
         self._open: dict[int, asyncio.AbstractServer] = {}
         self._leaving: asyncio.Task[None] | None = None
 
@@ -63,6 +66,9 @@ class WorkerServer(Server):
 
     async def _take(self, message: ToWorker) -> None:
         match message:
+            case Joined(peers):
+                if self._fleet is not None:
+                    self._fleet.learn(peers)
             case Built(told):
                 self._handed.take(told)
             case Listen(numbers):

@@ -9,6 +9,8 @@ import socket
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 
+import msgspec
+
 from adserver.serving import bind
 from adserver.settings import Settings
 
@@ -25,6 +27,20 @@ def bound(settings: Settings, count: int) -> Iterator[tuple[list[socket.socket],
             one, settings = bind(settings, shared=True)
             sockets.append(stack.enter_context(one))
         yield sockets, settings
+
+
+@contextmanager
+def doors(settings: Settings, count: int) -> Iterator[tuple[list[socket.socket], list[str]]]:
+    """Where other machines bring events to each of ``count`` workers, and what they are to call it; nothing
+    where there are no other machines. Raises CannotServe."""
+    host, _, port = settings.errands.rpartition(":")
+    with ExitStack() as stack:
+        found = list[socket.socket]()
+        for place in range(count if host else 0):
+            number = int(port) + place if int(port) else 0
+            at = msgspec.structs.replace(settings, host=host.strip("[]"), port=number)
+            found.append(stack.enter_context(bind(at)[0]))
+        yield found, [f"{host}:{one.getsockname()[1]}" for one in found] or [""] * count
 
 
 def accepting(serving: Collection[int], count: int) -> dict[int, tuple[int, ...]]:

@@ -6,22 +6,24 @@ nothing ends them but the parent: who dies is started again, and meanwhile anoth
 """
 
 import asyncio
-import socket
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine
 from functools import partial
 from typing import Final
 
 from adserver.building.child import Told
+from adserver.databases import Unusable
+from adserver.domain.workers import Peer
 from adserver.serving import CannotServe
 from adserver.settings import Settings
 from adserver.telemetry.logs import Log
 from adserver.workers.counting import Counting
 from adserver.workers.force import Force
+from adserver.workers.ground import Ground
 from adserver.workers.messages import (
-    Begin,
     Built,
     Count,
     Counted,
+    Joined,
     Listen,
     Look,
     Sum,
@@ -41,21 +43,20 @@ CHILD: Final = "adserver.workers.child"
 
 
 class Team:
-    """One worker for each of the ``sockets``. ``catalogue``: (revision, digest) of what is to be served;
-    ``module``: what a worker runs."""
+    """One worker for each socket of its ``ground``. ``catalogue``: (revision, digest) of what is to be
+    served; ``module``: what a worker runs."""
 
     def __init__(
-        self, settings: Settings, sockets: Sequence[socket.socket], catalogue: tuple[int, str],
-        module: str = CHILD,
-    ) -> None:  # fmt: skip
+        self, settings: Settings, ground: Ground, catalogue: tuple[int, str], module: str = CHILD
+    ) -> None:
         self._settings = settings
-        self._descriptors = tuple(one.fileno() for one in sockets)
+        self._ground, sockets = ground, ground.sockets
         self._log = Log("adserver.workers")
         self._force = Force(settings.data, self._built, self._log, settings.database)
         self._catalogue = catalogue
         self._numbers = Numbers(len(sockets))
         self._counting = Counting(self._count)
-        start = partial(Process.started, module, self._descriptors)
+        start = partial(Process.started, module, ground.descriptors)
         self.workers = [Worker(number, self, start) for number in range(len(sockets))]
         self._listening: dict[int, tuple[int, ...]] = {}
         self._proven: set[int] = set()
@@ -69,6 +70,7 @@ class Team:
         """Until ``end``. Raises CannotServe."""
         await asyncio.to_thread(self._force.take_up, *self._catalogue)
         self._do(self._force.follow())
+        self._do(self._follow_others())
         keeping = []
         try:
             for worker in self.workers:
@@ -133,8 +135,7 @@ class Team:
 
     def beginning(self, worker: Worker) -> None:
         self._numbers.began(worker.number)
-        begin = Begin(worker.number, len(self.workers), told_of(self._settings), self._descriptors)
-        worker.say(begin)
+        worker.say(self._ground.begin(worker.number, told_of(self._settings)))
         if self._force.last is not None:
             worker.say(Built(self._force.last))
 
@@ -179,6 +180,21 @@ class Team:
             self._over.set_exception(CannotServe(reason))
 
     # -- what they are told --------------------------------------------------------------------------
+
+    async def _follow_others(self) -> None:
+        """On other machines. Two with the name of one would speak for each other: then this one ends."""
+        try:
+            await self._ground.mine.follow(self._joined, self._unheard)
+        except Unusable as error:
+            if not self._over.done():
+                self._over.set_exception(CannotServe(str(error)))
+
+    def _unheard(self, why: str) -> None:
+        self._log.warning("nothing is heard of other machines: the database is away", reason=why)
+
+    def _joined(self, peers: tuple[Peer, ...]) -> None:
+        for worker in self.workers:
+            worker.say(Joined(peers))
 
     def _built(self, told: Told) -> None:
         """That there is nothing newer only one need say."""

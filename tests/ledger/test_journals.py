@@ -18,6 +18,7 @@ from adserver.ledger.guards import WINDOW_MS, Guards
 from adserver.ledger.journal import Journal
 from adserver.ledger.poster import Poster
 from adserver.ledger.reader import Reader
+from adserver.ledger.verify import verify
 from adserver.ledger.writer import LedgerWriter
 
 BUDGET = 40 * PRICE
@@ -53,6 +54,8 @@ def test_where_they_lie(tmp_path: Path) -> None:
         journals.folder_of(tmp_path, number).mkdir(parents=True)
     (tmp_path / "journals" / "1.old").mkdir()
     assert journals.numbers_in(tmp_path) == [0, 2, 11]
+    journals.folder_of(tmp_path, 0).rmdir()
+    assert journals.numbers_in(tmp_path) == [2, 11]
     assert [journals.consumer_of(number) for number in (0, 2)] == ["posting", "posting:2"]
 
 
@@ -97,6 +100,25 @@ def test_the_audit_reads_them_all(tmp_path: Path, number: int) -> None:
     segment.write_bytes(segment.read_bytes()[:64])
     found = differences(tmp_path)
     assert found[0].startswith(f"the journal{' 1' if number else ''} ends at"), found
+
+
+def test_the_journals_of_several_machines_explain_their_ledger_together(tmp_path: Path) -> None:
+    """Whoever has but some of them finds no event a phantom, and no audit whole."""
+    one, two = tmp_path / "one", tmp_path / "two"
+    keep(one, [*told(), *sold(1, 2)], [*told(), *sold(3)])
+    post(one, 2)
+    (two / "journals").mkdir(parents=True)
+    journals.folder_of(one, 1).rename(journals.folder_of(two, 1))
+    assert verify(one, lambda _: None, None, [two]) == []
+    assert verify(two, lambda _: None, one / "ledger.sqlite", [one]) == []
+    for mine, theirs in ((one, "posting:1"), (two, "posting")):
+        (found,) = verify(mine, lambda _: None, one / "ledger.sqlite")
+        assert f"posted from journals elsewhere too ({theirs})" in found
+    (found,) = verify(one, lambda _: None, None, [two, two])
+    assert "journal 1 is in" in found
+    (segment,) = journals.folder_of(two, 1).glob("*.seg")
+    segment.write_bytes(segment.read_bytes()[:64])
+    assert verify(one, lambda _: None, None, [two])[0].startswith("the journal 1 ends at")
 
 
 def test_an_event_in_two_journals_is_in_the_books_once_and_told(tmp_path: Path) -> None:

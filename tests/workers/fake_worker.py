@@ -38,7 +38,7 @@ class FakeApp:
 
     def __init__(self, given: Given) -> None:
         self._given = given
-        (data := given.settings.data / f"of-{given.number}").mkdir(exist_ok=True)
+        (data := given.settings.data / f"of-{given.worker.number}").mkdir(exist_ok=True)
         self.server = Telling()
         self.world = World(data, server=self.server)
         self.asgi = self.world.app(sums=given.sums, changed=given.builder.look)
@@ -85,7 +85,7 @@ class FakeApp:
 
 class Fake:
     def __init__(self, given: Given) -> None:
-        reason = given.settings.data / f"unfit-{given.number}"
+        reason = given.settings.data / f"unfit-{given.worker.number}"
         if reason.exists():
             raise CannotServe(reason.read_text())
         self.served = FakeApp(given)

@@ -46,6 +46,7 @@ class Crew:
         self.data = data
         self.workers = workers
         self.module = module
+        self.environment = dict[str, str]()
         self.port = free_port()
         self.log = data.parent / f"{data.name}.log"
         self._arguments = [
@@ -58,12 +59,13 @@ class Crew:
         ]
         self.process: subprocess.Popen[bytes]
 
+    def command(self) -> list[str]:
+        return [sys.executable, "-c", PROGRAM, *self._arguments]
+
     def start(self) -> None:
-        environment = os.environ | {"PYTHONPATH": PATHS, "FAKE_DATA": str(self.data)}
+        environment = os.environ | {"PYTHONPATH": PATHS, "FAKE_DATA": str(self.data)} | self.environment
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", PROGRAM, *self._arguments], env=environment, stdout=log, stderr=log
-            )
+            self.process = subprocess.Popen(self.command(), env=environment, stdout=log, stderr=log)
 
     def __enter__(self) -> Self:
         self.start()
