@@ -209,6 +209,11 @@ def test_what_somebody_has_yet_to_hear_goes_with_the_slot() -> None:
     for name, slots in (("a", range(8001, SLOTS)), ("b", range(8001))):
         assert list(claims.nodes[name].untold) == [one for one in told if slot_of(one.who.root) in slots]
     assert sorted(one.event_id for one in claims.cluster.untold) == PEOPLE
+    claims.says("a", 3, f"12000-{SLOTS - 1}")
+    assert all(slot_of(one.who.root) >= 12000 for one in claims.nodes["a"].untold), (
+        "it would refuse the others"
+    )
+    assert sorted(one.event_id for one in claims.cluster.untold) == PEOPLE
 
 
 def test_what_will_never_be_heard_is_doubted_by_those_met_later_too() -> None:

@@ -172,10 +172,13 @@ class Cluster:
         rivals = {one for slot in slots if (one := self._holders[slot]) is not None} - {node}
         if any(self._ground(one).epoch >= me.epoch for one in rivals):
             raise Away(_LOST)
-        for slot in before - slots:
+        lost = before - slots
+        for slot in lost:
             self._holders[slot] = None
         for slot in slots:
             self._holders[slot] = node
+        for told in node.untold.take(lambda root: slot_of(root) in lost):
+            self.tell(told)
         for rival in rivals:
             ground = self._ground(rival)
             self._grounds[rival] = msgspec.structs.replace(
