@@ -23,7 +23,7 @@ from adserver.posting.clerk import PATIENCE_S
 HOME = REPOSITORY / "deploy"
 DOCKERFILE = HOME / "Dockerfile"
 COMPOSE = HOME / "compose.yaml"
-WITH_REDIS = HOME / "compose.redis.yaml"
+SEVERAL = HOME / "compose.several.yaml"
 
 
 def lines() -> list[str]:
@@ -88,7 +88,7 @@ def compose() -> dict[str, Any]:
 
 
 def test_compose_is_valid_by_its_schema() -> None:
-    files = [COMPOSE, WITH_REDIS]
+    files = [COMPOSE, SEVERAL]
     check = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", *files]
     done = subprocess.run(check, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -133,16 +133,64 @@ def test_the_environment_of_the_server_is_settings(compose: dict[str, Any]) -> N
     assert settings.load({}, plain).public_url == "http://localhost:8080"
 
 
-def test_redis_forgets_nothing_and_is_asked_by_nobody_else(compose: dict[str, Any]) -> None:
-    added = yaml.safe_load(WITH_REDIS.read_text())
-    redis, server = added["services"]["redis"], added["services"]["adserver"]
-    read = settings.load({}, server["environment"])
-    assert urlsplit(read.redis).hostname == "redis"
+@pytest.fixture(scope="module")
+def several() -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load(SEVERAL.read_text())
+    return found
+
+
+def test_two_servers_share_all_but_their_journal(compose: dict[str, Any], several: dict[str, Any]) -> None:
+    one, two = several["services"]["adserver"], several["services"]["adserver-2"]
+    assert two["extends"] == {"file": COMPOSE.name, "service": "adserver"}
+    given = [
+        {name: re.sub(r"\$\{\w+:\?[^}]*\}", "secret", value) for name, value in each["environment"].items()}
+        for each in (one, two)
+    ]
+    first, second = (settings.load({}, environ) for environ in given)
+    assert (first.redis, first.database) == (second.redis, second.database)
+    assert {urlsplit(url).hostname for url in (first.redis, first.database)} == {"redis", "postgres"}
+    [[here, *_]] = (each["volumes"] for each in [compose["services"]["adserver"]])
+    [[there, *_]] = (each["volumes"] for each in [two])
+    assert here.partition(":")[2] == there.partition(":")[2] and here != there
+
+
+def test_each_is_found_where_it_says(compose: dict[str, Any], several: dict[str, Any]) -> None:
+    """By the other, and by nginx and Prometheus under the name of both."""
+    [network] = compose["networks"]["serving"]["ipam"]["config"]
+    addresses = [
+        each["networks"]["serving"]["ipv4_address"]
+        for each in compose["services"].values()
+        if "serving" in each["networks"]
+    ]
+    two = several["services"]["adserver-2"]
+    mine = two["networks"]["serving"]["ipv4_address"]
+    assert mine not in addresses and ip_address(mine) in ip_network(network["subnet"])
+    for name, address in (
+        ("adserver", compose["services"]["adserver"]["networks"]["serving"]["ipv4_address"]),
+        ("adserver-2", mine),
+    ):
+        errands = several["services"][name]["environment"]["ADSERVER_ERRANDS"]
+        assert errands.partition(":")[0] == address
+    for network in ("serving", "watching"):
+        assert "adserver" in two["networks"][network]["aliases"]
+
+
+def test_stores_are_closed_and_asked_by_servers_alone(
+    compose: dict[str, Any], several: dict[str, Any]
+) -> None:
+    redis = several["services"]["redis"]
     assert redis["command"][-2:] == ["--maxmemory-policy", "noeviction"]
-    assert redis["read_only"] and redis["cap_drop"] == ["ALL"] and "ports" not in redis
-    [shared] = set(redis["networks"]) & set(server["networks"])
-    assert added["networks"][shared]["internal"] is True
-    assert not any(shared in service["networks"] for service in compose["services"].values())
+    assert several["networks"]["state"]["internal"] is True
+    for name in ("redis", "postgres"):
+        store = several["services"][name]
+        assert store["read_only"] and store["cap_drop"] == ["ALL"] and "ports" not in store
+        assert store["security_opt"] == ["no-new-privileges:true"]
+        assert store["networks"] == ["state"]
+    asking = {name for name, each in several["services"].items() if "state" in each.get("networks", ())}
+    assert asking == {"adserver", "adserver-2", "redis", "postgres"}
+    assert not any("state" in each["networks"] for each in compose["services"].values())
+    for volume in (volume for each in several["services"].values() for volume in each.get("volumes", ())):
+        assert volume.partition(":")[0] in several["volumes"]
 
 
 def test_ends_are_waited_for(compose: dict[str, Any]) -> None:
