@@ -147,6 +147,7 @@ def test_a_clean_end_gives_back_what_is_free(tmp_path: Path) -> None:
         crew.members[1].app = crew.members[1]._open()
 
 
+@pytest.mark.slow
 def test_a_worker_goes_on_from_its_own_checkpoint(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr(Member, "settings", msgspec.structs.replace(World.settings, segment_bytes=1 << 16))
     with Crew(tmp_path, 2, **world("1.00")) as crew:
@@ -178,6 +179,7 @@ def test_seeds_tell_whose_they_are_and_stay_chance() -> None:
             assert abs(sum(seed >> bit & 1 for seed in seeds) - 10_000) < 354
 
 
+@pytest.mark.slow
 def test_as_servers_with_all_that_goes_on_beside(tmp_path: Path) -> None:
     """Duties on a loop, posting by children of their own: ended cleanly, nothing is left to post or held."""
 
@@ -238,6 +240,7 @@ def test_a_flat_fee_is_one_workers(tmp_path: Path) -> None:
         assert crew.verified() == []
 
 
+@pytest.mark.slow
 def test_what_others_delivered_counts_towards_goals_and_plans(tmp_path: Path) -> None:
     item = {
         "id": "a", "priority": "standard", "pricing": {"model": "cpm", "amount": "10.00"},
@@ -262,6 +265,7 @@ def test_what_others_delivered_counts_towards_goals_and_plans(tmp_path: Path) ->
         assert crew.verified() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_all_know_what_all_delivered(tmp_path: Path, seed: int) -> None:
     """Whatever is posted when, and whoever starts anew: once all is posted and heard of, all say the same."""

@@ -73,6 +73,7 @@ def test_what_is_learned_is_applied_in_a_thread(
     assert app.world.serving.worth.rates is app.world.rates
 
 
+@pytest.mark.slow
 def test_the_snapshot_before_goes_with_the_last_decision(world: World) -> None:
     """By reference counts: the collector of the server does not look at what is old."""
     with uncollected():
