@@ -117,7 +117,7 @@ def test_over_a_database_each_impression_is_billed_once(tmp_path: Path, redis: R
 
         def one(number: int) -> list[str]:
             if number in (60, 120):
-                os.kill(workers_of(server)[-1], signal.SIGKILL)
+                os.kill(workers_of(server.pid)[-1], signal.SIGKILL)
             try:
                 ads = server.decide(request(f"u-{number % 40}"))["decisions"][0]["ads"]
             except (OSError, http.client.HTTPException):
@@ -129,7 +129,7 @@ def test_over_a_database_each_impression_is_billed_once(tmp_path: Path, redis: R
             return urls
 
         urls = [url for some in pool.map(one, range(180)) for url in some]
-        soon(lambda: len(workers_of(server)) == 2 and known(server), START_S)
+        soon(lambda: len(workers_of(server.pid)) == 2 and known(server), START_S)
         told = Counter(server.get(url).headers["x-adserver-event"] for url in urls)
         assert set(told) <= {"accepted", "duplicate"}
         assert len(urls) > 100
