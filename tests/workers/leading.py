@@ -36,8 +36,8 @@ WITHIN_S = 60.0
 ASK = json.dumps({"placements": [{"id": "home-top"}]}).encode()
 
 
-class Crew:
-    """``with Crew(data, 2) as crew``: they serve when it is entered."""
+class Parent:
+    """``with Parent(data, 2) as crew``: they serve when it is entered."""
 
     def __init__(
         self, data: Path, workers: int, campaigns: Path | None = None, keep_alive_s: int = 75,

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from leading import Crew, until
+from leading import Parent, until
 from live import BROWSER, LIVE_S
 from servers.redis_server import Redis
 from world import campaign, filled_campaign, filled_publisher, publisher
@@ -49,7 +49,7 @@ def put(url: str, amount: str = "10.00") -> None:
         store.put("campaign", "acme/often", filled_campaign(campaign("acme/often", capped)))
 
 
-class Machine(Crew):
+class Machine(Parent):
     def __init__(self, data: Path, workers: int, redis: str, database: str) -> None:
         super().__init__(data, workers, module="adserver.workers.child")
         self.environment["ADSERVER_DATABASE"] = database

@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from leading import PROGRAM, Crew, Kept, Load, until
+from leading import PROGRAM, Kept, Load, Parent, until
 from live import LIVE_S
 from processes import alive
 from world import filled_publisher, publisher
@@ -26,12 +26,12 @@ def data(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def crew(data: Path) -> Iterator[Crew]:
-    with Crew(data, 3, keep_alive_s=1) as crew:
+def crew(data: Path) -> Iterator[Parent]:
+    with Parent(data, 3, keep_alive_s=1) as crew:
         yield crew
 
 
-def test_all_serve_on_one_port_and_all_end(crew: Crew) -> None:
+def test_all_serve_on_one_port_and_all_end(crew: Parent) -> None:
     pids = crew.pids()
     assert len(pids) == 3
     seen = set()
@@ -40,7 +40,7 @@ def test_all_serve_on_one_port_and_all_end(crew: Crew) -> None:
     assert not any(map(alive, pids))
 
 
-def test_a_worker_that_is_killed_fails_what_it_had_in_hand_and_no_more(crew: Crew) -> None:
+def test_a_worker_that_is_killed_fails_what_it_had_in_hand_and_no_more(crew: Parent) -> None:
     before = crew.pids()
     with Load(crew.port, 12) as load:
         until(lambda: load.pids == before and load.answers > 500)
@@ -53,7 +53,7 @@ def test_a_worker_that_is_killed_fails_what_it_had_in_hand_and_no_more(crew: Cre
     assert len(crew.pids() & before) == 2
 
 
-def test_renewing_all_loses_no_request(crew: Crew) -> None:
+def test_renewing_all_loses_no_request(crew: Parent) -> None:
     before = crew.pids()
     with Kept(crew.port) as idle, Load(crew.port, 12) as load:
         idle.ask()
@@ -65,7 +65,7 @@ def test_renewing_all_loses_no_request(crew: Crew) -> None:
     assert "all workers were renewed" in crew.log.read_text()
 
 
-def test_a_program_that_cannot_be_read_replaces_nobody(crew: Crew) -> None:
+def test_a_program_that_cannot_be_read_replaces_nobody(crew: Parent) -> None:
     before = crew.pids()
     (crew.data / "unread").touch()
     crew.process.send_signal(signal.SIGHUP)
@@ -77,7 +77,7 @@ def test_a_program_that_cannot_be_read_replaces_nobody(crew: Crew) -> None:
     assert not crew.pids() & before
 
 
-def test_a_worker_that_cannot_begin_again_is_tried_until_it_can(crew: Crew) -> None:
+def test_a_worker_that_cannot_begin_again_is_tried_until_it_can(crew: Parent) -> None:
     (crew.data / "unfit-1").write_text("the disk is gone")
     for pid in crew.pids():
         os.kill(pid, signal.SIGKILL)
@@ -87,13 +87,13 @@ def test_a_worker_that_cannot_begin_again_is_tried_until_it_can(crew: Crew) -> N
     until(lambda: crew.up() == [0, 1, 2])
 
 
-def test_workers_do_not_outlive_their_parent(crew: Crew) -> None:
+def test_workers_do_not_outlive_their_parent(crew: Parent) -> None:
     pids = crew.pids()
     crew.process.kill()
     until(lambda: not any(map(alive, pids)), within_s=10)
 
 
-def test_ctrl_c_ends_them_in_order(crew: Crew) -> None:
+def test_ctrl_c_ends_them_in_order(crew: Parent) -> None:
     """A terminal tells every process."""
     for pid in crew.pids():
         os.kill(pid, signal.SIGINT)
@@ -102,7 +102,7 @@ def test_ctrl_c_ends_them_in_order(crew: Crew) -> None:
     assert "ended" not in crew.log.read_text(), "nobody was missed"
 
 
-def test_any_worker_tells_the_numbers_of_all(crew: Crew) -> None:
+def test_any_worker_tells_the_numbers_of_all(crew: Parent) -> None:
     pids, asked = set[int](), 0
     while len(pids) < 3 or asked < 20:
         pids.add(crew.answering())
@@ -122,7 +122,7 @@ def test_any_worker_tells_the_numbers_of_all(crew: Crew) -> None:
     assert [found[f'adserver_worker_starts_total{{worker="{k}"}}'] for k in range(3)] == [3, 3, 3]
 
 
-def test_a_change_is_live_in_all_and_in_who_comes_after(crew: Crew) -> None:
+def test_a_change_is_live_in_all_and_in_who_comes_after(crew: Parent) -> None:
     with closing(Store(crew.data / "catalog.sqlite", lambda space, user: bytes(16))) as store:
         revision = store.put("publisher", "gazette", filled_publisher(publisher())).revision
     live, before = set[int](), crew.pids()
@@ -145,7 +145,7 @@ def test_a_change_is_live_in_all_and_in_who_comes_after(crew: Crew) -> None:
 @pytest.mark.parametrize("number", [0, 2])
 def test_one_that_cannot_serve_at_all_ends_them_with_its_reason(data: Path, number: int) -> None:
     (data / f"unfit-{number}").write_text("the books are closed")
-    crew = Crew(data, 3)
+    crew = Parent(data, 3)
     crew.start()
     assert crew.process.wait(30) == 1
     assert crew.log.read_text().endswith("adserver: the books are closed\n")
@@ -154,13 +154,13 @@ def test_one_that_cannot_serve_at_all_ends_them_with_its_reason(data: Path, numb
 
 def test_damaged_secrets(data: Path) -> None:
     (data / "secrets.json").write_text("{")
-    crew = Crew(data, 2)
+    crew = Parent(data, 2)
     crew.start()
     assert crew.process.wait(30) == 1
     assert "secrets.json is damaged" in crew.log.read_text()
 
 
-def test_a_port_in_use(crew: Crew, tmp_path: Path) -> None:
+def test_a_port_in_use(crew: Parent, tmp_path: Path) -> None:
     """Also by another that would share it."""
     other = tmp_path / "other"
     arguments = [str(other), str(crew.port), "2", "75", "", "fake_worker"]

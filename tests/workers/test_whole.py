@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from leading import Crew, until
+from leading import Parent, until
 from live import BROWSER, LIVE_S
 from world import campaign, filled_campaign, filled_publisher, publisher
 
@@ -39,14 +39,14 @@ def put(data: Path, amount: str) -> None:
 
 
 @pytest.fixture
-def crew(tmp_path: Path) -> Iterator[Crew]:
+def crew(tmp_path: Path) -> Iterator[Parent]:
     (tmp_path / "data").mkdir()
     put(tmp_path / "data", "10.00")
-    with Crew(tmp_path / "data", 2, keep_alive_s=1, module="adserver.workers.child") as crew:
+    with Parent(tmp_path / "data", 2, keep_alive_s=1, module="adserver.workers.child") as crew:
         yield crew
 
 
-def asked(crew: Crew) -> dict[str, Any]:
+def asked(crew: Parent) -> dict[str, Any]:
     with closing(http.client.HTTPConnection("127.0.0.1", crew.port, timeout=20)) as connection:
         headers = {"content-type": "application/json", "user-agent": BROWSER}
         connection.request("POST", "/v1/decisions", BODY, headers)
@@ -57,11 +57,11 @@ def asked(crew: Crew) -> dict[str, Any]:
     return found
 
 
-def ads(crew: Crew) -> list[Any]:
+def ads(crew: Parent) -> list[Any]:
     return list(asked(crew)["decisions"][0]["ads"])
 
 
-def test_two_sell_one_budget_through_deaths_and_renewals(crew: Crew) -> None:
+def test_two_sell_one_budget_through_deaths_and_renewals(crew: Parent) -> None:
     sold = list[Any]()
     owners = set[int]()
 
@@ -86,7 +86,7 @@ def test_two_sell_one_budget_through_deaths_and_renewals(crew: Crew) -> None:
     assert verify(crew.data, lambda _: None) == []
 
 
-def told(crew: Crew, ad: Any) -> str:
+def told(crew: Parent, ad: Any) -> str:
     """What whoever accepts says of its impression; asked again where it died meanwhile."""
     path = "/i/" + ad["impression_url"].rpartition("/")[2]
     while True:
@@ -101,7 +101,7 @@ def told(crew: Crew, ad: Any) -> str:
         return str(response.getheader("x-adserver-event"))
 
 
-def test_events_go_home_whoever_is_told_and_whoever_dies(crew: Crew) -> None:
+def test_events_go_home_whoever_is_told_and_whoever_dies(crew: Parent) -> None:
     shown = list[Any]()
     with ThreadPoolExecutor(4) as clients:
 
@@ -129,7 +129,7 @@ def test_events_go_home_whoever_is_told_and_whoever_dies(crew: Crew) -> None:
     assert verify(crew.data, lambda _: None) == []
 
 
-def test_a_change_is_live_in_both(crew: Crew) -> None:
+def test_a_change_is_live_in_both(crew: Parent) -> None:
     before = asked(crew)["snapshot"]
     live = set[int]()
 
