@@ -13,7 +13,7 @@ from servers import programs
 from servers.server import Server
 
 CONFIGURATION = REPOSITORY / "deploy" / "prometheus"
-TARGET = "adserver:8000"
+TARGETS = "dns_sd_configs:\n      - {names: [adserver], type: A, port: 8000, refresh_interval: 15s}"
 OFTEN = "scrape_interval: 15s"
 
 
@@ -30,7 +30,8 @@ class Prometheus(Server):
         shutil.copytree(CONFIGURATION, self.folder / "configuration", dirs_exist_ok=True)
         path = self.folder / "configuration" / "prometheus.yml"
         text = path.read_text()
-        for old, new in ((TARGET, f"127.0.0.1:{self._target}"), (OFTEN, "scrape_interval: 1s")):
+        watched = f'static_configs:\n      - targets: ["127.0.0.1:{self._target}"]'
+        for old, new in ((TARGETS, watched), (OFTEN, "scrape_interval: 1s")):
             assert old in text
             text = text.replace(old, new)
         path.write_text(text)

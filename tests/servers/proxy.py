@@ -164,5 +164,7 @@ class Proxy:
 def _reset(writer: asyncio.StreamWriter) -> None:
     """Close it so that the other end is told of a reset, not of an end."""
     sock: socket.socket = writer.get_extra_info("socket")
+    if sock.fileno() < 0:
+        return  # it is closed already, and about to be forgotten
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
     writer.transport.abort()

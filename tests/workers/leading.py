@@ -156,6 +156,11 @@ class Kept:
             self._connection.close()
             self._connection = None
 
+    @property
+    def is_new(self) -> bool:
+        """Whether the next request is the first on a connection."""
+        return self._connection is None
+
     def ask(self) -> tuple[int, int]:
         """(pid, revision) of who answered a decision. Raises whatever fails."""
         if self._connection is None:
@@ -173,7 +178,7 @@ class Kept:
 
 class Load:
     """Threads that ask without end, each on a connection that it keeps, every second one for 20 requests.
-    ``failures``: (pid that answered last on that connection, error)."""
+    ``failures``: (pid that answered last on that connection, error); 0: nobody had yet."""
 
     def __init__(self, port: int, clients: int) -> None:
         self.failures: list[tuple[int, Exception]] = []
@@ -196,6 +201,8 @@ class Load:
         kept, last, asked = Kept(port), 0, 0
         while not self._over.is_set():
             try:
+                if kept.is_new:
+                    last = 0
                 last, _ = kept.ask()
                 self.answers += 1
                 self.pids.add(last)
