@@ -22,6 +22,8 @@ from adserver.duties import Duties
 from adserver.services.ports import Durable
 from adserver.tokens import BadToken
 
+pytestmark = pytest.mark.slow
+
 _KINDS = {"i": EventKind.IMPRESSION, "c": EventKind.CLICK, "r": EventKind.RELEASE}
 
 

@@ -20,6 +20,8 @@ from adserver.domain.verdicts import Passed
 from adserver.services.converting import Told
 from adserver.services.refusals import Refused
 
+pytestmark = pytest.mark.slow
+
 CPA = {"id": "a", "pricing": {"model": "cpa", "amount": "2.00"}, "budget": {"lifetime": "2000.00"}}
 
 

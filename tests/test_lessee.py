@@ -21,6 +21,8 @@ from adserver.replaying import replay
 from adserver.salts import Seeds
 from adserver.services.calls import Call
 
+pytestmark = pytest.mark.slow
+
 DAY_MS = 86_400_000
 CALL = Call(user_agent=BROWSER)
 

@@ -12,6 +12,8 @@ from adserver.domain import limits
 from adserver.ledger.dialects import open_database, read_database
 from adserver.ledger.postgres import bounded, stream
 
+pytestmark = pytest.mark.slow
+
 SAID = r"said nothing for \d+ s"
 
 

@@ -5,8 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from servers.apart import harness
 from workers import LOADED, SHARING
+
+pytestmark = pytest.mark.slow
 
 MANY = """
 import os

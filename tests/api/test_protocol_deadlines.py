@@ -10,6 +10,8 @@ from live import Live
 from raw_client import SHORT, Client, bound, refused
 from small_server import Wire, World, served
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(params=[True, False], ids=["fast", "asgi"])
 def hasty(request: pytest.FixtureRequest, world: World) -> Iterator[Wire]:

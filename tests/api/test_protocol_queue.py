@@ -19,6 +19,8 @@ from adserver.domain import limits
 from adserver.services.ask import Ask, Asker, Terms
 from adserver.services.ports import Durable
 
+pytestmark = pytest.mark.slow
+
 BODY = json.dumps({"placements": [{"id": "a"}], "session": "s"}).encode()
 ASK = b"POST /v1/decisions HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(BODY) + BODY
 PAGE = b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n"

@@ -26,6 +26,8 @@ from adserver.catalog.opening import FILE
 from adserver.catalog.store import Store
 from adserver.engine.snapshot import Snapshot
 
+pytestmark = pytest.mark.slow
+
 WITHIN_S = 30.0
 """For what a child does; a busy machine takes its time to start one."""
 

@@ -28,6 +28,8 @@ from adserver.domain.catalogue import Gone
 from adserver.domain.changes import Conflict, Invalid, Unwritten
 from adserver.engine.compile import Compiler
 
+pytestmark = pytest.mark.slow
+
 DAY_MS = 86_400_000
 NOW_MS = 1_780_315_200_000
 VERSION_1 = Path(__file__).parent / "version-1.sql"

@@ -19,6 +19,8 @@ from adserver.domain.records import Reversed, Status
 from adserver.ledger.files import segment_path
 from adserver.ledger.verify import verify
 
+pytestmark = pytest.mark.slow
+
 HOUR_MS = 3_600_000
 
 

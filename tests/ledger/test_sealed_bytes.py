@@ -12,6 +12,8 @@ from adserver.ledger.audit_walk import Walk
 from adserver.ledger.files import segment_numbers, segment_path
 from adserver.ledger.segments import HEADER_BYTES, SEGMENT_BYTES_MIN, Header, decode_header
 
+pytestmark = pytest.mark.slow
+
 NAMED = ("segment 1 ", "segment 2 offset 0")
 """The next one's header tells the chain of the whole."""
 

@@ -22,6 +22,8 @@ from adserver.ledger.ledger import Ledger
 from adserver.ledger.reader import Reader
 from adserver.ledger.segments import Damage
 
+pytestmark = pytest.mark.slow
+
 DAY_MS = 86_400_000
 PARTIES = ("advertiser:20", "publisher:3", "publisher:4")
 

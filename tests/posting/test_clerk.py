@@ -28,6 +28,8 @@ from adserver.ledger.writer import LedgerWriter
 from adserver.posting import clerk as clerks
 from adserver.posting.clerk import Clerk, NotPosted
 
+pytestmark = pytest.mark.slow
+
 WITHIN_S = 120.0
 """A busy machine takes its time to start a process."""
 

@@ -7,11 +7,14 @@ from queue import SimpleQueue
 from threading import Thread
 
 import msgspec
+import pytest
 from test_clerk import Office, posted_to, with_clerk
 
 from adserver.domain.books import Position
 from adserver.posting.child import Asked
 from adserver.posting.clerk import Clerk
+
+pytestmark = pytest.mark.slow
 
 LONG_S = 60.0
 

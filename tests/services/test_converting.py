@@ -16,6 +16,8 @@ from adserver.ledger.verify import verify
 from adserver.services.converting import Fate, Outcome, Told
 from adserver.services.refusals import Refused
 
+pytestmark = pytest.mark.slow
+
 DAY_MS = 86_400_000
 CPA = {"model": "cpa", "amount": "2.00"}
 

@@ -4,8 +4,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pytest
 from random_session import PUBLISHERS, Session, campaigns
 from world import World, campaign, publisher
+
+pytestmark = pytest.mark.slow
 
 
 class Listening(Session):

@@ -15,6 +15,8 @@ from adserver.domain.records import Status
 from adserver.services.calls import Call
 from adserver.tokens import BadToken
 
+pytestmark = pytest.mark.slow
+
 HOUR_MS = 3600_000
 LIVES = {
     "impression": 0,

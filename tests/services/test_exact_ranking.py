@@ -13,6 +13,8 @@ from adserver.domain.decision import Decision
 from adserver.engine.worth import Worth
 from adserver.services import deciding
 
+pytestmark = pytest.mark.slow
+
 PUBLISHERS = [
     publisher(
         "gazette",

@@ -23,6 +23,8 @@ from adserver.ledger.reader import Reader
 from adserver.ledger.verify import verify
 from adserver.services.accruing import Accruing
 
+pytestmark = pytest.mark.slow
+
 DAY_MS = 86_400_000
 MORNING_MS = instant("2026-06-01T08:00:00Z")
 EUR = 1_000_000_000

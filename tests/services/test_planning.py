@@ -19,6 +19,8 @@ from adserver.services import plans
 from adserver.services.allotment import follow, moved
 from adserver.services.samples import HOUR_MS
 
+pytestmark = pytest.mark.slow
+
 NARROW, WIDE = 1, 2
 """Serials, in the order of their names."""
 FLIGHT = {"start": "2026-05-31", "end": "2026-06-30"}

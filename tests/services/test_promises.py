@@ -11,6 +11,8 @@ from adserver.domain.records import Status
 from adserver.ledger.journal import Journal
 from adserver.ledger.verify import verify
 
+pytestmark = pytest.mark.slow
+
 TOP: dict[str, Any] = {"placements": [{"id": "top"}], "user": {"id": "u-1"}}
 CLICKS = {"model": "cpc", "amount": "1.00"}
 EUROS = {"model": "cpm", "amount": "1000.00"}

@@ -21,6 +21,8 @@ from adserver.ledger.files import segment_path
 from adserver.ledger.reader import Reader
 from adserver.services import asked, deciding, slate
 
+pytestmark = pytest.mark.slow
+
 ASK = {"placements": [{"id": "top"}], "user": {"id": "u-1"}}
 FAR: dict[str, Any] = {"custom": 'page.tale = "x"'}
 

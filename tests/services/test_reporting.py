@@ -18,6 +18,8 @@ from adserver.services.refusals import Refused
 from adserver.services.reportask import ReportAsk
 from adserver.services.reporting import Report, Reporting
 
+pytestmark = pytest.mark.slow
+
 HOUR_MS = 3600_000
 KINDS = {"impression_url": "impressions", "viewable_url": "viewable", "click_url": "clicks"}
 PRICES = {

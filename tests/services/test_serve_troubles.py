@@ -18,6 +18,8 @@ from adserver.ledger.journal import Journal
 from adserver.ledger.verify import verify
 from adserver.services.refusals import Refused
 
+pytestmark = pytest.mark.slow
+
 REQUEST: dict[str, Any] = {"placements": [{"id": "top"}], "user": {"id": "u-1"}}
 EURO = {"model": "cpm", "amount": "1000.00"}
 ONCE = [{"limit": 1, "per": "1h"}]

@@ -16,6 +16,8 @@ from world import OPERATOR
 from adserver.domain.workers import Worker
 from adserver.sharing import share
 
+pytestmark = pytest.mark.slow
+
 SECOND = {**REQUEST, "user": {"id": "u-2"}, "session": "s-2"}
 THIRD = {**REQUEST, "user": {"id": "u-3"}, "session": "s-3"}
 WHY = {"explain": True, "mode": "live"}

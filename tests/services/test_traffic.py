@@ -11,6 +11,8 @@ from adserver.engine.pacing import ONE
 from adserver.services import plans
 from adserver.services.traffic import STEP_MS, Course, Traffic
 
+pytestmark = pytest.mark.slow
+
 DAY_MS = 86_400_000
 HOUR_MS = 3600_000
 MIDNIGHT_MS = 1_780_272_000_000

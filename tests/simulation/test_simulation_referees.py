@@ -12,6 +12,8 @@ from adserver.simulation.config import read_config
 from adserver.simulation.referees import Verdict
 from adserver.simulation.run import Found, simulate
 
+pytestmark = pytest.mark.slow
+
 SMALL = Path(__file__).parent / "small.yaml"
 
 
