@@ -48,9 +48,13 @@ class Ledger:
         self._engine = read_database(place)
         self._consumer = consumer
         self.reports = ReportReader(self._engine)
-        with reading(self._engine) as connection:
-            migrating.check(connection, MIGRATIONS)
-            self._position = self._position_in(connection)
+        try:
+            with reading(self._engine) as connection:
+                migrating.check(connection, MIGRATIONS)
+                self._position = self._position_in(connection)
+        except BaseException:
+            self._engine.dispose()
+            raise
 
     def _position_in(self, connection: Connection) -> Position:
         return positions_of(connection).get(self._consumer, Position())

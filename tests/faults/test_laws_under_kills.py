@@ -5,6 +5,7 @@ import json
 import random
 import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -78,7 +79,8 @@ def _decided(data: Path) -> int:
     from adserver.domain.records import Decided
     from adserver.ledger.reader import Reader
 
-    records = (record for _, record, _ in Reader(data / "journal").read(Position()))
+    with closing(Reader(data / "journal")) as reader:
+        records = [record for _, record, _ in reader.read(Position())]
     return sum(
         len(slot.ads) for record in records if isinstance(record, Decided) for slot in record.decision.slots
     )

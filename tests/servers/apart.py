@@ -23,8 +23,10 @@ def run(folder: Path, tests: str, *flags: str, **environ: str) -> subprocess.Com
     harness(folder)
     (folder / "test_apart.py").write_text(tests)
     pytest = (sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--rootdir", ".")
+    # A place of its own for temporary files: runs that share one warn when they tidy up at the same moment.
+    own = ("--basetemp", str(folder / "temporary"))
     clean = {name: text for name, text in os.environ.items() if not name.startswith(("PYTEST_", "CI"))}
     return subprocess.run(
-        [*pytest, *flags, "test_apart.py"],
+        [*pytest, *own, *flags, "test_apart.py"],
         cwd=folder, env=clean | environ, capture_output=True, text=True, timeout=_RUN_S,
     )  # fmt: skip

@@ -57,7 +57,7 @@ def test_what_is_not_tested_is_said(tmp_path: Path, flags: tuple[str, ...]) -> N
 def test_in_continuous_integration_it_fails(tmp_path: Path) -> None:
     done = asked(tmp_path, CI="true")
     assert done.returncode == 1
-    assert "1 passed, 1 skipped, 3 errors" in done.stdout
+    assert all(count in done.stdout for count in ("1 passed", "1 skipped", "3 errors"))
     assert "not tested: no Redis is installed here (`make servers` installs it)" in done.stdout
 
 
