@@ -10,6 +10,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from sqlalchemy import Connection
+
 from adserver.databases import Place
 from adserver.domain.books import Position
 from adserver.ledger import journals
@@ -19,10 +21,10 @@ from adserver.ledger.audit_caps import CapAudit
 from adserver.ledger.audit_differences import compare
 from adserver.ledger.audit_feeds import FeedAudit
 from adserver.ledger.audit_judging import Books
-from adserver.ledger.audit_leases import LeaseAudit, read_leases
+from adserver.ledger.audit_leases import LeaseAudit, Leased, read_leases
 from adserver.ledger.audit_ledger import Posted, Unreadable, read_ledger, reading
 from adserver.ledger.audit_reports import ReportAudit
-from adserver.ledger.audit_walk import Walk, together
+from adserver.ledger.audit_walk import Read, Walk, together
 from adserver.ledger.place import LEDGER
 
 
@@ -46,19 +48,36 @@ def verify(
     folders = _folders((data_dir, *others), tell)
     if differences:
         return differences
-    awake = Awake()
-    heard, feeds, caps = Heard(len(folders) > 1), FeedAudit(tell), CapAudit(tell)
     with _uncollected(), reading(place) as connection:
         try:
             posted = read_ledger(connection)
         except Unreadable as error:
             tell(str(error))
             return differences
+        audits = _Audits(posted, read_leases(connection), len(folders), tell)
         walks = [_walk(data, number, posted, tell) for number, data in sorted(folders.items())]
-        elsewhere = _elsewhere(posted, folders)
-        reports = ReportAudit(tell, len(walks))
-        leases = LeaseAudit(read_leases(connection), tell)
-        for record, personal, is_posted, journal in together(walks):
+        audits.take(together(walks))
+        audits.compare(connection, _elsewhere(posted, folders), any(walk.short for walk in walks))
+    for line in (_read(walks), *audits.told()):
+        report(line)
+    report("no differences" if not differences else f"{len(differences)} differences")
+    return differences
+
+
+class _Audits:
+    """All that are made of the records, once each, of so many ``journals``."""
+
+    def __init__(self, posted: Posted, leases: Leased, journals: int, tell: Callable[[str], None]) -> None:
+        self._posted = posted
+        self._tell = tell
+        self._awake, self._heard = Awake(), Heard(journals > 1)
+        self._feeds, self._caps = FeedAudit(tell), CapAudit(tell)
+        self._reports, self._leases = ReportAudit(tell, journals), LeaseAudit(leases, tell)
+
+    def take(self, records: Iterable[Read]) -> None:
+        heard, awake, reports = self._heard, self._awake, self._reports
+        feeds, caps, leases = self._feeds, self._caps, self._leases
+        for record, personal, is_posted, journal in records:
             reports.take(record, personal, is_posted)
             if is_posted:
                 heard.take(record)
@@ -67,29 +86,39 @@ def verify(
                     leases.take(journal, record)
             feeds.take(record)
             caps.take(record, personal)
-        books = Books(heard, tell, awake.until())
+
+    def compare(self, connection: Connection, elsewhere: str, short: bool) -> None:
+        """What the records say with what the ledger does. ``elsewhere``: whose journals were not read;
+        ``short``: one of those read ends too soon. Of part of the books nothing follows."""
+        books = Books(self._heard, self._tell, self._awake.until())
         if elsewhere:
-            tell(
+            self._tell(
                 f"the ledger was posted from journals elsewhere too ({elsewhere}): it was not compared; name "
                 "the data folders, or copies, of the other machines (--beside)"
             )
-        elif not any(walk.short for walk in walks):
-            compare(posted, books, tell)
-            reports.compare(connection, books.cells)
-            leases.compare()
+        elif not short:
+            compare(self._posted, books, self._tell)
+            self._reports.compare(connection, books.cells)
+            self._leases.compare()
+
+    def told(self) -> Iterator[str]:
+        """A line for each."""
+        posted, feeds, caps, heard = self._posted, self._feeds, self._caps, self._heard
+        yield f"law 1: {feeds.ads} sponsored items on {feeds.pages} feed pages"
+        yield f"law 2: {caps.exposures} exposures, {caps.late} impressions after their expiry"
+        yield f"law 3: {len(posted.budgets)} budget accounts"
+        yield (
+            f"law 4: {len(posted.events)} events, {len(posted.filtered)} filtered, "
+            f"{len(posted.entries)} entries"
+        )
+        yield f"reports: {self._reports.told}"
+        yield f"statements: {len(heard.closings)} closings, {len(heard.booked)} bookings"
+
+
+def _read(walks: Sequence[Walk]) -> str:
     read, unposted = sum(walk.read for walk in walks), sum(walk.unposted for walk in walks)
     told = "journal" if len(walks) == 1 else f"{len(walks)} journals"
-    report(f"{told}: {read} records whole and in the chain, {unposted} of them not posted yet")
-    report(f"law 1: {feeds.ads} sponsored items on {feeds.pages} feed pages")
-    report(f"law 2: {caps.exposures} exposures, {caps.late} impressions after their expiry")
-    report(f"law 3: {len(posted.budgets)} budget accounts")
-    report(
-        f"law 4: {len(posted.events)} events, {len(posted.filtered)} filtered, {len(posted.entries)} entries"
-    )
-    report(f"reports: {reports.told}")
-    report(f"statements: {len(heard.closings)} closings, {len(heard.booked)} bookings")
-    report("no differences" if not differences else f"{len(differences)} differences")
-    return differences
+    return f"{told}: {read} records whole and in the chain, {unposted} of them not posted yet"
 
 
 def _folders(data_dirs: Iterable[Path], tell: Callable[[str], None]) -> dict[int, Path]:
