@@ -1,91 +1,76 @@
 """``adserver serve``: every setting of the server as an option."""
 
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
+from typer import Option
 
 from adserver.options import Config, Data, Database, Wrong, existing, settings_of
 
+if TYPE_CHECKING:
+    from adserver.settings import Settings
+
+Told = str | None
+
+_IDLE: Final = "How long an idle connection is kept, 1 to 3600 (default: 75)."
+_HOSTED: Final = "A file of networks whose traffic is filtered, one a line."
 _RATE: Final = "Impressions/clicks a minute above which they are filtered, 0 for no limit, "
+_FASTEST: Final = "A click sooner after its impression is filtered (default: 100)."
+_WITHHELD: Final = "Rows of reports about fewer people are withheld (default: 50)."
+_KNOWN: Final = "How long it is known who saw an impression (default: 396)."
+_WORKERS: Final = "Serving processes, 1 to 64, with --redis (default: 1, this one)."
+_REDIS: Final = (
+    "Keep what people have seen in Redis: redis://HOST:PORT/DB, rediscluster://HOST:PORT,HOST:PORT."
+)
+_DOUBT: Final = "What is capped, while it has lost what it knew: stop or serve (default: stop)."
+_ERRANDS: Final = "Where servers of other data folders reach this one: HOST:PORT, and on a port more."
 
 
 def serve(
-    campaigns: Annotated[str | None, typer.Option(help="A campaign folder to apply at start.")] = None,
+    context: typer.Context,
+    campaigns: Annotated[Told, Option(help="A campaign folder to apply at start.")] = None,
     data: Data = None,
-    host: Annotated[str | None, typer.Option(help="The address to listen on (default: 127.0.0.1).")] = None,
-    port: Annotated[str | None, typer.Option(help="The port (default: 8000; 0: any free one).")] = None,
-    public_url: Annotated[str | None, typer.Option(help="What URLs are built from.")] = None,
+    host: Annotated[Told, Option(help="The address to listen on (default: 127.0.0.1).")] = None,
+    port: Annotated[Told, Option(help="The port (default: 8000; 0: any free one).")] = None,
+    public_url: Annotated[Told, Option(help="What URLs are built from.")] = None,
     trusted_proxies: Annotated[
-        list[str] | None, typer.Option(help="Networks (CIDR) whose x-forwarded-for counts.")
+        list[str] | None, Option(help="Networks (CIDR) whose x-forwarded-for counts.")
     ] = None,
-    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
-    geoip: Annotated[str | None, typer.Option(help="A MaxMind file of places.")] = None,
-    segment_bytes: Annotated[str | None, typer.Option(help="The size of a journal segment.")] = None,
-    keep_alive_seconds: Annotated[
-        str | None, typer.Option(help="How long an idle connection is kept, 1 to 3600 (default: 75).")
-    ] = None,
-    data_centres: Annotated[
-        str | None, typer.Option(help="A file of networks whose traffic is filtered, one a line.")
-    ] = None,
-    rate_per_user: Annotated[str | None, typer.Option(help=f"{_RATE}of a user (default: 240/24).")] = None,
-    rate_per_address: Annotated[
-        str | None, typer.Option(help=f"{_RATE}of an address (default: 2400/240).")
-    ] = None,
-    rate_per_placement: Annotated[
-        str | None, typer.Option(help=f"{_RATE}of a placement (default: 0/6000).")
-    ] = None,
-    fastest_click_ms: Annotated[
-        str | None, typer.Option(help="A click sooner after its impression is filtered (default: 100).")
-    ] = None,
-    report_people: Annotated[
-        str | None, typer.Option(help="Rows of reports about fewer people are withheld (default: 50).")
-    ] = None,
-    people_days: Annotated[
-        str | None, typer.Option(help="How long it is known who saw an impression (default: 396).")
-    ] = None,
+    log_level: Annotated[Told, Option(help="debug, info, warning or error.")] = None,
+    geoip: Annotated[Told, Option(help="A MaxMind file of places.")] = None,
+    segment_bytes: Annotated[Told, Option(help="The size of a journal segment.")] = None,
+    keep_alive_seconds: Annotated[Told, Option(help=_IDLE)] = None,
+    data_centres: Annotated[Told, Option(help=_HOSTED)] = None,
+    rate_per_user: Annotated[Told, Option(help=f"{_RATE}of a user (default: 240/24).")] = None,
+    rate_per_address: Annotated[Told, Option(help=f"{_RATE}of an address (default: 2400/240).")] = None,
+    rate_per_placement: Annotated[Told, Option(help=f"{_RATE}of a placement (default: 0/6000).")] = None,
+    fastest_click_ms: Annotated[Told, Option(help=_FASTEST)] = None,
+    report_people: Annotated[Told, Option(help=_WITHHELD)] = None,
+    people_days: Annotated[Told, Option(help=_KNOWN)] = None,
     config: Config = None,
-    workers: Annotated[
-        str | None, typer.Option(help="Serving processes, 1 to 64, with --redis (default: 1, this one).")
-    ] = None,
-    redis: Annotated[
-        str | None,
-        typer.Option(
-            help="Keep what people have seen in Redis: redis://HOST:PORT/DB, rediscluster://HOST:PORT,HOST:PORT."
-        ),
-    ] = None,
-    redis_deadline_ms: Annotated[str | None, typer.Option(help="Wait for it so long (default: 25).")] = None,
-    on_state_doubt: Annotated[
-        str | None,
-        typer.Option(help="What is capped, while it has lost what it knew: stop or serve (default: stop)."),
-    ] = None,
+    workers: Annotated[Told, Option(help=_WORKERS)] = None,
+    redis: Annotated[Told, Option(help=_REDIS)] = None,
+    redis_deadline_ms: Annotated[Told, Option(help="Wait for it so long (default: 25).")] = None,
+    on_state_doubt: Annotated[Told, Option(help=_DOUBT)] = None,
     database: Database = None,
-    errands: Annotated[
-        str | None,
-        typer.Option(
-            help="Where servers of other data folders reach this one: HOST:PORT, and on a port more."
-        ),
-    ] = None,
+    errands: Annotated[Told, Option(help=_ERRANDS)] = None,
 ) -> None:
     """Run the server: everything embedded in this process, unless it is told where else. Every option is also
     read from the environment (ADSERVER_PORT, ...) and the TOML file named by --config or ADSERVER_CONFIG."""
-    settings = settings_of(
-        campaigns=campaigns, data=data, host=host, port=port, public_url=public_url,
-        trusted_proxies=trusted_proxies or None, log_level=log_level, geoip=geoip,
-        segment_bytes=segment_bytes, keep_alive_seconds=keep_alive_seconds, config=config,
-        data_centres=data_centres, rate_per_user=rate_per_user, rate_per_address=rate_per_address,
-        rate_per_placement=rate_per_placement, fastest_click_ms=fastest_click_ms,
-        report_people=report_people, people_days=people_days,
-        workers=workers, redis=redis, redis_deadline_ms=redis_deadline_ms, database=database,
-        on_state_doubt=on_state_doubt, errands=errands,
-    )  # fmt: skip
+    # The options are the settings, by name. A list that is not given is empty, which would be a setting too.
+    run(settings_of(**{name: value for name, value in context.params.items() if value != []}))
+
+
+def run(settings: "Settings") -> None:
+    """Raises Wrong."""
     if settings.campaigns is not None:
         existing(settings.campaigns)
     from adserver.serving import CannotServe
-    from adserver.serving import serve as run
+    from adserver.serving import serve as until_ended
 
     if settings.workers > 1 or settings.errands:
-        from adserver.workers.parent import serve as run
+        from adserver.workers.parent import serve as until_ended
     try:
-        run(settings)
+        until_ended(settings)
     except CannotServe as error:
         raise Wrong(str(error)) from error
