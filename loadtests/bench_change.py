@@ -35,10 +35,7 @@ def main() -> None:
     with TemporaryDirectory(prefix="adserver-change-") as folder:
         work = asked.work or Path(folder)
         if not (work / "server").is_dir():
-            store = filling.open_store(work / "server")
-            for _ in filling.fill(store, filling.catalogue(asked.line_items)):
-                pass
-            store.close()
+            filling.fill_folder(work / "server", asked.line_items)
         for start in ("first start", "restart"):
             bench(work, start, asked.rounds)
 

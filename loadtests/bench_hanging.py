@@ -11,7 +11,6 @@ late misses deadlines of its own, and then a turn begins without Redis.
 """
 
 import argparse
-import json
 import os
 import signal
 from collections.abc import Iterator
@@ -23,18 +22,16 @@ from time import monotonic, sleep
 from typing import Final
 
 from adserver.bench import client
-from adserver.bench.catalogue import SEED, Shape
 from adserver.bench.measure import Spread, spread
 from adserver.bench.stores import OWN, store
 from adserver.settings import Settings
 from loadtests import filling, steady
-from loadtests.bench_replacing import keep_apart, one_by_one
+from loadtests.bench_replacing import decisions, keep_apart, one_by_one
 from loadtests.server import Broken, Server
 
 GOAL_MS: Final = Settings().redis_deadline_ms + 10
 _SHARES: Final = (0.3, 0.7)
 _TURN_S: Final = 1.0
-_REQUESTS: Final = 5000
 _WARM_UP_S: Final = 3.0
 _PROBE: Final = b"GET /healthz HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n"
 _KNOWN_S: Final = 10.0
@@ -50,12 +47,8 @@ def main() -> None:
 
 
 def bench(work: Path, line_items: int, pairs: int) -> None:
-    catalog = filling.open_store(work / "server")
-    for _ in filling.fill(catalog, filling.catalogue(line_items)):
-        pass
-    catalog.close()
-    shape = Shape(SEED + 1)
-    requests = [client.post("/v1/decisions", json.dumps(shape.request()).encode()) for _ in range(_REQUESTS)]
+    filling.fill_folder(work / "server", line_items)
+    requests = decisions()
     with store(work, OWN, max(os.sched_getaffinity(0))) as kept:
         assert kept.pid is not None
         with Server(work, None, flags=("--redis", kept.url)) as server:

@@ -76,12 +76,8 @@ def main() -> None:
 
 def bench(work: Path, line_items: int, seconds: float) -> None:
     if not (work / "server").is_dir():
-        store = filling.open_store(work / "server")
-        for _ in filling.fill(store, filling.catalogue(line_items)):
-            pass
-        store.close()
-    shape = Shape(SEED + 1)
-    requests = [client.post("/v1/decisions", json.dumps(shape.request()).encode()) for _ in range(_REQUESTS)]
+        filling.fill_folder(work / "server", line_items)
+    requests = decisions()
     turns = _PAIRS * len(_SHARES)
     batches = -(-line_items // (filling.BATCH * _ITEMS_A_CAMPAIGN * turns))
     with Server(work, None, ready_s=_READY_S) as server, Replacer(work / "server", line_items) as replacer:
@@ -180,6 +176,12 @@ class Replacer:
         if self._last == 0:
             self._last = int(self._said.readline().split()[1])
         return self._last
+
+
+def decisions() -> list[bytes]:
+    """What is asked, in turn."""
+    shape = Shape(SEED + 1)
+    return [client.post("/v1/decisions", json.dumps(shape.request()).encode()) for _ in range(_REQUESTS)]
 
 
 def keep_apart(server: int) -> None:

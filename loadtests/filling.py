@@ -47,6 +47,13 @@ def main() -> None:
     print(f"{asked.line_items} line items in {batches} changes: {time.perf_counter() - began:.1f} s")
 
 
+def fill_folder(data: Path, line_items: int) -> None:
+    store = open_store(data)
+    for _ in fill(store, catalogue(line_items)):
+        pass
+    store.close()
+
+
 def catalogue(line_items: int) -> tuple[Campaign, ...]:
     """The same every time, but for when it begins."""
     return Shape().catalogue(line_items, WallClock()()).campaigns

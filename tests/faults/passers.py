@@ -3,14 +3,19 @@ and readers of feeds, page after page. They remember all that was answered, so t
 
 import asyncio
 import json
+import re
 import threading
 import time
 from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, Self
 
 from kills import Asker, campaign, publisher, request
 from live import Live
+from test_shared_state import known, soon
+
+from adserver.ledger.verify import verify
 
 CAPS = {"one": 1, "two": 2, "three": 3}
 _READERS, _PEOPLE = 10, 40
@@ -159,3 +164,25 @@ class Passers:
                     await asyncio.sleep(_PAUSE_S)
             await self._person(asker, who)
         asker.close()
+
+
+def pass_through(server: Live, troubles: Iterable[Callable[[Passers], None]]) -> None:
+    """Somebody passes through each of these: nothing fails, caps and feeds hold, nobody is held for more than
+    they were shown, and what was acknowledged counts once, by the audit too. The server has ended then."""
+    soon(lambda: known(server))
+    with Passers(server) as passers:
+        for befall in troubles:
+            befall(passers)
+            soon(lambda: known(server))
+            passers.wait(50)
+    others = passers.finish()
+    server.stop()
+    assert passers.wrong == []
+    assert others == {}
+    assert passers.pages
+    accepted, urls = passers.recorded["accepted"], passers.urls
+    assert accepted == len(set(urls)) == len(urls)
+    told: list[str] = []
+    assert verify(server.data, report=told.append) == []
+    (events,) = (found[1] for line in told if (found := re.match(r"law 4: (\d+) events", line)))
+    assert int(events) == accepted

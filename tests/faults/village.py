@@ -18,6 +18,7 @@ import pytest
 from kills import publisher, world
 from live import BROWSER
 from village_goods import items_of, labels_of, law_broken, plenty, policy_of, random_feed, scarce
+from world import Ticks
 
 from adserver import recovery
 from adserver.app import App
@@ -29,14 +30,6 @@ from adserver.settings import Settings
 
 ORGANIC = (0, 1, 2, 5, 10, 20, 20, 20, 37)
 IDLE_MS = 20 * 60_000
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.ms = 1_800_000_000_000
-
-    def __call__(self) -> int:
-        return self.ms
 
 
 class Answered(msgspec.Struct):
@@ -60,7 +53,7 @@ class Village:
         self.labels = labels_of(campaigns)
         page = {"id": "page", "surface": "page", "formats": ["image"]}
         written = world(folder / "world", publisher(placements=[page, *feeds]), *campaigns)
-        self.clock = Clock()
+        self.clock = Ticks(1_800_000_000_000)
         self.restarted_ms = 0
         self.loop = asyncio.new_event_loop()
         self.settings = Settings(

@@ -7,6 +7,7 @@ import pytest
 from remote import Remote
 from stores import ANNA, BEN, EVENING, MORNING, RENDER_MS, Memory, Shared, Store, shared
 from test_feeds import IDLE, NOW, answer, ask
+from world import Ticks
 
 from adserver.domain import limits
 from adserver.domain.caps import BoundCap
@@ -17,17 +18,9 @@ SERVERS = {"redis": "redis_server", "cluster": "redis_cluster"}
 """The fixture whose ``url`` it is."""
 
 
-class Ticks:
-    def __init__(self) -> None:
-        self.ms = NOW
-
-    def __call__(self) -> int:
-        return self.ms
-
-
 @pytest.fixture
 def clock() -> Ticks:
-    return Ticks()
+    return Ticks(NOW)
 
 
 @pytest.fixture(params=["memory", "redis", pytest.param("cluster", marks=pytest.mark.slow)])
