@@ -200,8 +200,9 @@ def _listen(asked: Event) -> None:
 
 
 if __name__ == "__main__":
-    # Ctrl-C means the server, which tells us by closing our input.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Whoever ends the server may tell all its processes: we end with it, which closes our input.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     os.nice(_NICENESS)
     logs.configure("warning")
     build(Path(sys.argv[1]), sys.argv[2], os.environ.get(TOLD))

@@ -232,6 +232,21 @@ def test_a_killed_child_is_started_again(data: Path, store: Store) -> None:
     with_builder(data, store, play)
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_child_that_is_told_to_end_leaves_that_to_the_server(data: Path, store: Store, number: int) -> None:
+    """As all processes of a terminal, or of a group, are told at once."""
+
+    async def play(builder: Builder) -> None:
+        await following(builder)
+        before = pid_of(builder)
+        os.kill(before, number)
+        put(store, "2.00")
+        assert bids(await following(builder)) == [2_000_000]
+        assert pid_of(builder) == before
+
+    with_builder(data, store, play)
+
+
 def test_a_child_killed_while_it_builds_loses_nothing(data: Path, store: Store) -> None:
     async def play(builder: Builder) -> None:
         await following(builder)
