@@ -193,14 +193,12 @@ def bench(
     for file in (json, markdown):
         if file is not None:
             existing(file.parent)
+    kept = redis_url or (stores.OWN if redis else "")
     try:
-        run.bench(
-            run.QUICK if quick else run.FULL,
-            json,
-            markdown,
-            plots,
-            redis_url or (stores.OWN if redis else ""),
-        )
+        if plots is not None:
+            plots.mkdir(parents=True, exist_ok=True)
+        stores.check(kept)
+        run.bench(run.QUICK if quick else run.FULL, json, markdown, plots, kept)
     except OSError as error:
         raise Wrong(f"{error.filename or 'the benchmark'}: {error.strerror}") from error
 

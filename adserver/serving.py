@@ -1,5 +1,6 @@
 """The HTTP server around the app: the port, uvicorn's settings, signals, and what an operator can mend."""
 
+import os
 import signal
 import socket
 from collections.abc import Iterator
@@ -29,8 +30,7 @@ from adserver.settings import Settings
 from adserver.telemetry import logs
 
 _MENDABLE: Final = (
-    JournalBusy, Damage, BadSecrets, Unusable, Unread, Invalid, Conflict, OSError, InvalidDatabaseError,
-    BadList,
+    JournalBusy, Damage, BadSecrets, Unusable, Unread, Invalid, Conflict, InvalidDatabaseError, BadList,
 )  # fmt: skip
 
 BACKLOG: Final = 2048
@@ -110,10 +110,19 @@ def mendable(settings: Settings) -> Iterator[None]:
     """Raises CannotServe for what an operator can mend."""
     try:
         yield
+    except OSError as error:
+        raise CannotServe(_plainly(error)) from error
     except _MENDABLE as error:
         raise CannotServe(str(error)) from error
     except DBAPIError as error:
         raise CannotServe(f"a database of {settings.data} cannot be used: {reason(error)}") from error
+
+
+def _plainly(error: OSError) -> str:
+    """Which file, and why it cannot be used."""
+    if isinstance(error.filename, str | bytes | os.PathLike):
+        return f"{os.fsdecode(error.filename)}: {error.strerror}"
+    return str(error)
 
 
 def open_app(settings: Settings, extra: tuple[Any, ...] = (), worker: Worker = ALONE) -> App:

@@ -104,6 +104,10 @@ def test_apply_of_a_broken_folder_changes_nothing(tmp_path: Path) -> None:
         (("serve", "--workers", "4"), "name a redis"),
         (("serve", "--redis", "127.0.0.1:6379"), "is not the URL of a Redis"),
         (("serve", "--campaigns", "/nowhere"), "/nowhere is not a folder"),
+        (("serve", "--data", "/dev/null", "--port", "0"), "adserver: /dev/null: File exists"),
+        (("bench", "--redis-url", "127.0.0.1:6379"), "Redis URL must specify one of the following schemes"),
+        (("bench", "--redis-url", "redis://127.0.0.1:1"), "Connection refused"),
+        (("bench", "--plots", "/dev/null"), "/dev/null: File exists"),
         (("verify", "--data", "/nowhere"), "/nowhere is not a data folder"),
         (("demo", "--seconds", "soon"), "--seconds"),
         (("replay", "x"), "x is no event id: an id has 26 characters"),
@@ -142,6 +146,15 @@ def test_a_reader_who_leaves_early_is_no_error() -> None:
 def test_a_simulation_of_what_is_not_there_is_wrong(tmp_path: Path) -> None:
     assert wrong("simulate", tmp_path / "no.yaml").endswith("no.yaml is not a file")
     assert "Missing argument 'FILE'" in wrong("simulate")
+
+
+def test_where_a_simulation_cannot_write_is_told_before_it_begins(tmp_path: Path) -> None:
+    file = tmp_path / "year.yaml"
+    file.write_text(
+        f"start: 2026-06-01\ndays: 366\ncampaigns: {SAMPLES}\ntraffic: {{decisions: 10000000}}\n"
+        "people: {number: 1}\nviews: [{publisher: lumen, placements: [right-rail]}]\n"
+    )
+    assert wrong("simulate", file, "--out", "/dev/null").endswith("/dev/null: File exists")
 
 
 def test_every_problem_of_a_simulation_is_told(tmp_path: Path) -> None:

@@ -65,6 +65,15 @@ def store(folder: Path, url: str, core: int) -> Iterator[Store]:
         process.wait(_STOP_S)
 
 
+def check(url: str) -> None:
+    """Whether there would be one: what is wrong is not to be found out after minutes. Raises OSError."""
+    if url == OWN:
+        _program()
+    elif url:
+        with _empty(url):
+            pass
+
+
 def _program() -> str:
     found = shutil.which(PROGRAM)
     if found is None:
@@ -89,10 +98,17 @@ def _wait(url: str) -> None:
 @contextmanager
 def _empty(url: str) -> Iterator[None]:
     try:
-        with Client.from_url(url) as client:
+        with _client(url) as client:
             if client.dbsize():
                 raise OSError(errno.ENOTEMPTY, "has keys: give an empty database", url)
             yield
             client.flushdb()
     except RedisError as error:
         raise OSError(errno.ECONNREFUSED, str(error), url) from error
+
+
+def _client(url: str) -> Client:
+    try:
+        return Client.from_url(url)
+    except ValueError as error:
+        raise OSError(errno.EINVAL, str(error), url) from error

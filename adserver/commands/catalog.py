@@ -12,7 +12,7 @@ from adserver.catalog.keys import ROLES, Keys, Role
 from adserver.catalog.opening import place_of
 from adserver.catalog.store import Conflict, Invalid, Store
 from adserver.clock import WallClock
-from adserver.commands.shown import show_problems
+from adserver.commands.shown import many, show_problems
 from adserver.databases import Unusable
 from adserver.domain import ids
 from adserver.domain.changes import Unread, Unwritten
@@ -28,7 +28,7 @@ def apply_folder(folder: Path, data: Path, database: str) -> int:
         applied = store.apply(read_folder(folder))
     except Invalid as refusal:
         show_problems(refusal.problems)
-        print(f"{len(refusal.problems)} problems: nothing was changed")
+        print(f"{many(len(refusal.problems), 'problem')}: nothing was changed")
         return 1
     except Unread as error:
         raise Wrong(str(error)) from error

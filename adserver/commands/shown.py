@@ -33,11 +33,11 @@ def show_problems(problems: Sequence[Problem]) -> None:
 def counted(folder: Folder, problems: Sequence[Problem]) -> str:
     """``3 publishers, ... : no problems``, the last line of a check."""
     kinds = Counter(draft.kind for draft in folder.drafts)
-    listed = ", ".join(_many(number, kind) for kind, number in sorted(kinds.items()))
+    listed = ", ".join(many(number, kind) for kind, number in sorted(kinds.items()))
     if not problems:
         return f"{listed or 'nothing found'}: no problems"
     files = len({problem.document for problem in problems})
-    return f"{listed or 'nothing readable'}: {_many(len(problems), 'problem')} in {_many(files, 'file')}"
+    return f"{listed or 'nothing readable'}: {many(len(problems), 'problem')} in {many(files, 'file')}"
 
 
 def show_table(table: Table) -> None:
@@ -48,7 +48,8 @@ def show_table(table: Table) -> None:
     console.print(table)
 
 
-def _many(number: int, word: str) -> str:
+def many(number: int, word: str) -> str:
+    """``1 file``, ``2 files``."""
     return f"{number} {word}" if number == 1 else f"{number} {word}s"
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from adserver.commands.shown import show_problems
+from adserver.commands.shown import many, show_problems
 from adserver.domain.changes import Invalid
 from adserver.options import Wrong
 from adserver.simulation import plots, summary, tables
@@ -18,14 +18,19 @@ def run(file: Path, out: Path, pictures: bool) -> int:
     if not file.is_file():
         raise Wrong(f"{file} is not a file")
     try:
-        found = simulate(read_config(file), _say)
+        config = read_config(file)
+        # Not found out after minutes.
+        out.mkdir(parents=True, exist_ok=True)
+        found = simulate(config, _say)
+    except OSError as error:
+        raise Wrong(f"{error.filename or out}: {error.strerror}") from error
     except Invalid as refusal:
         named = [
             problem if problem.document else replace(problem, document=str(file))
             for problem in refusal.problems
         ]
         show_problems(named)
-        raise Wrong(f"{len(named)} problems: nothing was simulated") from refusal
+        raise Wrong(f"{many(len(named), 'problem')}: nothing was simulated") from refusal
     try:
         written = tables.write(found, out)
         page = summary.to_markdown(found)
