@@ -6,6 +6,8 @@ from typing import Annotated, Final
 
 import typer
 
+from adserver.options import Wrong
+
 Url = Annotated[str, typer.Option(envvar="ADSERVER_URL", help="The running server.")]
 _HERE: Final = "http://127.0.0.1:8000"
 
@@ -66,6 +68,8 @@ def statement(
     from adserver.commands.remote import Remote
     from adserver.commands.statement import statement as tell
 
+    if as_json and as_csv:
+        raise Wrong("--csv or --json, not both")
     form = "json" if as_json else "csv" if as_csv else "table"
     tell(Remote(url, key), advertiser, publisher, month, form, close)
 

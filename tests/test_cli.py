@@ -112,6 +112,8 @@ def test_apply_of_a_broken_folder_changes_nothing(tmp_path: Path) -> None:
         (("demo", "--seconds", "soon"), "--seconds"),
         (("replay", "x"), "x is no event id: an id has 26 characters"),
         (("replay", "0" * 26, "--data", "/nowhere"), "/nowhere is not a data folder"),
+        (("statement", "a", "--month", "2026-11", "--csv", "--json"), "--csv or --json, not both"),
+        (("convert", "/dev", "--key", "x"), "/dev cannot be read: Is a directory"),
         (("plan", "."), "plan is not built yet"),
         (("forecast", "x"), "forecast is not built yet"),
         (("forecast", "x", "--help"), "forecast is not built yet"),

@@ -79,7 +79,7 @@ def hot_routes(services: Services, peers: Peers, ticks: Callable[[], float] = pe
             "/v1/decisions", post, "Which ads, here, now, for this person", _DECISION, Ask,
             now=None if services.waits else decisions.decide,
             later=decisions.decide_later if services.waits else None,
-            unbuilt="GET is not built yet: use POST",
+            unbuilt={"GET": "GET is not built yet: use POST"},
         ),
         HotRoute("/v1/events", post, "Events in a batch", _RESULTS, EventBatch, later=events.batch),
         HotRoute(
@@ -166,7 +166,7 @@ class Application:
 
 async def _act(route: HotRoute, head: Head, receive: Receive) -> Reply:
     if head.method not in route.methods:
-        return not_allowed(route.methods, route.unbuilt)
+        return not_allowed(route.methods, route.unbuilt.get(head.method, ""))
     body = await read_body(head, receive, route.limit) if route.limit else b""
     if route.later is not None:
         return await route.later(head, body)

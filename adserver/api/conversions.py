@@ -107,7 +107,13 @@ def _read(given: Any) -> Told:
         return _told(one)
     except (msgspec.ValidationError, ValueError) as error:
         name = given.get("id") if isinstance(given, dict) else None
-        return Told(name[: limits.CONVERSION_ID_CHARS] if isinstance(name, str) else "", str(error))
+        return Told(name[: limits.CONVERSION_ID_CHARS] if isinstance(name, str) else "", _why(error))
+
+
+def _why(error: Exception) -> str:
+    """As elsewhere: the field, then what is wrong with it."""
+    message, _, place = str(error).partition(" - at `$.")
+    return f"{place[:-1]}: {message}" if place else message
 
 
 def _present(given: Any) -> Any:

@@ -32,7 +32,7 @@ class HotRoute(Struct, frozen=True):
     """``name`` is the metric's label and the path template of the documentation, which is made of
     ``summary``, ``request`` (the body's type) and ``answers`` (status -> type, a text, or None: no
     body). ``limit``: the body's bound in bytes; 0: the body is not read at all. Exactly one of ``now``,
-    ``soon`` and ``later`` is there. ``unbuilt``: what a 405 says of a method that the contract reserves."""
+    ``soon`` and ``later`` is there. ``unbuilt``: what a 405 says of methods that the contract reserves."""
 
     name: str
     methods: tuple[str, ...]
@@ -43,7 +43,7 @@ class HotRoute(Struct, frozen=True):
     now: Now | None = None
     soon: Soon | None = None
     later: Later | None = None
-    unbuilt: str = ""
+    unbuilt: Mapping[str, str] = {}
 
     def answer(self, head: Head, body: bytes) -> tuple[Reply | Making, Durable]:
         """Of a path that needs no task. Raises Refused, and whatever goes wrong."""

@@ -111,7 +111,7 @@ def answered(turn: Turn, guard: Guard) -> tuple[Reply | Making, Durable]:
     assert route is not None
     try:
         if turn.head.method not in route.methods:
-            reply = not_allowed(route.methods, route.unbuilt)
+            reply = not_allowed(route.methods, route.unbuilt.get(turn.head.method, ""))
         elif turn.too_large:
             raise too_large(route.limit)
         else:

@@ -24,8 +24,10 @@ def convert(file: Path, remote: Remote) -> bool:
     try:
         with file.open(encoding="utf-8-sig", newline="") as text:
             counts = _tell(_rows(text) if file.suffix == ".csv" else _lines(text), remote)
-    except (OSError, UnicodeDecodeError) as error:
-        raise Wrong(f"{file} cannot be read: {error}") from None
+    except OSError as error:
+        raise Wrong(f"{file} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise Wrong(f"{file} is not UTF-8 text: {error.reason}") from None
     print(", ".join(f"{count} {status}" for status, count in sorted(counts.items())) or "no conversions")
     return not any(counts[status] for status in _TOLD_OF)
 

@@ -19,11 +19,8 @@ def run(file: Path, out: Path, pictures: bool) -> int:
         raise Wrong(f"{file} is not a file")
     try:
         config = read_config(file)
-        # Not found out after minutes.
-        out.mkdir(parents=True, exist_ok=True)
+        _make(out)
         found = simulate(config, _say)
-    except OSError as error:
-        raise Wrong(f"{error.filename or out}: {error.strerror}") from error
     except Invalid as refusal:
         named = [
             problem if problem.document else replace(problem, document=str(file))
@@ -42,6 +39,14 @@ def run(file: Path, out: Path, pictures: bool) -> int:
     print(page, end="")
     _say(f"{out}: summary.md, {', '.join(written)}")
     return 1 if found.offences else 0
+
+
+def _make(out: Path) -> None:
+    """Before anything is simulated, which takes minutes. Raises Wrong."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Wrong(f"{out}: {error.strerror}") from error
 
 
 def _say(line: str) -> None:

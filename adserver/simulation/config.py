@@ -126,6 +126,8 @@ def _config(fields: Fields, folder: Path) -> Config:
     generated = _generated(fields)
     if bool(campaigns) == (generated is not None):
         fields.add("campaigns", "either a folder of campaign files here, or `generated`: one of them")
+    elif campaigns and not (folder / campaigns).is_dir():
+        fields.add("campaigns", f"{folder / campaigns} is not a folder")
     required = "it is the first day, such as 2026-06-01"
     return Config(
         seed=fields.integer("seed", 1, 0, 2**62),

@@ -99,6 +99,7 @@ def test_methods_and_paths(server: Wire) -> None:
         and "POST" in answer.headers["allow"]
         and "not built yet" in answer.json["detail"]
     )
+    assert server.ask("DELETE", "/v1/decisions").json["detail"] == "this path answers POST, OPTIONS"
     for path in ("/v1/decisions/", "/v1/decision", "/", "//v1/decisions", "/V1/decisions"):
         answer = server.ask("POST", path, b"{}")
         assert answer.status == 404 and answer.headers["content-type"] == "application/problem+json", path

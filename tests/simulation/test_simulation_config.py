@@ -105,6 +105,11 @@ def test_all_of_it_at_once(tmp_path: Path) -> None:
     assert set(found) == {"days", "traffic.noise", "views[0].pages", "readers.clicks"}
 
 
+def test_campaigns_that_are_nowhere(tmp_path: Path) -> None:
+    found = problems(tmp_path, {"generated": None, "campaigns": "nowhere"})
+    assert found == {"campaigns": f"{tmp_path / 'nowhere'} is not a folder"}
+
+
 def test_views_are_of_placements_that_are_there() -> None:
     config = read_config(SMALL)
     check_views(config, {"gazette/feed": "feed", "gazette/top": "page", "gazette/side": "page"})
