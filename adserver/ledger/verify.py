@@ -12,6 +12,7 @@ from pathlib import Path
 
 from adserver.databases import Place
 from adserver.domain.books import Position
+from adserver.domain.records import Decided
 from adserver.ledger import journals
 from adserver.ledger.audit_awake import Awake
 from adserver.ledger.audit_books import Heard
@@ -65,6 +66,8 @@ def verify(
                 awake.take(heard.number, journal, record)
                 if leases.holders:
                     leases.take(journal, record)
+            elif len(walks) > 1 and isinstance(record, Decided):
+                heard.overhear(record)
             feeds.take(record)
             caps.take(record, personal)
         books = Books(heard, tell, awake.until())
