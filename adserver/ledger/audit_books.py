@@ -44,17 +44,8 @@ NOBODY: Final = -1
 """No terms, no pair of accounts."""
 
 PROMISED: Final = (
-    "number",
-    "line_item",
-    "creative",
-    "placement",
-    "price",
-    "test",
-    "expires",
-    "model",
-    "zone",
-    "whence",
-)
+    "number", "line_item", "creative", "placement", "price", "test", "expires", "model", "zone", "whence",
+)  # fmt: skip
 """An ad as it was decided; ``number``: which record of the journal that was. ``model`` and ``zone`` are of
 that moment too: a line item may be sold otherwise by the time of the event."""
 EVENT: Final = (
@@ -80,7 +71,8 @@ class Heard:
     reason, of events that have one, and under status 0 of reversals. ``conversions``: (record, what it says);
     ``owed``: those owed to an ad as events, and ``ads``: to which; ``accrued``: (record, a day's fee), and
     ``fees``: their parts as events. ``shared``: by several processes, of which
-    each hears of a lowered limit a little later."""
+    each hears of a lowered limit a little later; ``unposted``: records of decisions that the books do not
+    know."""
 
     def __init__(self, shared: bool = False) -> None:
         self.number = 0
@@ -99,6 +91,7 @@ class Heard:
         self.zones: list[str] = ["UTC"]
         self.limits: dict[tuple[str, str], list[tuple[int, int | None]]] = {}
         self.reasons: dict[tuple[bytes, int, int], str] = {}
+        self.unposted: list[int] = []
         self._shared = shared
         self._lowered: dict[tuple[str, str], tuple[int, int]] = {}
         self._revisions: dict[str, int] = {}
@@ -136,6 +129,12 @@ class Heard:
             self._ahead.pay_in(record, self._limit)
         elif isinstance(record, PlacementTerms):
             self._payees[record.serial] = record.publisher, record.revenue_share_ppm
+
+    def overhear(self, decided: Decided) -> None:
+        """One that is not posted. Where its machine never comes back, events of its ads are another's."""
+        self.number += 1
+        self.unposted.append(self.number)
+        self._promise(decided)
 
     def _learn(self, terms: LineItemTerms) -> None:
         self._terms[terms.serial] = len(self.versions)

@@ -93,7 +93,8 @@ class Books:
         self.cells = self._cells(live, filtered, reversed_events)
 
     def _fees(self, heard: Heard) -> FeeAudit:
-        flat = self._promises[self._promises["model"] == FLAT]
+        posted = ~np.isin(self._promises["number"], heard.unposted)
+        flat = self._promises[posted & (self._promises["model"] == FLAT)]
         return FeeAudit(heard, flat, _days(flat, flat["zone"], heard.zones), self._tell)
 
     def _with_fees(self, fees: FeeAudit, heard: Heard, live: Array, since: Array) -> tuple[Array, Array]:

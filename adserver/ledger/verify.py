@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 
 from adserver.databases import Place
 from adserver.domain.books import Position
+from adserver.domain.records import Decided
 from adserver.ledger import journals
 from adserver.ledger.audit_awake import Awake
 from adserver.ledger.audit_books import Heard
@@ -70,7 +71,8 @@ class _Audits:
     def __init__(self, posted: Posted, leases: Leased, journals: int, tell: Callable[[str], None]) -> None:
         self._posted = posted
         self._tell = tell
-        self._awake, self._heard = Awake(), Heard(journals > 1)
+        self._several = journals > 1
+        self._awake, self._heard = Awake(), Heard(self._several)
         self._feeds, self._caps = FeedAudit(tell), CapAudit(tell)
         self._reports, self._leases = ReportAudit(tell, journals), LeaseAudit(leases, tell)
 
@@ -84,6 +86,8 @@ class _Audits:
                 awake.take(heard.number, journal, record)
                 if leases.holders:
                     leases.take(journal, record)
+            elif self._several and isinstance(record, Decided):
+                heard.overhear(record)
             feeds.take(record)
             caps.take(record, personal)
 

@@ -175,8 +175,13 @@ def pass_through(server: Live, troubles: Iterable[Callable[[Passers], None]]) ->
             befall(passers)
             soon(lambda: known(server))
             passers.wait(50)
+    finished(server, passers)
+
+
+def finished(server: Live, passers: Passers) -> None:
+    """All is as it should be, and what was accepted is in the books. The server has ended then."""
     others = passers.finish()
-    server.stop()
+    assert server.stop() == 0
     assert passers.wrong == []
     assert others == {}
     assert passers.pages

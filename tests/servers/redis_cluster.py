@@ -1,6 +1,6 @@
 """A Redis Cluster in a test."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -66,6 +66,9 @@ class RedisCluster:
         slot = int(self.slot_of(key))
         [found] = [node for node in self.masters() if _owns(node, slot)]
         return found
+
+    def slots_of(self, master: Redis) -> frozenset[int]:
+        return frozenset(_slots(master))
 
     def replica_of(self, master: Redis) -> Redis:
         [found] = [node for node in self.nodes if node.awake and _follows(node) == master.port]
@@ -148,9 +151,13 @@ def _known(node: Redis) -> list[list[str]]:
 
 
 def _owns(node: Redis, slot: int) -> bool:
+    return slot in _slots(node)
+
+
+def _slots(node: Redis) -> Iterator[int]:
     [myself] = [line for line in _known(node) if "myself" in line[2]]
-    ranges = [part.partition("-") for part in myself[8:] if part[0] != "["]
-    return any(int(low) <= slot <= int(high or low) for low, _, high in ranges)
+    for low, _, high in (part.partition("-") for part in myself[8:] if part[0] != "["):
+        yield from range(int(low), int(high or low) + 1)
 
 
 def _is_master(node: Redis) -> bool:

@@ -62,10 +62,13 @@ class Parent:
     def command(self) -> list[str]:
         return [sys.executable, "-c", PROGRAM, *self._arguments]
 
+    def surroundings(self) -> dict[str, str]:
+        """Its environment."""
+        return os.environ | {"PYTHONPATH": PATHS, "FAKE_DATA": str(self.data)} | self.environment
+
     def start(self) -> None:
-        environment = os.environ | {"PYTHONPATH": PATHS, "FAKE_DATA": str(self.data)} | self.environment
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(self.command(), env=environment, stdout=log, stderr=log)
+            self.process = subprocess.Popen(self.command(), env=self.surroundings(), stdout=log, stderr=log)
 
     def __enter__(self) -> Self:
         self.start()

@@ -2,29 +2,23 @@
 over both, an event is recorded once whoever is told, a machine may die and come back, and one audit of both
 folders finds nothing."""
 
-import http.client
-import json
-import os
 import random
 import signal
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
-from leading import Parent, until
-from live import BROWSER, LIVE_S
+from leading import until
+from live import LIVE_S
+from machine import Machine, owner, put
 from servers.redis_server import Redis
-from world import campaign, filled_campaign, filled_publisher, publisher
+from world import campaign
 
-from adserver.catalog.opening import place_of
-from adserver.catalog.store import Store
-from adserver.domain import ids
 from adserver.ledger.ledger import Ledger
 from adserver.ledger.place import place_of as books_of
 from adserver.ledger.verify import verify
@@ -36,64 +30,19 @@ SOLD = 40
 """A budget of 44 cents, 1.1 an impression."""
 
 
-def put(url: str, amount: str = "10.00") -> None:
+def sold_by(url: str, amount: str = "10.00") -> None:
     sold = {"id": "sold", "pricing": {"model": "cpm", "amount": amount}, "budget": {"lifetime": "0.44"}}
     capped = {
         "id": "capped",
         "pricing": {"model": "cpm", "amount": "1.00"},
         "frequency_caps": [{"limit": CAP, "per": "1d"}],
     }
-    with closing(Store(place_of(Path(), url), lambda space, user: bytes(16))) as store:
-        store.put("publisher", "gazette", filled_publisher(publisher()))
-        store.put("campaign", "acme/spring", filled_campaign(campaign("acme/spring", sold)))
-        store.put("campaign", "acme/often", filled_campaign(campaign("acme/often", capped)))
-
-
-class Machine(Parent):
-    def __init__(self, data: Path, workers: int, redis: str, database: str) -> None:
-        super().__init__(data, workers, module="adserver.workers.child")
-        self.environment["ADSERVER_DATABASE"] = database
-        self._redis = redis
-
-    def command(self) -> list[str]:
-        told = {"data": self.data, "port": self.port, "workers": self.workers, "redis": self._redis}
-        told |= {"errands": "127.0.0.1:0", "keep-alive-seconds": 1, "redis-deadline-ms": 500}
-        flags = [part for name, value in told.items() for part in (f"--{name}", str(value))]
-        return [sys.executable, "-m", "adserver", "serve", *flags]
-
-    def kill(self) -> None:
-        """All of it at once, as a power cut would."""
-        for pid in (self.process.pid, *self.pids()):
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        self.process.wait()
-
-    def asked(self, user: str, timeout_s: float = 20) -> dict[str, Any]:
-        body = {"publisher": "gazette", "placements": [{"id": "top"}], "user": {"id": user}}
-        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout_s)) as connection:
-            headers = {"content-type": "application/json", "user-agent": BROWSER}
-            connection.request("POST", "/v1/decisions", json.dumps(body), headers)
-            response = connection.getresponse()
-            said = response.read()
-        assert response.status == 200, said
-        found: dict[str, Any] = json.loads(said)
-        return found
-
-    def ads(self, user: str) -> list[Any]:
-        return list(self.asked(user)["decisions"][0]["ads"])
-
-    def told(self, url: str) -> tuple[int, str | None, str | None]:
-        """(status, verdict, where it leads) of a call on a tracking URL."""
-        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)) as connection:
-            connection.request("GET", "/" + url.split("/", 3)[3], headers={"user-agent": BROWSER})
-            response = connection.getresponse()
-            response.read()
-        return response.status, response.getheader("x-adserver-event"), response.getheader("location")
+    put(url, campaign("acme/spring", sold), campaign("acme/often", capped))
 
 
 @pytest.fixture
 def machines(tmp_path: Path, redis_server: Redis, database: str) -> Iterator[tuple[Machine, Machine]]:
-    put(database)
+    sold_by(database)
     one = Machine(tmp_path / "one", 2, redis_server.url, database)
     two = Machine(tmp_path / "two", 1, redis_server.url, database)
     with one, two:
@@ -104,15 +53,11 @@ def is_capped(ad: Any) -> bool:
     return bool(ad["line_item"].endswith("capped"))
 
 
-def owner(ad: Any) -> int:
-    return ids.owner_of(ids.decode(ad["event_id"]))
-
-
 def test_they_are_one_server(machines: tuple[Machine, Machine], database: str) -> None:
     one, two = machines
     chance = random.Random(7)
     before = one.asked("u")["snapshot"]
-    put(database, "11.00")
+    sold_by(database, "11.00")
     until(lambda: all(machine.asked("u")["snapshot"] != before for machine in machines), LIVE_S)
 
     # A budget that three processes on two machines sell from, and every event told sixteen times anywhere.
