@@ -80,6 +80,7 @@ class App:
         self, settings: Settings, clock: Clock | None = None, extra: tuple[Any, ...] = (),
         chance: Chance | None = None, worker: Worker = ALONE, parent: Given | None = None,
     ) -> None:  # fmt: skip
+        sharing.check(settings.redis)
         self.settings = settings
         self.worker, self.given = worker, parent
         self.clock = clock or WallClock()

@@ -26,11 +26,12 @@ from adserver.domain.workers import ALONE, Worker
 from adserver.ledger.disk import JournalBusy
 from adserver.ledger.segments import Damage
 from adserver.machines import enrolled
-from adserver.settings import Settings
+from adserver.settings import BadSettings, Settings
 from adserver.telemetry import logs
 
 _MENDABLE: Final = (
-    JournalBusy, Damage, BadSecrets, Unusable, Unread, Invalid, Conflict, InvalidDatabaseError, BadList,
+    JournalBusy, Damage, BadSecrets, BadSettings, Unusable, Unread, Invalid, Conflict, InvalidDatabaseError,
+    BadList,
 )  # fmt: skip
 
 BACKLOG: Final = 2048

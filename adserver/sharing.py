@@ -4,12 +4,26 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
 from adserver.services.sharing import SharedDecisions
+from adserver.settings import BadSettings
 from adserver.state.shared.mirror import Mirror
 from adserver.state.shared.paging import Paging
 
 if TYPE_CHECKING:
     from adserver.app import App
     from adserver.state.shared.store import SharedState
+
+
+def check(url: str) -> None:
+    """Before anything is opened. Raises BadSettings for one that can be no Redis'."""
+    if not url:
+        return
+    from adserver.state.shared.dialling import Address, seeds
+
+    try:
+        if not seeds(url):
+            Address(url)
+    except ValueError as error:
+        raise BadSettings([f"redis: {error}"]) from error
 
 
 def share(app: "App") -> "SharedState | None":

@@ -31,6 +31,11 @@ def nginx() -> Path:
     return _on_path("nginx", "nginx", f"{os.environ.get('PATH', '')}:/usr/sbin")
 
 
+def openssl() -> Path:
+    # Python's own installers bring none, Debian's base system does.
+    return _on_path("openssl", "openssl", must=False)
+
+
 def promtool() -> Path:
     return _on_path("promtool", "promtool (of Prometheus)")
 

@@ -5,7 +5,7 @@ import ssl
 from collections.abc import Callable, Mapping
 from copy import copy
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import hiredis
 from msgspec import Struct
@@ -20,6 +20,7 @@ SHAKE_S: Final = 1.0
 _LEAST_VERSION: Final = 7
 _PORT: Final = 6379
 _CLUSTERS: Final = {"rediscluster": "redis", "redisclusters": "rediss"}
+_TLS_FILES: Final = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 _CHART: Final[list[Word]] = [b"CLUSTER", b"NODES"]
 _ALONE: Final = "it is not of a cluster: name it redis://"
 _CLUSTERED: Final = "it is of a cluster: name it rediscluster://"
@@ -38,11 +39,21 @@ class Met(Struct, frozen=True):
 
 
 class Address:
-    """Of ``redis://``, ``rediss://`` (TLS) or ``unix://``. Raises ValueError for another URL."""
+    """Of ``redis://``, ``rediss://`` (TLS) or ``unix://``, with options as redis-py spells them. Raises
+    ValueError for another URL, and for what it does not mean here."""
 
     def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        known = _TLS_FILES if parts.scheme == "rediss" else ()
+        for name in parse_qs(parts.query, keep_blank_values=True):
+            if name not in (*known, "db"):
+                told = f"known are {', '.join(known)}" if known else "files of TLS are of rediss://"
+                raise ValueError(f"{name} is no option of it; {told}")
+        database = parts.path.strip("/")
+        if parts.scheme != "unix" and database and not database.isdecimal():
+            raise ValueError(f"its database is a number, not {database}")
         self._parts: Mapping[str, Any] = parse_url(url)
-        self._tls = _tls(self._parts) if url.startswith("rediss:") else None
+        self._tls = _tls(self._parts) if parts.scheme == "rediss" else None
 
     def __str__(self) -> str:
         return self._parts.get("path") or f"{self.host}:{self._parts.get('port', _PORT)}"
@@ -142,7 +153,16 @@ async def _all(wire: Wire, said: list[list[Word]]) -> list[Any]:
 
 
 def _tls(parts: Mapping[str, Any]) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=parts.get("ssl_ca_certs"))
-    if parts.get("ssl_certfile"):
-        context.load_cert_chain(parts["ssl_certfile"], parts.get("ssl_keyfile"))
+    """By the system's authorities, or one's own. Raises ValueError for files that are none."""
+    authority, certificate, key = (parts.get(name) for name in _TLS_FILES)
+    try:
+        context = ssl.create_default_context(cafile=authority)
+    except OSError as error:
+        raise ValueError(f"{authority} holds no certificates: {error.strerror or error}") from error
+    try:
+        if certificate:
+            context.load_cert_chain(certificate, key)
+    except OSError as error:
+        files = f"{certificate} and {key or 'no other file'}"
+        raise ValueError(f"{files} are no certificate and its key: {error.strerror or error}") from error
     return context
