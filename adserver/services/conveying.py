@@ -21,11 +21,11 @@ import msgspec
 
 from adserver.domain import limits
 from adserver.domain.books import JournalClosed
-from adserver.domain.changes import Unread
 from adserver.domain.conversions import Asked, Fate, Found, Outcome
 from adserver.domain.errands import Conversion, Conveyed, Owed, Sought
 from adserver.domain.verdicts import Passed
 from adserver.domain.workers import Worker
+from adserver.services.answering import Answering
 from adserver.services.attributing import AT_ONCE, Attribution
 from adserver.services.passing import Others, Taken, said
 from adserver.services.refusals import Refused
@@ -46,7 +46,7 @@ class Conveying:
         self._chance = chance
         self._tickets = dict[bytes, bytes]()
         self._settling = dict[bytes, asyncio.Event]()
-        self._tasks = set[asyncio.Task[None]]()
+        self._answering = Answering()
 
     # -- what clients tell -------------------------------------------------------------------------
 
@@ -147,26 +147,15 @@ class Conveying:
         return [self._judged(errand) for errand in errands]
 
     def _judged(self, errand: Conversion) -> Taken:
-        passed = Passed()
         if isinstance(errand, Sought):
-            passed.said = _ENCODE(self._look(errand))
-            return passed, None
-        if len(self._tasks) >= limits.PASSED_WAITING:
-            return passed, None
-        task = asyncio.get_running_loop().create_task(self._answer(errand, passed))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return passed, task
+            return Passed(said=_ENCODE(self._look(errand))), None
+        return self._answering.begin(lambda: self._outcomes(errand), limits.PASSED_WAITING)
 
-    async def _answer(self, errand: Conveyed | Owed, passed: Passed) -> None:
-        """Says nothing where it cannot be done now."""
-        try:
-            if isinstance(errand, Owed):
-                passed.said = _ENCODE(await self._keep(errand))
-            else:
-                passed.said = _ENCODE(await self._settle(errand.advertiser, errand.asked))
-        except (Refused, Unread):
-            pass
+    async def _outcomes(self, errand: Conveyed | Owed) -> list[Outcome]:
+        """Raises Refused, Unread."""
+        if isinstance(errand, Owed):
+            return await self._keep(errand)
+        return await self._settle(errand.advertiser, errand.asked)
 
     def _look(self, sought: Sought) -> list[Found]:
         for one in sought.asked:

@@ -7,21 +7,19 @@ the ledger tells: nobody minted its id.
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import Final, Protocol
 
 import msgspec
 
 from adserver.domain import ids, limits
-from adserver.domain.changes import Unread
 from adserver.domain.errands import Reversing
-from adserver.domain.verdicts import Passed
 from adserver.domain.workers import Worker
+from adserver.services.answering import Answering
 from adserver.services.conveying import all_of
 from adserver.services.invalidating import Invalidated, Invalidation, ids_of
 from adserver.services.passing import Others, Taken, said
-from adserver.services.refusals import Refused
 
-_ENCODE: Final = msgspec.msgpack.Encoder().encode
 _INVALIDATED: Final = msgspec.msgpack.Decoder(list[Invalidated])
 
 
@@ -39,7 +37,7 @@ class Reversals:
         self._worker = worker
         self._own = own
         self._others = others
-        self._tasks = set[asyncio.Task[None]]()
+        self._answering = Answering()
 
     async def reverse(self, event_ids: Sequence[str], reason: str) -> list[Invalidated]:
         """As ``Invalidation.reverse``. Raises Refused (503), too, where whoever decided some of their ads is
@@ -65,20 +63,9 @@ class Reversals:
 
     def judge(self, errands: Sequence[Reversing]) -> list[Taken]:
         """What others bring."""
-        return [self._judged(errand) for errand in errands]
-
-    def _judged(self, errand: Reversing) -> Taken:
-        passed = Passed()
-        if len(self._tasks) >= limits.PASSED_TOGETHER:
-            return passed, None
-        task = asyncio.get_running_loop().create_task(self._answer(errand, passed))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return passed, task
-
-    async def _answer(self, errand: Reversing, passed: Passed) -> None:
-        """Says nothing where it cannot be done now."""
-        try:
-            passed.said = _ENCODE(await self._own.reverse(errand.event_ids, errand.reason))
-        except (Refused, Unread):
-            pass
+        return [
+            self._answering.begin(
+                partial(self._own.reverse, errand.event_ids, errand.reason), limits.PASSED_TOGETHER
+            )
+            for errand in errands
+        ]
