@@ -5,7 +5,6 @@ import http.client
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 from nursery import Born, bear
+from servers.server import free_port
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 BROWSER = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/150.0 Safari/537.36"
@@ -175,10 +175,3 @@ class Live:
         assert answer.status == 200, answer.body
         decoded: dict[str, Any] = answer.json()
         return decoded
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -15,5 +15,13 @@ def alive(pid: int) -> bool:
 def workers_of(server: int) -> list[int]:
     """Of a server of several."""
     found = Path(f"/proc/{server}/task/{server}/children").read_text().split()
-    commands = {int(pid): Path(f"/proc/{pid}/cmdline").read_bytes() for pid in found}
-    return [pid for pid, command in commands.items() if b"adserver.workers.child" in command]
+    return [int(pid) for pid in found if b"adserver.workers.child" in _command(int(pid))]
+
+
+def _command(pid: int) -> bytes:
+    """Nothing of one that has ended, waited for or not."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    # It may go between being found and being read.
+    except (FileNotFoundError, ProcessLookupError):
+        return b""

@@ -60,6 +60,14 @@ async def turning(crew: Crew) -> None:
         await turns(crew)
 
 
+async def at_rest(*members: Member) -> None:
+    """Nobody tries any more: what was refused to whoever told it may be kept yet by whom it was passed on
+    to, and then it is a duplicate when it is told again."""
+    for member in members:
+        while busy := list(member.app.doors._conveying._settling.values()):
+            await busy[0].wait()
+
+
 def kept(crew: Crew) -> list[int]:
     """How many conversions each has in its journal."""
     return [
@@ -134,6 +142,7 @@ def test_where_one_is_away_nothing_is_kept(crew: Crew, monkeypatch: pytest.Monke
             with pytest.raises(Refused) as refused:
                 await converted(teller, *batch)
             assert refused.value.status == 503
+        await at_rest(first, second)
         third.app = third._open()
         await third.app.doors.open()
         # What it leased before is its ads'; what it lacks now it asks for.

@@ -24,7 +24,7 @@ def bound(deadlines: Deadlines, fast: bool) -> Callable[[Application], Any]:
 class Client:
     """One connection; ``answers`` reads whole answers off it."""
 
-    def __init__(self, wire: Wire, timeout: float = 5.0) -> None:
+    def __init__(self, wire: Wire, timeout: float = 20.0) -> None:
         self.socket = socket.create_connection(("127.0.0.1", wire.port), timeout=timeout)
         self.read = b""
 

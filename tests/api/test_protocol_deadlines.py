@@ -27,7 +27,7 @@ def ends_within(client: Client, least: float, most: float) -> None:
 
 def test_a_silent_connection_ends_silently(hasty: Wire) -> None:
     with Client(hasty) as client:
-        ends_within(client, 0.2, 2)
+        ends_within(client, 0.2, 4)
         assert client.read == b""
     assert hasty.lines() == []
 
@@ -48,7 +48,7 @@ def test_a_slow_head_is_refused(hasty: Wire, head: bytes) -> None:
             if not part:
                 break
             client.read += part
-        assert 0.25 < time.monotonic() - began < 2
+        assert 0.25 < time.monotonic() - began < 4
         refused(client.read, 408)
 
 
@@ -68,7 +68,7 @@ def test_a_slow_body_is_refused(hasty: Wire, path: bytes) -> None:
     head = b"%b %b HTTP/1.1\r\nhost: x\r\nauthorization: Bearer adk_op\r\ncontent-length: 1000\r\n\r\n{"
     with Client(hasty) as client:
         client.send(head % (method, path))
-        ends_within(client, 0.0 if path == b"/healthz" else 0.2, 2)
+        ends_within(client, 0.0 if path == b"/healthz" else 0.2, 4)
         if path == b"/healthz":
             assert client.read.startswith(b"HTTP/1.1 405")
         else:
@@ -97,7 +97,7 @@ def test_an_idle_connection_ends_silently(hasty: Wire) -> None:
             time.sleep(0.1)
         client.send(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
         client.answer()
-        ends_within(client, 0.8, 4)
+        ends_within(client, 0.8, 20)
         assert client.read == b""
 
 

@@ -12,9 +12,10 @@ from world import campaign, filled_campaign, filled_publisher, publisher
 pytestmark = pytest.mark.slow
 
 PATH = "/v1/rates"
-TODAY = time.strftime("%Y-%m-%d", time.gmtime())
-YESTERDAY = time.strftime("%Y-%m-%d", time.gmtime(time.time() - 86_400))
-RATES: dict[str, Any] = {"base": "EUR", "rates": {YESTERDAY: {"USD": "1.25"}, TODAY: {"USD": "1.25"}}}
+_DAYS = [time.strftime("%Y-%m-%d", time.gmtime(time.time() + ahead * 86_400)) for ahead in (-1, 0, 1)]
+"""Tomorrow too: it may be midnight before they are asked for."""
+TODAY = _DAYS[1]
+RATES: dict[str, Any] = {"base": "EUR", "rates": {day: {"USD": "1.25"} for day in _DAYS}}
 
 
 def test_rates_by_upload(tmp_path: Path) -> None:

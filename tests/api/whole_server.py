@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from live import Live
+from live import LIVE_S, Live
 from small_server import LETTERS, Wire
 
 PUBLISHER = {
@@ -47,7 +47,7 @@ class WholeWire(Wire):
             assert answer.status == 201, answer.body
         self.acme_key = live.key("advertiser", "--advertiser", "acme")
         self.lumen_key = live.key("publisher", "--publisher", "lumen")
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 3 * LIVE_S
         while not self._ads():
             assert time.monotonic() < deadline, "what was uploaded is not live"
             time.sleep(0.02)

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from live import Live, free_port, written
+from live import Live, written
+from servers.server import free_port
 from test_cli import run, wrong
 from world import campaign, filled_campaign, filled_publisher, publisher
 

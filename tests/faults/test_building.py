@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 from kills import campaign, publisher, request, world
-from live import REPOSITORY, Live, free_port
+from live import REPOSITORY, Live
 from processes import alive
 from servers.disks import grow, mounted
+from servers.server import free_port
 from small_disks import until
 
 pytestmark = pytest.mark.slow
@@ -117,7 +118,7 @@ def test_a_server_that_stops_while_it_builds(tmp_path: Path, folder: Path) -> No
                 os.kill(pid, signal.SIGSTOP)
                 began = time.monotonic()
                 assert server.stop() == 0
-                assert time.monotonic() - began < 5
+                assert time.monotonic() - began < 20, "it was waited for"
             else:
                 server.kill9()
             until(lambda pid=pid: not alive(pid), "the builder outlived its server")
@@ -142,7 +143,7 @@ def test_a_server_that_waits_for_its_first_snapshot_can_be_stopped(folder: Path,
         until(lambda: told.is_file() and told.read_text().strip(), "no builder was started")
         builder = int(told.read_text())
         server.terminate()
-        assert server.wait(10) == 0
+        assert server.wait(30) == 0
     finally:
         server.kill()
         server.wait()

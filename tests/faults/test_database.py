@@ -198,7 +198,7 @@ def test_while_it_is_hung(tmp_path: Path, folder: Path, own: Postgres) -> None:
             threads = len(list(Path(f"/proc/{server.pid}/task").iterdir()))
             own.resume()
             soon(lambda: server.manage("GET", PATH).status == 404)
-        assert load.slowest_s < 2
+        assert load.slowest_s < 5, "somebody waited for it"
         assert threads < 60
         settled(server, load)
         server.stop()

@@ -147,7 +147,7 @@ def test_hung_it_delays_the_books_and_nothing_else(tmp_path: Path, folder: Path)
         accepted |= asyncio.run(under_load(server, seen_for(0.5)))
         began = time.monotonic()
         assert server.stop() == 0
-        assert time.monotonic() - began < 15, "who says nothing is not waited for"
+        assert time.monotonic() - began < 25, "who says nothing is not waited for"
         assert not alive(hung)
         assert not accepted <= set(posted(data))
         # What was not posted is, before the next server is ready.

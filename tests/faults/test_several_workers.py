@@ -23,18 +23,28 @@ __all__ = ["folder", "redis"]
 pytestmark = pytest.mark.slow
 WORKERS = 4
 START_S = 60.0
+SAID = ("accepted", "duplicate", "unrecorded")
 LIMITED = [
     {"id": "limited", "pricing": {"model": "cpm", "amount": "10.00"}, "budget": {"lifetime": "1.00"}},
 ]
 
 
 def serving(tmp_path: Path, folder: Path, redis: Redis) -> Live:
-    return Live(tmp_path / "data", folder, None, "--redis", redis.url, "--workers", str(WORKERS))
+    """With patience: what is tested is not how fast a busy machine is."""
+    shared = ("--redis", redis.url, "--redis-deadline-ms", "500")
+    return Live(tmp_path / "data", folder, None, *shared, "--workers", str(WORKERS))
 
 
 def all_known(server: Live) -> None:
     """All of them: what is known is the least of what they know."""
     soon(lambda: known(server), START_S)
+
+
+def kill_one(server: Live) -> None:
+    """If there is one; all may be beginning again."""
+    for pid in workers_of(server.pid)[:1]:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def test_many_at_once_get_as_many_as_the_cap_says(tmp_path: Path, folder: Path, redis: Redis) -> None:
@@ -84,7 +94,7 @@ def test_a_budget_is_everybodys_while_workers_are_killed(tmp_path: Path, redis: 
         def one(number: int) -> int:
             """What it billed, as far as anybody said so."""
             if number % 60 == 30:
-                os.kill(workers_of(server.pid)[0], signal.SIGKILL)
+                kill_one(server)
             try:
                 answer = server.decide(request(f"u-{number}"))
                 shown = [server.get(ad["impression_url"]) for ad in answer["decisions"][0]["ads"]]
@@ -104,7 +114,7 @@ class OverDatabase(Serving):
 
     def __init__(self, data: Path, folder: Path, redis: Redis, url: str) -> None:
         super().__init__(data, folder, url)
-        self._flags += ("--redis", redis.url, "--workers", "2")
+        self._flags += ("--redis", redis.url, "--redis-deadline-ms", "500", "--workers", "2")
 
     def key(self, role: str = "operator", *flags: str) -> str:
         """Once each worker has heard of it, which looks for itself: many asked in a row are all of them."""
@@ -124,7 +134,7 @@ def test_over_a_database_each_impression_is_billed_once(tmp_path: Path, redis: R
 
         def one(number: int) -> list[str]:
             if number in (60, 120):
-                os.kill(workers_of(server.pid)[-1], signal.SIGKILL)
+                kill_one(server)
             try:
                 ads = server.decide(request(f"u-{number % 40}"))["decisions"][0]["ads"]
             except (OSError, http.client.HTTPException):
@@ -132,7 +142,8 @@ def test_over_a_database_each_impression_is_billed_once(tmp_path: Path, redis: R
             urls = [ad["impression_url"] for ad in ads]
             for url in urls:
                 with suppress(OSError, http.client.HTTPException):
-                    assert server.get(url).headers["x-adserver-event"] in ("accepted", "duplicate")
+                    # Unrecorded where whose ad it is takes longer to begin again than is waited for.
+                    assert server.get(url).headers["x-adserver-event"] in SAID
             return urls
 
         urls = [url for some in pool.map(one, range(180)) for url in some]

@@ -286,7 +286,7 @@ def test_a_killed_server_leaves_no_child(office: Office) -> None:
         pid = int(server.stdout.readline())
         assert alive(pid)
         server.kill()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while alive(pid):
         assert time.monotonic() < deadline, "the child outlived its server"
         time.sleep(0.02)

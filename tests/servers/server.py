@@ -5,7 +5,7 @@ however that ended. So start servers from threads that stay.
 """
 
 import os
-import random
+import secrets
 import shutil
 import signal
 import socket
@@ -172,9 +172,9 @@ class Server:
 
 
 def free_port() -> int:
-    """A port of the loopback that nobody listens on."""
+    """A port of the loopback that nobody listens on. By chance that no test sets: others look for one too."""
     while True:
-        port = random.choice(_PORTS)
+        port = secrets.choice(_PORTS)
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from live import free_port
+from servers.server import free_port
 
 HERE = Path(__file__).resolve().parent
 PATHS = os.pathsep.join(map(str, (HERE, HERE.parent, HERE.parent / "api")))
