@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import secrets
 import shlex
 import signal
 import socket
@@ -15,6 +16,8 @@ from typing import Any, Final, Self
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 HOST: Final = "127.0.0.1"
+_PORTS: Final = range(10_240, 32_768)
+"""Below those of outgoing connections, any of which might have one when the server starts."""
 _START_S: Final = 30.0
 _STOP_S: Final = 30.0
 _CALL_S: Final = 20.0
@@ -157,7 +160,12 @@ def _environment() -> dict[str, str]:
 
 
 def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """One that nobody listens on."""
+    while True:
+        port = secrets.choice(_PORTS)
+        with socket.socket() as probe:
+            try:
+                probe.bind((HOST, port))
+            except OSError:
+                continue
+            return port
