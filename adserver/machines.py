@@ -82,6 +82,8 @@ def enrolled(settings: Settings, doors: Sequence[str]) -> Iterator[Enrolled]:
     machine = identity(settings.data)
     machines = Machines(place, machine)
     try:
+        if settings.errands:
+            _check_clock(machines)
         served = journals.written_in(settings.data)
         peers = _claimed(machines, served, doors, alone=not settings.errands)
         mine = [peer.number for peer in peers if peer.machine == machine]
@@ -93,6 +95,17 @@ def enrolled(settings: Settings, doors: Sequence[str]) -> Iterator[Enrolled]:
         yield Enrolled(machine, tuple(peers), machines)
     finally:
         machines.close()
+
+
+def _check_clock(machines: Machines) -> None:
+    """Whoever is told of another's events judges them by its own. Raises Unusable."""
+    ahead_ms = time.time_ns() // 1_000_000 - machines.now_ms()
+    if abs(ahead_ms) > limits.CLOCK_APART_MS:
+        where = f"{abs(ahead_ms) // 1000} s {'ahead of' if ahead_ms > 0 else 'behind'}"
+        raise Unusable(
+            f"this machine's clock is {where} the database's: machines that share one are no more than "
+            f"{limits.CLOCK_APART_MS // 1000} s away from it (NTP)"
+        )
 
 
 def _claimed(machines: Machines, served: Sequence[int], doors: Sequence[str], alone: bool) -> list[Peer]:

@@ -36,7 +36,7 @@ def share(app: "App") -> "SharedState | None":
     state = app.decisions.shared = SharedState(
         settings.redis, cast(Mirror, states.exposures), cast(Paging, states.feeds), worker.number,
         worker.adding, settings.redis_deadline_ms / 1000, app.clock, _told(app), app.metrics.sharing,
-        settings.on_state_doubt == "serve",
+        settings.on_state_doubt == "serve", worker.fleet is not None,
     )  # fmt: skip
     return state
 

@@ -143,6 +143,8 @@ VIEWABLE_EXTRA_MS: Final = 3600_000
 CLICK_EXTRA_MS: Final = 24 * 3600_000
 GRACE_MS: Final = 30_000
 """A hold outlives its token by this much: the bound on clock skew between servers."""
+CLOCK_APART_MS: Final = GRACE_MS // 2
+"""From the clock that several machines compare theirs with: so they differ from each other by no more."""
 
 # -- reports ----------------------------------------------------------------------------------------
 TALLIED_CELLS: Final = 100_000

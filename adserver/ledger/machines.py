@@ -75,6 +75,11 @@ class Machines:
                 connection.execute(WORKERS.insert().values(row))
             return _read(connection)
 
+    def now_ms(self) -> int:
+        """By the one clock that all of them see."""
+        with self._engine.begin() as connection:
+            return int(connection.execute(select(_NOW)).scalar_one())
+
     def beat(self) -> list[Peer]:
         """It lives; all there are by now. Raises Taken, GivenUp."""
         with self._speaking() as connection:

@@ -44,10 +44,10 @@ class Remote:
 
     def __init__(
         self, url: str, worker: int = 0, now: Callable[[], int] = lambda: 10_000, workers: int = 1,
-        deadline_s: float = 5.0,
+        deadline_s: float = 5.0, clocks: bool = False,
     ) -> None:  # fmt: skip
         self._url, self._worker, self._now = url, worker, now
-        self._workers, self._deadline_s = range(workers), deadline_s
+        self._workers, self._deadline_s, self._clocks = range(workers), deadline_s, clocks
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
@@ -70,6 +70,7 @@ class Remote:
             self._now,
             self.told.append,
             self.counts,
+            clocks=self._clocks,
         )
         self._task = asyncio.create_task(state.stay())
         return state

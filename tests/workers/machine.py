@@ -12,7 +12,7 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from leading import Parent
+from leading import HERE, Parent
 from live import BROWSER, TIRELESS
 from world import filled_campaign, filled_publisher, publisher
 
@@ -54,6 +54,17 @@ class Machine(Parent):
         told |= {"errands": "127.0.0.1:0", "keep-alive-seconds": 1, "redis-deadline-ms": 500}
         flags = [part for name, value in told.items() for part in (f"--{name}", str(value))]
         return [sys.executable, "-m", "adserver", "serve", *flags]
+
+    def set_clock(self, ahead_ms: int) -> None:
+        """From now on; ``with_clock`` before it starts."""
+        self.data.with_name(f"{self.data.name}.clock").write_text(str(ahead_ms))
+
+    def with_clock(self) -> None:
+        """One that tests can set."""
+        self.set_clock(0)
+        path = os.pathsep.join((str(HERE / "set_clock"), self.surroundings()["PYTHONPATH"]))
+        ahead = str(self.data.with_name(f"{self.data.name}.clock"))
+        self.environment |= {"PYTHONPATH": path, "CLOCK_AHEAD": ahead}
 
     def kill(self) -> None:
         """All of it at once, as a power cut would."""

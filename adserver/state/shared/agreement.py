@@ -22,6 +22,7 @@ from adserver.state.shared.adding import Adding
 from adserver.state.shared.chart import home_of, slot_of
 from adserver.state.shared.dialling import NotRedis
 from adserver.state.shared.keys import Keys, Record
+from adserver.state.shared.timing import Timing
 from adserver.state.shared.untold import Untold
 from adserver.state.shared.wire import Wire, Word
 from adserver.state.shared.worker import Worker
@@ -59,12 +60,14 @@ class Ground(Struct, frozen=True):
 
 class Agreement:
     """``untold``: what the node has to hear before, which is nothing where all that this process knows begins
-    to be added to another generation; ``doubted``: it will never hear of something, so another is needed."""
+    to be added to another generation; ``doubted``: it will never hear of something, so another is needed;
+    ``timing``: asked before it hears of anything by the clock."""
 
-    def __init__(self, worker: Worker, untold: Untold) -> None:
+    def __init__(self, worker: Worker, untold: Untold, timing: Timing) -> None:
         self.doubted = False
         self._worker = worker
         self._untold = untold
+        self._timing = timing
         self._adding: Adding | None = None
         self._met = False
 
@@ -120,6 +123,7 @@ class Agreement:
     async def _catch_up(self, wire: Wire, name: str) -> None:
         """What it has yet to hear, so much at a time as it takes in."""
         while some := self._untold.some():
+            self._timing.check()
             now_ms = self._worker.clock()
             await _all(wire, (commands.tell(Keys(one.who, name), one, now_ms) for one in some))
             for told in some:
@@ -139,6 +143,7 @@ class Agreement:
             adding = self._adding = Adding(self._worker, name, ground.has)
             self._untold.clear()
         while some := adding.some():
+            self._timing.check()
             await _all(wire, some)
             adding.added()
         await _ask(wire, b"SADD", record.added(name), number)

@@ -18,6 +18,7 @@ from adserver.state.shared.agreement import IN_DOUBT, LOOK_S, MISSED, Agreement,
 from adserver.state.shared.dialling import SHAKE_S, Address, Met, NotRedis, meet
 from adserver.state.shared.keys import Keys
 from adserver.state.shared.mirror import Told
+from adserver.state.shared.timing import ASK, Timing
 from adserver.state.shared.untold import Untold
 from adserver.state.shared.wire import Wire, Word
 from adserver.state.shared.worker import Worker
@@ -42,7 +43,8 @@ class Node:
         self._claims = claims
         self.told = told
         self._clustered = clustered
-        self._agreement = Agreement(worker, self.untold)
+        self._timing = Timing(worker.clock)
+        self._agreement = Agreement(worker, self.untold, self._timing)
         self._ended = False
         self._dialled: Wire | None = None
         self._wire: Wire | None = None
@@ -74,6 +76,8 @@ class Node:
 
     def _asked(self, words: Words) -> "asyncio.Future[Any]":
         """Raises Away."""
+        if wrong := self._timing.wrong:
+            self.close(wrong)
         if self._wire is None:
             raise Away(self._why or "not asked yet")
         return self._wire.ask(words)
@@ -118,7 +122,11 @@ class Node:
             await asyncio.sleep(LOOK_S)
 
     async def _meet(self, wire: Wire) -> None:
-        ground = self._claims(self, await meet(wire, self.address, self._clustered))
+        met = await meet(wire, self.address, self._clustered)
+        if self._worker.clocks:
+            self._timing.hear(await wire.ask(ASK))
+            self._timing.check()
+        ground = self._claims(self, met)
         self.generation = await self._agreement.reach(wire, ground)
         self._wire = wire
         # What came while the rest was being told.
@@ -132,8 +140,16 @@ class Node:
                 await asyncio.wait_for(self._gone.wait(), _BEAT_S)
             # Without an answer it is lost, and with one it has heard all until now.
             wire.ask([b"SET", wire.record.seen(self._worker.number), self._worker.clock()])
+            if self._worker.clocks:
+                wire.ask(ASK).add_done_callback(self._hear_time)
+            if wrong := self._timing.wrong:
+                self.close(wrong)
             if self.there:
                 self._say_how()
+
+    def _hear_time(self, reply: "asyncio.Future[Any]") -> None:
+        if not reply.cancelled() and reply.exception() is None:
+            self._timing.hear(reply.result())
 
     def _new(self) -> Wire:
         self._gone.clear()

@@ -46,13 +46,14 @@ _LOOK_S: Final = 0.01
 class SharedState:
     """``mirror`` and ``paging``: what this process granted itself; ``worker``: its number among ``workers``,
     all that share the state, also those that are not there now; ``told``: as ``Node`` says it;
-    ``in_doubt``: whether to ask a generation that others have still to add to;
+    ``in_doubt``: whether to ask a generation that others have still to add to; ``clocks``: whether some of
+    the workers have another clock than this one (``timing``);
     ``until_ms``: by the clock, when an answer is of no use any more; None: the deadline counts alone."""
 
     def __init__(
         self, url: str, mirror: Mirror, paging: Paging, worker: int, workers: Collection[int],
         deadline_s: float, clock: Callable[[], int], told: Callable[[str], None],
-        meter: Meter = UNCOUNTED, in_doubt: bool = False,
+        meter: Meter = UNCOUNTED, in_doubt: bool = False, clocks: bool = False,
     ) -> None:  # fmt: skip
         self._mirror = mirror
         self._paging = paging
@@ -60,7 +61,9 @@ class SharedState:
         self._meter = meter
         self._life = Life(worker, paging, clock())
         self._deadline_s = deadline_s
-        self._nodes = _nodes(url, Worker(worker, workers, mirror, paging, deadline_s, clock, in_doubt), told)
+        self._nodes = _nodes(
+            url, Worker(worker, workers, mirror, paging, deadline_s, clock, in_doubt, clocks), told
+        )
         self._guessing = Guessing(mirror, paging)
 
     @property
