@@ -91,23 +91,24 @@ def test_so_is_each_master_of_a_cluster(authority: Authority) -> None:
     """Also those that only another told of."""
     people = [md5(b"%d" % number).digest() for number in range(8)]
     with ground() as path:
-        common = {"cluster_enabled": "yes", "tls_cluster": "yes"}
-        (one, port), (two, _) = (encrypted(path / name, authority, **common) for name in ("one", "two"))
+        common, bus = {"cluster_enabled": "yes", "tls_cluster": "yes"}, free_port()
+        one, port = encrypted(path / "one", authority, cluster_port=str(bus), **common)
+        two, _ = encrypted(path / "two", authority, cluster_port=str(free_port()), **common)
         with one, two:
-            joined(one, two, port)
+            joined(one, two, port, bus)
             counts(f"redisclusters://127.0.0.1:{port}?ssl_ca_certs={authority.file}", *people)
             held = [set(of(server)) for server in (one, two)]
     assert held[0] and held[1]
     assert held[0] | held[1] >= {tag(who) for who in people}
 
 
-def joined(one: Redis, two: Redis, port: int) -> None:
-    """Each has half of the slots. ``port``: of the first, for TLS."""
+def joined(one: Redis, two: Redis, port: int, bus: int) -> None:
+    """Each has half of the slots. ``port``: of the first, for TLS; ``bus``: where the other reaches it."""
     for number, server in enumerate((one, two)):
         low, high = SLOTS // 2 * number, SLOTS // 2 * (number + 1) - 1
         server.ask("CLUSTER", "SET-CONFIG-EPOCH", str(number + 1))
         server.ask("CLUSTER", "ADDSLOTSRANGE", str(low), str(high))
-    two.ask("CLUSTER", "MEET", "127.0.0.1", str(port))
+    two.ask("CLUSTER", "MEET", "127.0.0.1", str(port), str(bus))
     for server in (one, two):
         server.until(lambda server=server: is_whole(server), "is in a whole cluster")
 
