@@ -14,6 +14,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, Operationa
 from sqlalchemy.exc import TimeoutError as NoneFree
 
 from adserver.domain import limits
+from adserver.domain.changes import Unwritten
 
 OLDEST: Final = 14
 """The first version of PostgreSQL that is used."""
@@ -27,6 +28,10 @@ AWAY: Final = (OperationalError, InterfaceError, NoneFree)
 
 class Unusable(Exception):
     """A catalog or ledger cannot be used; the message says why, and never tells a password."""
+
+
+class Away(Unusable):
+    """Its server cannot be reached, or lets nobody in, for now: trying again helps."""
 
 
 class Database(Struct, frozen=True):
@@ -68,8 +73,13 @@ def connect(
             _examine(connection)
     except (DBAPIError, Unusable) as error:
         engine.dispose()
-        raise Unusable(f"{database} cannot be used: {reason(error)}") from None
+        raise unusable(database, error) from None
     return engine
+
+
+def unusable(database: Database, error: Exception) -> Unusable:
+    kind = Away if isinstance(error, (*AWAY, Away, Unwritten)) else Unusable
+    return kind(f"{database} cannot be used: {reason(error)}")
 
 
 def reason(error: Exception) -> str:

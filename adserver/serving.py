@@ -19,7 +19,7 @@ from adserver.api.deadlines import Deadlines
 from adserver.api.protocol import protocol
 from adserver.app import App
 from adserver.catalog.secrets import BadSecrets
-from adserver.databases import Unusable, reason
+from adserver.databases import Away, Unusable, reason
 from adserver.domain import limits
 from adserver.domain.changes import Conflict, Invalid, Unread
 from adserver.domain.workers import ALONE, Worker
@@ -87,7 +87,11 @@ class Server(uvicorn.Server):
 
 
 class CannotServe(Exception):
-    """The server cannot start; the message says why and is for the operator."""
+    """The server cannot start; the message says why and is for the operator. ``passes``: it may by itself."""
+
+    def __init__(self, reason: str, passes: bool = False) -> None:
+        super().__init__(reason)
+        self.passes = passes
 
 
 def bind(settings: Settings, shared: bool = False) -> tuple[socket.socket, Settings]:
@@ -114,7 +118,7 @@ def mendable(settings: Settings) -> Iterator[None]:
     except OSError as error:
         raise CannotServe(_plainly(error)) from error
     except _MENDABLE as error:
-        raise CannotServe(str(error)) from error
+        raise CannotServe(str(error), isinstance(error, Away | Unread)) from error
     except DBAPIError as error:
         raise CannotServe(f"a database of {settings.data} cannot be used: {reason(error)}") from error
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from servers.server import free_port
 
 from adserver.catalog.keys import Keys
 from adserver.settings import Settings
@@ -121,6 +122,15 @@ def test_apply_of_a_broken_folder_changes_nothing(tmp_path: Path) -> None:
 )
 def test_wrong_input_is_one_line(arguments: tuple[str, ...], message: str) -> None:
     assert message in wrong(*arguments)
+
+
+@pytest.mark.slow
+def test_what_may_pass_by_itself_has_another_exit_code(tmp_path: Path) -> None:
+    """Whoever watches over the server starts it again."""
+    url = f"postgresql://ads@127.0.0.1:{free_port()}/ads"
+    done = run("serve", "--port", "0", "--data", tmp_path / "data", "--database", url)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert "Connection refused" in done.stderr
 
 
 def test_a_setting_from_the_environment_is_checked_too() -> None:

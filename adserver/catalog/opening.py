@@ -18,7 +18,7 @@ from adserver import migrating
 from adserver.catalog import dialects
 from adserver.catalog.migrations import BASELINE, HEAD, MIGRATIONS
 from adserver.catalog.tables import CATALOGUE, FORMER, METADATA, NOTED, newest
-from adserver.databases import AWAY, Database, Place, Unusable, connect, reason
+from adserver.databases import AWAY, Database, Place, Unusable, connect, reason, unusable
 from adserver.domain import limits
 from adserver.domain.changes import Unread, Unwritten
 
@@ -106,7 +106,7 @@ def _open_database(database: Database, patience_s: int) -> Engine:
             migrating.bring_up(connection, MIGRATIONS)
     except (DBAPIError, Unwritten, Unusable) as error:
         engine.dispose()
-        raise Unusable(f"{database} cannot be used: {reason(error)}") from None
+        raise unusable(database, error) from None
     return engine
 
 

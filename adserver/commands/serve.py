@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 from typer import Option
 
-from adserver.options import Config, Data, Database, Wrong, existing, settings_of
+from adserver.options import Config, Data, Database, Failed, Wrong, existing, settings_of
 
 if TYPE_CHECKING:
     from adserver.settings import Settings
@@ -62,7 +62,7 @@ def serve(
 
 
 def run(settings: "Settings") -> None:
-    """Raises Wrong."""
+    """Raises Wrong; Failed for what may pass by itself: whoever watches over the server starts it again."""
     if settings.campaigns is not None:
         existing(settings.campaigns)
     from adserver.serving import CannotServe
@@ -73,4 +73,4 @@ def run(settings: "Settings") -> None:
     try:
         until_ended(settings)
     except CannotServe as error:
-        raise Wrong(str(error)) from error
+        raise (Failed if error.passes else Wrong)(str(error)) from error

@@ -30,7 +30,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from adserver import migrating
-from adserver.databases import Database, Unusable, connect, reason
+from adserver.databases import Database, Unusable, connect, unusable
 from adserver.domain import limits
 from adserver.ledger import partitions, rolled, schema, statement_tables
 from adserver.ledger.insertion import Insertion
@@ -64,7 +64,7 @@ def open_database(database: Database) -> Engine:
             migrating.bring_up(connection, MIGRATIONS)
     except (DBAPIError, Unusable) as error:
         engine.dispose()
-        raise Unusable(f"{database} cannot be used: {reason(error)}") from None
+        raise unusable(database, error) from None
     return engine
 
 

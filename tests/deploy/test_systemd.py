@@ -12,7 +12,7 @@ from servers import programs
 
 from adserver import settings
 from adserver.domain import limits
-from adserver.options import WRONG
+from adserver.options import FAILED, WRONG
 from adserver.posting.clerk import PATIENCE_S
 
 HOME = REPOSITORY / "deploy" / "systemd"
@@ -68,3 +68,4 @@ def test_its_end_is_waited_for(service: configparser.SectionProxy) -> None:
 def test_what_an_operator_must_mend_is_not_tried_again(service: configparser.SectionProxy) -> None:
     assert int(service["RestartPreventExitStatus"]) == WRONG
     assert service["Restart"] == "on-failure"
+    assert FAILED != WRONG, "and a database that comes later is"
