@@ -71,7 +71,7 @@ class Duties:
         every(DURABLE_S, "durable", self._durable)
         every(TELL_S, "tell of requests", self._tell)
         every(POST_S, "ask for posting", self._ask)
-        every(0, "post", self._hear)
+        self._upkeep.keep("post", self._hear)
         every(LEARN_S, "learn rates", self._learn)
         every(SWEEP_S, "accrue flat fees", self._accrue)
         every(PLAN_S, "plan allocation", self._plan)
@@ -84,9 +84,9 @@ class Duties:
             every(FOLLOW_S, "follow the keys", self._app.near.follow)
             # A database that is hung holds threads for a while: others are to find one.
             asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS))
-        every(0, "measure the loop's lag", self._app.lag.watch)
+        self._upkeep.keep("measure the loop's lag", self._app.lag.watch)
         if self._app.shared is not None:
-            every(0, "stay with the shared state", self._app.shared.stay)
+            self._upkeep.keep("stay with the shared state", self._app.shared.stay)
         if self._app.lessee is not None:
             every(LEASE_S, "lease", self._lease)
             every(HEAR_S, "hear of what others delivered", self._hear_of_others)
@@ -95,10 +95,7 @@ class Duties:
     def follow(self, builder: Following) -> None:
         """Take every snapshot it builds, on the running loop."""
 
-        async def follow() -> None:
-            await self._app.publishing.follow(builder)
-
-        self._upkeep.every(0, "follow the catalog", follow)
+        self._upkeep.keep("follow the catalog", lambda: self._app.publishing.follow(builder))
 
     async def end(self) -> None:
         """Stop, post what is left, and leave a checkpoint. Neither is needed to start again."""
@@ -178,13 +175,14 @@ class Duties:
     async def _ask(self) -> None:
         self._app.clerk.ask(self._app.journal.synced_position)
 
-    async def _hear(self) -> None:
+    async def _hear(self) -> bool:
         app = self._app
         try:
-            await app.clerk.hear()
+            return await app.clerk.hear()
         except NotPosted as error:
             app.metrics.posting_failed()
             app.log.warning("events wait in the journal to be posted", reason=str(error))
+            return True
 
     def sweep_seen(self) -> None:
         """Forget events, but none that the ledger does not know yet: what was written by some instant is

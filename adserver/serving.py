@@ -1,5 +1,6 @@
 """The HTTP server around the app: the port, uvicorn's settings, signals, and what an operator can mend."""
 
+import faulthandler
 import os
 import signal
 import socket
@@ -75,15 +76,38 @@ def server_of(app: Served, settings: Settings) -> uvicorn.Server:
 
 
 class Server(uvicorn.Server):
-    """uvicorn listens to nobody while an app starts; this one says that it was told to end."""
+    """uvicorn listens to nobody while an app starts; this one says that it was told to end. From then on its
+    process has ``limits.END_S``."""
 
     def __init__(self, config: uvicorn.Config, app: Served) -> None:
         super().__init__(config)
         self.served = app
+        self._ending = False
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         super().handle_exit(sig, frame)
+        self.end()
+
+    def end(self) -> None:
+        """In order. A signal's handler may say so."""
+        self.should_exit = True
+        self._bound()
         self.served.stop_waiting()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._bound()
+        await super().shutdown(sockets)
+
+    def _bound(self) -> None:
+        if not self._ending:
+            self._ending = True
+            end_within(limits.END_S)
+
+
+def end_within(seconds: float) -> None:
+    """Whatever this process waits for then, it ends, and says on stderr where each of its threads stands. It
+    is as after a kill: what was acknowledged is in the journal."""
+    faulthandler.dump_traceback_later(seconds, exit=True)
 
 
 class CannotServe(Exception):

@@ -1,5 +1,10 @@
 """Processes of a test, as the kernel tells of them."""
 
+import os
+import signal
+import time
+from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -25,3 +30,25 @@ def _command(pid: int) -> bytes:
     # It may go between being found and being read.
     except (FileNotFoundError, ProcessLookupError):
         return b""
+
+
+def children_of(process: int) -> list[int]:
+    """All that descend from it, whichever of its threads started them."""
+    found = list[int]()
+    with suppress(FileNotFoundError, ProcessLookupError):
+        for task in Path(f"/proc/{process}/task").iterdir():
+            for child in map(int, (task / "children").read_text().split()):
+                found += [child, *children_of(child)]
+    return found
+
+
+def ended(pids: Collection[int], within_s: float) -> bool:
+    """Whether all of them end within that; who does not is killed, and disturbs nobody else."""
+    deadline = time.monotonic() + within_s
+    while any(map(alive, pids)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    left = [pid for pid in pids if alive(pid)]
+    for pid in left:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    return not left

@@ -193,10 +193,12 @@ def _begun(data: Path, in_service: str, url: str | None) -> Building:
 
 
 def _listen(asked: Event) -> None:
-    while os.read(0, 4096):
-        asked.set()
-    # The server is gone, perhaps in the midst of our work: nothing here needs an orderly end.
-    os._exit(0)
+    try:
+        while os.read(0, 4096):
+            asked.set()
+    finally:
+        # The server is gone, perhaps in the midst of our work: nothing here needs an orderly end.
+        os._exit(0)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import asyncio
 import os
 import socket
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, cast
@@ -56,11 +57,11 @@ class Home:
         return _Guest(self._judge, self._failed, self._guests, Host(self._key, self._number))
 
     async def end(self) -> None:
-        """What was taken is answered, nothing more is taken: others bring it to the successor."""
+        """What was taken is answered, as long as anybody waits for it; nothing more is taken: others bring it
+        to the successor."""
         for server in self._servers:
             server.close()
-        for guest in list(self._guests):
-            await guest.end()
+        await asyncio.gather(*(guest.end() for guest in self._guests))
 
 
 def _bound(path: str) -> socket.socket:
@@ -173,5 +174,6 @@ class _Guest(asyncio.Protocol):
 
     async def end(self) -> None:
         self._ended = True
-        await self._paid.wait()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._paid.wait(), limits.PASSED_WAITS_S)
         self._transport.close()

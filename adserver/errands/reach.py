@@ -23,12 +23,12 @@ class Reach:
     async def connect(self, number: int, protocol: asyncio.BaseProtocol) -> None:
         """To the worker with this number. Raises OSError."""
         loop, door = asyncio.get_running_loop(), self._door(number)
-        if door is None:
-            await loop.create_unix_connection(lambda: protocol, self._sockets.path(number))
-            return
-        host, _, port = door.rpartition(":")
-        connecting = loop.create_connection(lambda: protocol, host.strip("[]"), int(port))
-        await asyncio.wait_for(connecting, limits.DOOR_SHAKE_S)
+        async with asyncio.timeout(limits.DOOR_SHAKE_S):
+            if door is None:
+                await loop.create_unix_connection(lambda: protocol, self._sockets.path(number))
+            else:
+                host, _, port = door.rpartition(":")
+                await loop.create_connection(lambda: protocol, host.strip("[]"), int(port))
 
     def visitor(self, number: int) -> Visitor | None:
         """None: whoever can open its socket is one of us."""

@@ -71,6 +71,8 @@ class Reader:
         offset ``first`` are passed over."""
         cursor = self._resume(start)
         if cursor is None:
+            if until is not None and until > start:
+                raise Damage(start.segment, start.offset, "the segment is missing")
             return
         first = start.offset if cursor.number == start.segment else 0
         while True:

@@ -87,13 +87,16 @@ class Asked:
             self._changed.wait_for(lambda: self._rests, seconds)
 
     def _listen(self) -> None:
-        for line in self._lines:
-            with self._changed:
-                until = _POSITIONS.decode(line)
-                self._rests = until <= self._until
-                self._until = max(self._until, until)
-                self._changed.notify_all()
-        os._exit(0)
+        try:
+            for line in self._lines:
+                with self._changed:
+                    until = _POSITIONS.decode(line)
+                    self._rests = until <= self._until
+                    self._until = max(self._until, until)
+                    self._changed.notify_all()
+        finally:
+            # Also behind half a line, in the midst of which the server was killed.
+            os._exit(0)
 
 
 def post(

@@ -101,9 +101,12 @@ class Clerk:
             self._child.kill()
 
     async def finish(self, until: Position) -> None:
-        """Have everything up to there posted, as long as it gets on, while somebody hears (``hear``). Raises
-        NotPosted."""
+        """Have everything up to there posted, as long as it gets on and within ``limits.POSTED_S``, while
+        somebody hears (``hear``). Raises NotPosted."""
+        until_s = self._seconds() + limits.POSTED_S
         while self._ledger.position < until:
+            if self._seconds() > until_s:
+                raise NotPosted("there is more to be posted than there is time for")
             self._news.clear()
             self.ask(until)
             try:

@@ -49,7 +49,7 @@ class Publishing:
             self.put_live(snapshot)
 
     async def follow(self, builder: Builder) -> bool:
-        """Wait for the next snapshot and take it; whether there was one."""
+        """Wait for the next snapshot and take it; whether there may be another."""
         try:
             snapshot = await builder.newer()
             if snapshot is not None:
@@ -57,7 +57,7 @@ class Publishing:
         # Whatever the catalogue holds, the server goes on with what it has.
         except Exception as error:
             self._failed(error)
-            return False
+            return True
         if snapshot is None:
             return False
         former = self._world.serving

@@ -33,6 +33,8 @@ _AFTER_FAILURE_S: Final = 0.5
 """A duty that fails at once must not fill the log."""
 
 Duty = Callable[[], Awaitable[None]]
+Watch = Callable[[], Awaitable[bool]]
+"""A duty whose turns wait by themselves; whether there is to be another."""
 
 
 class LoopLag:
@@ -42,12 +44,13 @@ class LoopLag:
         self._limit_s = limit_s
         self.lag_s = 0.0
 
-    async def watch(self) -> None:
-        """One measurement: how much longer than asked a sleep took."""
+    async def watch(self) -> bool:
+        """One measurement: how much longer than asked a sleep took. There is always another."""
         began = perf_counter()
         await asyncio.sleep(LAG_S)
         late = max(0.0, perf_counter() - began - LAG_S)
         self.lag_s = max(late, self.lag_s * 0.8)
+        return True
 
     def overloaded(self, tmax_ms: int | None) -> bool:
         """Whether an answer would come too late: by the server's own bound, or by the caller's."""
@@ -67,6 +70,10 @@ class Upkeep:
         """Start a duty; ``seconds`` lie between the end of a turn and the next."""
         self._tasks.append(asyncio.create_task(self._run(seconds, name, duty), name=name))
 
+    def keep(self, name: str, watch: Watch) -> None:
+        """Start one that waits by itself; nothing lies between its turns. It is over when it says so."""
+        self._tasks.append(asyncio.create_task(self._watch(name, watch), name=name))
+
     async def _run(self, seconds: float, name: str, duty: Duty) -> None:
         while not self._stopping.is_set():
             pause_s = seconds
@@ -76,12 +83,23 @@ class Upkeep:
             except Exception as error:
                 self._failed(name, error)
                 pause_s = max(seconds, _AFTER_FAILURE_S)
-            if not pause_s:
-                # Its turns wait by themselves; a timer and a task between them would cost more than they do.
+            await self._pause(pause_s)
+
+    async def _watch(self, name: str, watch: Watch) -> None:
+        more = True
+        while more and not self._stopping.is_set():
+            try:
+                more = await watch()
+            except Exception as error:
+                self._failed(name, error)
+                await self._pause(_AFTER_FAILURE_S)
+            else:
+                # A timer and a task would cost more than its turns do.
                 await asyncio.sleep(0)
-                continue
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), pause_s)
+
+    async def _pause(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), seconds)
 
     async def stop(self) -> None:
         """Let every duty end its turn: one cut off would go on in its thread behind our back."""

@@ -6,6 +6,7 @@ Its standard input and output are put away, and nothing that is printed or read 
 import asyncio
 import os
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from io import FileIO
 from typing import Final
 
@@ -28,10 +29,12 @@ class Link:
         os.dup2(_ERRORS, _OUT)
 
     def say(self, message: ToParent) -> None:
-        """It leaves at once: the parent has nothing to do but to hear."""
+        """It leaves at once: the parent has nothing to do but to hear. One that is gone hears nothing; that
+        it is, ``heard`` finds out."""
         left = memoryview(line(message))
-        while left:
-            left = left[os.write(self._out, left) :]
+        with suppress(BrokenPipeError):
+            while left:
+                left = left[os.write(self._out, left) :]
 
     def begun(self) -> Begin | None:
         """The first line, waited for; None where there is no parent any more."""

@@ -10,6 +10,7 @@ import uvicorn
 from adserver.domain.workers import ALONE, Worker
 from adserver.serving import BACKLOG, Served, Server
 from adserver.telemetry.families import Family
+from adserver.telemetry.logs import Log
 from adserver.workers.handed import Handed
 from adserver.workers.link import Link
 from adserver.workers.messages import (
@@ -26,6 +27,7 @@ from adserver.workers.messages import (
 from adserver.workers.sums import Sums
 
 _LOOK_S: Final = 0.05
+_LOG: Final = Log("adserver.workers")
 
 
 class WorkerServer(Server):
@@ -58,11 +60,14 @@ class WorkerServer(Server):
         self._link.say(Serving())
 
     async def _hear(self) -> None:
-        async for message in self._link.heard():
-            await self._take(message)
-        # The parent is gone, and so are we, as if it had told us.
-        self.should_exit = True
-        self.served.stop_waiting()
+        """Until the parent is gone, or cannot be followed any more: then so are we, as if it had told us."""
+        try:
+            async for message in self._link.heard():
+                await self._take(message)
+        except Exception as error:
+            _LOG.failure("the parent is heard no more", error)
+        self._sums.give_up()
+        self.end()
 
     async def _take(self, message: ToWorker) -> None:
         match message:

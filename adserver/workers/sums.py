@@ -15,9 +15,12 @@ class Sums:
     def __init__(self, ask: Callable[[], None]) -> None:
         self._ask = ask
         self._asked: asyncio.Future[tuple[Family, ...]] | None = None
+        self._over = False
 
     async def exposition(self) -> bytes:
         """As Prometheus reads them; who asks while another does is told the same. Raises TimeoutError."""
+        if self._over:
+            raise TimeoutError
         if self._asked is None:
             self._asked = asyncio.get_running_loop().create_future()
             self._ask()
@@ -34,3 +37,9 @@ class Sums:
         asked, self._asked = self._asked, None
         if asked is not None:
             asked.set_result(tuple(families))
+
+    def give_up(self) -> None:
+        """The parent is gone: who asks is told nothing, and need not wait for it."""
+        asked, self._asked, self._over = self._asked, None, True
+        if asked is not None:
+            asked.set_exception(TimeoutError)

@@ -12,8 +12,9 @@ from typing import Final
 
 from adserver.building.child import Told
 from adserver.databases import Unusable
+from adserver.domain import limits
 from adserver.domain.workers import Peer
-from adserver.serving import CannotServe
+from adserver.serving import CannotServe, end_within
 from adserver.settings import Settings
 from adserver.telemetry.logs import Log
 from adserver.workers.counting import Counting
@@ -80,6 +81,7 @@ class Team:
                     await self._either(worker.opened.wait())
             await self._over
         finally:
+            end_within(limits.END_S + limits.GRACEFUL_S)
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*(worker.end() for worker in self.workers))

@@ -6,6 +6,7 @@ from contextlib import suppress
 from time import monotonic
 from typing import Final, Protocol
 
+from adserver.domain import limits
 from adserver.workers.messages import Leave, Loaded, Opened, Serving, ToParent, ToWorker
 from adserver.workers.process import Process
 
@@ -13,8 +14,6 @@ PAUSE_S: Final = 0.5
 PAUSE_MAX_S: Final = 10.0
 STEADY_S: Final = 10.0
 """Who served for so long and dies is started again at once; else after a pause that grows."""
-END_S: Final = 60.0
-"""An end takes answers that are owed (10 s) and posting; who takes longer is killed."""
 
 
 class NotRead(Exception):
@@ -138,6 +137,6 @@ class Worker:
         process = self._process
         if process is not None:
             try:
-                await asyncio.wait_for(asyncio.shield(process.gone()), END_S)
+                await asyncio.wait_for(asyncio.shield(process.gone()), limits.END_S)
             except TimeoutError:
                 process.kill()

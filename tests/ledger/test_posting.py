@@ -29,6 +29,7 @@ from adserver.ledger import guards
 from adserver.ledger.journal import Journal
 from adserver.ledger.poster import Poster
 from adserver.ledger.reader import Reader
+from adserver.ledger.segments import Damage
 from adserver.ledger.verify import verify
 from adserver.ledger.writer import LedgerWriter
 
@@ -364,3 +365,11 @@ def test_posters_at_once_post_everything_once(tmp_path: Path) -> None:
     assert verify(tmp_path, report=lambda line: None) == []
     for opened in (*ledgers, *readers):
         opened.close()
+
+
+def test_a_journal_that_is_gone_is_not_one_that_has_nothing_yet(tmp_path: Path) -> None:
+    """Whoever says how far it goes wrote it; to find nothing and go on would be to ask without end."""
+    with closing(Reader(tmp_path / "journal")) as reader:
+        assert reader.booked(Position(), None, 10) == []
+        with pytest.raises(Damage, match="missing"):
+            reader.booked(Position(), Position(1, 500), 10)

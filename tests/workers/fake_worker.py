@@ -1,7 +1,8 @@
 """A worker whose app is small: the real line to the parent, the real HTTP server, small use cases behind it,
 and answers that say which process gave them.
 
-What it does wrong is told by files in its data folder: ``unfit-<number>``, ``unread``.
+What it does wrong is told by files in its data folder: ``unfit-<number>``, ``unread``, ``endless`` (its end
+never comes; it has ``FAKE_END_S`` for it).
 """
 
 import asyncio
@@ -14,6 +15,7 @@ from typing import Any
 from small_server import SmallAdServer, World
 
 from adserver.building.builder import NotBuilt
+from adserver.domain import limits
 from adserver.engine.snapshot import Snapshot
 from adserver.services.ask import Ask, Asker, Terms
 from adserver.serving import CannotServe
@@ -63,6 +65,8 @@ class FakeApp:
         following = asyncio.create_task(self._follow())
         await receive()
         following.cancel()
+        if (self._given.settings.data / "endless").exists():
+            await asyncio.Event().wait()
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _take(self) -> bool:
@@ -100,4 +104,5 @@ class Fake:
 if __name__ == "__main__":
     if Path(os.environ["FAKE_DATA"], "unread").exists():
         sys.exit("the program cannot be read")
+    limits.END_S = int(os.environ.get("FAKE_END_S", limits.END_S))  # type: ignore[misc]
     sys.exit(work(Fake))

@@ -76,11 +76,12 @@ class SharedState:
         """How much waits to be heard."""
         return self._nodes.waiting
 
-    async def stay(self) -> None:
-        """Connect and stay connected, until it is left."""
+    async def stay(self) -> bool:
+        """Connect and stay connected, until it is left; then it is over."""
         if not self._mirror.begin(self.tell, self._clock()):
             self._nodes.doubt()
         await self._nodes.keep()
+        return False
 
     async def leave(self) -> None:
         """Once Redis has heard everything, or is away: what it did not hear stands in the next dump of the
