@@ -148,7 +148,8 @@ class App:
         settings, clock, salts = self.settings, self.clock, Salts()
         self.near = near(self)
         states, hot, repeats = self.states, self.states.hot, self.states.repeats
-        journal = Promises(self.journal, states.budgets, states.exposures, hot.terms, hot.identities)
+        owns = None if self.lessee is None else self.worker.owns
+        journal = Promises(self.journal, states.budgets, states.exposures, hot.terms, hot.identities, owns)
         self.promises = journal
         self.kept = Kept(
             states.exposures, states.feeds, states.budgets, journal, self.receipts, repeats, states.traffic,
@@ -170,7 +171,7 @@ class App:
         self.recorder = EventRecorder(
             self.world, self.signer, screen, states.exposures, states.budgets, journal, self.near.ledger,
             states.seen, states.filtered, states.released, self.near.sold, clock, salts, happened,
-            hot.touched, None if self.lessee is None else self.worker.owns, self.near.check,
+            hot.touched, owns, self.near.check,
         )  # fmt: skip
         self.impressions = Impressions(
             self.near.read, self.recorder, screen, states.exposures, states.budgets, journal, states.seen,

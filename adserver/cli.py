@@ -17,6 +17,7 @@ from adserver.commands.serve import serve
 from adserver.options import (
     FAILED,
     WRONG,
+    Beside,
     Config,
     Data,
     Database,
@@ -110,10 +111,7 @@ def verify(
     data: Data = None,
     config: Config = None,
     database: Database = None,
-    beside: Annotated[
-        list[Path] | None,
-        typer.Option(metavar="DIR", help="The data folder, or a copy, of another machine (may be repeated)."),
-    ] = None,
+    beside: Beside = None,
     statement: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Check this bill instead: a statement as JSON.")
     ] = None,
@@ -163,6 +161,7 @@ def export(
     data: Data = None,
     config: Config = None,
     database: Database = None,
+    beside: Beside = None,
 ) -> None:
     """Write recorded events as Parquet files by day and hour (UTC), for any other engine. Nobody's pseudonym
     is in them. Also beside a running server. Needs pyarrow."""
@@ -170,7 +169,8 @@ def export(
 
     from_ms, to_ms = instant("--from", since, 0), instant("--to", until, 1 << 62)
     settings = settings_of(data=data, config=config, database=database)
-    print(f"{write(settings.data, folder, from_ms, to_ms, settings.database)} events")
+    written = write(settings.data, folder, from_ms, to_ms, settings.database, beside or ())
+    print(f"{written} events")
 
 
 @app.command()

@@ -18,6 +18,10 @@ Database = Annotated[
         help="Keep catalog and ledger in this PostgreSQL: postgresql://USER@HOST/NAME (default: files)."
     ),
 ]
+Beside = Annotated[
+    list[Path] | None,
+    typer.Option(metavar="DIR", help="The data folder, or a copy, of another machine (may be repeated)."),
+]
 
 WRONG: Final = 2
 FAILED: Final = 1

@@ -5,8 +5,8 @@ at the record before it (``recovery.reread``), rates are learned again from the 
 are named by, the request was kept with the decision (``services.asked``), the snapshot is that of its
 revision. Deciding then gives the same bytes, or law 5 is broken; where an input is gone, it says which.
 
-Who shares budgets with others decides by leases, and by what others delivered, and the journal tells neither;
-where such a decision comes out otherwise, that is what is gone.
+Who shares budgets with others decides by leases, by what others delivered, and by what others showed somebody
+(in Redis), and its journal tells none of it; where such a decision comes out otherwise, that is what is gone.
 
 A feed account may have been read since the journal was last told (``state.feeds``): that it went on at this
 page is the decision's own word for it.
@@ -83,9 +83,9 @@ def digest(decision: Decision) -> str:
     return blake2b(ENCODER.encode(decision), digest_size=16).hexdigest()
 
 
-def replay(data: Path, minted: bytes, snapshots: SnapshotAt = snapshot_at) -> Replayed:
-    """``minted``: the id of the request, or of one of its ads. Only reads. Raises Unknown, Damage,
-    OSError."""
+def replay(data: Path, minted: bytes, snapshots: SnapshotAt = snapshot_at, shared: bool = False) -> Replayed:
+    """``minted``: the id of the request, or of one of its ads; ``shared``: other data folders serve from the
+    same ledger. Only reads. Raises Unknown, Damage, OSError."""
     found = find(data, minted)
     decision = found.record.decision
     if found.person is None:
@@ -106,8 +106,8 @@ def replay(data: Path, minted: bytes, snapshots: SnapshotAt = snapshot_at) -> Re
     if reread.erased:
         reason = f"what was counted by records before it that were erased ({reread.erased})"
         return Replayed("gone", decision, again, reason, names=names)
-    if len(journals.numbers_in(data)) > 1:
-        reason = "what it was leased of shared budgets, and what others had delivered"
+    if shared or len(journals.numbers_in(data)) > 1:
+        reason = "what it was leased of shared budgets, and what others had delivered or shown to whom"
         return Replayed("gone", decision, again, reason, names=names)
     return Replayed("differs", decision, again, difference=_difference(decision, again), names=names)
 
@@ -123,7 +123,8 @@ def find(data: Path, minted: bytes) -> Found:
         found = _find_in(data, number, minted)
         if found is not None:
             return found
-    raise Unknown(f"the journal has no decision or ad {ids.encode(minted)}")
+    told = "" if owner in numbers else f" (if there is one, process {owner} made it, of another data folder)"
+    raise Unknown(f"the journal has no decision or ad {ids.encode(minted)}{told}")
 
 
 def _find_in(data: Path, number: int, minted: bytes) -> Found | None:

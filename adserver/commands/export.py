@@ -1,6 +1,6 @@
 """``adserver export``: events as Parquet, a folder a day and hour, as every other engine reads them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +12,7 @@ import msgspec
 from adserver.databases import Unusable
 from adserver.domain.bills import CLOSINGS, Closing, Exported
 from adserver.ledger.export import EventRow, closings_posted, events
-from adserver.ledger.journals import folder_of, numbers_in
+from adserver.ledger.journals import folder_of, written_in
 from adserver.ledger.place import place_of
 from adserver.ledger.segments import Damage
 from adserver.options import Failed, Wrong
@@ -24,20 +24,20 @@ _HOUR_MS: Final = 3_600_000
 _FILE: Final = "events-{number:03d}.parquet"
 
 
-def export(data: Path, folder: Path, from_ms: int, to_ms: int, database: str = "") -> int:
+def export(
+    data: Path, folder: Path, from_ms: int, to_ms: int, database: str = "", others: Sequence[Path] = ()
+) -> int:
     """Write the events recorded in [from, to) into ``folder`` (empty or not there yet); how many there were.
-    ``database``: the URL of the ledger's, if it is in no file. Raises Wrong, Failed."""
-    if not (data / "journal").is_dir():
-        raise Wrong(f"{data} is not a data folder")
+    ``database``: the URL of the ledger's, if it is in no file; ``others``: data folders, or copies, of other
+    machines that share it. Raises Wrong, Failed."""
+    journals = _journals((data, *others))
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise Wrong(f"{folder} is not an empty folder: an export is written whole")
     written, closings = 0, list[Closing]()
     try:
         with _Hours(folder, _parquet()) as hours:
             stood = closings_posted(place_of(data, database))
-            for row in events(
-                [folder_of(data, number) for number in numbers_in(data)], from_ms, to_ms, closings, stood
-            ):
+            for row in events(journals, from_ms, to_ms, closings, stood):
                 hours.add(row)
                 written += 1
         folder.mkdir(parents=True, exist_ok=True)
@@ -50,6 +50,20 @@ def export(data: Path, folder: Path, from_ms: int, to_ms: int, database: str = "
         told = f"{error.filename or folder}: {error.strerror or error}"
         raise Failed(f"not everything was exported: {told}") from error
     return written
+
+
+def _journals(data_dirs: Sequence[Path]) -> list[Path]:
+    """All of them, by their numbers, each once. Raises Wrong."""
+    found = dict[int, Path]()
+    for data in data_dirs:
+        numbers = written_in(data)
+        if not numbers:
+            raise Wrong(f"{data} is not a data folder")
+        for number in numbers:
+            if number in found:
+                raise Wrong(f"{folder_of(data, number)} and {found[number]} are the same journal")
+            found[number] = folder_of(data, number)
+    return [found[number] for number in sorted(found)]
 
 
 class _Hours:

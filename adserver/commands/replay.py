@@ -9,9 +9,13 @@ import msgspec
 
 from adserver.building.history import snapshot_at
 from adserver.commands.shown import plain
+from adserver.databases import Unusable
 from adserver.domain import ids, money
 from adserver.domain.campaign import MODELS
 from adserver.domain.decision import Ad, Decision, Slot, event_id
+from adserver.ledger.journals import written_in
+from adserver.ledger.machines import shares
+from adserver.ledger.place import place_of
 from adserver.ledger.segments import Damage
 from adserver.options import FAILED, Failed, Wrong
 from adserver.replaying import Outcome, Replayed, Unknown
@@ -28,12 +32,15 @@ def replay(data: Path, text: str, as_json: bool, database: str = "") -> int:
         minted = ids.decode(text.strip().upper())
     except ValueError as error:
         raise Wrong(f"{text} is no event id: {error}") from error
-    if not (data / "journal").is_dir():
+    if not written_in(data):
         raise Wrong(f"{data} is not a data folder: it has no journal")
     try:
-        replayed = make_again(data, minted, partial(snapshot_at, database=database))
+        shared = shares(place_of(data, database))
+        replayed = make_again(data, minted, partial(snapshot_at, database=database), shared)
     except Unknown as unknown:
         raise Wrong(str(unknown)) from unknown
+    except Unusable as error:
+        raise Failed(str(error)) from error
     except (Damage, OSError) as error:
         raise Failed(f"the journal cannot be read: {error}") from error
     told = _told(replayed)

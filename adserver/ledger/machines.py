@@ -18,11 +18,11 @@ from typing import Any, Final
 from sqlalchemy import BigInteger, Connection, Function, Row, cast, extract, func, select
 from sqlalchemy.exc import DBAPIError
 
-from adserver.databases import Database, Unusable, connect
+from adserver.databases import Database, Place, Unusable, connect, reason
 from adserver.domain import ids, limits
 from adserver.domain.workers import Peer
 from adserver.ledger import journals
-from adserver.ledger.dialects import lock_for_writing, open_database
+from adserver.ledger.dialects import lock_for_writing, open_database, read_database
 from adserver.ledger.ledger import positions_of
 from adserver.ledger.machine_tables import WORKERS
 
@@ -140,6 +140,20 @@ class Machines:
             changed = WORKERS.update().where(WORKERS.c.machine == machine).values(gone=1)
             if not connection.execute(changed).rowcount:
                 raise Unusable(f"there is no machine {machine}")
+
+
+def shares(place: Place) -> bool:
+    """Whether several data folders serve, or ever served, from a ledger. Only reads. Raises Unusable."""
+    if not isinstance(place, Database):
+        return False
+    engine = read_database(place)
+    try:
+        with engine.connect() as connection:
+            return len(connection.execute(select(WORKERS.c.machine).distinct()).all()) > 1
+    except DBAPIError as error:
+        raise Unusable(f"the ledger cannot be read: {reason(error)}") from error
+    finally:
+        engine.dispose()
 
 
 def _lock_of(machine: str) -> tuple[int, Function[Any]]:

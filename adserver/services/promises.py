@@ -13,6 +13,7 @@ Memory: an entry for each line item sold; time: a look into a set for each ad an
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
@@ -60,17 +61,20 @@ class Windows(Protocol):
 
 class Promises:
     """``told``: the terms in the journal by serial, in the order they were last told; ``identities``: of the
-    versions of creatives they ever named; both are kept up to date."""
+    versions of creatives they ever named; both are kept up to date. ``owns``: whether an ad was decided here;
+    None: all were. Of another's its journal tells, which may be lost, so its events do here."""
 
     def __init__(
         self, journal: Rows, limits: Limits, windows: Windows,
         told: dict[int, LineItemTerms], identities: dict[int, int],
+        owns: Callable[[bytes], bool] | None = None,
     ) -> None:  # fmt: skip
         self._journal = journal
         self._limits = limits
         self._windows = windows
         self._told = told
         self._identities = identities
+        self._owns = owns
         self._said: dict[str, Said] = {}
         for terms in told.values():
             self._said |= _said(terms)
@@ -94,7 +98,7 @@ class Promises:
             for _, placement, *_ in record.cells:
                 if placement not in self._placed:
                     self._placement(placement, record.at_ms)
-        elif isinstance(record, Recorded) and not is_recorded(record.event_id):
+        elif isinstance(record, Recorded) and self._is_untold(record.event_id):
             self._given(record)
         elif (
             isinstance(record, Recorded | Converted | Accrued)
@@ -105,7 +109,7 @@ class Promises:
         self._journal.append(record, personal)
 
     def append_row(self, row: list[Accepted], at_ms: int) -> None:
-        """Raises JournalClosed; nothing of the row is in the journal then."""
+        """Of ads that were decided here. Raises JournalClosed; nothing of the row is in the journal then."""
         for told, *_ in row:
             if told[4] not in self._standing:
                 self._line_item(told[4], at_ms)
@@ -145,8 +149,12 @@ class Promises:
                     if ad.line_item not in self._standing:
                         self._line_item(ad.line_item, record.decision.now_ms)
 
+    def _is_untold(self, event_id: bytes) -> bool:
+        """Whether no decision in this journal told of its line item and placement."""
+        return not is_recorded(event_id) or (self._owns is not None and not self._owns(event_id))
+
     def _given(self, event: Recorded) -> None:
-        """Of an ad whose decision told nothing, so its events do, whatever becomes of them."""
+        """Of an ad whose decision told nothing here, so its events do, whatever becomes of them."""
         if event.placement not in self._placed:
             self._placement(event.placement, event.at_ms)
         if event.line_item not in self._standing:

@@ -15,6 +15,7 @@ from adserver.commands import bill
 from adserver.commands.export import export
 from adserver.domain.statements import Statement, parse_month
 from adserver.duties import Duties
+from adserver.options import Wrong
 from adserver.services.ask import Asker
 
 pytest.importorskip("pyarrow")
@@ -78,6 +79,20 @@ def test_a_bill_of_what_three_workers_sold(tmp_path: Path) -> None:
     assert (closing["owner"], closing["stands"]) == ("acme", True)
     assert rows[-2]["place"] < closing["place"] < rows[-1]["place"]
     assert bill.check(file, out) == 0
+    # As if one of them had been a machine of its own.
+    other = tmp_path / "other"
+    (other / "journals").mkdir(parents=True)
+    (data / "journals" / "1").rename(other / "journals" / "1")
+    apart = [tmp_path / "apart-0", tmp_path / "apart-1"]
+    assert [export(one, into, 0, 1 << 62) for one, into in zip((data, other), apart, strict=True)] == [8, 5]
+    both = [(row["event_id"], row["status"]) for into in apart for row in rows_of(into)]
+    assert sorted(both) == sorted((row["event_id"], row["status"]) for row in rows)
+    beside = tmp_path / "beside"
+    assert export(data, beside, 0, 1 << 62, others=[other]) == 13
+    assert rows_of(beside) == rows
+    assert bill.check(file, beside) == 0
+    with pytest.raises(Wrong, match="are the same journal"):
+        export(data, tmp_path / "twice", 0, 1 << 62, others=[other, other])
     # One event less, and the bill is found out.
     told = json.loads(file.read_bytes())
     told["lines"][0]["impressions"] -= 1

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -11,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from adserver.databases import Database, Unusable
 from adserver.domain.workers import Peer
 from adserver.ledger.ledger import CONSUMER
-from adserver.ledger.machines import NUMBERS, OVER_MS, GivenUp, Machines, Taken
+from adserver.ledger.machines import NUMBERS, OVER_MS, GivenUp, Machines, Taken, shares
 
 
 @pytest.fixture
@@ -45,6 +46,16 @@ def test_a_folder_has_its_numbers_again_and_no_other_gets_them(one: Machines, tw
         (0, True, "a:9"), (1, False, ""), (3, False, ""),
     ]  # fmt: skip
     assert two.beat() == fewer
+
+
+def test_whether_several_folders_ever_served(server: Database, one: Machines, two: Machines) -> None:
+    one.claim((), ["a:1", "a:2"], alone=False)
+    assert not shares(server)
+    assert not shares(Path("ledger.sqlite"))
+    two.claim((), ["b:1"], alone=False)
+    two.close()
+    two.give_up("two")
+    assert shares(server)
 
 
 def test_of_many_that_begin_at_once_each_has_its_own(server: Database) -> None:

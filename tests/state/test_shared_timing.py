@@ -79,6 +79,8 @@ def test_whose_clock_is_wrong_grants_nothing(
 def test_where_nobody_asks_it_is_noticed_too(machines: tuple[Remote, Remote], wall: Wall) -> None:
     wall.ahead_ms = HOUR_MS
     machines[1].wait(there=False)
+    with pytest.raises(TimeoutError):
+        machines[1].wait(patience_s=0.5)
 
 
 def test_one_machine_is_its_own_judge(redis_server: Redis) -> None:

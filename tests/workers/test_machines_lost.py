@@ -2,6 +2,7 @@
 that never comes back: nobody waits for it any more, and the books go on without it."""
 
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -10,16 +11,19 @@ from typing import Any
 
 import pytest
 from leading import until
+from live import REPOSITORY
 from machine import Machine, owner, put, serving
 from servers.redis_server import Redis
 from world import campaign
 
 from adserver.commands.machines import machines as told_of
+from adserver.commands.replay import replay
 from adserver.domain import limits
 from adserver.ledger.leases import Leases
 from adserver.ledger.ledger import Ledger
 from adserver.ledger.place import place_of as books_of
 from adserver.ledger.verify import verify
+from adserver.options import Wrong
 from adserver.settings import Settings
 
 CAPPED = {
@@ -158,6 +162,12 @@ def test_what_is_capped_waits_for_who_is_away_until_that_is_given_up(
         assert ledger.holders() == {owner(mine)}
     assert sorted(billed.values()) == [2 * 10_000_000, 2 * 20_000_000]
     # The books are whole; and the audit tells who was shown too much.
-    wrong = verify(one.data, lambda _: None, books, [two.data])
+    copy = two.data.with_name("copy")
+    subprocess.run([sys.executable, REPOSITORY / "deploy" / "backup", two.data, copy], check=True)
+    wrong = verify(one.data, lambda _: None, books, [copy])
     over = [f"event {ad['event_id']}: the cap line_item:1 allows 1" for ad in again]
     assert [told.partition(" (")[0] for told in wrong] == over
+    # Whoever decided an ad can do so again, and nobody else.
+    assert replay(copy, seen["event_id"], as_json=False, database=database) == 0
+    with pytest.raises(Wrong, match=rf"process {number} made it, of another data folder"):
+        replay(one.data, seen["event_id"], as_json=False, database=database)
