@@ -1,6 +1,8 @@
 """``adserver machines``: who serves from a database, and who never comes back."""
 
-from adserver.databases import Database, Unusable
+from sqlalchemy.exc import DBAPIError
+
+from adserver.databases import Database, Unusable, unusable
 from adserver.domain.workers import Peer
 from adserver.ledger.machines import Machines
 from adserver.ledger.place import place_of
@@ -23,11 +25,15 @@ def machines(settings: Settings, give_up: str) -> None:
             known.close()
     except Unusable as error:
         raise Wrong(str(error)) from error
+    except DBAPIError as error:
+        raise Wrong(str(unusable(place, error))) from error
     of = dict[str, list[tuple[Peer, int]]]()
     for peer, silent_ms in told:
         of.setdefault(peer.machine, []).append((peer, silent_ms))
     for machine, peers in of.items():
         print(line(machine, peers))
+    if not of:
+        print("nobody has served from it yet")
 
 
 def line(machine: str, peers: list[tuple[Peer, int]]) -> str:

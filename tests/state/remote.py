@@ -81,7 +81,7 @@ class Remote:
         async def wait() -> None:
             async with asyncio.timeout(patience_s):
                 while self.state.there is not there:  # noqa: ASYNC110
-                    await asyncio.sleep(0)
+                    await asyncio.sleep(0.001)
 
         self.run(wait())
         return self
@@ -104,7 +104,7 @@ class Remote:
         async def wait() -> None:
             async with asyncio.timeout(PATIENCE_S):
                 while self.state.untold:  # noqa: ASYNC110
-                    await asyncio.sleep(0)
+                    await asyncio.sleep(0.001)
 
         self.run(wait())
 
