@@ -4,17 +4,22 @@ by a conversion, at a placement.
 Few impressions tell little, so every rate is shrunk towards the one above it: a placement's towards the
 prior, a line item's *lift* (its events over those its placements would have given anybody) towards 1, and
 what a line item did at one placement towards its lift times that placement's rate. Each is the mean of a
-beta (for lifts: gamma) posterior, whose prior weighs as much as a fixed number of events: one click on one
+beta (for lifts: gamma) posterior, whose prior weighs as much as some number of events: one click on one
 impression moves a rate by a twentieth, not to 100 %. Source: Agarwal et al., Estimating rates of rare
 events at multiple resolutions, KDD 2007; the lifts as in DuMouchel, Bayesian data mining in large
 frequency tables, 1999.
+
+How many events the priors of lifts and of cells weigh is learned too, by the method of moments: what line
+items differ by beyond what chance makes of alike ones is how far a lift is to be believed. Where all are
+clicked alike a few clicks less than expected are bad luck, and whoever took them for a bad rate would serve
+the line item no more and never learn better (``docs/WHY.md``).
 
 Whole numbers throughout, in parts per million, so the same counts give the same rates anywhere. Cost:
 linear in the rows of the ledger's ``shown``.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final, TypeVar
 
 from msgspec import Struct
@@ -29,7 +34,7 @@ _Cells = dict[tuple[int, int], tuple[int, int]]
 
 
 class Kind(Struct, frozen=True):
-    """``prior``: the rate where nothing is known; ``events``: how many of them the prior weighs;
+    """``prior``: the rate where nothing is known; ``events``: how many of them the prior weighs, at least;
     ``most``: no rate is above. Rates in parts per million of impressions."""
 
     prior: int
@@ -41,6 +46,9 @@ class Kind(Struct, frozen=True):
         """How many impressions the prior weighs."""
         return self.events * PER_MILLION // self.prior
 
+
+_HEAVIEST: Final = 20
+"""How many times as much the prior weighs where all seem to be alike."""
 
 CLICKS: Final = Kind(prior=2_000, events=20, most=50_000)
 VIEWABLE: Final = Kind(prior=600_000, events=60, most=PER_MILLION)
@@ -109,11 +117,13 @@ def _add(counts: dict[_Key, tuple[int, int]], key: _Key, impressions: int, event
 def _learned(kind: Kind, counts: _Cells) -> Learned:
     placements = _placements(kind, counts)
     lifts = _lifts(kind, counts, placements)
+    weight = _weight(kind, (_expected(counts, key, placements, lifts) for key in counts))
+    impressions = kind.impressions * weight // kind.events
     cells, peaks = {}, dict(lifts)
-    for (line_item, placement), (impressions, events) in counts.items():
+    for (line_item, placement), (shown, events) in counts.items():
         own = placements[placement]
         expected = own * lifts[line_item] // PER_MILLION
-        rate = (events * PER_MILLION + kind.impressions * expected) // (impressions + kind.impressions)
+        rate = (events * PER_MILLION + impressions * expected) // (shown + impressions)
         rate = cells[line_item, placement] = min(rate, kind.most)
         peaks[line_item] = max(peaks[line_item], -(-rate * PER_MILLION // own))
     return Learned(kind, placements, lifts, cells, peaks)
@@ -133,12 +143,40 @@ def _placements(kind: Kind, counts: _Cells) -> dict[int, int]:
 
 def _lifts(kind: Kind, counts: _Cells, placements: dict[int, int]) -> dict[int, int]:
     """(events + weight) / (expected events + weight), all per million."""
-    sums: defaultdict[int, list[int]] = defaultdict(lambda: [0, 0])
+    sums: defaultdict[int, list[int]] = defaultdict(lambda: [0, 0, 0])
     for (line_item, placement), (impressions, events) in counts.items():
-        sums[line_item][0] += impressions * placements[placement]
-        sums[line_item][1] += events
-    weight = kind.events * PER_MILLION
+        own = placements[placement]
+        for number, one in enumerate((events, impressions * own, _noise(impressions, own))):
+            sums[line_item][number] += one
+    weight = _weight(kind, sums.values()) * PER_MILLION
     return {
         line_item: (events * PER_MILLION + weight) * PER_MILLION // (expected + weight)
-        for line_item, (expected, events) in sums.items()
+        for line_item, (events, expected, _) in sums.items()
     }
+
+
+def _expected(
+    counts: _Cells, key: tuple[int, int], placements: dict[int, int], lifts: dict[int, int]
+) -> tuple[int, int, int]:
+    """As ``_weight`` takes it, of a cell."""
+    (impressions, events), (line_item, placement) = counts[key], key
+    rate = min(placements[placement] * lifts[line_item] // PER_MILLION, PER_MILLION)
+    return events, impressions * rate, _noise(impressions, rate)
+
+
+def _noise(impressions: int, rate: int) -> int:
+    """The variance of a binomial, in millionths."""
+    return impressions * rate * (PER_MILLION - rate) // PER_MILLION
+
+
+def _weight(kind: Kind, rows: Iterable[Sequence[int]]) -> int:
+    """Events that a gamma prior around 1 weighs, which is 1 / its variance: squares of what was expected,
+    over those of what came besides, without what chance has of them. ``rows``: events, what was expected of
+    them and its variance, in millionths. Before there is evidence it is ``kind.events``, which counts as one
+    row of as many."""
+    squares, beyond = kind.events**2 * PER_MILLION**2, kind.events * PER_MILLION**2
+    for events, expected, noise in rows:
+        squares += expected**2
+        beyond += (events * PER_MILLION - expected) ** 2 - noise * PER_MILLION
+    most = kind.events * _HEAVIEST
+    return most if beyond <= 0 else max(kind.events, min(squares // beyond, most))

@@ -58,6 +58,31 @@ def test_where_it_was_never_shown_its_lift_is_believed() -> None:
     assert 1.7 < own / others < 2.1
 
 
+def crowd(lifts: list[float]) -> list[Shown]:
+    """As many line items, 10 000 impressions each; what chance has of their clicks comes out even."""
+    luck = (0.7, 1.3, 1.0, 0.85, 1.15)
+    return [
+        Shown(number, 1, number, 10_000, 0, round(20 * lift * luck[number % 5]))
+        for number, lift in enumerate(lifts)
+    ]
+
+
+def test_a_few_clicks_less_are_bad_luck_where_all_are_alike() -> None:
+    """14 of 20 is what chance has. With nothing known of others a lift is believed a good deal further."""
+    rates = learn(1, crowd([1.0] * 30)).clicks
+    assert rates.of_placement(1) * 0.97 < rates.rate(0, 1) < rates.of_placement(1)
+    alone = learn(1, [Shown(0, 1, 0, 10_000, 0, 14), Shown(1, 1, 1, 10_000, 0, 26)]).clicks
+    assert alone.lifts[0] < 0.9 * PER_MILLION < 0.97 * PER_MILLION < rates.lifts[0]
+
+
+def test_a_few_clicks_less_are_believed_where_line_items_differ() -> None:
+    """The same 14, and 6, among line items of which half are clicked four times as often as the others."""
+    rates = learn(1, crowd([1.0, 0.25] * 15)).clicks
+    among = rates.of_placement(1)
+    assert among < rates.rate(10, 1) < 1_400
+    assert 600 < rates.rate(11, 1) < 0.7 * among
+
+
 @settings(deadline=None)
 @given(ROWS, st.randoms(use_true_random=False))
 def test_the_order_of_counts_does_not_matter(rows: list[Shown], chance: random.Random) -> None:
