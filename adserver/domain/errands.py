@@ -1,5 +1,7 @@
-"""What one worker brings to another: events of ads that the other decided, that such be taken back, and
-conversions."""
+"""What one worker brings to another: events of ads that the other decided, that such be taken back,
+conversions, and what is asked for again."""
+
+from typing import Final
 
 from msgspec import Struct
 
@@ -62,9 +64,25 @@ class Reversing(Struct, frozen=True, array_like=True, tag=6):
     reason: str
 
 
+GIVEN: Final = b"given"
+NOBODYS: Final = b"nobody's"
+UNSURE: Final = b"unsure"
+
+
+class Repeated(Struct, frozen=True, array_like=True, tag=7):
+    """Something the other minted, under this id, is asked for again: a ``page`` of the feed account ``key``,
+    or (None) the answer to the request's id ``key``. Was it given to anybody? Said: GIVEN, NOBODYS (and it
+    never will be) or UNSURE. ``kept_ms``: for how long who gave it knows that at least."""
+
+    minted: bytes
+    key: bytes
+    page: int | None
+    kept_ms: int
+
+
 Event = Shown | Happened
 Conversion = Conveyed | Sought | Owed
-Errand = Event | Conversion | Reversing
+Errand = Event | Conversion | Reversing | Repeated
 
 
 class Brought(Struct, frozen=True, array_like=True):
