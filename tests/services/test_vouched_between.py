@@ -249,6 +249,29 @@ def test_who_goes_on_from_what_was_nobodys_keeps_the_law(tmp_path: Path, redis_s
     played(tmp_path / "world", redis_server.url, play)
 
 
+def test_whoever_minted_it_goes_on_from_none_that_was_nobodys(tmp_path: Path, redis_server: Redis) -> None:
+    """Nor takes for it what the same account began with another time."""
+
+    async def play(one: Mate, two: Mate, clock: Ticks) -> None:
+        first = await page(one, 0)
+        await kill(page(one, 1))
+        await one.end()
+        clock.ms += 1000
+        await one.live_again()
+        with pytest.raises(Refused, match="ahead"):
+            await page(one, 2)
+        assert await page(one, 0) == first
+        clock.ms += IDLE_MS + MINUTE_MS
+        await kill(page(one, 0))
+        await one.end()
+        clock.ms += 1000
+        await one.live_again()
+        anew = await page(two, 0)
+        assert owners(anew) == {1} and await page(one, 0) == anew
+
+    played(tmp_path / "world", redis_server.url, play)
+
+
 def test_what_was_forgotten_is_not_taken_for_nobodys(tmp_path: Path, redis_server: Redis) -> None:
     """An account that lives on at another: whoever gave the page is asked, and so remembers it; but not from
     one life to the next."""
@@ -262,9 +285,21 @@ def test_what_was_forgotten_is_not_taken_for_nobodys(tmp_path: Path, redis_serve
         await one.end()
         await one.live_again()
         hurry(two)
-        assert found(await page(two, 0)) == NOTHING
+        assert found(await page(two, 0)) == NOTHING, "it may be forgotten"
         on = await page(two, 1)
         assert on["feed"]["start_position"] == given["feed"]["next_position"]
+
+    played(tmp_path / "world", redis_server.url, play)
+
+
+def test_what_is_asked_for_again_is_not_forgotten(tmp_path: Path, redis_server: Redis) -> None:
+    async def play(one: Mate, two: Mate, clock: Ticks) -> None:
+        given = await page(one, 0)
+        for _ in range(3):
+            clock.ms += IDLE_MS - MINUTE_MS
+            one.app.states.hot.sweep(clock.ms)
+            assert await page(one, 0) == given
+        assert await page(two, 0) == given
 
     played(tmp_path / "world", redis_server.url, play)
 
