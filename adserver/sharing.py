@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, cast
 from adserver.services.lives import Life
 from adserver.services.passing import Others
 from adserver.services.sharing import SharedDecisions
-from adserver.settings import BadSettings
 from adserver.services.vouching import Vouching
+from adserver.settings import BadSettings
 from adserver.state.shared.mirror import Mirror
 from adserver.state.shared.paging import Paging
 
