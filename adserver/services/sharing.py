@@ -60,11 +60,11 @@ class Known(Protocol):
     @property
     def in_doubt(self) -> bool: ...
     def again(self) -> Repeated | None:
-        """The page asked for, where there is one and it is not known here that it was given."""
+        """The page asked for, where it was laid out before and the journal here does not have it."""
         ...
 
     def last(self, since_ms: int) -> Repeated | None:
-        """The last page of the account, where nobody asked for any since."""
+        """The last page of the account in the same way, where nobody asked for any since."""
         ...
 
 

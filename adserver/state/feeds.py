@@ -115,9 +115,9 @@ class FeedAccounts:
 
     def _standing(self, account: Account) -> Standing:
         last = _ANSWERED.decode(account.pages[account.next_page - 1])
-        return Standing(_TRACK.decode(account.track), _page(last).receipt, not self._is_held(last))
+        return Standing(_TRACK.decode(account.track), _page(last).receipt, not self.holds(last))
 
-    def _is_held(self, last: Answered) -> bool:
+    def holds(self, last: Answered) -> bool:
         """Whether the journal has this page, which an account goes on from."""
         return _page(last).journalled
 

@@ -85,11 +85,11 @@ class Accounts(FeedAccounts):
         super().__init__()
         self._own = own
 
-    def _is_held(self, last: Answered) -> bool:
+    def holds(self, last: Answered) -> bool:
         page = last.slot.feed
         if page is None or not self._own.has(page.account, page.page, last.origin.request_id):
             return False
-        return super()._is_held(last)
+        return super().holds(last)
 
 
 class Known(Struct, frozen=True):
@@ -112,12 +112,12 @@ class Known(Struct, frozen=True):
         return Proposal(tuple(self.exposures.granted.values()), self.page(), answer)
 
     def again(self) -> Repeated | None:
-        """The page asked for, where it was laid out before and this process cannot know by itself that it was
-        given; what the journal need not have was."""
+        """The page asked for, where it was laid out before and the journal here does not have it, though one
+        must."""
         return None if self.guessed or self.ask is None else self._laid_out(self.ask.page)
 
     def last(self, since_ms: int) -> Repeated | None:
-        """The last page, where the account was not touched since."""
+        """The last page in the same way, where the account was not touched since."""
         account = self.feeds.find_any(self.ask.account) if self.ask is not None else None
         if self.guessed or account is None or account.touched_ms >= since_ms:
             return None
@@ -129,7 +129,7 @@ class Known(Struct, frozen=True):
         if ask is None or account is None or number not in account.pages:
             return None
         page = self.feeds.answered(ask.account, number, self.now_ms)
-        if page is None or page.slot.feed is None or not page.slot.feed.journalled:
+        if page is None or page.slot.feed is None or not page.slot.feed.journalled or self.feeds.holds(page):
             return None
         kept_ms = receipts.read(page.slot.feed.receipt).rules.account_idle_ms
         return Repeated(page.origin.request_id, ask.account, number, kept_ms)
