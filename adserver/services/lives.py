@@ -7,7 +7,10 @@ later one has not given it yet, takes it back, or has forgotten it, and then not
 
 from typing import Protocol
 
-from adserver.domain.errands import GIVEN, NOBODYS, UNSURE, Repeated
+from msgspec import Struct
+
+from adserver.domain.errands import GIVEN, NOBODYS, UNSURE, Repeated, digest_of
+from adserver.domain.feeds import Answered
 from adserver.domain.ids import minted_ms
 from adserver.services.repeats import Repeats
 
@@ -15,7 +18,7 @@ from adserver.services.repeats import Repeats
 class Pages(Protocol):
     """Of feeds, as the journal here has them."""
 
-    def has(self, account: bytes, page: int, minted: bytes) -> bool: ...
+    def kept(self, account: bytes, page: int) -> Answered | None: ...
     def lived_on(self, account: bytes, now_ms: int) -> None: ...
 
 
@@ -36,19 +39,22 @@ class Life:
 
     def says(self, of: Repeated, now_ms: int) -> bytes:
         """Of what a life of this process minted."""
-        if self._has(of, now_ms):
-            return GIVEN
+        given = self._given(of, now_ms)
+        if given is not None:
+            return GIVEN if digest_of(given) == of.digest else UNSURE
         made_ms = minted_ms(of.minted)
         earlier = not self.began_ms <= made_ms <= self._latest_ms
         forgotten = max(now_ms, self._latest_ms) - made_ms >= of.kept_ms
         return NOBODYS if earlier and not forgotten else UNSURE
 
-    def _has(self, of: Repeated, now_ms: int) -> bool:
+    def _given(self, of: Repeated, now_ms: int) -> Struct | None:
+        """What was given under its id in its place."""
         if of.page is None:
             repeat = self._repeats.find(of.key, now_ms)
-            return repeat is not None and repeat.decision.request_id == of.minted
-        if not self._pages.has(of.key, of.page, of.minted):
-            return False
+            return repeat if repeat is not None and repeat.decision.request_id == of.minted else None
+        page = self._pages.kept(of.key, of.page)
+        if page is None or page.origin.request_id != of.minted:
+            return None
         # Whoever asks answers it again: so it is not forgotten here before it is there.
         self._pages.lived_on(of.key, now_ms)
-        return True
+        return page

@@ -21,7 +21,7 @@ import msgspec
 from adserver.domain import limits
 from adserver.domain.admission import Away
 from adserver.domain.decision import Decision, NoFill
-from adserver.domain.errands import Repeated
+from adserver.domain.errands import Repeated, digest_of
 from adserver.domain.ids import minted_ms
 from adserver.domain.request import FeedAsk, Request
 from adserver.services.ask import Ask, Asker, Terms
@@ -184,9 +184,8 @@ class SharedDecisions(Decisions):
         if key is None or minted_ms(minted) + limits.REPEAT_WINDOW_MS <= request.now_ms:
             return False
         try:
-            return await self.vouching.is_given(
-                Repeated(minted, key, None, limits.REPEAT_WINDOW_MS), until_ms
-            )
+            asked = Repeated(minted, key, None, limits.REPEAT_WINDOW_MS, digest_of(repeat))
+            return await self.vouching.is_given(asked, until_ms)
         except Away as away:
             raise _Unsure from away
 
@@ -194,6 +193,9 @@ class SharedDecisions(Decisions):
         """The page asked for, or the last, where that is nobody's. Raises Away where that is not known of the
         page asked for. Of the last, another's is not asked about: to go on from it is to count ads that
         nobody may have seen, and errs towards fewer."""
+        if known.in_doubt:
+            # Then pages are not the store's to say.
+            return None
         page = known.again()
         if page is not None:
             return None if await self.vouching.is_given(page, until_ms) else page.page

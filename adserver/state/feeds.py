@@ -133,11 +133,11 @@ class FeedAccounts:
         found = self.find(account, now_ms)
         return found is not None and _live_on(found, now_ms)
 
-    def has(self, account: bytes, page: int, minted: bytes) -> bool:
-        """Whether this is a page of it, and of the decision with this id."""
+    def kept(self, account: bytes, page: int) -> Answered | None:
+        """The page as it was answered, idle or not."""
         found = self._accounts.get(account)
         kept = None if found is None else found.pages.get(page)
-        return kept is not None and _ANSWERED.decode(kept).origin.request_id == minted
+        return None if kept is None else _ANSWERED.decode(kept)
 
     def lived_on(self, account: bytes, now_ms: int) -> None:
         """It is known to have lived until now, though the journal was not told each time (``_TOLD_MS``)."""

@@ -18,6 +18,7 @@ from test_state_doubt import page, until
 from world import NOBODY, NOON_MS, Ticks, World, campaign, publisher
 
 from adserver.domain import ids, limits
+from adserver.domain.admission import Away
 from adserver.domain.workers import Worker
 from adserver.ledger.journal import Journal
 from adserver.services.ask import Asker
@@ -222,6 +223,33 @@ def test_what_is_taken_back_is_nobodys_meanwhile(tmp_path: Path, redis_server: R
         await until(lambda: not state.untold)
         anew = await asked(two)
         assert owners(anew) == {1}
+
+    played(tmp_path / "world", redis_server.url, play)
+
+
+def test_one_id_may_have_come_to_something_else(tmp_path: Path, redis_server: Redis) -> None:
+    """What Redis said came too late, so it was decided without it."""
+
+    async def play(one: Mate, two: Mate, clock: Ticks) -> None:
+        state, told = one.app.shared, list[Any]()
+        assert state is not None
+        propose = state.propose
+
+        async def late(*args: Any) -> Any:
+            assert await propose(*args) is None
+            told.append(args[:2])
+            raise Away
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(state, "propose", late)
+            given = await by_id(one)
+        assert names(given) == ["rest"], "capped is known to nobody"
+        hurry(two)
+        assert found(await by_id(two)) == NOTHING
+        state.withdraw(*told[0])
+        await until(lambda: not state.untold)
+        assert await by_id(one) == given
+        assert await shown(one, given) == ["accepted True"]
 
     played(tmp_path / "world", redis_server.url, play)
 

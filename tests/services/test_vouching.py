@@ -3,12 +3,13 @@
 import asyncio
 from typing import Any
 
+import msgspec
 import pytest
 
 from adserver.domain import ids, limits
 from adserver.domain.admission import Away
 from adserver.domain.decision import Decision
-from adserver.domain.errands import GIVEN, NOBODYS, UNSURE, Repeated
+from adserver.domain.errands import GIVEN, NOBODYS, UNSURE, Repeated, digest_of
 from adserver.domain.verdicts import Passed
 from adserver.domain.workers import Fleet, Peer, Worker
 from adserver.services.lives import Life
@@ -26,13 +27,17 @@ def minted(at_ms: int, owner: int = 0) -> bytes:
 
 
 def asked(at_ms: int, owner: int = 0, page: int | None = None) -> Repeated:
-    return Repeated(minted(at_ms, owner), KEY, page, HOUR_MS)
+    return Repeated(minted(at_ms, owner), KEY, page, HOUR_MS, digest_of(answer(at_ms, owner)))
+
+
+def answer(at_ms: int, owner: int = 0) -> Repeat:
+    return Repeat(Decision(minted(at_ms, owner), 1, 1, ()), None)
 
 
 def life(*given: int) -> Life:
     repeats = Repeats()
     for at_ms in given:
-        repeats.keep(KEY, Repeat(Decision(minted(at_ms), 1, 1, ()), None))
+        repeats.keep(KEY, answer(at_ms))
     return Life(FeedAccounts(), repeats, BEGAN_MS)
 
 
@@ -60,10 +65,12 @@ def test_of_what_is_not_found(made_ms: int, lived_ms: tuple[int, ...], now_ms: i
         assert found.says(asked(made_ms, page=page), now_ms) == says
 
 
-def test_of_what_is_found_by_its_own_id_alone() -> None:
+def test_of_what_is_found_as_it_was_alone() -> None:
     found = life(BEGAN_MS - 5)
     assert found.says(asked(BEGAN_MS - 5), BEGAN_MS) == GIVEN
     assert found.says(asked(BEGAN_MS - 4), BEGAN_MS) == NOBODYS
+    other = msgspec.structs.replace(asked(BEGAN_MS - 5), digest=b"of another")
+    assert found.says(other, BEGAN_MS) == UNSURE, "something was given under this id"
     assert found.says(asked(BEGAN_MS - 5), BEGAN_MS - 5 + limits.REPEAT_WINDOW_MS) == NOBODYS
 
 

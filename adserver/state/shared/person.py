@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from adserver.domain import receipts
 from adserver.domain.admission import Granted
-from adserver.domain.errands import Repeated
+from adserver.domain.errands import Repeated, digest_of
 from adserver.domain.feeds import Answered
 from adserver.domain.request import FeedAsk
 from adserver.state.exposure import Exposure
@@ -87,9 +87,7 @@ class Accounts(FeedAccounts):
 
     def holds(self, last: Answered) -> bool:
         page = last.slot.feed
-        if page is None or not self._own.has(page.account, page.page, last.origin.request_id):
-            return False
-        return super().holds(last)
+        return page is not None and page.journalled and self._own.kept(page.account, page.page) == last
 
 
 class Known(Struct, frozen=True):
@@ -132,7 +130,7 @@ class Known(Struct, frozen=True):
         if page is None or page.slot.feed is None or not page.slot.feed.journalled or self.feeds.holds(page):
             return None
         kept_ms = receipts.read(page.slot.feed.receipt).rules.account_idle_ms
-        return Repeated(page.origin.request_id, ask.account, number, kept_ms)
+        return Repeated(page.origin.request_id, ask.account, number, kept_ms, digest_of(page))
 
     def page(self) -> Page | None:
         """The page asked for, if it was committed since."""
