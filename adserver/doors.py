@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from adserver.api.ports import Impressions, Recorder
 from adserver.catalog import secrets
-from adserver.domain.errands import Conversion, Errand, Event, Reversing
+from adserver.domain.errands import Conversion, Errand, Event, Repeated, Reversing
 from adserver.errands.door import Door, Outside
 from adserver.errands.shake import Stranger, key_of
 from adserver.salts import Salts
@@ -18,6 +18,7 @@ from adserver.services.conveying import Conveying
 from adserver.services.invalidating import Invalidation, TakingBack
 from adserver.services.passing import Passing, PassingRows, Taken
 from adserver.services.reversing import Reversals
+from adserver.sharing import vouch
 
 if TYPE_CHECKING:
     from adserver.app import App
@@ -39,6 +40,7 @@ class Doors:
             self.settling = conveying = Conveying(app.worker, app.attribution, self._door, Salts())
             self.invalidation = reversals = Reversals(app.worker, invalidation, app.ledger, self._door)
             self._passing, self._conveying, self._reversals = passing, conveying, reversals
+        self._vouching = vouch(app, self._door)
 
     async def open(self) -> None:
         """Once there is something to serve, on the running loop."""
@@ -53,6 +55,7 @@ class Doors:
             judged += self._passing.judge([one for one in some if isinstance(one, Event)])
             judged += self._conveying.judge([one for one in some if isinstance(one, Conversion)])
             judged += self._reversals.judge([one for one in some if isinstance(one, Reversing)])
+            judged += self._vouching.judge([one for one in some if isinstance(one, Repeated)])
         return judged
 
     async def shut(self) -> None:
@@ -66,6 +69,8 @@ class Doors:
 
 
 def _kind_of(errand: Errand) -> int:
+    if isinstance(errand, Repeated):
+        return 3
     return 0 if isinstance(errand, Event) else 1 if isinstance(errand, Conversion) else 2
 
 

@@ -3,7 +3,10 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
+from adserver.services.lives import Life
+from adserver.services.passing import Others
 from adserver.services.sharing import SharedDecisions
+from adserver.services.vouching import Vouching
 from adserver.settings import BadSettings
 from adserver.state.shared.mirror import Mirror
 from adserver.state.shared.paging import Paging
@@ -39,6 +42,16 @@ def share(app: "App") -> "SharedState | None":
         settings.on_state_doubt == "serve", worker.fleet is not None,
     )  # fmt: skip
     return state
+
+
+def vouch(app: "App", others: Others | None) -> Vouching:
+    """What an app's decisions ask before they give anything again, and what others ask of it."""
+    settings = app.settings
+    life = Life(app.states.feeds, app.states.repeats, app.clock())
+    vouching = Vouching(app.worker, life, others, settings.redis_deadline_ms / 1000, app.clock)
+    if isinstance(app.decisions, SharedDecisions):
+        app.decisions.vouching = vouching
+    return vouching
 
 
 def _told(app: "App") -> Callable[[str], None]:

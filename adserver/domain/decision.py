@@ -69,7 +69,7 @@ class Ad(Struct, frozen=True, array_like=True):
 class FeedPage(Struct, frozen=True, array_like=True):
     """What was answered for one page; with the ads' positions it is all that law 1 needs. ``receipt`` is
     the signed text; ``continued`` tells that the account went on from something the journal does not
-    hold: a receipt, or a page answered while there was no room (``journalled`` False)."""
+    hold: a receipt, another process' page, or one answered while there was no room (``journalled`` False)."""
 
     account: bytes
     feed_id: str

@@ -1,11 +1,17 @@
-"""What one worker brings to another: events of ads that the other decided, that such be taken back, and
-conversions."""
+"""What one worker brings to another: events of ads that the other decided, that such be taken back,
+conversions, and what is asked for again."""
 
+from hashlib import blake2b
+from typing import Final
+
+import msgspec
 from msgspec import Struct
 
 from adserver.domain.conversions import Asked
 from adserver.domain.told import Told
 from adserver.domain.verdicts import Verdict
+
+_ENCODE: Final = msgspec.msgpack.Encoder().encode
 
 
 class Shown(Struct, frozen=True, array_like=True, tag=1):
@@ -62,9 +68,32 @@ class Reversing(Struct, frozen=True, array_like=True, tag=6):
     reason: str
 
 
+GIVEN: Final = b"given"
+NOBODYS: Final = b"nobody's"
+UNSURE: Final = b"unsure"
+
+
+class Repeated(Struct, frozen=True, array_like=True, tag=7):
+    """Something the other minted, under this id, is asked for again: a ``page`` of the feed account ``key``,
+    or (None) the answer to the request's id ``key``. Was it given to anybody? Said: GIVEN, NOBODYS (and it
+    never will be) or UNSURE. ``kept_ms``: for how long who gave it knows that at least; ``digest``: of what
+    it was, for one id may have come to several things, all but one of them taken back."""
+
+    minted: bytes
+    key: bytes
+    page: int | None
+    kept_ms: int
+    digest: bytes
+
+
+def digest_of(given: Struct) -> bytes:
+    """The same wherever it was kept in the meantime."""
+    return blake2b(_ENCODE(given), digest_size=16).digest()
+
+
 Event = Shown | Happened
 Conversion = Conveyed | Sought | Owed
-Errand = Event | Conversion | Reversing
+Errand = Event | Conversion | Reversing | Repeated
 
 
 class Brought(Struct, frozen=True, array_like=True):

@@ -115,7 +115,8 @@ class Answered(Struct, frozen=True, array_like=True):
 
 class Standing(Struct, frozen=True):
     """Where an account goes on: the ``track`` behind its last page, that page's receipt (the next one
-    is chained to it; empty before page 0), and whether only a receipt knew of it."""
+    is chained to it; empty before page 0), and whether the journal here does not know of it: a receipt did,
+    or another process does."""
 
     track: Track = Track()
     receipt: str = ""

@@ -46,6 +46,8 @@ PEOPLE_KEPT: Final = 10_000
 """People of whom it is kept which line items they have capped; of others it is found out again."""
 REPEAT_WINDOW_MS: Final = 60_000
 """How long a request id is answered again with the same answer."""
+VOUCHED_AGAIN_S: Final = 0.002
+"""Between two questions to whoever decided something whether it was given."""
 
 ASKED_BYTES: Final = 3900
 """Of what a request said, kept with its decision: with its pseudonyms a personal part of the journal."""

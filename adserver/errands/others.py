@@ -37,17 +37,18 @@ class Others:
         self._ways = dict[int, _Way]()
 
     def bring(
-        self, home: int | None, errand: Errand, passed: Passed, alone: bool = False
-    ) -> asyncio.Future[None] | None:
+        self, home: int | None, errand: Errand, passed: Passed, alone: bool = False,
+        within_s: float = limits.PASSED_WAITS_S,
+    ) -> asyncio.Future[None] | None:  # fmt: skip
         """Done when ``passed`` has its verdict. None where too much waits already, or nobody is known whose
-        it is: it was given up."""
+        it is: it was given up. ``within_s``: of one that goes alone, when it is."""
         if home is None:
             passed.give_up()
             return None
         way = self._ways.get(home)
         if way is None:
             way = self._ways[home] = _Way(home, self._reach, self._failed)
-        return way.bring(errand, passed, alone)
+        return way.bring(errand, passed, alone, within_s)
 
     @property
     def waiting(self) -> int:
@@ -90,13 +91,15 @@ class _Way(asyncio.Protocol):
         self._knocking: asyncio.Task[None] | None = None
         self.waiting = 0
 
-    def bring(self, errand: Errand, passed: Passed, alone: bool) -> asyncio.Future[None] | None:
+    def bring(
+        self, errand: Errand, passed: Passed, alone: bool, within_s: float
+    ) -> asyncio.Future[None] | None:
         if self.waiting >= limits.PASSED_WAITING:
             passed.give_up()
             return None
         load = None if alone else self._next
         if load is None:
-            load = self._begin()
+            load = self._begin(within_s if alone else limits.PASSED_WAITS_S)
             if not alone:
                 self._next = load
         load.errands.append(errand)
@@ -106,12 +109,12 @@ class _Way(asyncio.Protocol):
             self._next = None
         return load.done
 
-    def _begin(self) -> _Load:
+    def _begin(self, within_s: float) -> _Load:
         self._number += 1
         load = _Load(self._number, [], [], self._loop.create_future())
         self._loads[load.number] = load
         self._loop.call_soon(self._leave, load)
-        self._loop.call_later(limits.PASSED_WAITS_S, self._give_up, load)
+        self._loop.call_later(within_s, self._give_up, load)
         return load
 
     def _leave(self, load: _Load) -> None:

@@ -5,7 +5,8 @@ is compared with all before it. It suffices to judge ads: a prefix or window tha
 item holds no more ads than a shorter one that ends with an ad. Each ad is judged by the policy its
 placement had when the page was decided; windows only between ads under the same policy, since a policy
 made stricter says nothing about what was shown before. Of an account that a receipt continued, the
-journal may not know the beginning: then prefixes are not judged, everything else is.
+journal may not know the beginning: then prefixes are not judged, everything else is. Nor need pages stand in
+any journal that a process was killed with, and another went on from: what is known is judged without them.
 
 Pages answered again are compared with what was first answered. They are journalled only along with
 something new, so an account may have lived on while the journal was silent: after the idle time, both
@@ -98,15 +99,17 @@ class FeedAudit:
         now_ms: int,
     ) -> Account:
         """The account this page goes on with, perhaps a new one."""
-        if known is not None and page.start == known.next and page.page != 0:
-            return known
+        alive = known is not None and now_ms - known.touched_ms <= policy.account_idle_ms
+        if known is not None and page.page:
+            skips = alive and page.continued and page.start > known.next
+            if skips or page.start == known.next:
+                return known
         fresh = Account(page.start, page.start == 0, [], {}, now_ms)
-        if page.continued:
-            pass
-        elif page.page != 0 or page.start != 0:
+        if page.page != 0 or page.start != 0:
             expected = known.next if known is not None else 0
-            self._tell(f"{where}: begins at position {page.start} where {expected} follows")
-        elif known is not None and now_ms - known.touched_ms <= policy.account_idle_ms:
+            if alive or not page.continued:
+                self._tell(f"{where}: begins at position {page.start} where {expected} follows")
+        elif known is not None and alive:
             self._tell(f"{where}: begins anew {now_ms - known.touched_ms} ms after the account's last page")
         self._accounts[slot.placement, page.account] = fresh
         return fresh

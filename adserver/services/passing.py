@@ -39,10 +39,12 @@ class Others(Protocol):
     """The other workers."""
 
     def bring(
-        self, home: int | None, errand: Errand, passed: Passed, alone: bool = False
-    ) -> asyncio.Future[None] | None:
+        self, home: int | None, errand: Errand, passed: Passed, alone: bool = False,
+        within_s: float = limits.PASSED_WAITS_S,
+    ) -> asyncio.Future[None] | None:  # fmt: skip
         """To the worker with this number; done when ``passed`` has its verdict. ``alone``: nothing else is
-        to wait with it. None: too much waits, or nobody is known whose it is; it was given up."""
+        to wait with it, nor it for longer than ``within_s``. None: too much waits, or nobody is known whose
+        it is; it was given up."""
         ...
 
 

@@ -81,10 +81,14 @@ class Decisions:
             if repeat is not None:
                 return Outcome(repeat.decision, request, serving, repeat.subject)
         if self._overloaded(tmax_ms):
-            overloaded = _overloaded(request, serving)
-            kept.tally.count(overloaded)
-            return Outcome(overloaded, request, serving, request.subject)
+            return self._unanswered(request, serving, NoFill.OVERLOADED)
         return None
+
+    def _unanswered(self, request: Request, serving: Serving, why: NoFill) -> Outcome:
+        """Nothing is decided, and nothing kept: the same may be asked again."""
+        decision = _without(request, serving, why)
+        self._kept.tally.count(decision)
+        return Outcome(decision, request, serving, request.subject)
 
     def _done(self, deciding: Deciding, decision: Decision) -> Outcome:
         """Kept, or undone."""
@@ -143,12 +147,12 @@ class Decisions:
             self._kept.repeats.keep(request.repeat_key, Repeat(decision, request.subject))
 
 
-def _overloaded(request: Request, serving: Serving) -> Decision:
+def _without(request: Request, serving: Serving, why: NoFill) -> Decision:
     snapshot, slots = serving.snapshot, list[Slot]()
     for ask in request.placements:
         view = snapshot.view(request.publisher, ask.id)
         serial = 0 if view is None else view.placement.serial
-        slots.append(Slot(serial, ask.id, (), ask.count, NoFill.OVERLOADED))
+        slots.append(Slot(serial, ask.id, (), ask.count, why))
     return Decision(
         request.request_id, snapshot.revision, snapshot.publishers[request.publisher].serial, tuple(slots),
         MODES[request.mode], country=request.country, device=request.device,

@@ -7,6 +7,9 @@ or what there is instead, and it is decided once more. Only then does the journa
 exact whoever else decides meanwhile, and costs one round trip or two; holds in budgets are this process' own
 and stand in between.
 
+What it has already, a page or an answer to the request's id, is given only where whoever decided it says that
+it was given before (``vouching``); what was nobody's is taken back.
+
 Where the store does not answer (``Away``), nobody is served what is capped and feeds answer nothing new; the
 rest goes on.
 """
@@ -17,7 +20,9 @@ import msgspec
 
 from adserver.domain import limits
 from adserver.domain.admission import Away
-from adserver.domain.decision import Decision
+from adserver.domain.decision import Decision, NoFill
+from adserver.domain.errands import Repeated, digest_of
+from adserver.domain.ids import minted_ms
 from adserver.domain.request import FeedAsk, Request
 from adserver.services.ask import Ask, Asker, Terms
 from adserver.services.deciding import Deciding
@@ -25,6 +30,7 @@ from adserver.services.kept import Feeds, Kept, State
 from adserver.services.rehearsal import Rehearse
 from adserver.services.repeats import Repeat
 from adserver.services.serve import Decisions, Look, Outcome, without_ads
+from adserver.services.vouching import Vouching
 from adserver.services.world import Serving
 
 _OF_TMAX: Final = 2
@@ -32,6 +38,10 @@ _OF_TMAX: Final = 2
 answer, and for the way."""
 _REPEATS: Final = msgspec.msgpack.Decoder(Repeat)
 _ENCODE: Final = msgspec.msgpack.Encoder().encode
+
+
+class _Unsure(Away):
+    """Whether an answer was given: another may not be."""
 
 
 class Known(Protocol):
@@ -49,6 +59,13 @@ class Known(Protocol):
     def guessed(self) -> bool: ...
     @property
     def in_doubt(self) -> bool: ...
+    def again(self) -> Repeated | None:
+        """The page asked for, where it was laid out before and the journal here does not have it."""
+        ...
+
+    def last(self, since_ms: int) -> Repeated | None:
+        """The last page of the account in the same way, where nobody asked for any since."""
+        ...
 
 
 K = TypeVar("K", bound=Known)
@@ -73,12 +90,12 @@ class Shared(Protocol[K]):
         """It stands in the journal now."""
         ...
 
-    def earlier(self, minted: bytes) -> bool:
-        """Whether an earlier life of this process minted this id."""
-        ...
-
     async def forget(self, known: K, until_ms: int | None) -> K:
         """What there is without the answer to its request's id, which was given to nobody. Raises Away."""
+        ...
+
+    async def unsay(self, known: K, page: int, until_ms: int | None) -> K:
+        """The same without this page of its feed. Raises Away, too, where it is not the last any more."""
         ...
 
     def withdraw(self, known: K, answer: bytes) -> None:
@@ -87,9 +104,11 @@ class Shared(Protocol[K]):
 
 
 class SharedDecisions(Decisions):
-    """``shared`` is the store, set before anything is asked; ``kept`` is what this process itself granted."""
+    """``shared`` is the store and ``vouching`` who says what was given, set before anything is asked;
+    ``kept`` is what this process itself granted."""
 
     shared: Shared[Any]
+    vouching: Vouching
 
     async def decide_later(self, ask: Ask, asker: Asker, terms: Terms, look: Look | None = None) -> Outcome:
         """As ``decide``. Raises Refused."""
@@ -127,16 +146,21 @@ class SharedDecisions(Decisions):
     ) -> Outcome:
         """Decided as often as something else was so meanwhile; who asks why is told of the last."""
         for _ in range(limits.DECIDED_AGAIN + known.guessed):
-            if known.answer:
-                repeat = _REPEATS.decode(known.answer)
-                # Of an earlier life's the journalled were found at once: it was killed before it had this.
-                if not self.shared.earlier(repeat.decision.request_id):
-                    return Outcome(repeat.decision, request, serving, repeat.subject)
-                try:
+            try:
+                if known.answer:
+                    repeat = _REPEATS.decode(known.answer)
+                    if await self._is_given(request, repeat, until_ms):
+                        return Outcome(repeat.decision, request, serving, repeat.subject)
                     known = await self.shared.forget(known, until_ms)
-                except Away:
-                    break
-                continue
+                    continue
+                orphan = await self._orphan(known, until_ms)
+                if orphan is not None:
+                    known = await self.shared.unsay(known, orphan, until_ms)
+                    continue
+            except _Unsure:
+                return self._unanswered(request, serving, NoFill.STATE_UNAVAILABLE)
+            except Away:
+                break
             kept = self._kept_in(known)
             if look is not None:
                 look(Rehearse(request, serving, kept, in_doubt=known.in_doubt))
@@ -153,6 +177,31 @@ class SharedDecisions(Decisions):
             known = instead
         return self._unshared(request, serving, look, away=True)
 
+    async def _is_given(self, request: Request, repeat: Repeat, until_ms: int | None) -> bool:
+        """Whether it is to be given again. Raises _Unsure."""
+        minted, key = repeat.decision.request_id, request.repeat_key
+        # The store forgets by its own clock, a little later.
+        if key is None or minted_ms(minted) + limits.REPEAT_WINDOW_MS <= request.now_ms:
+            return False
+        try:
+            asked = Repeated(minted, key, None, limits.REPEAT_WINDOW_MS, digest_of(repeat))
+            return await self.vouching.is_given(asked, until_ms)
+        except Away as away:
+            raise _Unsure from away
+
+    async def _orphan(self, known: Known, until_ms: int | None) -> int | None:
+        """The page asked for, or the last, where that is nobody's. Raises Away where that is not known of the
+        page asked for. Of the last, another's is not asked about: to go on from it is to count ads that
+        nobody may have seen, and errs towards fewer."""
+        if known.in_doubt:
+            # Then pages are not the store's to say.
+            return None
+        page = known.again()
+        if page is not None:
+            return None if await self.vouching.is_given(page, until_ms) else page.page
+        last = known.last(self.vouching.life.began_ms)
+        return last.page if last is not None and self.vouching.is_own_orphan(last) else None
+
     async def _proposed(
         self, deciding: Deciding, decision: Decision, known: Known, until_ms: int | None
     ) -> Known | None:
@@ -160,6 +209,7 @@ class SharedDecisions(Decisions):
         if not deciding.paid:
             deciding.undo()
         deciding.commit_pages(decision, journalled=deciding.paid)
+        self.vouching.life.lives(deciding.request.now_ms)
         instead: Known | None = None
         agreed = False
         try:

@@ -105,13 +105,21 @@ class FeedAccounts:
         if account is not None:
             if ask.page != account.next_page:
                 raise Ahead(account.next_page)
-            return _standing(account)
+            return self._standing(account)
         if ask.page == 0:
             return Standing()
         standing = open_receipt(ask) if open_receipt is not None else None
         if standing is None:
             raise Ahead(0)
         return standing
+
+    def _standing(self, account: Account) -> Standing:
+        last = _ANSWERED.decode(account.pages[account.next_page - 1])
+        return Standing(_TRACK.decode(account.track), _page(last).receipt, not self.holds(last))
+
+    def holds(self, last: Answered) -> bool:
+        """Whether the journal has this page, which an account goes on from."""
+        return _page(last).journalled
 
     def answered(self, account: bytes, page: int, now_ms: int) -> Answered | None:
         """The page as it was answered. Changes nothing."""
@@ -124,6 +132,12 @@ class FeedAccounts:
         so that a restart knows it too."""
         found = self.find(account, now_ms)
         return found is not None and _live_on(found, now_ms)
+
+    def kept(self, account: bytes, page: int) -> Answered | None:
+        """The page as it was answered, idle or not."""
+        found = self._accounts.get(account)
+        kept = None if found is None else found.pages.get(page)
+        return None if kept is None else _ANSWERED.decode(kept)
 
     def lived_on(self, account: bytes, now_ms: int) -> None:
         """It is known to have lived until now, though the journal was not told each time (``_TOLD_MS``)."""
@@ -249,8 +263,3 @@ def _page(answered: Answered) -> FeedPage:
     if page is None:
         raise ValueError("not a slot of a feed")
     return page
-
-
-def _standing(account: Account) -> Standing:
-    last = _page(_ANSWERED.decode(account.pages[account.next_page - 1]))
-    return Standing(_TRACK.decode(account.track), last.receipt, not last.journalled)

@@ -68,6 +68,16 @@ RULES = {
     "max_per_page": (pages((), ((8, 1), (13, 2))), {"max_per_page": 1}, "max_per_page 1"),
     "a hole between pages": ([*pages(()), page(request(9), 1, 9, 8, ())], {}, "begins at position 9 where 8"),
     "an overlap": ([*pages(()), page(request(9), 1, 7, 8, ())], {}, "begins at position 7 where 8"),
+    "an overlap told of": (
+        [*pages(()), page(request(9), 1, 7, 8, (), continued=True)], {}, "begins at position 7 where 8",
+    ),
+    "a burst around pages of nobody": (
+        [*pages(((7, 1),)), page(request(9), 2, 9, 8, ((9, 1),), continued=True)], {}, "max_burst allows 1",
+    ),
+    "min_gap around them": (
+        [*pages(((7, 1),)), page(request(9), 2, 12, 8, ((12, 1),), continued=True)], {"min_gap": 5},
+        "min_gap 5",
+    ),
     "begun anew too early": ([*pages(()), page(request(9), 0, 0, 8, ())], {}, "begins anew"),
     "an ad outside its page": ([page(request(9), 0, 0, 8, ((8, 1),))], {}, "outside 0 to 7"),
     "ads out of order": (pages((), (), ((23, 1), (19, 2))), {}, "out of order"),
@@ -124,6 +134,9 @@ def test_a_receipt_continues_an_account_the_journal_does_not_know() -> None:
     found = feed([known])
     assert len(found) == 1 and "max_burst" in found[0], "prefixes are unknown, bursts are not"
     assert feed([page(request(9), 4, 100, 8, ((100, 1),), continued=True)]) == []
+    shown = page(request(9), 1, 16, 8, ((16, 1),), continued=True)
+    assert feed([*pages(((7, 1),)), shown]) == [], "one that was nobody's lies in between"
+    assert feed([*pages(((7, 1),)), shown, page(request(10), 2, 24, 8, ((24, 1),))]) == []
     assert "begins at position 100 where 0" in feed([page(request(9), 4, 100, 8, ((100, 1),))])[0]
 
 

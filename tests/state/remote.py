@@ -161,7 +161,7 @@ class Remote:
         return found
 
     def stranger(self, who: Who) -> Known:
-        return known((0, (), (), (), b""), who, None, self.mirror.windows, self._now())
+        return known((0, (), (), (), b""), who, None, self.mirror.windows, self._now(), self.paging)
 
     def confirm(self, ident: bytes, who: bytes | None, counts: tuple[Counted, ...], at_ms: int) -> None:
         self.call(self.mirror.confirm, ident, who, counts, at_ms)

@@ -65,7 +65,7 @@ def test_what_the_first_granted_is_taken_back(meanwhile: Callable[[Two], None]) 
     two.session.then = lambda: meanwhile(two)
     state = SharedState("redis://nobody", Mirror(), Paging(), 0, (0,), 1.0, lambda: 1, lambda why: None)
     state._nodes = two  # type: ignore[assignment]
-    found = known((0, (), (), (), b""), Who(ANNA, SESSION), None, Mirror().windows, 1)
+    found = known((0, (), (), (), b""), Who(ANNA, SESSION), None, Mirror().windows, 1, Paging())
     exposure = Exposure(ANNA, SESSION, COUNTS, ENDS_MS, ENDS_MS)
     found.exposures.give(Granted(b"a" * 16, COUNTS, ENDS_MS, ENDS_MS, BOTH), exposure)
     if meanwhile is nothing:

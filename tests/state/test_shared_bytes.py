@@ -95,7 +95,9 @@ def test_bytes_of_feed_pages(redis_server: Redis, worker: Remote, clock: Ticks) 
     page, account = b"p" * 400, b"f" * 16
     for number in range(50):
         asked = FeedAsk("main", number, 20, account)
-        found = known((0, (), (), (), b""), Who(ANNA, None), asked, worker.mirror.windows, clock.ms)
+        found = known(
+            (0, (), (), (), b""), Who(ANNA, None), asked, worker.mirror.windows, clock.ms, worker.paging
+        )
         if number:
             found = worker.run(worker.state.look_at(Who(ANNA, None), asked, clock.ms))
         pages = {number: page}
@@ -109,7 +111,7 @@ def test_a_request_id_is_kept_for_as_long_as_it_is_repeated(
     redis_server: Redis, worker: Remote, clock: Ticks
 ) -> None:
     who = Who(ANNA, None, b"r" * 16)
-    found: Known = known((0, (), (), (), b""), who, None, worker.mirror.windows, clock.ms)
+    found: Known = known((0, (), (), (), b""), who, None, worker.mirror.windows, clock.ms, worker.paging)
     assert worker.run(worker.state.propose(found, b"answer")) is None
     assert 0 < lasts(redis_server)["r"] <= limits.REPEAT_WINDOW_MS
 

@@ -121,7 +121,7 @@ def test_a_server_without_room_is_not_there(remote: Remote, redis_server: Redis)
 def test_what_nobody_waited_for_is_taken_back(redis_server: Redis, clock: Clock, cancelled: bool) -> None:
     who = Who(ANNA, None, b"r" * 16)
     with served(redis_server, clock, 0.2) as remote:
-        found = known((0, (), (), (), b""), who, None, remote.mirror.windows, clock())
+        found = known((0, (), (), (), b""), who, None, remote.mirror.windows, clock(), remote.paging)
         found.exposures.give(granted_of(b"a" * 16), exposure())
         redis_server.pause()
         proposed = remote.begin_to(remote.state.propose(found, b"answer"))

@@ -150,7 +150,7 @@ class TestState:
         assert ahead(store, 4) == 3
         standing = store.turn(3, ANNA)
         assert isinstance(standing, Standing)
-        assert (standing.track.next, standing.track.sponsored, standing.continued) == (63, 3, False)
+        assert (standing.track.next, standing.track.sponsored) == (63, 3)
         assert pages[2].slot.feed is not None and standing.receipt == pages[2].slot.feed.receipt
 
     def test_accounts_are_apart(self, store: Store) -> None:
@@ -176,6 +176,23 @@ class TestState:
         clock.ms += IDLE + 1
         went_on = store.turn(1, ANNA, first.receipt)
         assert isinstance(went_on, Standing) and went_on.continued and went_on.track.next == 21
+
+
+def test_who_goes_on_from_anothers_page_says_so(workers: list[Remote]) -> None:
+    """Its journal does not have that page."""
+    continued = []
+    for number in range(3):
+        known = [
+            worker.run(worker.state.look_at(Who(ANNA, None), ask(number, ANNA), NOW)) for worker in workers
+        ]
+        if number:
+            turns = [one.feeds.turn(ask(number, ANNA), NOW) for one in known]
+            continued.append([turn.continued for turn in turns if isinstance(turn, Standing)])
+        worker, mine = workers[number % 2], known[number % 2]
+        answer(mine.feeds, number, ANNA)
+        assert worker.run(worker.state.propose(mine, b"")) is None
+        worker.call(worker.state.keep, mine)
+    assert continued == [[False, True], [True, False]]
 
 
 def test_a_page_that_two_lay_out_is_the_firsts(workers: list[Remote]) -> None:

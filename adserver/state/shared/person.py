@@ -11,7 +11,10 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
+from adserver.domain import receipts
 from adserver.domain.admission import Granted
+from adserver.domain.errands import Repeated, digest_of
+from adserver.domain.feeds import Answered
 from adserver.domain.request import FeedAsk
 from adserver.state.exposure import Exposure
 from adserver.state.feeds import Account, FeedAccounts
@@ -75,6 +78,18 @@ class Person(MemoryState):
         self.granted.pop(event_id, None)
 
 
+class Accounts(FeedAccounts):
+    """As Redis has them; ``own``: the pages that the journal here has."""
+
+    def __init__(self, own: FeedAccounts) -> None:
+        super().__init__()
+        self._own = own
+
+    def holds(self, last: Answered) -> bool:
+        page = last.slot.feed
+        return page is not None and page.journalled and self._own.kept(page.account, page.page) == last
+
+
 class Known(Struct, frozen=True):
     """Of one person, as of a moment, for one request. ``answer``: to the request's id, encoded; empty where
     there is none; ``expected``: the page the feed account went on with, -1 where there was none; ``guessed``:
@@ -94,6 +109,29 @@ class Known(Struct, frozen=True):
         """What was granted and committed to this since it was read."""
         return Proposal(tuple(self.exposures.granted.values()), self.page(), answer)
 
+    def again(self) -> Repeated | None:
+        """The page asked for, where it was laid out before and the journal here does not have it, though one
+        must."""
+        return None if self.guessed or self.ask is None else self._laid_out(self.ask.page)
+
+    def last(self, since_ms: int) -> Repeated | None:
+        """The last page in the same way, where the account was not touched since."""
+        account = self.feeds.find_any(self.ask.account) if self.ask is not None else None
+        if self.guessed or account is None or account.touched_ms >= since_ms:
+            return None
+        return self._laid_out(account.next_page - 1)
+
+    def _laid_out(self, number: int) -> Repeated | None:
+        ask = self.ask
+        account = self.feeds.find_any(ask.account) if ask is not None else None
+        if ask is None or account is None or number not in account.pages:
+            return None
+        page = self.feeds.answered(ask.account, number, self.now_ms)
+        if page is None or page.slot.feed is None or not page.slot.feed.journalled or self.feeds.holds(page):
+            return None
+        kept_ms = receipts.read(page.slot.feed.receipt).rules.account_idle_ms
+        return Repeated(page.origin.request_id, ask.account, number, kept_ms, digest_of(page))
+
     def page(self) -> Page | None:
         """The page asked for, if it was committed since."""
         ask = self.ask
@@ -106,10 +144,13 @@ class Known(Struct, frozen=True):
         )  # fmt: skip
 
 
-def known(reply: Reply, who: Who, ask: FeedAsk | None, windows: Windows, now_ms: int) -> Known:
-    """Raises ValueError for what is no answer of the script's."""
+def known(
+    reply: Reply, who: Who, ask: FeedAsk | None, windows: Windows, now_ms: int, own: FeedAccounts
+) -> Known:
+    """``own``: the pages that the journal here has. Raises ValueError for what is no answer of the
+    script's."""
     outstanding, subject, session, account, answer = reply
-    person, feeds, expected = Person(windows), FeedAccounts(), _NO_PAGE
+    person, feeds, expected = Person(windows), Accounts(own), _NO_PAGE
     person.know(who.subject, subject)
     person.know(who.session, session)
     person.bound(who.subject, outstanding)

@@ -26,7 +26,6 @@ from adserver.state.shared.cluster import Cluster
 from adserver.state.shared.dialling import Address, seeds
 from adserver.state.shared.guessing import Guessing
 from adserver.state.shared.keys import Keys, Who
-from adserver.state.shared.lives import Life
 from adserver.state.shared.meter import UNCOUNTED, Meter
 from adserver.state.shared.mirror import Mirror, Settled, Told, Touched, Unanswered, Unsaid
 from adserver.state.shared.node import Node
@@ -59,7 +58,6 @@ class SharedState:
         self._paging = paging
         self._clock = clock
         self._meter = meter
-        self._life = Life(worker, paging, clock())
         self._deadline_s = deadline_s
         self._nodes = _nodes(
             url, Worker(worker, workers, mirror, paging, deadline_s, clock, in_doubt, clocks), told
@@ -114,10 +112,10 @@ class SharedState:
         if session is not None:
             asked.append(self._look(session, None, now_ms, until_ms))
         reply, *own = await _together(asked)
-        found = _known(reply, who, ask, self._mirror.windows, now_ms)
+        found = _known(reply, who, ask, self._mirror.windows, now_ms, self._paging)
         for _, _, counters, _, _ in own:
             found.exposures.know(who.session, counters)
-        return await self._sound(found, until_ms)
+        return self._doubted(found, who)
 
     async def _look(self, who: Who, ask: FeedAsk | None, now_ms: int, until_ms: int | None) -> Any:
         node = self._nodes.of(who.root)
@@ -132,7 +130,6 @@ class SharedState:
         proposal = known.proposal(answer)
         if proposal.empty:
             return None
-        self._life.lives(now_ms)
         asked = proposed_apart(who, proposal)
         try:
             stand = [(node := self._nodes.of(part.root), node.generation) for part, _ in asked]
@@ -148,8 +145,8 @@ class SharedState:
         if known.guessed:
             self._guessing.wrong(who.root)
         if len(replies) == 1:
-            found = _known(replies[0][1], who, ask, self._mirror.windows, now_ms)
-            return await self._sound(found, until_ms)
+            found = _known(replies[0][1], who, ask, self._mirror.windows, now_ms, self._paging)
+            return self._doubted(found, who)
         for part, reply in zip(asked, replies, strict=True):
             if reply[0] == _LAWFUL:
                 self._take_back(known, *part)
@@ -170,18 +167,15 @@ class SharedState:
         )
         return await self._reply(node, words, until_ms)
 
-    async def _sound(self, found: Known, until_ms: int | None) -> Known:
-        """Without a page that nobody was given (``lives``)."""
-        person, _ = apart(found.who)
-        nobodys = self._life.nobodys(person, found)
-        if nobodys is None:
-            return self._doubted(found, found.who)
-        self.tell(nobodys)
-        return await self.look_at(found.who, found.ask, found.now_ms, until_ms)
-
-    def earlier(self, minted: bytes) -> bool:
-        """Whether an earlier life of this process minted this id."""
-        return self._life.earlier(minted)
+    async def unsay(self, known: Known, page: int, until_ms: int | None = None) -> Known:
+        """This page of its feed was given to nobody; what there is without it. Raises Away, too, where others
+        went on from it: then it cannot be taken back."""
+        person, _ = apart(known.who)
+        account = known.feeds.find_any(known.ask.account) if known.ask is not None else None
+        if known.ask is None or account is None or page != account.next_page - 1:
+            raise Away("the feed went on from a page that was given to nobody")
+        self.tell(Unsaid(person, known.ask.account, page, account.pages[page]))
+        return await self.look_at(known.who, known.ask, known.now_ms, until_ms)
 
     async def forget(self, known: Known, until_ms: int | None = None) -> Known:
         """The answer to its request's id was given to nobody; what there is without it."""
@@ -198,6 +192,7 @@ class SharedState:
             self._paging.follow(known.who.root, page, known.now_ms)
         elif known.ask is not None and (account := known.feeds.find_any(known.ask.account)) is not None:
             self.tell(Touched(known.who, known.ask.account, account.touched_ms, account.told_ms))
+            self._paging.lived_on(known.ask.account, account.touched_ms)
 
     def withdraw(self, known: Known, answer: bytes) -> None:
         """What was proposed is not to be: it may have been agreed on or not."""
