@@ -114,7 +114,10 @@ class Watching:
         asker.close()
 
     def judge(self, told: dict[str, Any], possible: set[str]) -> None:
-        (ad,) = told["decisions"][0]["ads"]
+        (slot,) = told["decisions"]
+        if slot["no_fill"] == "overloaded":
+            return  # the machine has other things to do
+        (ad,) = slot["ads"]
         shows = ad["creative"]["assets"]["alt"] if ad["line_item"] == "swapped" else GONE
         assert shows in possible, f"{shows} was shown where {possible} was possible"
         if shows != GONE:
@@ -268,6 +271,9 @@ def revision(server: Live) -> str:
 
 
 def sold(server: Live) -> dict[str, Any]:
-    (ad,) = server.decide(request(None))["decisions"][0]["ads"]
+    """Asked again where the machine has other things to do."""
+    while (slot := server.decide(request(None))["decisions"][0])["no_fill"] == "overloaded":
+        pass
+    (ad,) = slot["ads"]
     found: dict[str, Any] = ad
     return found
