@@ -77,8 +77,9 @@ def test_they_are_settled_once_whoever_is_told(
     assert [converted(machine, acme, "first", "anna")[1]["status"] for machine in machines] == [
         "duplicate"
     ] * 2
-    told = at_once(machines, lambda machine: converted(machine, acme, "second", "ben"))
-    assert Counter(one["status"] for one in told) == {"attributed": 1, "duplicate": 2 * AT_ONCE - 1}
+    for name, user, fate in (("second", "ben", "attributed"), ("nobody's", "dora", "unattributed")):
+        told = at_once(machines, lambda machine, name=name, user=user: converted(machine, acme, name, user))
+        assert Counter(one["status"] for one in told) == {fate: 1, "duplicate": 2 * AT_ONCE - 1}
 
     def taken_back(machine: Machine, *event_ids: str) -> tuple[int, Any]:
         body = {"events": list(event_ids), "reason": "a farm"}
