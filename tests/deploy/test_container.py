@@ -18,7 +18,6 @@ from servers.nginx import CONFIGURATION
 
 from adserver import settings
 from adserver.domain import limits
-from adserver.posting.clerk import PATIENCE_S
 
 HOME = REPOSITORY / "deploy"
 DOCKERFILE = HOME / "Dockerfile"
@@ -195,7 +194,7 @@ def test_stores_are_closed_and_asked_by_servers_alone(
 
 def test_ends_are_waited_for(compose: dict[str, Any]) -> None:
     patience = {name: service.get("stop_grace_period") for name, service in compose["services"].items()}
-    assert milliseconds(patience["adserver"]) >= (limits.GRACEFUL_S + 2 * PATIENCE_S) * 1000
+    assert milliseconds(patience["adserver"]) >= (limits.END_S + limits.GRACEFUL_S) * 1000
     nginx = milliseconds(Block.read(CONFIGURATION.read_text()).text("worker_shutdown_timeout"))
     assert milliseconds(patience["nginx"]) > nginx
 

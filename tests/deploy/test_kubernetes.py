@@ -14,7 +14,6 @@ from servers import programs
 
 from adserver import settings
 from adserver.domain import limits
-from adserver.posting.clerk import PATIENCE_S
 
 HOME = REPOSITORY / "deploy" / "kubernetes"
 VERSIONS = ("1.31", "1.37")
@@ -131,7 +130,7 @@ def test_its_end_is_waited_for(container: Resource) -> None:
     pod = one(documents(), "StatefulSet")["spec"]["template"]["spec"]
     *_, code = container["lifecycle"]["preStop"]["exec"]["command"]
     pause_s = int(code.removeprefix("import time; time.sleep(").removesuffix(")"))
-    assert pod["terminationGracePeriodSeconds"] >= pause_s + limits.GRACEFUL_S + 2 * PATIENCE_S
+    assert pod["terminationGracePeriodSeconds"] >= pause_s + limits.END_S + limits.GRACEFUL_S
 
 
 def test_probes_ask_what_the_server_answers(container: Resource) -> None:

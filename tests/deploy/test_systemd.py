@@ -13,7 +13,6 @@ from servers import programs
 from adserver import settings
 from adserver.domain import limits
 from adserver.options import FAILED, WRONG
-from adserver.posting.clerk import PATIENCE_S
 
 HOME = REPOSITORY / "deploy" / "systemd"
 UNIT = HOME / "adserver.service"
@@ -62,7 +61,7 @@ def test_its_settings_are_settings(service: configparser.SectionProxy) -> None:
 
 
 def test_its_end_is_waited_for(service: configparser.SectionProxy) -> None:
-    assert int(service["TimeoutStopSec"]) >= limits.GRACEFUL_S + 2 * PATIENCE_S
+    assert int(service["TimeoutStopSec"]) >= limits.END_S + limits.GRACEFUL_S
 
 
 def test_what_an_operator_must_mend_is_not_tried_again(service: configparser.SectionProxy) -> None:
