@@ -33,7 +33,7 @@ from adserver.domain.campaign import Budget, LineItem
 from adserver.engine import localtime
 from adserver.simulation.config import Config
 from adserver.simulation.run import Found
-from loadtests.program import STEP_MS, Key, Program, caps_of, fill, requests_of, slide
+from loadtests.program import STEP_MS, Key, Program, Request, caps_of, fill, requests_of, slide
 from loadtests.supply import Slot
 
 _EARLY_MS: Final = 3600_000
@@ -82,25 +82,49 @@ def best_revenue(found: Found, told: list[Slot]) -> Counter[int] | None:
 
 def programmed(found: Found, told: list[Slot]) -> tuple[Program, dict[Key, float]]:
     """The program, and what each of its impressions is worth."""
+    requests = requests_of(found.config, found.items.values(), told)
+    program, mine, _ = without_caps(found, told, requests)
+    for serial, keys in mine.items():
+        for cap in caps_of(found.items[serial][1]):
+            slide(program, keys, cap)
+    return program, worths(found, mine)
+
+
+def without_caps(
+    found: Found, told: list[Slot], requests: Counter[Request]
+) -> tuple[Program, dict[int, list[Key]], int]:
+    """(the program, its variables by line item, how many rows are of requests alone). Those that follow, of
+    budgets and plans, tie people together."""
     config, program = found.config, Program()
-    bids = {
-        serial: worth_nanos(item, config)
-        for serial, (_, item) in found.items.items()
-        if item.priority == "auction"
-    }
+    bids = bids_of(found)
     mine: defaultdict[int, list[Key]] = defaultdict(list)
-    single = {serial for serial, (campaign, _) in found.items.items() if not campaign.repeat_in_request}
-    for request, times in requests_of(config, found.items.values(), told).items():
+    single = singles(found)
+    for request, times in requests.items():
         fill(program, mine, request, times, single)
+    alone = len(program.bounds)
     _budgets(program, found, mine, bids)
     shares = _shares(config, told)
     for serial, keys in mine.items():
         item = found.items[serial][1]
-        for cap in caps_of(item):
-            slide(program, keys, cap)
         if item.pacing == "even" and item.budget.daily_nanos is not None:
             _paced(program, config, keys, bids[serial], item.budget.daily_nanos, shares)
-    return program, {key: bids[serial] for serial, keys in mine.items() for key in keys}
+    return program, mine, alone
+
+
+def bids_of(found: Found) -> dict[int, float]:
+    """What an impression of each bidder is worth."""
+    items = {serial: item for serial, (_, item) in found.items.items() if item.priority == "auction"}
+    return {serial: worth_nanos(item, found.config) for serial, item in items.items()}
+
+
+def worths(found: Found, mine: dict[int, list[Key]]) -> dict[Key, float]:
+    bids = bids_of(found)
+    return {key: bids[serial] for serial, keys in mine.items() for key in keys}
+
+
+def singles(found: Found) -> set[int]:
+    """Those that stand once in a request."""
+    return {serial for serial, (campaign, _) in found.items.items() if not campaign.repeat_in_request}
 
 
 def _budgets(program: Program, found: Found, mine: dict[int, list[Key]], bids: dict[int, float]) -> None:
@@ -191,12 +215,8 @@ def _whole(found: Found, item: LineItem) -> float:
     return min(days, float("inf") if lifetime is None else lifetime)
 
 
-def lines(found: Found, told: list[Slot]) -> Iterator[str]:
-    """Of the report: a table by line item, and all of it as shares of each other."""
-    best = best_revenue(found, behind_guaranteed(found, told))
-    if best is None:
-        yield "Auction revenue: the program has no solution."
-        return
+def lines(found: Found, best: Counter[int], most: float) -> Iterator[str]:
+    """Of the report: a table by line item, and all of it as a share of the ``most`` there was."""
     mine = earned(found, best)
     yield "| auction line item | model | pacing | earned | in the optimum |"
     yield "|---|---|---|--:|--:|"
@@ -204,13 +224,13 @@ def lines(found: Found, told: list[Slot]) -> Iterator[str]:
         item = found.items[serial][1]
         terms = f"{item.pricing.model} {item.pricing.amount_micros / 1e6:g} | {item.pacing}"
         yield f"| {item.full_id} | {terms} | {mine[serial] / 1e9:,.2f} | {best[serial] / 1e9:,.2f} |"
-    yield f"| all | | | {sum(mine.values()) / 1e9:,.2f} | {sum(best.values()) / 1e9:,.2f} |"
+    yield f"| all | | | {mine.total() / 1e9:,.2f} | {most / 1e9:,.2f} |"
     yield ""
-    yield judged(mine, best)
+    yield judged(mine, most)
 
 
-def judged(mine: Counter[int], best: Counter[int]) -> str:
+def judged(mine: Counter[int], most: float) -> str:
     """A verdict."""
-    share = sum(mine.values()) / (sum(best.values()) or 1)
+    share = mine.total() / (most or 1)
     verdict = "kept" if share >= _GOAL else "NOT KEPT"
     return f"Auction revenue of the optimum: {share:.2%}, goal >= {_GOAL:.0%}: {verdict}."

@@ -8,7 +8,8 @@
   bound. Where the server stays behind it, a linear program whose windows slide (``loadtests.program``): a
   bound closer by. Beside it the flow where nothing is delivered before its plan has it: who keeps a pace
   cannot use today's traffic for tomorrow.
-* Revenue of the auction against a **linear program** (``loadtests.auction``).
+* Revenue of the auction against a **linear program** (``loadtests.auction``), of many places a bound on it
+  person by person (``loadtests.prices``).
 * What is reserved and never rendered, against the same traffic with all of that given back at once.
 
 Needs scipy, which the server does not.
@@ -36,12 +37,13 @@ from adserver.simulation import summary, tables
 from adserver.simulation.config import Config, read_config
 from adserver.simulation.run import Found, simulate
 from adserver.simulation.traffic import end_ms
-from loadtests import auction
+from loadtests import auction, prices
 from loadtests.program import Key, Program, caps_of, fill, requests_of, slide
 from loadtests.supply import Slot, slots
 
 _GUARANTEED: Final = ("sponsorship", "standard")
 _GOAL: Final = 0.98
+_TOGETHER: Final = 60_000
 
 
 def cap_of(item: LineItem) -> FrequencyCap | None:
@@ -194,7 +196,7 @@ def report(config: Config, out: Path, given_back: bool) -> list[str]:
     (out / "summary.md").write_text(summary.to_markdown(found), encoding="utf-8")
     told = list(slots(config))
     _say(f"{sum(slot.count for slot in told):,} impressions were to be had; now the referees")
-    judged = [*_guaranteed(found, told), *auction.lines(found, told), "", *_share(found)]
+    judged = [*_guaranteed(found, told), *_auction(found, told), "", *_share(found)]
     return [*judged, *(_unrendered(found) if given_back else [])]
 
 
@@ -250,6 +252,21 @@ def done(found: Found, item: LineItem) -> int:
     assert goal is not None and wanted is not None
     reached = getattr(totals, "billed_nanos" if goal.kind == "spend" else goal.kind) >= goal.amount
     return wanted if reached else min(totals.impressions, wanted)
+
+
+def _auction(found: Found, told: list[Slot]) -> list[str]:
+    """Of many places the optimum is bounded person by person: everybody at once would take hours."""
+    left = auction.behind_guaranteed(found, told)
+    if len(left) > _TOGETHER:
+        priced = prices.bound(found, left)
+    else:
+        best = auction.best_revenue(found, left)
+        priced = None if best is None else (best, best.total())
+    return (
+        ["Auction revenue: the program has no solution."]
+        if priced is None
+        else [*auction.lines(found, *priced)]
+    )
 
 
 def _share(found: Found) -> list[str]:

@@ -54,15 +54,20 @@ class Program:
     def bounds(self) -> list[float]:
         return self._bounds
 
-    def most(self, worth: dict[Any, float]) -> dict[Any, float] | None:
+    def most(self, worth: dict[Any, float], method: str = "highs-ipm") -> dict[Any, float] | None:
         """The variables' worths where their sum is largest; None where the rows exclude each other."""
-        cost = np.zeros(len(self.variables))
-        for key, value in worth.items():
-            cost[self.variables[key]] = -value
-        found = linprog(cost, A_ub=self.matrix, b_ub=self._bounds, method="highs-ipm")
+        found = self.solved(worth, method)
         if found.status != 0:
             return None
         return {key: value * float(found.x[self.variables[key]]) for key, value in worth.items()}
+
+    def solved(self, worth: dict[Any, float], method: str) -> Any:
+        """As scipy has it, which minimises: what an impression is worth is negative there, so are the
+        marginals of rows."""
+        cost = np.zeros(len(self.variables))
+        for key, value in worth.items():
+            cost[self.variables[key]] = -value
+        return linprog(cost, A_ub=self.matrix, b_ub=self._bounds, method=method)
 
 
 def caps_of(item: LineItem) -> list[FrequencyCap]:

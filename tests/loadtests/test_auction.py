@@ -76,19 +76,14 @@ def test_who_paces_evenly_keeps_its_plan() -> None:
     assert best is not None and best[1] == pytest.approx(30_000_000 * (30 / 47 + 0.02) + 1_000_000, abs=99)
 
 
-def test_no_division_earns_more() -> None:
-    """Against every way to give up to seven places to three bidders or nobody; and the bound is near."""
-    pairs = [_bound_and_best(random.Random(seed)) for seed in range(40)]
-    assert all(best <= bound + 10 for bound, best in pairs)
-    assert sum(best for _, best in pairs) > 0.93 * sum(bound for bound, _ in pairs)
-
-
-def _bound_and_best(chance: random.Random) -> tuple[int, int]:
+def market(chance: random.Random, pacing: str = "asap") -> tuple[list[LineItem], Budget, list[Slot]]:
+    """Three bidders, what they may spend together, and at most seven places."""
     items = [
         bidder(
             serial,
             chance.randint(1, 5),
             cap=chance.choice((0, 1, 2)),
+            pacing=pacing,
             budget=Budget(
                 daily_nanos=chance.choice((None, 4_000_000, 7_000_000)),
                 lifetime_nanos=chance.choice((None, None, 9_000_000)),
@@ -104,6 +99,18 @@ def _bound_and_best(chance: random.Random) -> tuple[int, int]:
             told.append(replace(one, eligible=mine, place=(*one.page, place)))
     told = told[:7]
     shared = Budget(lifetime_nanos=chance.choice((None, 15_000_000)))
+    return items, shared, told
+
+
+def test_no_division_earns_more() -> None:
+    """Against every way to give up to seven places to three bidders or nobody; and the bound is near."""
+    pairs = [_bound_and_best(random.Random(seed)) for seed in range(40)]
+    assert all(best <= bound + 10 for bound, best in pairs)
+    assert sum(best for _, best in pairs) > 0.93 * sum(bound for bound, _ in pairs)
+
+
+def _bound_and_best(chance: random.Random) -> tuple[int, int]:
+    items, shared, told = market(chance)
     best = best_revenue(found(*items, budget=shared), told)
     assert best is not None
     exact = max(
