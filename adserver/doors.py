@@ -2,10 +2,10 @@
 of a worker among several whatever brings them to who decided their ads."""
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from adserver.api.ports import Impressions, Recorder
 from adserver.catalog import secrets
@@ -23,6 +23,9 @@ from adserver.sharing import vouch
 if TYPE_CHECKING:
     from adserver.app import App
 
+Judge = Callable[[Sequence[Any]], list[Taken]]
+"""Of errands of one kind: the verdicts, in order, and what each is not to be told before."""
+
 
 class Doors:
     """Of an app that is composed as far as its own recording."""
@@ -33,14 +36,19 @@ class Doors:
         self.settling: Settling = app.attribution
         self.invalidation: TakingBack = invalidation
         self._door: Door | None = None
+        self._judges = list[tuple[Any, Judge]]()
         if app.worker.shares:
             self._door = Door(app.settings.data, app.worker.number, partial(_failed, app), _outside(app))
             passing = Passing(app.worker, app.signer, app.recorder, app.impressions, self._door, app.near)
             self.recorder, self.impressions = passing, PassingRows(passing, app.impressions)
             self.settling = conveying = Conveying(app.worker, app.attribution, self._door, Salts())
             self.invalidation = reversals = Reversals(app.worker, invalidation, app.ledger, self._door)
-            self._passing, self._conveying, self._reversals = passing, conveying, reversals
-        self._vouching = vouch(app, self._door)
+            self._judges += [
+                (Event, passing.judge),
+                (Conversion, conveying.judge),
+                (Reversing, reversals.judge),
+            ]
+        self._judges.append((Repeated, vouch(app, self._door).judge))
 
     async def open(self) -> None:
         """Once there is something to serve, on the running loop."""
@@ -50,13 +58,12 @@ class Doors:
     def _judge(self, errands: Sequence[Errand]) -> list[Taken]:
         """In order, of each kind a run."""
         judged = list[Taken]()
-        for _, run in groupby(errands, _kind_of):
-            some = list(run)
-            judged += self._passing.judge([one for one in some if isinstance(one, Event)])
-            judged += self._conveying.judge([one for one in some if isinstance(one, Conversion)])
-            judged += self._reversals.judge([one for one in some if isinstance(one, Reversing)])
-            judged += self._vouching.judge([one for one in some if isinstance(one, Repeated)])
+        for judge, run in groupby(errands, self._judge_of):
+            judged += judge(list(run))
         return judged
+
+    def _judge_of(self, errand: Errand) -> Judge:
+        return next(judge for kind, judge in self._judges if isinstance(errand, kind))
 
     async def shut(self) -> None:
         """All that was taken is in the journal, and answered."""
@@ -66,12 +73,6 @@ class Doors:
     def close(self) -> None:
         if self._door is not None:
             self._door.close()
-
-
-def _kind_of(errand: Errand) -> int:
-    if isinstance(errand, Repeated):
-        return 3
-    return 0 if isinstance(errand, Event) else 1 if isinstance(errand, Conversion) else 2
 
 
 def _failed(app: "App", what: str, error: Exception) -> None:

@@ -17,10 +17,9 @@ def alive(pid: int) -> bool:
         return False
 
 
-def workers_of(server: int) -> list[int]:
-    """Of a server of several."""
-    found = Path(f"/proc/{server}/task/{server}/children").read_text().split()
-    return [int(pid) for pid in found if b"adserver.workers.child" in _command(int(pid))]
+def workers_of(server: int, module: str = "adserver.workers.child") -> list[int]:
+    """Of a server of several, which runs this module in them."""
+    return [pid for pid in children_of(server) if module.encode() in _command(pid)]
 
 
 def _command(pid: int) -> bytes:

@@ -64,7 +64,7 @@ async def at_rest(*members: Member) -> None:
     """Nobody tries any more: what was refused to whoever told it may be kept yet by whom it was passed on
     to, and then it is a duplicate when it is told again."""
     for member in members:
-        while busy := list(member.app.doors._conveying._settling.values()):
+        while busy := list(member.app.doors.settling._settling.values()):
             await busy[0].wait()
 
 
@@ -188,7 +188,7 @@ def test_a_later_question_makes_an_earlier_ones_answer_worthless(crew: Crew) -> 
 
     async def play() -> None:
         await shown(crew, crew.members[0])
-        conveying = crew.members[0].app.doors._conveying
+        conveying = crew.members[0].app.doors.settling
         asked = [crew.members[1].app.conversions._read(1, Told("o-1", user="u-1"), ["gazette"])]
 
         async def said(errand: Errand) -> bytes:

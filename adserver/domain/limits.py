@@ -284,8 +284,8 @@ KEEP_ALIVE_MS: Final = 75_000
 STALL_MS: Final = 30_000
 """A client that does not read its answers is dropped."""
 GRACEFUL_S: Final = 10
-END_S: Final = 60
 POSTED_S: Final = 20
+END_S: Final = 60
 """How long a server that is told to end waits for its answers to leave; for what is left to be posted; and in
 which its process is gone, whatever is away. The parent of several has ``GRACEFUL_S`` more."""
 LINGER_MS: Final = 2000

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from processes import workers_of
 from servers.server import free_port
 
 HERE = Path(__file__).resolve().parent
@@ -98,15 +99,7 @@ class Parent:
 
     def pids(self) -> set[int]:
         """Of the workers: children of the parent that run the program."""
-        found = set()
-        for path in Path("/proc").glob("[0-9]*"):
-            try:
-                parent = int((path / "stat").read_text().rpartition(")")[2].split()[1])
-                if parent == self.process.pid and self.module.encode() in (path / "cmdline").read_bytes():
-                    found.add(int(path.name))
-            except (OSError, IndexError):
-                pass
-        return found
+        return set(workers_of(self.process.pid, self.module))
 
     def get(self, path: str) -> tuple[int, bytes]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
