@@ -56,10 +56,15 @@ def worth_nanos(item: LineItem, config: Config) -> float:
 def behind_guaranteed(found: Found, told: list[Slot]) -> list[Slot]:
     """What was left to the auction: the same, without the places where guaranteed ads were shown."""
     bidders = {serial for serial, (_, item) in found.items.items() if item.priority == "auction"}
-    shown, left = found.play.record.sure, []
+    return left_to(bidders, told, found.play.record.sure)
+
+
+def left_to(serials: set[int], told: list[Slot], shown: Counter[tuple[int, int, int]]) -> list[Slot]:
+    """The places that some line items may have, without so many that others had: ``shown`` by place."""
+    left = []
     for slot in told:
         count = slot.count - shown[slot.place]
-        mine = tuple(serial for serial in slot.eligible if serial in bidders)
+        mine = tuple(serial for serial in slot.eligible if serial in serials)
         if count > 0 and mine:
             left.append(replace(slot, eligible=mine, count=count))
     return left

@@ -4,10 +4,11 @@
 
 * Guaranteed goals (of impressions, or of what impressions are expected to bring) against a **maximum flow**:
   line item -> (line item, person, window of its cap) -> request, where it may stand once -> what a person
-  saw, each impression once (scipy's Dinic). Windows stand still there and slide here, so the flow is an upper
-  bound. Where the server stays behind it, a linear program whose windows slide (``loadtests.program``): a
-  bound closer by. Beside it the flow where nothing is delivered before its plan has it: who keeps a pace
-  cannot use today's traffic for tomorrow.
+  saw, each impression once (scipy's Dinic). Windows stand still there and slide in the law, so the flow may
+  have what no server may give. Where the server stays behind it, a linear program whose windows slide
+  (``loadtests.program``) is the judge: the same flow under the same laws. Places that were shown the ads of
+  a promised *share* are not there for goals. Beside it the flow where nothing is delivered before its plan
+  has it: who keeps a pace cannot use today's traffic for tomorrow.
 * Revenue of the auction against a **linear program** (``loadtests.auction``), of many places a bound on it
   person by person (``loadtests.prices``).
 * What is reserved and never rendered, against the same traffic with all of that given back at once.
@@ -19,6 +20,7 @@ import argparse
 import sys
 from bisect import bisect_right
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from itertools import pairwise
 from math import ceil
 from pathlib import Path
@@ -67,31 +69,44 @@ Supplies = dict[int, list[int]]
 """Line item -> how many more impressions towards its goal may be delivered from each day of the run on."""
 
 
-def wanted_of(item: LineItem, config: Config) -> int | None:
-    """The impressions that its goal is expected to take; None: it has no goal of an amount."""
-    goal, readers = item.goal, config.readers
+def wanted_of(found: Found, item: LineItem) -> int | None:
+    """The impressions that its goal takes: those it had, and what is missing as it is expected to take, or
+    what is too much less. So neither luck with clicks nor the want of it is anybody's merit or fault: in the
+    mean it is the goal by its rate (a stopped sum of expectations has the mean of what came: Doob). None: it
+    has no goal of an amount."""
+    goal, config = item.goal, found.config
     if goal is None or goal.kind not in ("impressions", "viewable", "clicks", "spend"):
         return None
+    readers, totals = config.readers, _totals(found, item)
     clicks = readers.line_items.get(item.full_id, readers.clicks)
     worth = auction.worth_nanos(item, config) if goal.kind == "spend" else 0.0
     each = {"impressions": 1.0, "viewable": readers.viewable, "clicks": clicks, "spend": worth}[goal.kind]
-    return ceil(goal.amount / each) if each else None
+    count = totals.billed_nanos if goal.kind == "spend" else getattr(totals, goal.kind)
+    return max(totals.impressions + ceil((goal.amount - count) / each), 0) if each else None
 
 
-def at_once(config: Config, items: list[LineItem]) -> Supplies:
-    """All of it from the first day on."""
+def done(found: Found, item: LineItem) -> int:
+    """Impressions towards its goal."""
+    return min(_totals(found, item).impressions, wanted_of(found, item) or 0)
+
+
+def _totals(found: Found, item: LineItem) -> LineItemTotals:
+    return found.days.get((item.serial, -1), LineItemTotals(item.serial))
+
+
+def at_once(config: Config, wanted: Mapping[int, int]) -> Supplies:
+    """All of it from the first day on. ``wanted``: by line item, in impressions."""
     later = [0] * (len(_days(config)) - 1)
-    wanted = {item.serial: wanted_of(item, config) for item in items}
-    return {serial: [amount, *later] for serial, amount in wanted.items() if amount is not None}
+    return {serial: [amount, *later] for serial, amount in wanted.items()}
 
 
-def as_planned(config: Config, items: list[LineItem]) -> Supplies:
+def as_planned(config: Config, items: list[LineItem], wanted: Mapping[int, int]) -> Supplies:
     """What is paced no sooner than its plan: who keeps a pace cannot use the traffic of today for tomorrow,
     nor know that tomorrow brings less."""
-    found = at_once(config, items)
+    found = at_once(config, wanted)
     for item in items:
-        flight, amount = item.flight, wanted_of(item, config)
-        if item.pacing != "asap" and amount is not None and flight.start_ms is not None and flight.end_ms:
+        flight, amount = item.flight, wanted[item.serial]
+        if item.pacing != "asap" and flight.start_ms is not None and flight.end_ms:
             curve = curves.of(item, config.timezone, flight.start_ms, flight.end_ms)
             ends = [plan_to_date(amount, flight.start_ms, flight.end_ms, end, curve) for end in _days(config)]
             found[item.serial] = [after - before for before, after in pairwise([0, *ends])]
@@ -165,20 +180,16 @@ def _flow(
     }
 
 
-def sliding(items: list[LineItem], config: Config, told: list[Slot]) -> float:
+def sliding(config: Config, wanted: Mapping[int, int], items: list[LineItem], told: list[Slot]) -> float:
     """Impressions towards all goals at once where caps hold in every window of their length, not only in
     those that stand still, as the flow has them. Ads may be divided."""
     program, mine = Program(), defaultdict[int, list[Key]](list)
-    wanted = {item.serial: wanted_of(item, config) for item in items}
-    left = [
-        replace(slot, eligible=tuple(serial for serial in slot.eligible if serial in wanted)) for slot in told
-    ]
-    requests = requests_of(config, ((None, item) for item in items), [slot for slot in left if slot.eligible])
-    for request, times in requests.items():
+    left = auction.left_to(set(wanted), told, Counter())
+    for request, times in requests_of(config, ((None, item) for item in items), left).items():
         fill(program, mine, request, times, set(wanted))
     for item in items:
         keys = mine[item.serial]
-        program.at_most([(key, 1.0) for key in keys], wanted[item.serial] or 0)
+        program.at_most([(key, 1.0) for key in keys], wanted[item.serial])
         for cap in caps_of(item):
             slide(program, keys, cap)
     best = program.most({key: 1.0 for keys in mine.values() for key in keys})
@@ -191,35 +202,48 @@ def sliding(items: list[LineItem], config: Config, told: list[Slot]) -> float:
 
 def report(config: Config, out: Path, given_back: bool) -> list[str]:
     """Lines of Markdown; the run's tables go to ``out``. ``given_back``: simulate the second run too."""
+    found, told = _run(config, out)
+    judged = [*_guaranteed(found, told), *_auction(found, told), "", *_share(found)]
+    return [*judged, *(_unrendered(found) if given_back else [])]
+
+
+def guaranteed(config: Config, out: Path) -> list[str]:
+    """The same of guaranteed goals alone."""
+    return _guaranteed(*_run(config, out))
+
+
+def _run(config: Config, out: Path) -> tuple[Found, list[Slot]]:
     found = simulate(config, _say)
     tables.write(found, out)
     (out / "summary.md").write_text(summary.to_markdown(found), encoding="utf-8")
     told = list(slots(config))
     _say(f"{sum(slot.count for slot in told):,} impressions were to be had; now the referees")
-    judged = [*_guaranteed(found, told), *_auction(found, told), "", *_share(found)]
-    return [*judged, *(_unrendered(found) if given_back else [])]
+    return found, told
 
 
 def _guaranteed(found: Found, told: list[Slot]) -> list[str]:
     config = found.config
-    goals = [
-        item for _, item in found.items.values()
-        if item.priority in _GUARANTEED and wanted_of(item, config) is not None
-    ]  # fmt: skip
+    sold = [item for _, item in found.items.values() if item.priority in _GUARANTEED]
+    wanted = {
+        item.serial: amount for item in sold if (amount := wanted_of(found, item)) is not None
+    }  # fmt: skip
+    goals = [item for item in sold if item.serial in wanted]
     if not goals:
         return []
-    best = feasible(config, at_once(config, goals), goals, told)
-    paced = feasible(config, as_planned(config, goals), goals, told)
+    # A share of the traffic is promised, too, and which part of it is drawn: it is not there for goals.
+    told = auction.left_to(set(wanted), told, found.play.record.shares)
+    best = feasible(config, at_once(config, wanted), goals, told)
+    paced = feasible(config, as_planned(config, goals, wanted), goals, told)
     lines = [
         "| guaranteed line item | wanted | delivered | maximum flow | of it | one that keeps pace | of it |",
         "|---|--:|--:|--:|--:|--:|--:|",
     ]
     kept = 0
     for item in sorted(goals, key=lambda one: one.full_id):
-        mine, most, wanted = done(found, item), best[item.serial], wanted_of(item, config)
+        mine, most = done(found, item), best[item.serial]
         kept += mine
         lines.append(
-            f"| {item.full_id} | {wanted:,} | {mine:,} | {most:,} | {_percent(mine, most)} "
+            f"| {item.full_id} | {wanted[item.serial]:,} | {mine:,} | {most:,} | {_percent(mine, most)} "
             f"| {paced[item.serial]:,} | {_percent(mine, paced[item.serial])} |"
         )
     sums = [sum(flow.values()) for flow in (best, paced)]
@@ -229,29 +253,26 @@ def _guaranteed(found: Found, told: list[Slot]) -> list[str]:
         + " | ".join([f"{kept:,}", *(f"{one:,} | {_percent(kept, one)}" for one in sums)])
         + " |",
         "",
-        judged("Guaranteed goals of a maximum flow", kept / (sums[0] or 1), _GOAL),
-        *_closer(config, goals, told, kept, sums[0]),
+        *verdict(config, wanted, goals, told, kept, sums[0]),
         judged("Guaranteed goals of a maximum flow that keeps the pace", kept / (sums[1] or 1), _GOAL),
         "",
     ]
 
 
-def _closer(config: Config, goals: list[LineItem], told: list[Slot], kept: int, flow: int) -> list[str]:
-    """What the windows of the flow leave in doubt."""
+def verdict(
+    config: Config, wanted: Mapping[int, int], goals: list[LineItem], told: list[Slot], kept: int, flow: int
+) -> list[str]:
+    """Of the flow; where that leaves it in doubt, of what the laws leave of it, which is the one that counts:
+    a flow whose windows stand still has what no server may give."""
+    plain = f"{kept / (flow or 1):.2%}"
     if kept >= _GOAL * flow or not any(map(caps_of, goals)):
-        return []
-    most = sliding(goals, config, told)
-    return [judged(f"The same, caps in windows that slide ({most:,.0f})", kept / most, _GOAL)]
-
-
-def done(found: Found, item: LineItem) -> int:
-    """Impressions towards its goal: all that were wanted where it is reached, however lucky its clicks were,
-    and never more."""
-    totals, goal = found.days.get((item.serial, -1), LineItemTotals(item.serial)), item.goal
-    wanted = wanted_of(item, found.config)
-    assert goal is not None and wanted is not None
-    reached = getattr(totals, "billed_nanos" if goal.kind == "spend" else goal.kind) >= goal.amount
-    return wanted if reached else min(totals.impressions, wanted)
+        return [judged("Guaranteed goals of a maximum flow", kept / (flow or 1), _GOAL)]
+    most = sliding(config, wanted, goals, told)
+    what = f"Guaranteed goals of what caps in windows that slide leave of a maximum flow ({most:,.0f})"
+    return [
+        f"Of a maximum flow in whose windows, which stand still, caps may be broken: {plain}.",
+        judged(what, kept / (most or 1), _GOAL),
+    ]
 
 
 def _auction(found: Found, told: list[Slot]) -> list[str]:

@@ -37,7 +37,10 @@ from numpy.typing import NDArray
 _ROUNDS: Final = 200
 _STEP: Final = 4.0
 """A weight changes by this factor at most in a round."""
-_LEAST, _MOST = 1e-9, 1e9
+_TINY: Final = 1e-9
+_FAR: Final = 1000.0
+"""No weight is so many times the median, or so small a part of it: who cannot have what he wants would gain
+weight for ever, and beside him all others would be alike."""
 _NEAR: Final = 0.002
 _ASTRAY: Final = 0.2
 """So much of the traffic may go astray in a day, and in more of them its root's multiple (a random walk)."""
@@ -121,12 +124,13 @@ def _solved(
     wants = (demand > 0) & (_sums(columns, left[rows], len(demand)) > 0)
     weight = np.where(wants, began, 0.0)
     for _ in range(_ROUNDS):
-        whole = np.maximum(_sums(rows, weight[columns], len(left)), _LEAST)
+        whole = np.maximum(_sums(rows, weight[columns], len(left)), _TINY)
         share = weight[columns] * (left / whole)[rows]
-        got = np.maximum(_sums(columns, share, len(demand)), _LEAST)
+        got = np.maximum(_sums(columns, share, len(demand)), _TINY)
         factor = np.where(wants, np.clip(demand / got, 1 / _STEP, _STEP), 1.0)
         weight = weight * factor
-        weight = np.where(wants, np.clip(weight / (weight.mean() or 1.0), _LEAST, _MOST), 0.0)
+        middle = float(np.median(weight[wants])) if wants.any() else 1.0
+        weight = np.where(wants, np.clip(weight / middle, 1 / _FAR, _FAR), 0.0)
         if np.abs(factor - 1).max(initial=0.0) < _NEAR:
             break
     used = np.minimum(demand / got, 1.0)

@@ -81,9 +81,12 @@ class Planning:
         return moved(self._allotment, found.weights, hurried)
 
     def _may_hurry(self, serial: int) -> bool:
-        """A plan of a day leaves nothing for tomorrow, whoever is ahead of it."""
+        """A plan of a day leaves nothing for tomorrow, whoever is ahead of it. While a night may look like
+        scarcity, nobody runs ahead of the day's end."""
         entry = self._world.snapshot.by_serial.get(serial)
-        return entry is not None and entry.line_item.budget.daily_nanos is None
+        if entry is None or entry.line_item.budget.daily_nanos is not None:
+            return False
+        return self._supply.is_settled() or plans.is_within_day(entry, self._accounts, self._clock())
 
     async def _wanted(self, serials: Iterable[int]) -> dict[int, Wanted]:
         """Of those that are limited by a goal or budget, and in service."""
@@ -101,6 +104,6 @@ class Planning:
             daily = plans.daily_need(entry, self._accounts, now_ms, days[end_ms])
             if daily is not None and daily > 0:
                 capped = bool(entry.line_item.frequency_caps)
-                ahead = (days[end_ms], capped) if self._supply.is_settled() else (0.0, False)
-                found[serial] = Wanted(entry.tier, daily / rendered, *ahead)
+                ahead = days[end_ms] if self._supply.is_settled() else 0.0
+                found[serial] = Wanted(entry.tier, daily / rendered, ahead, capped)
         return found

@@ -195,6 +195,13 @@ def in_time_ms(entry: Entry, accounts: Accounts, traffic: Traffic, now_ms: int) 
     return min(now_ms + 1 + ahead * course.rest * STEP_MS // (left * course.rate), latest_ms)
 
 
+def is_within_day(entry: Entry, accounts: Accounts, now_ms: int) -> bool:
+    """Whether less is done than the day is due in all, by enough for what is done until it is asked again."""
+    standing = accounts.standing(entry.line_item.serial, now_ms)
+    plan = _plan(entry, standing) if standing is not None else None
+    return plan is None or plan.done - plan.before < plan.today - plan.today // 20
+
+
 class _Plan(Struct, frozen=True, gc=False):
     """``done`` so far, of which ``before`` was due before the day [start_ms, end_ms) and ``today`` is within
     it, with what was missed before: all in the plan's unit. ``curve``: None where it is even."""

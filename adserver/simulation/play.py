@@ -78,8 +78,9 @@ class Play:
         self._end_ms = end_ms(config)
         self._turn_ms = config.start_ms + TURN_MS
         self._swept_ms = config.start_ms
+        # Whether its goal is a share.
         self._guaranteed = {
-            item.full_id
+            item.full_id: item.goal is not None and item.goal.kind == "share"
             for campaign in catalogue.campaigns
             for item in campaign.line_items
             if item.priority in ("sponsorship", "standard")
@@ -161,6 +162,7 @@ class Play:
                 self._show(visit, person, ad, slot, fate)
                 if fate.rendered and _item(ad) in self._guaranteed:
                     self.record.sure[visit.number, number, rank] += 1
+                    self.record.shares[visit.number, number, rank] += self._guaranteed[_item(ad)]
 
     def _account(self, visit: Visit, person: Person) -> tuple[Account | None, int]:
         """The feed account of a view that has one, and the place of its placement."""

@@ -53,7 +53,8 @@ class Record:
     """``hours``: hour's start -> what was counted; ``feeds``: (placement, bucket) -> counts; ``lacking``: of
     places in feeds that stayed empty, how many for want of ``demand``, how many because those who might have
     had them were ``paced``, how many by the ``server``; ``sure``:
-    (visit, page, placement) -> ads of guaranteed line items that were shown there; ``hourly``
+    (visit, page, placement) -> ads of guaranteed line items that were shown there, and ``shares`` those of
+    them whose goal is a share; ``hourly``
     and ``daily``: how line items stood (daily: just before midnight in their campaign's time zone)."""
 
     def __init__(self, config: Config, app: App, catalogue: Catalogue) -> None:
@@ -61,6 +62,7 @@ class Record:
         self.feeds: defaultdict[tuple[str, int], Counter[str]] = defaultdict(Counter)
         self.lacking: Counter[str] = Counter()
         self.sure: Counter[tuple[int, int, int]] = Counter()
+        self.shares: Counter[tuple[int, int, int]] = Counter()
         self.hourly: list[Standing] = []
         self.daily: list[Standing] = []
         self._config, self._app = config, app

@@ -68,6 +68,16 @@ def test_where_there_is_too_little_it_is_divided_by_need() -> None:
     assert found[1] + found[2] == pytest.approx(150), "on the scale of what is wanted"
 
 
+def test_who_cannot_have_what_he_wants_spoils_nobodys_weight() -> None:
+    """The third wants far more than there is of his own kind: no weight brings it. The narrow one of the
+    others still goes before the wide one."""
+    kinds = [(100.0, (1, 2)), (100.0, (2,)), (10.0, (2, 3))]
+    found = weights(kinds, even(i1=90, i2=100, i3=200))
+    assert found[1] > 3 * found[2] > 0
+    assert found[3] < 1e4 * found[1]
+    assert min(found.values()) > 0.001, "told apart in thousandths"
+
+
 def test_a_lower_tier_plans_with_what_is_left() -> None:
     """The sponsorship takes the whole of the first kind, so the third has that for itself as little."""
     wanted = {1: want(0, 100), 2: want(10, 50), 3: want(10, 50)}

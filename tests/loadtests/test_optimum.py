@@ -1,5 +1,6 @@
 """The referees: right on what can be worked out by hand, and never below what the server reached."""
 
+from collections import Counter
 from itertools import count
 from math import ceil
 from pathlib import Path
@@ -14,8 +15,8 @@ from adserver.domain.campaign import Budget, Campaign, Flight, FrequencyCap, Goa
 from adserver.domain.targeting import Targeting
 from adserver.simulation.config import read_config
 from adserver.simulation.run import Found, simulate
-from loadtests.auction import behind_guaranteed, best_revenue, earned
-from loadtests.optimum import as_planned, at_once, done, feasible, sliding, wanted_of
+from loadtests.auction import behind_guaranteed, best_revenue, earned, left_to
+from loadtests.optimum import as_planned, at_once, done, feasible, sliding, verdict, wanted_of
 from loadtests.supply import Slot, slots
 
 SMALL = read_config(Path(__file__).parents[1] / "simulation" / "small.yaml")
@@ -30,8 +31,16 @@ def item(serial: int, goal: int, cap: int = 0) -> LineItem:
     )  # fmt: skip
 
 
+def goals_of(items: list[LineItem]) -> dict[int, int]:
+    return {one.serial: one.goal.amount for one in items if one.goal is not None}
+
+
 def flow(items: list[LineItem], told: list[Slot]) -> dict[int, int]:
-    return feasible(SMALL, at_once(SMALL, items), items, told)
+    return feasible(SMALL, at_once(SMALL, goals_of(items)), items, told)
+
+
+def slid(items: list[LineItem], told: list[Slot]) -> float:
+    return sliding(SMALL, goals_of(items), items, told)
 
 
 PAGES = count(1)
@@ -70,11 +79,11 @@ def test_windows_that_slide_leave_less() -> None:
     morning."""
     told = [*each(5, 22, "u", 1), *each(5, 26, "u", 1), *each(5, 47, "u", 1)]
     assert flow([item(1, 100, cap=2)], told) == {1: 2 + 2}
-    assert sliding([item(1, 100, cap=2)], SMALL, told) == pytest.approx(2 + 2)
-    assert sliding([item(1, 100, cap=2)], SMALL, told[:10]) == pytest.approx(2)
-    assert sliding([item(1, 3), item(2, 100)], SMALL, told) == pytest.approx(3), "its goal, and nothing for 2"
+    assert slid([item(1, 100, cap=2)], told) == pytest.approx(2 + 2)
+    assert slid([item(1, 100, cap=2)], told[:10]) == pytest.approx(2)
+    assert slid([item(1, 3), item(2, 100)], told) == pytest.approx(3), "its goal, and nothing for 2"
     page = Slot(SMALL.start_ms, "u", (1,), 2, (next(PAGES), 0, 0))
-    assert sliding([item(1, 10)], SMALL, [page]) == pytest.approx(1), "once in a request"
+    assert slid([item(1, 10)], [page]) == pytest.approx(1), "once in a request"
 
 
 def test_nobody_stands_twice_in_a_request() -> None:
@@ -92,31 +101,65 @@ def test_a_plan_keeps_the_traffic_of_the_first_day_from_the_second() -> None:
     paced = replace(item(1, 20), pacing="even", flight=Flight(SMALL.start_ms, SMALL.start_ms + 2 * DAY_MS))
     told = [*each(30, 1, "u", 1), *each(8, 25, "u", 1)]
     assert flow([paced], told) == {1: 20}
-    assert feasible(SMALL, as_planned(SMALL, [paced]), [paced], told) == {1: 18}
+    assert feasible(SMALL, as_planned(SMALL, [paced], {1: 20}), [paced], told) == {1: 18}
     told = [*each(8, 1, "u", 1), *each(30, 25, "u", 1)]
-    assert feasible(SMALL, as_planned(SMALL, [paced]), [paced], told) == {1: 20}, "later is allowed"
+    assert feasible(SMALL, as_planned(SMALL, [paced], {1: 20}), [paced], told) == {1: 20}, "later is allowed"
+
+
+def judged(items: list[LineItem], *totals: LineItemTotals) -> Found:
+    """A run in which so much came."""
+    days = {(one.line_item, -1): one for one in totals}
+    return Found(SMALL, None, {one.serial: (None, one) for one in items}, days, (), (), 0.0)  # type: ignore
 
 
 def test_goals_are_wanted_in_impressions() -> None:
-    """As many as are expected to bring what was promised; done with where it was brought by fewer."""
+    """As many as are expected to bring what was promised."""
     readers = SMALL.readers
     click, spend, share = (
         replace(item(serial, 0), goal=Goal(kind, amount))
         for serial, kind, amount in ((1, "clicks", 7), (2, "spend", 50_000_000), (3, "share", 20_000))
     )
-    assert wanted_of(item(4, 9), SMALL) == 9
-    assert wanted_of(click, SMALL) == ceil(7 / readers.clicks)
-    assert wanted_of(spend, SMALL) == 50, "of a thousandth of a euro each"
-    assert wanted_of(share, SMALL) is None
-    assert at_once(SMALL, [click, share]) == {1: [ceil(7 / readers.clicks), 0]}
-    days = {
-        (1, -1): LineItemTotals(1, impressions=90, clicks=6),
-        (2, -1): LineItemTotals(2, impressions=60, billed_nanos=50_000_000),
-    }
-    found = Found(SMALL, None, {}, days, (), (), 0.0)  # type: ignore[arg-type]
-    assert done(found, click) == 90 and done(found, spend) == 50 and done(found, item(4, 9)) == 0
-    days[1, -1].clicks = 7
-    assert done(found, click) == ceil(7 / readers.clicks)
+    untouched = judged([])
+    assert wanted_of(untouched, item(4, 9)) == 9
+    assert wanted_of(untouched, click) == ceil(7 / readers.clicks)
+    assert wanted_of(untouched, spend) == 50, "of a thousandth of a euro each"
+    assert wanted_of(untouched, share) is None
+
+
+def test_luck_is_nobodys_merit() -> None:
+    """What a goal takes is what it took, and what the rest of it is expected to take."""
+    click, plain = replace(item(1, 0), goal=Goal("clicks", 7)), item(2, 50)
+    each = 1 / SMALL.readers.clicks
+    for impressions, clicks in ((90, 7), (2000, 7), (90, 6), (2000, 3)):
+        found = judged([click], LineItemTotals(1, impressions=impressions, clicks=clicks))
+        assert wanted_of(found, click) == impressions + ceil((7 - clicks) * each)
+        assert done(found, click) == impressions
+    over = judged([click], LineItemTotals(1, impressions=900, clicks=9))
+    assert done(over, click) == wanted_of(over, click) == 900 - ceil(2 * each), "what is too much is none"
+    for impressions in (40, 60):
+        found = judged([plain], LineItemTotals(2, impressions=impressions))
+        assert (done(found, plain), wanted_of(found, plain)) == (min(impressions, 50), 50)
+
+
+def test_a_promised_share_is_no_supply_of_goals() -> None:
+    """Of three places on a page two were shown the sponsor's; places of who has no goal are none either."""
+    page = Slot(SMALL.start_ms, "u", (1, 2, 3), 3, (7, 0, 1))
+    other = slot(1, "u", 3)
+    assert left_to({1, 2}, [page, other], Counter({(7, 0, 1): 2})) == [
+        replace(page, eligible=(1, 2), count=1)
+    ]
+    assert left_to({1}, [page], Counter({(7, 0, 1): 3})) == []
+
+
+def test_where_windows_leave_a_doubt_those_that_slide_decide() -> None:
+    """The evening and the morning behind it are two windows that stand still, and one that slides."""
+    told = [*each(5, 22, "u", 1), *each(5, 26, "u", 1)]
+    capped, wanted = [item(1, 100, cap=2)], {1: 100}
+    assert flow(capped, told) == {1: 4}
+    told_of = verdict(SMALL, wanted, capped, told, kept=2, flow=4)
+    assert "50.00%" in told_of[0] and told_of[1].endswith("100.00%, goal >= 98%: kept.")
+    assert verdict(SMALL, wanted, capped, told, kept=1, flow=4)[1].endswith("NOT KEPT.")
+    assert len(verdict(SMALL, wanted, capped, told, kept=4, flow=4)) == 1, "nothing to ask"
 
 
 def test_revenue_is_what_can_be_worked_out() -> None:
