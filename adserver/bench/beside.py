@@ -23,6 +23,8 @@ from adserver.bench.stores import Store, store
 
 _MOST: Final = 30_000
 """Requests of a round at most; made before."""
+_EVENT_ROUNDS: Final = 5
+_PART: Final = 4
 _GATHER_S: Final = 2.0
 _OVERLOADED: Final = b'"overloaded"'
 _UNKNOWN: Final = b'"state_unavailable"'
@@ -55,6 +57,7 @@ class Beside(Struct, frozen=True):
     impressions: Rate
     together: Rate
     empty_impressions: Speed
+    event_rounds: int
     told: int
     accepted: int
     nginx: Speed | None
@@ -89,13 +92,17 @@ def beside(
         sides = _Sides(ours, empty, fastest, shared, Teller(ours, cores[pinned]), Teller(ours, cores[0]))
         sides.warm_up()
         for number in range(rounds):
-            sides.round(number * _MOST // rounds, seconds, events)
+            sides.round(number * _MOST // rounds, seconds)
         for number in range(_OPEN_ROUNDS):
             sides.open_round(number * _MOST // _OPEN_ROUNDS, seconds)
+        # Last: what they leave behind, in memory and to be upkept, is in no other figure.
+        for number in range(min(rounds, _EVENT_ROUNDS)):
+            sides.tell(number * _MOST // _EVENT_ROUNDS, events)
     return Beside(
         line_items, rounds, seconds, pinned,
         ours.speed("decisions"), empty.speed("decisions"),
         sides.apart.rate(), sides.together.rate(), empty.speed("impressions"),
+        min(rounds, _EVENT_ROUNDS),
         sides.apart.told + sides.together.told, sides.apart.accepted + sides.together.accepted,
         fastest.speed("decisions") if fastest is not None else None,
         ours.pace(), empty.pace(),
@@ -153,7 +160,7 @@ class _Sides:
             client.play(server.port, self._asked[:1], READY_S, connections=1)
             client.play(server.port, self._asked[:500], 10)
 
-    def round(self, start: int, seconds: float, events: int) -> None:
+    def round(self, start: int, seconds: float) -> None:
         """Requests from another start each round, so that people do not come back within a round."""
         mine = [*self._asked[start:], *self._asked[:start]]
         if self._fastest is not None:
@@ -163,10 +170,15 @@ class _Sides:
         self.overloaded += sum(_OVERLOADED in answer for answer in found.answers)
         if self._shared is not None:
             self._shared.play(mine, seconds)
-        self.together.tell(_impressions(found))
-        many = self._gathered(mine[found.requests :] + mine[: found.requests], events)
-        self._empty.play("impressions", many, seconds=READY_S)
-        self.apart.tell(many)
+
+    def tell(self, start: int, number: int) -> None:
+        """Impressions of decisions made before: so many, and a part of that where all of it shares a core."""
+        found = self._gathered([*self._asked[start:], *self._asked[:start]], number + number // _PART)
+        cut = len(found) * _PART // (_PART + 1)
+        mine, others = found[:cut], found[cut:]
+        self._empty.play("impressions", mine, seconds=READY_S)
+        self.apart.tell(mine)
+        self.together.tell(others)
 
     def _gathered(self, requests: list[bytes], number: int) -> list[bytes]:
         """So many impressions of as many decisions as it takes, or all there are to be had."""

@@ -9,6 +9,7 @@ the processor time it takes is added to the round's.
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from statistics import median
 from time import perf_counter, sleep
@@ -24,6 +25,7 @@ _ROUND_S: Final = 60.0
 """At most; a round is over when its events are told."""
 _SETTLED_S: Final = 60.0
 _LOOK_S: Final = 0.05
+_POSTING: Final = b"adserver.posting.child"
 _LAG: Final = re.compile(rb"^adserver_journal_lag_bytes ([0-9.e+]+)$", re.MULTILINE)
 _ACCEPTED: Final = re.compile(
     rb'^adserver_events_total\{kind="impression",verdict="accepted"\} ([0-9.e+]+)$', re.MULTILINE
@@ -93,7 +95,8 @@ class Teller:
         return float(told[1]) if told else 0.0
 
     def _posting_s(self) -> float:
-        return sum(map(processor_s, self._children()))
+        """Of the one child that posts."""
+        return sum(processor_s(pid) for pid in self._children() if _POSTING in _command(pid))
 
     def _children(self) -> Iterator[int]:
         """All processes that the server started, and that live."""
@@ -101,6 +104,14 @@ class Teller:
             yield from map(int, told.read_text().split())
 
 
+def _command(pid: int) -> bytes:
+    """Nothing of a process that has just ended."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b""
+
+
 def _move(pid: int, core: int) -> None:
-    for thread in Path(f"/proc/{pid}/task").iterdir():
-        os.sched_setaffinity(int(thread.name), {core})
+    with suppress(FileNotFoundError, ProcessLookupError):
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            os.sched_setaffinity(int(thread.name), {core})

@@ -110,8 +110,9 @@ def _notes(report: Report) -> str:
             f"{pinned}; {beside.failed} failed, {beside.overloaded} overloaded"
         )
         notes.append(
-            f"Events: {beside.accepted:,} of {beside.told:,} impressions accepted, all of them posted; only "
-            "those count, and the time until they are"
+            f"Events: medians of {beside.event_rounds} alternating rounds; {beside.accepted:,} of "
+            f"{beside.told:,} impressions accepted, all of them posted; only those count, and the time until "
+            "they are"
         )
         if beside.shared is not None:
             notes.append(

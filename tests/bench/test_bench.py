@@ -223,6 +223,9 @@ def test_posting_is_moved_to_the_core_that_it_is_measured_on() -> None:
         for core in allowed:
             events._move(process.pid, core)
             assert os.sched_getaffinity(process.pid) == {core}
+        assert events._command(process.pid) == b"cat\0"
+    events._move(process.pid, core)
+    assert events._command(process.pid) == b"", "it is gone"
 
 
 @pytest.mark.slow
@@ -357,7 +360,7 @@ def compared(line_items: int, slower: float) -> beside.Beside:
     rate = events.Rate(mine.per_second, mine.processor_us, 1.0)
     paces = servers.Pace(70, 10 * slower, 20 * slower, 30 * slower), servers.Pace(70, 10, 20, 30)
     return beside.Beside(
-        line_items, 1, 1.0, True, mine, empty, rate, rate, empty, 9, 9, fastest, *paces, 0, 0
+        line_items, 1, 1.0, True, mine, empty, rate, rate, empty, 1, 9, 9, fastest, *paces, 0, 0
     )
 
 
