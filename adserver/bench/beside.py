@@ -1,7 +1,7 @@
 """HTTP: the server and the empty endpoint side by side, in alternating rounds, medians of them.
 
 Both run all the time, on one core; the client is on another where there is one. Whoever is not asked has
-next to nothing to do.
+next to nothing to do. Events are told in rounds of seconds, so that posting goes on meanwhile (``events``).
 """
 
 import os
@@ -17,11 +17,15 @@ from msgspec import Struct
 from adserver.bench import client
 from adserver.bench.calls import IMPRESSION_URL
 from adserver.bench.catalogue import SEED, Shape
+from adserver.bench.events import Rate, Teller
 from adserver.bench.servers import READY_S, Pace, Server, Speed, nginx, serving
 from adserver.bench.stores import Store, store
 
 _MOST: Final = 30_000
 """Requests of a round at most; made before."""
+_EVENT_ROUNDS: Final = 5
+_PART: Final = 4
+_GATHER_S: Final = 2.0
 _OVERLOADED: Final = b'"overloaded"'
 _UNKNOWN: Final = b'"state_unavailable"'
 _OPEN_SHARE: Final = 0.7
@@ -41,7 +45,8 @@ class Shared(Struct, frozen=True):
 class Beside(Struct, frozen=True):
     """``failed``: answers that were no 200; ``overloaded``: answers without ads for want of time, among those
     looked at. ``nginx``: of the same requests answered by ``return 200``, None where it is not installed;
-    ``paced``, ``empty_paced``: the open loop."""
+    ``paced``, ``empty_paced``: the open loop. ``impressions``: while posting is beside the client,
+    ``together``: while it is on the server's core; ``told``, ``accepted``: how many impressions in all."""
 
     line_items: int
     rounds: int
@@ -49,8 +54,12 @@ class Beside(Struct, frozen=True):
     pinned: bool
     decisions: Speed
     empty_decisions: Speed
-    impressions: Speed
+    impressions: Rate
+    together: Rate
     empty_impressions: Speed
+    event_rounds: int
+    told: int
+    accepted: int
     nginx: Speed | None
     paced: Pace
     empty_paced: Pace
@@ -59,9 +68,11 @@ class Beside(Struct, frozen=True):
     shared: Shared | None = None
 
 
-def beside(line_items: int, reply_bytes: int, rounds: int, seconds: float, redis: str = "") -> Beside:
-    """``redis``: where state is kept by a third server (``stores``), empty: by none. Raises OSError where a
-    server does not come up."""
+def beside(
+    line_items: int, reply_bytes: int, rounds: int, seconds: float, events: int, redis: str = ""
+) -> Beside:
+    """``events``: of a round. ``redis``: where state is kept by a third server (``stores``), empty: by none.
+    Raises OSError where a server does not come up."""
     cores = sorted(os.sched_getaffinity(0))
     pinned = len(cores) > 1
     with ExitStack() as stack:
@@ -78,16 +89,21 @@ def beside(line_items: int, reply_bytes: int, rounds: int, seconds: float, redis
         fastest = stack.enter_context(nginx(folder, reply_bytes, cores[0]))
         if pinned:
             stack.enter_context(_on({cores[1]}, set(cores)))
-        sides = _Sides(ours, empty, fastest, shared)
+        sides = _Sides(ours, empty, fastest, shared, Teller(ours, cores[pinned]), Teller(ours, cores[0]))
         sides.warm_up()
         for number in range(rounds):
             sides.round(number * _MOST // rounds, seconds)
         for number in range(_OPEN_ROUNDS):
             sides.open_round(number * _MOST // _OPEN_ROUNDS, seconds)
+        # Last: what they leave behind, in memory and to be upkept, is in no other figure.
+        for number in range(min(rounds, _EVENT_ROUNDS)):
+            sides.tell(number * _MOST // _EVENT_ROUNDS, events)
     return Beside(
         line_items, rounds, seconds, pinned,
         ours.speed("decisions"), empty.speed("decisions"),
-        ours.speed("impressions"), empty.speed("impressions"),
+        sides.apart.rate(), sides.together.rate(), empty.speed("impressions"),
+        min(rounds, _EVENT_ROUNDS),
+        sides.apart.told + sides.together.told, sides.apart.accepted + sides.together.accepted,
         fastest.speed("decisions") if fastest is not None else None,
         ours.pace(), empty.pace(),
         ours.failed + empty.failed + (shared.server.failed if shared else 0), sides.overloaded,
@@ -118,13 +134,19 @@ class _Sharing:
 
 
 class _Sides:
-    """What is compared, and what all are asked. ``overloaded``: how many of our answers said so."""
+    """What is compared, and what all are asked. ``overloaded``: how many of our answers said so; ``apart``,
+    ``together``: who tells our events while they are posted on the client's core, and on ours."""
 
-    def __init__(self, ours: Server, empty: Server, fastest: Server | None, shared: _Sharing | None) -> None:
+    def __init__(
+        self, ours: Server, empty: Server, fastest: Server | None, shared: _Sharing | None,
+        apart: Teller, together: Teller,
+    ) -> None:  # fmt: skip
         self._ours = ours
         self._shared = shared
         self._empty = empty
         self._fastest = fastest
+        self.apart = apart
+        self.together = together
         self.overloaded = 0
         shape = Shape(SEED + 3)
         self._asked = [
@@ -148,12 +170,27 @@ class _Sides:
         self.overloaded += sum(_OVERLOADED in answer for answer in found.answers)
         if self._shared is not None:
             self._shared.play(mine, seconds)
-        paths = [path.decode() for answer in found.answers for path in IMPRESSION_URL.findall(answer)]
-        events = [client.get(path) for path in paths]
-        if events:
-            self._ours.settle()
-            self._empty.play("impressions", events, seconds)
-            self._ours.play_posted("impressions", events, seconds)
+
+    def tell(self, start: int, number: int) -> None:
+        """Impressions of decisions made before: so many, and a part of that where all of it shares a core."""
+        found = self._gathered([*self._asked[start:], *self._asked[:start]], number + number // _PART)
+        cut = len(found) * _PART // (_PART + 1)
+        mine, others = found[:cut], found[cut:]
+        self._empty.play("impressions", mine, seconds=READY_S)
+        self.apart.tell(mine)
+        self.together.tell(others)
+
+    def _gathered(self, requests: list[bytes], number: int) -> list[bytes]:
+        """So many impressions of as many decisions as it takes, or all there are to be had."""
+        events = list[bytes]()
+        while len(events) < number:
+            found = client.play(self._ours.port, requests, _GATHER_S, kept=_MOST)
+            more = _impressions(found)
+            if not more:
+                break
+            events += more
+            requests = requests[found.requests :] + requests[: found.requests]
+        return events[:number]
 
     def open_round(self, start: int, seconds: float) -> None:
         """Both at the rate that is a share of what ours took in the closed loop."""
@@ -161,6 +198,12 @@ class _Sides:
         per_second = _OPEN_SHARE * self._ours.speed("decisions").per_second
         for server in (self._empty, self._ours):
             server.play_paced(mine, per_second, 2 * seconds)
+
+
+def _impressions(found: client.Round) -> list[bytes]:
+    """Of all ads that were answered."""
+    paths = [path.decode() for answer in found.answers for path in IMPRESSION_URL.findall(answer)]
+    return [client.get(path) for path in paths]
 
 
 @contextmanager

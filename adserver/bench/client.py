@@ -1,15 +1,18 @@
 """An HTTP client that costs little: requests are bytes made before, answers are cut at their length.
 
-A few connections, one request on each at a time (a closed loop); bounded in number and time; loopback only.
+A few connections, one request on each at a time (a closed loop), without an event loop: the sockets that
+have something to say are read and asked again in turn, two calls of the kernel an answer. Bounded in number
+and time; loopback only.
 """
 
-import asyncio
 import re
+import select
+import socket
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from time import perf_counter
-from typing import Final, Protocol, cast
+from typing import Final
 
-import uvloop
 from msgspec import Struct
 
 from adserver.bench.calls import BROWSER
@@ -19,12 +22,14 @@ CONNECTIONS: Final = 32
 
 _LENGTH: Final = re.compile(rb"\r\ncontent-length: *([0-9]+)", re.IGNORECASE)
 _HEAD_END: Final = b"\r\n\r\n"
+_READ_BYTES: Final = 65_536
 AFTER_S: Final = 30.0
 """For the answers still owed when the time is up."""
 
 
 class Round(Struct, frozen=True):
-    """``answers``: bodies of the first answers; ``failed``: statuses other than 200, and lost connections."""
+    """``requests``: how many were answered; ``answers``: bodies of the first of them; ``failed``: statuses
+    other than 200, and lost connections."""
 
     requests: int
     seconds: float
@@ -54,117 +59,96 @@ def play(
     port: int, requests: Sequence[bytes], seconds: float, kept: int = 0, connections: int = CONNECTIONS
 ) -> Round:
     """Send the requests in order, each once, until they or the time are used up. Raises OSError where
-    nobody listens."""
-    return uvloop.run(_play(port, requests, seconds, kept, connections))
-
-
-async def _play(port: int, requests: Sequence[bytes], seconds: float, kept: int, connections: int) -> Round:
-    play = _Play(iter(requests), perf_counter() + seconds, kept)
-    lines = await connect(port, connections, play)
-    began = perf_counter()
-    play.open = len(lines)
-    for line in lines:
-        play.ask(line)
-    try:
-        await asyncio.wait_for(play.over, seconds + AFTER_S)
-    finally:
-        for line in lines:
-            line.close()
-    return Round(play.asked, perf_counter() - began, play.failed, tuple(play.answers))
-
-
-class Player(Protocol):
-    """Who uses connections, and is told what comes on them."""
-
-    def answered(self, line: "Connection", head: bytes, body: bytes) -> None: ...
-    def lost(self, line: "Connection") -> None: ...
-
-
-async def connect(port: int, connections: int, player: Player) -> list["Connection"]:
-    """Raises OSError where nobody listens."""
-    loop = asyncio.get_running_loop()
-    made = [await loop.create_connection(lambda: Connection(player), HOST, port) for _ in range(connections)]
-    return [connection for _, connection in made]
+    nobody listens, TimeoutError where answers are owed for too long."""
+    with ExitStack() as stack:
+        lines = [stack.enter_context(socket.create_connection((HOST, port))) for _ in range(connections)]
+        ready = stack.enter_context(select.epoll())
+        return _Play(iter(requests), kept, lines, ready).play(seconds)
 
 
 class _Play:
-    """The connections of a round, each asked again as soon as it has answered."""
+    """A round. ``_owed``: the connections that are to answer; ``_begun``: what came of answers in parts."""
 
-    def __init__(self, requests: Iterator[bytes], until: float, kept: int) -> None:
+    def __init__(
+        self, requests: Iterator[bytes], kept: int, lines: Sequence[socket.socket], ready: select.epoll
+    ) -> None:
         self._requests = requests
-        self._until = until
         self._kept = kept
-        self.over = asyncio.get_running_loop().create_future()
-        self.open = 0
-        self.asked = self.failed = 0
-        self.answers: list[bytes] = []
+        self._ready = ready
+        self._owed = {line.fileno(): line for line in lines}
+        self._begun: dict[int, bytes] = {}
+        self._answered = self._failed = 0
+        self._answers: list[bytes] = []
 
-    def ask(self, line: "Connection") -> None:
-        request = next(self._requests, None) if perf_counter() < self._until else None
-        if request is not None:
-            line.send(request)
+    def play(self, seconds: float) -> Round:
+        began = perf_counter()
+        for number, line in list(self._owed.items()):
+            line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._ready.register(number, select.EPOLLIN)
+            self._ask(number, line)
+        self._listen(began + seconds)
+        return Round(self._answered, perf_counter() - began, self._failed, tuple(self._answers))
+
+    def _listen(self, until: float) -> None:
+        owed, hear, now = self._owed, self._hear, perf_counter()
+        while owed:
+            heard = self._ready.poll(max(until + AFTER_S - now, 0))
+            now = perf_counter()
+            if not heard:
+                raise TimeoutError(f"{len(owed)} answers are owed")
+            if now > until:
+                self._requests = iter(())
+            for number, _ in heard:
+                hear(number, owed[number])
+
+    def _ask(self, number: int, line: socket.socket) -> None:
+        request = next(self._requests, None)
+        if request is None:
+            self._leave(number)
         else:
-            self._left()
+            line.sendall(request)
 
-    def answered(self, line: "Connection", head: bytes, body: bytes) -> None:
-        self.asked += 1
-        self.failed += not is_good(head)
-        if len(self.answers) < self._kept:
-            self.answers.append(body)
-        self.ask(line)
+    def _leave(self, number: int) -> None:
+        """This one has nothing more to say."""
+        del self._owed[number]
+        self._ready.unregister(number)
 
-    def lost(self, line: "Connection") -> None:
-        self.failed += 1
-        self._left()
+    def _hear(self, number: int, line: socket.socket) -> None:
+        received = _received(line)
+        if not received:
+            self._failed += 1
+            return self._leave(number)
+        if self._begun:
+            received = self._begun.pop(number, b"") + received
+        body, end = cut(received)
+        if len(received) < end:
+            self._begun[number] = received
+            return None
+        self._answered += 1
+        if not is_good(received):
+            self._failed += 1
+        if len(self._answers) < self._kept:
+            self._answers.append(received[body:end])
+        self._ask(number, line)
 
-    def _left(self) -> None:
-        """One connection has nothing more to ask."""
-        self.open -= 1
-        if not self.open and not self.over.done():
-            self.over.set_result(None)
+
+def _received(line: socket.socket) -> bytes:
+    """What is there; nothing where the connection is lost."""
+    try:
+        return line.recv(_READ_BYTES)
+    except ConnectionError:
+        return b""
+
+
+def cut(received: bytes) -> tuple[int, int]:
+    """Where an answer's body begins, and where it ends; more than was received while that is not known."""
+    head = received.find(_HEAD_END)
+    if head < 0:
+        return 0, len(received) + 1
+    found = _LENGTH.search(received, 0, head)
+    body = head + len(_HEAD_END)
+    return body, body + (int(found[1]) if found else 0)
 
 
 def is_good(head: bytes) -> bool:
     return head.startswith(b"HTTP/1.1 200")
-
-
-class Connection(asyncio.Protocol):
-    """One request at a time; ``player`` is told of its answer."""
-
-    def __init__(self, player: Player) -> None:
-        self._player = player
-        self._received = b""
-        self._needed = 0
-        self._owed = False
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
-
-    def send(self, request: bytes) -> None:
-        self._owed = True
-        self._transport.write(request)
-
-    def close(self) -> None:
-        self._transport.close()
-
-    def data_received(self, data: bytes) -> None:
-        self._received += data
-        if len(self._received) < self._needed:
-            return
-        end = self._received.find(_HEAD_END)
-        if end < 0:
-            return
-        found = _LENGTH.search(self._received, 0, end)
-        body = end + len(_HEAD_END)
-        self._needed = body + (int(found[1]) if found else 0)
-        if len(self._received) < self._needed:
-            return
-        head, answer = self._received[:end], self._received[body : self._needed]
-        self._received, self._needed = self._received[self._needed :], 0
-        self._owed = False
-        self._player.answered(self, head, answer)
-
-    def connection_lost(self, error: Exception | None) -> None:
-        if self._owed:
-            self._owed = False
-            self._player.lost(self)

@@ -12,6 +12,7 @@ import uvloop
 from msgspec import Struct
 
 from adserver.bench import client
+from adserver.bench.lines import Connection, connect
 from adserver.bench.measure import Spread, spread
 
 LINES: Final = 64
@@ -34,7 +35,7 @@ def paced(port: int, requests: Sequence[bytes], per_second: float, seconds: floa
 
 async def _paced(port: int, requests: Sequence[bytes], per_second: float, seconds: float) -> Paced:
     schedule = _Schedule(requests, round(1e9 / per_second), round(per_second * seconds))
-    lines = await client.connect(port, LINES, schedule)
+    lines = await connect(port, LINES, schedule)
     schedule.idle.extend(lines)
     try:
         async with asyncio.timeout(seconds + client.AFTER_S):
@@ -56,8 +57,8 @@ class _Schedule:
         self._number = number
         self._began = perf_counter_ns()
         self._sent = 0
-        self._due: dict[client.Connection, int] = {}
-        self.idle: deque[client.Connection] = deque()
+        self._due: dict[Connection, int] = {}
+        self.idle: deque[Connection] = deque()
         self.times: list[int] = []
         self.failed = 0
 
@@ -83,7 +84,7 @@ class _Schedule:
             line.send(self._requests[self._sent % len(self._requests)])
             self._sent += 1
 
-    def answered(self, line: client.Connection, head: bytes, body: bytes) -> None:
+    def answered(self, line: Connection, head: bytes, body: bytes) -> None:
         taken = perf_counter_ns() - self._due.pop(line)
         if client.is_good(head):
             self.times.append(taken)
@@ -91,5 +92,5 @@ class _Schedule:
             self.failed += 1
         self.idle.append(line)
 
-    def lost(self, line: client.Connection) -> None:
+    def lost(self, line: Connection) -> None:
         self.failed += 1

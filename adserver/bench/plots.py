@@ -46,10 +46,10 @@ def _rates(axes: Any, found: Found) -> None:
     beside = found.beside
     assert beside is not None
     pairs = {
-        "decisions": (beside.decisions, beside.empty_decisions),
-        "impressions": (beside.impressions, beside.empty_impressions),
+        "decisions": (beside.decisions.per_second, beside.empty_decisions.per_second),
+        "impressions": (beside.impressions.per_second, beside.empty_impressions.per_second),
     }
-    _side_by_side(axes, {name: (one.per_second, other.per_second) for name, (one, other) in pairs.items()})
+    _side_by_side(axes, pairs)
     axes.set(ylabel="a second", title=f"HTTP, one core, {beside.line_items:,} line items")
 
 

@@ -109,6 +109,11 @@ def _notes(report: Report) -> str:
             f"HTTP: medians of {beside.rounds} alternating rounds of {beside.seconds:g} s, server and client "
             f"{pinned}; {beside.failed} failed, {beside.overloaded} overloaded"
         )
+        notes.append(
+            f"Events: medians of {beside.event_rounds} alternating rounds; {beside.accepted:,} of "
+            f"{beside.told:,} impressions accepted, all of them posted; only those count, and the time until "
+            "they are"
+        )
         if beside.shared is not None:
             notes.append(
                 f"Redis is on the client's core; {beside.shared.unknown} answers were made without it"

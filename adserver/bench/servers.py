@@ -2,7 +2,6 @@
 endpoint, and nginx where there is one."""
 
 import os
-import re
 import shutil
 import socket
 import subprocess
@@ -11,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
-from time import perf_counter, sleep
 from typing import Final
 
 from msgspec import Struct
@@ -22,9 +20,6 @@ from adserver.bench.measure import processor_s
 READY_S: Final = 150.0
 """Until the first answer: a large catalogue is compiled before."""
 _STOP_S: Final = 30.0
-_SETTLED_S: Final = 60.0
-_LOOK_S: Final = 0.05
-_LAG: Final = re.compile(rb"^adserver_journal_lag_bytes ([0-9.e+]+)$", re.MULTILINE)
 _NGINX: Final = """
 daemon off;
 master_process off;
@@ -66,7 +61,7 @@ class Server:
     """A server's process, and where it listens."""
 
     def __init__(self, process: subprocess.Popen[bytes], port: int) -> None:
-        self._pid = process.pid
+        self.pid = process.pid
         self.port = port
         self.rounds: dict[str, list[Speed]] = {}
         self._paced: list[paced.Paced] = []
@@ -74,43 +69,17 @@ class Server:
 
     def play(self, kind: str, requests: list[bytes], seconds: float, kept: int = 0) -> client.Round:
         """A round; what it took is remembered under ``kind``."""
-        before = processor_s(self._pid)
-        found = client.play(self.port, requests, seconds, kept)
-        used = processor_s(self._pid) - before
-        asked = max(found.requests, 1)
-        self.rounds.setdefault(kind, []).append(Speed(found.per_second, used / asked * 1e6))
-        self.failed += found.failed
+        found, used_s = self.asked(requests, seconds, kept)
+        each = 1e6 / max(found.requests, 1)
+        self.rounds.setdefault(kind, []).append(Speed(found.per_second, used_s * each))
         return found
 
-    def play_posted(self, kind: str, requests: list[bytes], seconds: float) -> None:
-        """A round of events. What they left to be posted is the server's work too, on the same core: the time
-        its processes then take for that is added to the round's."""
-        found = self.play(kind, requests, seconds)
-        owed_s = self.settle()
-        told = self.rounds[kind].pop()
-        per_second = found.requests / (found.seconds + owed_s)
-        self.rounds[kind].append(Speed(per_second, told.processor_us))
-
-    def settle(self) -> float:
-        """Wait until all that was acknowledged is posted; the processor time it took, in seconds. Raises
-        TimeoutError."""
-        before, deadline = self._children_s(), perf_counter() + _SETTLED_S
-        while self._lag_bytes() > 0:
-            if perf_counter() > deadline:
-                raise TimeoutError("events are not posted as fast as they are acknowledged")
-            sleep(_LOOK_S)
-        return self._children_s() - before
-
-    def _lag_bytes(self) -> float:
-        asked = client.play(self.port, [client.get("/metrics")], _STOP_S, kept=1, connections=1)
-        told = _LAG.search(asked.answers[0])
-        assert told is not None, "it says how far it is"
-        return float(told[1])
-
-    def _children_s(self) -> float:
-        """Of all processes that the server started, and that live."""
-        listed = Path(f"/proc/{self._pid}/task").glob("*/children")
-        return sum(processor_s(int(pid)) for told in listed for pid in told.read_text().split())
+    def asked(self, requests: list[bytes], seconds: float, kept: int = 0) -> tuple[client.Round, float]:
+        """A round, and the processor time of this process in it."""
+        before = processor_s(self.pid)
+        found = client.play(self.port, requests, seconds, kept)
+        self.failed += found.failed
+        return found, processor_s(self.pid) - before
 
     def play_paced(self, requests: list[bytes], per_second: float, seconds: float) -> None:
         found = paced.paced(self.port, requests, per_second, seconds)

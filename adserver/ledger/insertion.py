@@ -38,20 +38,26 @@ def replacing(table: Table) -> Insertion:
 
 
 class Adding:
-    """Numbers to be added to those of a table, whose key comes first. Most rows of a batch leave most columns
-    as they are: only those are told that one of them adds to."""
+    """Numbers to be added to those of a table, or to some ``columns`` of it; its key comes first. Most rows
+    of a batch leave most columns as they are: only those are told that one of them adds to."""
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: Table, columns: Sequence[str] | None = None) -> None:
         self._table = table
-        self._columns = _numbers(table)
+        self._columns = _numbers(table) if columns is None else columns
         self._insertions = dict[tuple[bool, ...], Insertion]()
 
     def of(self, rows: Mapping[Any, Sequence[int]]) -> tuple[Insertion, Iterable[tuple[Any, ...]]]:
         """The insertion of these rows, by key, and what it is told."""
         keys = sorted(rows)
+        return self.told(keys, map(rows.__getitem__, keys))
+
+    def told(
+        self, keys: Sequence[Any], rows: Iterable[Sequence[int]]
+    ) -> tuple[Insertion, Iterable[tuple[Any, ...]]]:
+        """The same of rows that are sorted by key."""
         width = len(self._columns)
         # Column by column out of one list: rows lie anywhere in memory, and most numbers are 0.
-        flat = list(chain.from_iterable(map(rows.__getitem__, keys)))
+        flat = list(chain.from_iterable(rows))
         columns = [flat[place::width] for place in range(width)]
         moved = tuple(map(any, columns))
         if moved not in self._insertions:
@@ -63,7 +69,7 @@ class Adding:
         table = self._table
         keys = [column.name for column in table.primary_key]
         sums = ", ".join(f"{name} = {table.name}.{name} + excluded.{name}" for name in moved)
-        still = [name for name in self._columns if name not in moved]
+        still = [name for name in _numbers(table) if name not in moved]
         return Insertion(table, [*keys, *moved], _change(table, sums) if moved else "DO NOTHING", still)
 
 

@@ -5,11 +5,14 @@ own way, a dictionary a row, costs three times what SQLite does.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any, Final
 
 from sqlalchemy import Connection
 
 from adserver.domain.books import Position
+from adserver.domain.counted import COUNTED
+from adserver.domain.decision import EventKind
 from adserver.ledger.conversions import CONVERSIONS
 from adserver.ledger.dialects import dialect_of
 from adserver.ledger.insertion import Adding, Insertion, changing, once, replacing
@@ -17,7 +20,7 @@ from adserver.ledger.lease_tables import HOLDERS, LEASES
 from adserver.ledger.ledger import chunks
 from adserver.ledger.posting import PLAIN, Batch
 from adserver.ledger.rolled import CREATIVES, MARKS, PEOPLE, REQUESTS, ROLLUPS
-from adserver.ledger.rollups import Rollups
+from adserver.ledger.rollups import PAID, Rollups
 from adserver.ledger.schema import (
     BALANCES,
     BUDGET_LIMITS,
@@ -43,6 +46,7 @@ _ADD_ENTRY: Final = once(ENTRIES)
 _TOTALS: Final = Adding(TOTALS)
 _SHOWN: Final = Adding(SHOWN)
 _ROLLUPS: Final = Adding(ROLLUPS)
+_ADDED: Final = {kind: Adding(ROLLUPS, (name, *PAID)) for kind, name in COUNTED.items()}
 _REQUESTS: Final = Adding(REQUESTS)
 _ADD_CREATIVE: Final = once(CREATIVES)
 _ADD_PERSON: Final = once(PEOPLE)
@@ -103,6 +107,10 @@ def write(connection: Connection, batch: Batch) -> int:
 
 
 def add_rollups(connection: Connection, rollups: Rollups) -> None:
+    for (quarter, kind), cells in sorted(rollups.added.items(), key=itemgetter(0)):
+        places = sorted(cells)
+        keys = [(quarter, *place) for place in places]
+        _many(connection, *_ADDED[EventKind(kind)].told(keys, map(cells.__getitem__, places)))
     _add(connection, _ROLLUPS, rollups.cells)
     _many(connection, _ADD_CREATIVE, rollups.creatives.items())
     _many(connection, _ADD_PERSON, rollups.seen.items())

@@ -7,8 +7,8 @@ Converted: stored, and where it is owed to an ad, an accepted event. Accrued: on
 entries once more the other way round, the budgets have room again, and the counts of what is invalid grow;
 what was shown is unlearned. Terms tell who pays, who is paid, and the budgets.
 
-Events that are alike in all but who, when and which (``alike``) are added up first and moved at once, if no
-budget could refuse one of them; else one by one. What they move is looked up once a batch for each line item
+Events that move the same money (``alike``) are added up first and moved at once, if no budget could refuse
+one of them; else one by one. What they move is looked up once a batch for each line item
 and day (``Sheet``); so an event costs the rows it leaves.
 """
 
@@ -26,7 +26,7 @@ from adserver.ledger.alike import Group, Key
 from adserver.ledger.conversions import row_of
 from adserver.ledger.guards import Limit
 from adserver.ledger.parties import Parties, Payee, payer_of
-from adserver.ledger.rollups import EARNED, Rollups
+from adserver.ledger.rollups import Numbers, Rollups
 from adserver.ledger.schema import COUNTED, EVENTS, LIFETIME, OPERATORS, REVERSAL, SHOWN_COUNTED
 from adserver.ledger.sheets import Sheet, Sheets
 from adserver.ledger.statement_tables import EARNED_COUNTED
@@ -101,9 +101,8 @@ class Batch:
 
     def recorded(self, events: Sequence[Recorded]) -> None:
         """Add events that are not in the books yet, in the journal's order."""
-        plain = [event for event in events if alike.is_plain(event)]
-        if len(plain) < len(events):
-            self._one_by_one(event for event in events if not alike.is_plain(event))
+        plain, others = alike.parted(events)
+        self._one_by_one(others)
         keys = alike.keys_of(plain)
         groups = alike.grouped(keys, plain)
         if self._all_known(groups.values()) and self.sheets.bill(groups):
@@ -118,31 +117,27 @@ class Batch:
 
     def _together(self, events: Sequence[Recorded], keys: Sequence[Key], groups: dict[Key, Group]) -> None:
         """Those that are billed stand in their budgets already."""
-        moved = {key: self._move(*group) for key, group in alike.paid_alike(groups).items()}
-        entries = dict[Key, list[Row]]()
-        for key, (event, count) in groups.items():
-            entries[key], earned = moved[key[: alike.MONEY]]
-            cell = self.rollups.cell(event)
-            _add(cell, _COUNTERS.get(event.kind), count, event.billed_nanos, event.free_nanos)
-            cell[EARNED] += count * earned
+        moved = {key: self._move(*group) for key, group in groups.items()}
+        moves = list(map(moved.__getitem__, keys))
         self.plain += map(_ROW, events)
         self.entries += [
             (event.event_id, *entry)
-            for key, event in zip(keys, events, strict=True)
-            for entry in entries[key]
+            for event, (entries, _) in zip(events, moves, strict=True)
+            for entry in entries
         ]
+        self.rollups.add(events, [numbers for _, numbers in moves])
         self.rollups.see(events)
 
-    def _move(self, event: Recorded, count: int) -> tuple[list[Row], int]:
-        """What so many of it move beside budgets and cells; the entries of each, without its id, and what the
-        publisher earns."""
-        amount = event.billed_nanos
+    def _move(self, event: Recorded, count: int) -> tuple[list[Row], Numbers]:
+        """What so many of it move beside budgets and cells; the entries of each, without its id, and what
+        each adds to its cell."""
+        amount, free = event.billed_nanos, event.free_nanos
         sheet, counter = self.sheets.of(event) if amount > 0 else None, _COUNTERS.get(event.kind)
         for counts in self._totals(event):
-            _add(counts, counter, count, amount, event.free_nanos)
+            _add(counts, counter, count, amount, free)
         self._show(event, count)
         entries = [] if sheet is None else list(self._pay(event, sheet, amount, count))
-        return entries, _earned(entries)
+        return entries, (1, amount, free, _earned(entries))
 
     def _one_by_one(self, events: Iterable[Recorded]) -> None:
         for event in events:

@@ -11,8 +11,10 @@ one end.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Final
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import repeat
+from operator import add, attrgetter
+from typing import Any, Final
 
 from adserver.domain.decision import EventKind
 from adserver.domain.records import LineItemTerms, Personal, Record, Recorded, Reversed, Status, Tallied
@@ -25,8 +27,17 @@ Cell = tuple[int, int, int, int, str, int]
 Asked = tuple[int, int, str, int]
 """(quarter, placement, country, device)."""
 
+Numbers = tuple[int, int, int, int]
+"""What an accepted event adds to its cell: one to the number of its kind, and to ``PAID``."""
+PAID: Final = ("billed_nanos", "free_nanos", "earned_nanos")
+Kinds = dict[tuple[Any, ...], Numbers]
+"""By line item, creative, placement, country and device: of one quarter and one kind of event."""
+
 EARNED: Final = ROLLED.index("earned_nanos")
 """Its place in a cell."""
+_ID: Final = attrgetter("event_id")
+_KIND: Final = attrgetter("kind")
+_WHERE: Final = attrgetter("line_item", "creative", "placement", "country", "device")
 _IMPRESSION: Final = int(EventKind.IMPRESSION)
 _IS_ACCEPTED: Final = int(Status.ACCEPTED)
 
@@ -47,12 +58,14 @@ def quarter_of(event_id: bytes) -> int:
 
 
 class Rollups:
-    """What one batch adds. ``seen``: event id -> person; ``unseen``: ids of impressions taken back;
-    ``tallied``: the number of the last tally of this journal so far, in the ledger or here, marked in the
-    ledger as ``mark``."""
+    """What one batch adds. ``cells``: of whatever is told one by one; ``added``: beside those, of accepted
+    events that are told together, by quarter and kind of event. ``seen``: event id -> person; ``unseen``: ids
+    of impressions taken back; ``tallied``: the number of the last tally of this journal so far, in the ledger
+    or here, marked in the ledger as ``mark``."""
 
     def __init__(self, mark: str, tallied: int, people: Mapping[bytes, int]) -> None:
         self.cells: defaultdict[Cell, list[int]] = defaultdict(lambda: [0] * len(ROLLED))
+        self.added: defaultdict[tuple[int, int], Kinds] = defaultdict(dict)
         self.requests: defaultdict[Asked, list[int]] = defaultdict(lambda: [0, 0, 0])
         self.creatives: dict[int, int] = {}
         self.seen: dict[bytes, int] = {}
@@ -74,6 +87,19 @@ class Rollups:
         return self.cells[
             quarter, event.line_item, event.creative, event.placement, event.country, event.device
         ]
+
+    def add(self, events: Sequence[Recorded], numbers: Iterable[Numbers]) -> None:
+        """Accepted events, and what each adds. Nearly always each has a cell of its own."""
+        for cells, where, more in zip(self._kinds(events), map(_WHERE, events), numbers, strict=False):
+            known = cells.get(where)
+            cells[where] = more if known is None else tuple(map(add, known, more))
+
+    def _kinds(self, events: Sequence[Recorded]) -> Iterable[Kinds]:
+        """Of each; of most batches the same for all."""
+        ids, kinds = list(map(_ID, events)), set(map(_KIND, events))
+        if ids and len(kinds) == 1 and quarter_of(min(ids)) == quarter_of(max(ids)):
+            return repeat(self.added[quarter_of(ids[0]), kinds.pop()])
+        return (self.added[quarter_of(event.event_id), event.kind] for event in events)
 
     def learn(self, terms: LineItemTerms) -> None:
         self.creatives.update(terms.creatives)

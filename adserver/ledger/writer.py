@@ -38,6 +38,7 @@ from adserver.ledger.walk import Walk, days_of
 
 _LOG: Final = logging.getLogger("adserver.ledger")
 _CACHED_BUDGETS: Final = 500_000
+_ENDING: Final = frozenset((Closed, Credited))
 _NOBODY: Final[Mapping[bytes, int]] = {}
 
 
@@ -185,9 +186,12 @@ def _spent(batch: Batch, before: dict[tuple[str, int], int], holder: int) -> Ite
 
 def _parts(records: Sequence[Record]) -> Iterator[Sequence[Record]]:
     """Cut behind each closing, which wants the books as they are before it, and each credit."""
+    if _ENDING.isdisjoint(map(type, records)):
+        yield records
+        return
     start = 0
     for number, record in enumerate(records, 1):
-        if isinstance(record, Closed | Credited):
+        if type(record) in _ENDING:
             yield records[start:number]
             start = number
     yield records[start:]

@@ -10,7 +10,8 @@ behind it are one transaction. How far it is, and what went wrong, it tells on s
 tried again.
 
 What comes after a rest is posted at once. While events keep coming by the thousands they are gathered for
-two seconds: the more are posted together, the fewer rows that they share are written anew.
+two seconds, or until they fill a batch: the more are posted together, the fewer rows that they share are
+written anew.
 
 Between batches the first of them removes from the ledger who saw ads decided more than so many days ago.
 """
@@ -45,7 +46,7 @@ from adserver.telemetry import logs
 RETRY_S: Final = 1.0
 FORGET_S: Final = 3600.0
 GATHER_S: Final = 2.0
-"""From one batch to the next, at most, while there is much to post and the books are not behind."""
+"""From one batch to the next, at most, while there is much to post and less than fills one."""
 _MUCH: Final = 1_000
 """Records of a batch, behind which more are gathered."""
 DAY_MS: Final = 86_400_000
@@ -81,10 +82,10 @@ class Asked:
         with self._changed:
             self._changed.wait_for(lambda: self._until > posted, seconds)
 
-    def gather(self, seconds: float) -> None:
-        """Until no more is asked for than the last time, or the time is up."""
+    def gather(self, enough: Position, seconds: float) -> None:
+        """Until so much is asked for, or no more than the last time, or the time is up."""
         with self._changed:
-            self._changed.wait_for(lambda: self._rests, seconds)
+            self._changed.wait_for(lambda: self._rests or self._until >= enough, seconds)
 
     def _listen(self) -> None:
         try:
@@ -109,12 +110,13 @@ def post(
     poster = Poster(Reader(journals.folder_of(data, number)), ledger, lambda: asked.until)
     now_ms, forget_at = WallClock(), inf if number else monotonic()
     collector.work_in_batches()
-    began_s, posted = monotonic(), 0
+    began_s, posted, begun = monotonic(), 0, told
     while True:
         asked.wait(told, None if forget_at == inf else max(forget_at - monotonic(), 0))
-        if _MUCH <= posted < BATCH_RECORDS:
-            asked.gather(began_s + GATHER_S - monotonic())
+        if posted >= _MUCH:
+            asked.gather(full(begun, told, posted), began_s + GATHER_S - monotonic())
         refused, error, began_s, posted = ledger.refused, "", monotonic(), 0
+        begun = told
         try:
             posted = poster.step()
             if monotonic() >= forget_at:
@@ -126,6 +128,13 @@ def post(
         _tell(Told(told, ledger.refused - refused, error))
         if error:
             asked.wait(Position(sys.maxsize), RETRY_S)
+
+
+def full(begun: Position, posted: Position, records: int) -> Position:
+    """Up to where the next batch is full, if its records are as long as these between two positions. Where
+    a segment ended between them nothing is gathered, for once."""
+    mean_bytes = max(posted.offset - begun.offset, 0) // records
+    return Position(posted.segment, posted.offset + BATCH_RECORDS * mean_bytes)
 
 
 def _open(place: Place, number: int, holder: int | None) -> LedgerWriter:

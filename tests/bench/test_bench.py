@@ -1,17 +1,22 @@
 """The benchmark with tiny counts, so that it cannot rot: nothing here asks how fast anything is."""
 
 import json
+import os
+import re
+import socket
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from statistics import mean
-from typing import ClassVar
+from threading import Thread
 
 import msgspec
 import pytest
 from servers import programs
 from servers.redis_server import Redis
 
-from adserver.bench import beside, client, engine, paced, plots, servers, sized, stores
+from adserver.bench import beside, client, engine, events, lines, paced, plots, servers, sized, stores
 from adserver.bench.calls import BROWSER
 from adserver.bench.catalogue import CUSTOM, PLACEMENTS, SEED, Shape
 from adserver.bench.goals import LARGE, SIZE, Found, goals
@@ -134,37 +139,104 @@ def test_percentiles_are_the_nearest_rank(count: int, p99: int, p999: int, longe
 # -- HTTP ------------------------------------------------------------------------------------------
 
 
-class Behind(servers.Server):
-    """300 events in a second, which take half a second more of the processor until they are posted."""
+@contextmanager
+def answering(*answers: bytes) -> Iterator[int]:
+    """A port where each connection is sent the same, in these pieces, whatever it asks; then it ends."""
 
-    lags: ClassVar = [100.0, 50.0, 0.0]
-    used_s: ClassVar = [1.0, 1.5]
+    def serve(line: socket.socket) -> None:
+        with line:
+            while line.recv(65_536):
+                for answer in answers:
+                    line.sendall(answer)
+                if not answers:
+                    return
 
-    def play(self, kind: str, requests: list[bytes], seconds: float, kept: int = 0) -> client.Round:
-        self.rounds[kind] = [servers.Speed(300.0, 9.0)]
-        return client.Round(300, 1.0, 0, ())
+    def listen() -> None:
+        with suppress(OSError):
+            while True:
+                Thread(target=serve, args=(listening.accept()[0],), daemon=True).start()
 
-    def _lag_bytes(self) -> float:
+    with socket.create_server((client.HOST, 0)) as listening:
+        Thread(target=listen, daemon=True).start()
+        yield listening.getsockname()[1]
+        listening.shutdown(socket.SHUT_RDWR)
+
+
+GOOD = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
+NONE = b"HTTP/1.1 204 No Content\r\nx: y\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("pieces", "requests", "failed", "answers"),
+    [
+        ((GOOD + b"whole",), 9, 0, (b"whole",) * 2),
+        ((GOOD[:20], GOOD[20:], b"in ", b"pt"), 9, 0, (b"in pt",) * 2),
+        ((NONE,), 9, 9, (b"",) * 2),
+        ((), 0, 3, ()),
+    ],
+)
+def test_the_client_counts_what_was_answered(
+    pieces: tuple[bytes, ...], requests: int, failed: int, answers: tuple[bytes, ...]
+) -> None:
+    with answering(*pieces) as port:
+        found = client.play(port, [client.get("/i/x")] * 9, 10, kept=2, connections=3)
+    assert (found.requests, found.failed, found.answers) == (requests, failed, answers)
+
+
+class Behind(events.Teller):
+    """Of a server that answers 300 events in a second and accepts 290 of them; after each round there is more
+    to post, which takes half a second of the processor."""
+
+    def __init__(self, server: servers.Server) -> None:
+        super().__init__(server, core=1)
+        self.lags: list[float] = [0, 100, 50, 0]
+        self.counted: list[float] = [10, 300]
+        self.used_s = 1.0
+
+    def _gauge(self, name: re.Pattern[bytes]) -> float:
+        if name is not events._LAG:
+            return self.counted.pop(0)
+        self.used_s += 0.25 if self.lags[0] else 0.0
         return self.lags.pop(0)
 
-    def _children_s(self) -> float:
-        return self.used_s.pop(0)
+    def _posting_s(self) -> float:
+        return self.used_s
 
 
-def test_what_is_acknowledged_and_not_posted_is_still_owed() -> None:
+class Answers300(servers.Server):
+    def asked(self, requests: list[bytes], seconds: float, kept: int = 0) -> tuple[client.Round, float]:
+        return client.Round(300, 1.0, 0, ()), 0.003
+
+
+def test_what_is_acknowledged_and_not_posted_is_still_owed_and_only_what_is_accepted_counts() -> None:
     with subprocess.Popen(["true"]) as process:
-        server = Behind(process, 0)
-    server.play_posted("impressions", [], 1.0)
-    assert server.lags == [], "all of it was waited for"
-    assert server.speed("impressions") == servers.Speed(200.0, 9.0)
+        teller = Behind(Answers300(process, 0))
+        teller.tell([])
+    assert teller.lags == [], "all of it was waited for"
+    assert (teller.told, teller.accepted) == (300, 290)
+    assert teller.rate() == events.Rate(round(290 / 1.5, 1), 10.0, round(0.5e6 / 300, 1))
+
+
+def test_posting_is_moved_to_the_core_that_it_is_measured_on() -> None:
+    allowed = os.sched_getaffinity(0)
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as process:
+        for core in allowed:
+            events._move(process.pid, core)
+            assert os.sched_getaffinity(process.pid) == {core}
+        assert events._command(process.pid) == b"cat\0"
+    events._move(process.pid, core)
+    assert events._command(process.pid) == b"", "it is gone"
 
 
 @pytest.mark.slow
 def test_http_beside_the_empty_endpoint() -> None:
-    found = beside.beside(TINY, 1000, rounds=1, seconds=0.3)
+    found = beside.beside(TINY, 1000, rounds=1, seconds=0.3, events=2000)
     assert found.failed == 0 and found.overloaded == 0
-    for speed in (found.decisions, found.empty_decisions, found.impressions, found.empty_impressions):
+    for speed in (found.decisions, found.empty_decisions, found.empty_impressions):
         assert speed.per_second > 0
+    for rate in (found.impressions, found.together):
+        assert rate.per_second > 0 and rate.posting_us > 0
+    assert found.accepted == found.told > 2000
     for pace in (found.paced, found.empty_paced):
         assert pace.per_second == round(0.7 * found.decisions.per_second, 1)
         assert 0 < pace.median_us <= pace.p99_us <= pace.p999_us
@@ -174,7 +246,7 @@ def test_http_beside_the_empty_endpoint() -> None:
 @pytest.mark.slow
 def test_state_in_redis_beside_state_in_memory() -> None:
     programs.redis()
-    found = beside.beside(TINY, 1000, rounds=1, seconds=0.3, redis=stores.OWN)
+    found = beside.beside(TINY, 1000, rounds=1, seconds=0.3, events=500, redis=stores.OWN)
     assert found.shared is not None
     assert found.shared.decisions.per_second > 0 and found.shared.redis_us is not None
     assert found.failed == 0 and found.shared.unknown == 0
@@ -190,7 +262,7 @@ def test_a_redis_with_somebodys_keys_is_left_alone(redis_server: Redis, tmp_path
     assert redis_server.ask("DBSIZE") == 1
 
 
-class Line(client.Connection):
+class Line(lines.Connection):
     """Counts what is sent on it."""
 
     def __init__(self, schedule: paced._Schedule) -> None:
@@ -285,8 +357,11 @@ def compared(line_items: int, slower: float) -> beside.Beside:
         servers.Speed(100, 2),
         servers.Speed(200, 1),
     )
+    rate = events.Rate(mine.per_second, mine.processor_us, 1.0)
     paces = servers.Pace(70, 10 * slower, 20 * slower, 30 * slower), servers.Pace(70, 10, 20, 30)
-    return beside.Beside(line_items, 1, 1.0, True, mine, empty, mine, empty, fastest, *paces, 0, 0)
+    return beside.Beside(
+        line_items, 1, 1.0, True, mine, empty, rate, rate, empty, 1, 9, 9, fastest, *paces, 0, 0
+    )
 
 
 def test_goals_over_http() -> None:
@@ -319,7 +394,7 @@ def test_a_report_is_json_and_tables() -> None:
 
 def test_a_part_without_time_is_named() -> None:
     said: list[str] = []
-    plan = Plan((1000,), 10, 1, 1000, 1, 0.1, 0, 0)
+    plan = Plan((1000,), 10, 1, 1000, 1, 0.1, 10, 0, 0)
     bench = Bench(plan, said.append)
     assert bench._size(1000) == (None, None)
     assert bench._missing == ["built, 1,000 line items: not measured, no time was left"] and said
@@ -338,7 +413,7 @@ def test_plots_are_drawn_or_said_to_be_missing(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_child_answers_json() -> None:
-    plan = Plan((TINY,), 10, 1, TINY, 1, 0.1, 60, 60)
+    plan = Plan((TINY,), 10, 1, TINY, 1, 0.1, 10, 60, 60)
     built, found = Bench(plan, lambda line: None)._size(TINY)
     assert built is not None and built.line_items == TINY
     assert found is not None and found.line_items == TINY

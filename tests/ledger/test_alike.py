@@ -2,7 +2,6 @@
 
 import sqlite3
 from contextlib import closing
-from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -19,7 +18,7 @@ from adserver.domain.decision import EventKind
 from adserver.domain.fees import Accrued
 from adserver.domain.records import Credited, Record, Recorded, Status, Unbilled
 from adserver.ledger import alike
-from adserver.ledger.rollups import QUARTER_MS, quarter_of
+from adserver.ledger.rollups import QUARTER_MS, Rollups
 from adserver.ledger.writer import LedgerWriter
 
 HOUR_MS = 3_600_000
@@ -131,15 +130,18 @@ def test_together_or_one_by_one(drawn: list[tuple[Any, ...]], size: int) -> None
     assert books(records, size) == books(records, 1)
 
 
-def test_decisions_of_two_quarters_are_not_alike() -> None:
+def test_what_moves_the_same_money_is_alike_wherever_and_whenever() -> None:
     first = NOW_MS // QUARTER_MS * QUARTER_MS
     events = [recorded(request(1, first + ms)) for ms in (0, 1, QUARTER_MS, QUARTER_MS + 1)]
-    keys = alike.keys_of(events)
-    assert [len(list(run)) for _, run in groupby(keys)] == [2, 2]
-    groups = alike.grouped(keys, events)
-    assert {quarter_of(last.event_id): count for last, count in groups.values()} == {
-        first // QUARTER_MS: 2,
-        first // QUARTER_MS + 1: 2,
+    events.append(msgspec.structs.replace(recorded(request(2, first)), country="NL", device=2))
+    assert len(alike.grouped(alike.keys_of(events), events)) == 1
+    rollups = Rollups("", 0, {})
+    rollups.add(events, [(1, 10, 0, 7)] * len(events))
+    kind = int(EventKind.IMPRESSION)
+    cells = {key: sorted(numbers for numbers in told.values()) for key, told in rollups.added.items()}
+    assert cells == {
+        (first // QUARTER_MS, kind): [(1, 10, 0, 7), (2, 20, 0, 14)],
+        (first // QUARTER_MS + 1, kind): [(2, 20, 0, 14)],
     }
 
 

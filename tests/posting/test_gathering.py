@@ -11,12 +11,14 @@ import pytest
 from test_clerk import Office, posted_to, with_clerk
 
 from adserver.domain.books import Position
-from adserver.posting.child import Asked
+from adserver.ledger.poster import BATCH_RECORDS
+from adserver.posting.child import Asked, full
 from adserver.posting.clerk import Clerk
 
 pytestmark = pytest.mark.slow
 
 LONG_S = 60.0
+FAR = Position(2, 0)
 
 
 class Lines:
@@ -36,7 +38,7 @@ class Lines:
 def test_gathering_ends_where_nothing_more_comes() -> None:
     lines = Lines()
     asked = Asked(lines)
-    gathering = Thread(target=asked.gather, args=(LONG_S,), daemon=True)
+    gathering = Thread(target=asked.gather, args=(FAR, LONG_S), daemon=True)
     gathering.start()
     for offset in (100, 200, 300):
         lines.say(offset)
@@ -48,8 +50,35 @@ def test_gathering_ends_where_nothing_more_comes() -> None:
     assert asked.until == Position(1, 300)
     lines.say(400)
     asked.wait(Position(1, 300))
-    asked.gather(0.01)
-    asked.gather(-1.0)
+    asked.gather(FAR, 0.01)
+    asked.gather(FAR, -1.0)
+
+
+def test_gathering_ends_with_what_fills_a_batch() -> None:
+    lines = Lines()
+    asked = Asked(lines)
+    gathering = Thread(target=asked.gather, args=(Position(1, 300), LONG_S), daemon=True)
+    gathering.start()
+    for offset in (100, 299):
+        lines.say(offset)
+        asked.wait(Position(1, offset - 1))
+        assert gathering.is_alive()
+    lines.say(300)
+    gathering.join(LONG_S / 2)
+    assert not gathering.is_alive()
+
+
+@pytest.mark.parametrize(
+    ("begun", "posted", "records", "offset"),
+    [
+        (Position(1, 64), Position(1, 64 + 1000 * 110), 1000, 64 + 1000 * 110 + BATCH_RECORDS * 110),
+        (Position(1, 900_000), Position(2, 5000), 1000, 5000),
+    ],
+)
+def test_a_batch_is_full_by_the_last_ones_measure(
+    begun: Position, posted: Position, records: int, offset: int
+) -> None:
+    assert full(begun, posted, records) == Position(posted.segment, offset)
 
 
 def test_thousands_are_posted_together(tmp_path: Path) -> None:
