@@ -96,16 +96,16 @@ def programmed(found: Found, told: list[Slot]) -> tuple[Program, dict[Key, float
 
 
 def without_caps(
-    found: Found, told: list[Slot], requests: Counter[Request]
+    found: Found, told: list[Slot], requests: Counter[Request], weight: float = 1.0
 ) -> tuple[Program, dict[int, list[Key]], int]:
     """(the program, its variables by line item, how many rows are of requests alone). Those that follow, of
-    budgets and plans, tie people together."""
+    budgets and plans, tie people together. ``weight``: how often each request came."""
     config, program = found.config, Program()
     bids = bids_of(found)
     mine: defaultdict[int, list[Key]] = defaultdict(list)
     single = singles(found)
     for request, times in requests.items():
-        fill(program, mine, request, times, single)
+        fill(program, mine, request, times * weight, single)
     alone = len(program.bounds)
     _budgets(program, found, mine, bids)
     shares = _shares(config, told)

@@ -99,7 +99,7 @@ def _most(times: list[int], per_ms: int) -> int:
 
 
 def fill(
-    program: Program, mine: dict[int, list[Key]], request: Request, times: int, single: set[int]
+    program: Program, mine: dict[int, list[Key]], request: Request, times: float, single: set[int]
 ) -> None:
     """So many requests that are alike: each place is filled once, ``single`` line items stand once in a
     request."""
@@ -115,8 +115,9 @@ def fill(
             program.at_most([(key, 1.0) for key in keys_of], times)
 
 
-def slide(program: Program, keys: list[Key], cap: FrequencyCap) -> None:
-    """Person by person: no window has more than the cap allows. Those within others are left out."""
+def slide(program: Program, keys: list[Key], cap: FrequencyCap, weight: float = 1.0) -> None:
+    """Person by person: no window has more than the cap allows. Those within others are left out.
+    ``weight``: how many people each is."""
     people: defaultdict[str, list[Key]] = defaultdict(list)
     for key in keys:
         if key[1][0]:
@@ -127,4 +128,4 @@ def slide(program: Program, keys: list[Key], cap: FrequencyCap) -> None:
         first = [bisect_right(times, at_ms - cap.per_ms) for at_ms in times]
         for last, start in enumerate(first):
             if (last + 1 == len(times) or first[last + 1] > start) and last + 1 - start > 0:
-                program.at_most([(key, 1.0) for key in theirs[start : last + 1]], cap.limit)
+                program.at_most([(key, 1.0) for key in theirs[start : last + 1]], cap.limit * weight)
