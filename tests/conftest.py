@@ -14,6 +14,9 @@ pytest_plugins = ("servers.fixtures",)
 # Properties that do not fix a number of examples are asked so often in `make long`, and in `make check`.
 settings.register_profile("long", max_examples=10_000, deadline=None)
 settings.register_profile("quick", max_examples=20, deadline=None)
+# A slow machine is no wrong answer.
+settings.register_profile("usual", deadline=None)
+settings.load_profile("usual")
 
 
 WHOLE = {"demo", "deploy", "faults", "servers", "workers"}
