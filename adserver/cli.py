@@ -14,6 +14,7 @@ from typer.exceptions import TyperException
 from adserver import asking
 from adserver.commands.keys import KEYS
 from adserver.commands.serve import serve
+from adserver.domain.limits import MOVEMENTS_TOLD
 from adserver.options import (
     FAILED,
     WRONG,
@@ -138,7 +139,7 @@ def accounts(
     name: Annotated[
         str, typer.Argument(metavar="NAME", help="What moved this account (default: tell all).")
     ] = "",
-    most: Annotated[int, typer.Option(min=1, max=1_000_000, help="So many movements, the newest.")] = 50,
+    most: Annotated[int, typer.Option(min=1, max=MOVEMENTS_TOLD, help="So many movements, the newest.")] = 50,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with money in nanos.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, with money in nanos.")] = False,
     data: Data = None,

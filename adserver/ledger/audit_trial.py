@@ -12,12 +12,13 @@ from typing import Final
 import numpy as np
 from sqlalchemy import Connection
 
+from adserver.domain.accounts import sums
 from adserver.domain.records import Status
 from adserver.ledger.audit_books import ALL_DAYS, Heard, Tell, levels
 from adserver.ledger.audit_judging import Books
 from adserver.ledger.audit_paid import Paid
 from adserver.ledger.audit_rows import Array, Groups
-from adserver.ledger.trial_balance import is_readable, read_accounts, sums
+from adserver.ledger.trial_balance import is_readable, read_accounts
 
 _NET: Final = ("granted", "budget")
 """Compared by their balance: several processes may tell one change of a limit in other steps."""

@@ -8,28 +8,17 @@ told as it is now: what was given back of it nobody keeps.
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from msgspec import Struct
+import msgspec
 from sqlalchemy import Connection, text
 
 from adserver.domain import ids, money
+from adserver.domain.accounts import BUDGETARY, EVENTS, OWED, Movement
 from adserver.domain.credits import accounts
 from adserver.domain.decision import EventKind
 from adserver.ledger.grants import Grants
 from adserver.ledger.schema import LIFETIME
-from adserver.ledger.trial_balance import BUDGETARY, EVENTS, OWED, day_of
-
-
-class Movement(Struct, frozen=True):
-    """``what``: the kind of an event, "reversal of" one, or deposit, credit, make_good, limit, prepaid or
-    lease; ``reference``: the event's or booking's id, or who holds the lease; ``other``: the account it came
-    from or went to. ``at_ms`` is None of what is told as it is now."""
-
-    at_ms: int | None
-    what: str
-    reference: str
-    other: str
-    debits: int
-    credits: int
+from adserver.ledger.titles import Titles
+from adserver.ledger.trial_balance import day_of
 
 
 class Unnamed(Exception):
@@ -47,7 +36,9 @@ def read_movements(connection: Connection, name: str, most: int) -> list[Movemen
         found = _marked(connection, head, rest, most)
     else:
         raise Unnamed(f"no account has a name such as {name[:64]}")
-    return sorted(found, key=lambda one: (one.at_ms is None, one.at_ms), reverse=True)[:most]
+    newest = sorted(found, key=lambda one: (one.at_ms is None, one.at_ms), reverse=True)[:most]
+    titles = Titles(connection)
+    return [msgspec.structs.replace(one, other=titles.of(one.other)) for one in newest]
 
 
 # -- owed ------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from typing import Final
 
 from sqlalchemy import Connection, text
 
-from adserver.ledger.trial_balance import OWED
+from adserver.domain.accounts import OWED
 
 _HOLDS: Final = {"wallet": "advertiser", "credit": "advertiser"}
 

@@ -21,14 +21,13 @@ so that they meet is no matter of course. Cost: a scan of the rollups.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
 from datetime import UTC, date, datetime
 from typing import Any, Final
 
-from msgspec import Struct
 from sqlalchemy import Column, ColumnElement, Connection, func, inspect, or_, select
 
 from adserver.domain import money
+from adserver.domain.accounts import EVENTS, MARKED, Account
 from adserver.domain.credits import accounts
 from adserver.domain.statements import WESTERNMOST_MS
 from adserver.ledger.accounts import Key
@@ -37,36 +36,11 @@ from adserver.ledger.guards import levels
 from adserver.ledger.lease_tables import LEASES
 from adserver.ledger.parties import Parties, read_parties
 from adserver.ledger.rolled import ROLLUPS
-from adserver.ledger.schema import BUDGETS, LIFETIME, TOTALS
+from adserver.ledger.schema import BUDGETS, LIFETIME, LINE_ITEMS, PLACEMENTS, TOTALS
 from adserver.ledger.statement_tables import CREDITS, EARNED
+from adserver.ledger.titles import Titles
 
-OWED: Final = ("advertiser", "publisher", "operator", "cash", "wallet", "credit")
-BUDGETARY: Final = ("granted", "budget", "reserved", "used")
-MARKED: Final = ("free", "invalid", "filtered")
-BOOKS: Final = ("owed", "budgets", *MARKED)
-EVENTS: Final = "events"
-"""What is counted where there is no currency."""
 _DAY_MS: Final = 86_400_000
-
-
-class Account(Struct, frozen=True):
-    """``name`` ends with the ``unit``: a currency, in nanos, or ``events``."""
-
-    name: str
-    unit: str
-    debits: int
-    credits: int
-
-    @property
-    def balance(self) -> int:
-        return self.debits - self.credits
-
-    @property
-    def book(self) -> str:
-        """``owed``, or which memoranda: ``budgets``, ``free``, ``invalid``, ``filtered``. Each adds up to
-        nothing."""
-        head = self.name.partition(":")[0]
-        return "owed" if head in OWED else "budgets" if head in BUDGETARY else head
 
 
 def earliest_day(now_ms: int) -> int:
@@ -85,30 +59,25 @@ def day_of(told: str) -> int:
 
 def is_readable(connection: Connection) -> bool:
     """Whether this is not a ledger of an earlier version."""
-    there = set(inspect(connection).get_table_names())
-    return {table.name for table in (LEASES, ROLLUPS, CREDITS, EARNED)} <= there
-
-
-def sums(accounts: Iterable[Account]) -> dict[tuple[str, str], tuple[int, int]]:
-    """(debits, credits) by book and unit."""
-    found = dict[tuple[str, str], tuple[int, int]]()
-    for account in accounts:
-        debits, credits = found.get((account.book, account.unit), (0, 0))
-        found[account.book, account.unit] = debits + account.debits, credits + account.credits
-    return found
+    inspector = inspect(connection)
+    return all(
+        inspector.has_table(table.name)
+        and {column["name"] for column in inspector.get_columns(table.name)} >= set(table.c.keys())
+        for table in (LINE_ITEMS, PLACEMENTS, TOTALS, ROLLUPS, EARNED, CREDITS, LEASES)
+    )
 
 
 def read_accounts(connection: Connection, since_day: int) -> list[Account]:
     """By name; of days from ``since_day`` on. Where nothing moved there is none. The transaction is to be of
     one moment."""
-    parties, moved = read_parties(connection), _Moved()
+    parties, moved, titles = read_parties(connection), _Moved(), Titles(connection)
     _owed(connection, parties, moved)
     _budgets(connection, parties, moved, since_day)
     _marked(connection, parties, moved)
     return [
-        Account(name, name.rpartition(":")[2], *sums)
-        for name, sums in sorted(moved.sums.items())
-        if any(sums)
+        Account(name, titles.of(name), name.rpartition(":")[2], *sides)
+        for name, sides in sorted(moved.sides.items())
+        if any(sides)
     ]
 
 
@@ -116,13 +85,13 @@ class _Moved:
     """Debits and credits by account."""
 
     def __init__(self) -> None:
-        self.sums: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])
+        self.sides: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])
 
     def debit(self, name: str, amount: int) -> None:
-        self.sums[name][0] += amount
+        self.sides[name][0] += amount
 
     def credit(self, name: str, amount: int) -> None:
-        self.sums[name][1] += amount
+        self.sides[name][1] += amount
 
 
 def _owed(connection: Connection, parties: Parties, moved: _Moved) -> None:

@@ -3,16 +3,13 @@
 import csv
 import io
 import json
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from live import Live, written
 from test_cli import run, wrong
-from verified_samples import keep, sound
 from world import campaign, filled_campaign, filled_publisher, publisher
 
 from adserver.ledger.place import LEDGER
@@ -76,11 +73,12 @@ def test_each_book_adds_up(server: Live) -> None:
 
 def test_one_account_by_either_name(server: Live) -> None:
     found = told(server, f"used:{CAMPAIGN}", "--most", 2)
-    assert (found["debits"], found["credits"], found["more"]) == (SHOWN * PRICE, 0, True)
+    account = found["account"]
+    assert (account["debits"], account["credits"], found["more"]) == (SHOWN * PRICE, 0, True)
     assert [(m["what"], m["other"], m["debits"]) for m in found["movements"]] == [
         ("impression", f"budget:{CAMPAIGN}", PRICE)
     ] * 2
-    assert told(server, found["booked_as"], "--most", 2) == found
+    assert told(server, account["booked_as"], "--most", 2) == found
     done = run("accounts", f"budget:{CAMPAIGN}", "--data", server.data)
     head, _, *moved = done.stdout.splitlines()
     assert head.startswith(f"budget:{CAMPAIGN} (budget:campaign:")
@@ -98,15 +96,39 @@ def test_as_csv(server: Live) -> None:
     assert [row["debits"] for row in csv.DictReader(io.StringIO(done.stdout))] == [str(PRICE)] * SHOWN
 
 
-def test_books_that_do_not_add_up(tmp_path: Path) -> None:
-    keep(tmp_path, sound())
-    with closing(sqlite3.connect(tmp_path / LEDGER)) as books, books:
-        books.execute("UPDATE totals SET free_nanos = free_nanos + 7 WHERE line_item = 2 AND day < 0")
-    done = run("accounts", "--data", tmp_path)
-    assert done.returncode == 1
-    assert "free:line_item:acme/summer/item-2:EUR" in done.stdout
-    (line,) = done.stderr.splitlines()
-    assert line == "adserver: the accounts do not add up: 14 (free, EUR); adserver verify says why"
+def test_over_http_the_same(server: Live) -> None:
+    """Except that only operators ask."""
+    path, key = "/v1/accounts", {"authorization": f"Bearer {server.key()}"}
+    assert server.get(path, **key).json() == told(server)
+    one = f"/v1/movements?account=used:{CAMPAIGN}&most=2"
+    assert server.get(one, **key).json() == told(server, f"used:{CAMPAIGN}", "--most", 2)
+    for asked, name in ((path, ""), (one, f"used:{CAMPAIGN}")):
+        done = run("accounts", *([name, "--most", 2] if name else ()), "--csv", "--data", server.data)
+        answer = server.get(asked, accept="text/csv", **key)
+        assert answer.headers["content-type"].startswith("text/csv")
+        assert answer.body.decode().splitlines() == done.stdout.splitlines()
+
+
+WRONG = {
+    "accounts": (401, None),
+    "movements?account=operator:EUR": (401, None),
+    "accounts?most=1": (400, "operator"),
+    "movements": (400, "operator"),
+    "movements?account=nobody": (404, "operator"),
+    "movements?account=operator:EUR&most=0": (400, "operator"),
+    "movements?account=operator:EUR&most=many": (400, "operator"),
+    "movements?account=operator:EUR&moist=1": (400, "operator"),
+    "accounts ": (403, "advertiser"),
+    "movements?account=advertiser:acme:EUR": (403, "advertiser"),
+}
+
+
+@pytest.mark.parametrize(("asked", "said"), WRONG.items(), ids=str)
+def test_who_asks_what_they_may_not(server: Live, asked: str, said: tuple[int, str | None]) -> None:
+    status, role = said
+    flags = ("--advertiser", "acme") if role == "advertiser" else ()
+    headers = {} if role is None else {"authorization": f"Bearer {server.key(role, *flags)}"}
+    assert server.get(f"/v1/{asked.strip()}", **headers).status == status
 
 
 def test_wrong_input_is_one_line(server: Live, tmp_path: Path) -> None:

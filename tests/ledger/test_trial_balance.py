@@ -9,19 +9,21 @@ from pathlib import Path
 import pytest
 from ledger_samples import DAY, NOW_MS, PRICE, budget, decided, placement, recorded, request, reversed_, terms
 from sqlalchemy import Connection, text
+from test_cli import run
 from test_leases import NOW_MS as SOLD_MS
 from test_leases import closing_tills, opened, sell, shelf, show  # noqa: F401
 from test_ledger_places import post
 from verified_samples import credited, differences, keep, sound
 
 from adserver.databases import Database, Place
+from adserver.domain.accounts import Account, Movement, sums
 from adserver.domain.records import Record, Status, Unbilled
 from adserver.ledger.audit_ledger import reading
 from adserver.ledger.dialects import open_database
-from adserver.ledger.movements import Movement, Unnamed, read_movements
+from adserver.ledger.movements import Unnamed, read_movements
 from adserver.ledger.place import LEDGER
 from adserver.ledger.titles import Titles
-from adserver.ledger.trial_balance import Account, date_of, earliest_day, read_accounts, sums
+from adserver.ledger.trial_balance import date_of, earliest_day, read_accounts
 from adserver.ledger.verify import verify
 
 EVERYTHING = 10_000
@@ -49,7 +51,7 @@ def adds_up(connection: Connection) -> None:
     for account in found:
         each = read_movements(connection, account.name, EVERYTHING)
         assert (sum(m.debits for m in each), sum(m.credits for m in each)) == by_name([account])[account.name]
-        others = {other.name for other in found}
+        others = {other.title for other in found}
         assert {m.other for m in each} <= others, account.name
     owed = {account.name: account.balance for account in found if account.book == "owed"}
     balances = dict(connection.execute(text("SELECT account, balance_nanos FROM balances")).all())
@@ -108,19 +110,19 @@ def both_sides(what: str, amount: int, unit: str) -> dict[str, Sides]:
 def test_movements_newest_first(tmp_path: Path) -> None:
     ledger = keep(tmp_path, small()) / LEDGER
     told = [(m.what, m.other, m.debits, m.credits) for m in moved(ledger, "budget:line_item:1:EUR")]
-    used = "used:line_item:1:EUR"
+    used = "used:line_item:acme/summer/item-1:EUR"
     assert told == [
         ("reversal of impression", used, PRICE, 0),
         ("impression", used, 0, PRICE),
         ("impression", used, 0, PRICE),
-        ("limit", "granted:line_item:1:EUR", 10 * PRICE, 0),
+        ("limit", "granted:line_item:acme/summer/item-1:EUR", 10 * PRICE, 0),
     ]
     whole = moved(ledger, "budget:line_item:1:EUR")
     assert [moved(ledger, "budget:line_item:1:EUR", most) for most in (1, 2, 3)] == [
         whole[:most] for most in (1, 2, 3)
     ]
     assert [m.reference for m in moved(ledger, "wallet:20:EUR")] == ["a"]
-    assert [(m.what, m.other) for m in moved(ledger, "operator:EUR")][-1] == ("credit", "credit:20:EUR")
+    assert [(m.what, m.other) for m in moved(ledger, "operator:EUR")][-1] == ("credit", "credit:acme:EUR")
 
 
 def test_a_day_has_accounts_as_long_as_it_lasts_somewhere(tmp_path: Path) -> None:
@@ -193,6 +195,18 @@ def test_reserved_is_what_is_leased_and_not_spent(tmp_path: Path) -> None:
     told = sorted((m.reference, m.debits) for m in moved(ledger, name))
     assert told == sorted((f"worker {holder}", nanos) for holder, nanos in leases)
     assert differences(tmp_path) == []
+
+
+@pytest.mark.slow
+def test_books_that_do_not_add_up(tmp_path: Path) -> None:
+    keep(tmp_path, sound())
+    with closing(sqlite3.connect(tmp_path / LEDGER)) as books, books:
+        books.execute("UPDATE totals SET free_nanos = free_nanos + 7 WHERE line_item = 2 AND day < 0")
+    done = run("accounts", "--data", tmp_path)
+    assert done.returncode == 1
+    assert "free:line_item:acme/summer/item-2:EUR" in done.stdout
+    (line,) = done.stderr.splitlines()
+    assert line == "adserver: the accounts do not add up: 14 (free, EUR); adserver verify says why"
 
 
 # -- wherever the ledger is ------------------------------------------------------------------------------

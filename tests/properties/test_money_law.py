@@ -28,6 +28,7 @@ from world import BROWSER, World, campaign, publisher
 
 from adserver import recovery
 from adserver.domain import ids
+from adserver.domain.accounts import sums
 from adserver.domain.books import Position
 from adserver.domain.credits import KINDS as KINDS_BOOKED
 from adserver.domain.decision import EventKind
@@ -35,7 +36,7 @@ from adserver.domain.records import Status
 from adserver.duties import Duties
 from adserver.ledger.audit_ledger import reading
 from adserver.ledger.reader import Reader
-from adserver.ledger.trial_balance import date_of, read_accounts, sums
+from adserver.ledger.trial_balance import date_of, read_accounts
 from adserver.ledger.verify import verify
 from adserver.services.ask import Asker
 from adserver.services.calls import Call
