@@ -14,6 +14,7 @@ from typer.exceptions import TyperException
 from adserver import asking
 from adserver.commands.keys import KEYS
 from adserver.commands.serve import serve
+from adserver.domain.limits import MOVEMENTS_TOLD
 from adserver.options import (
     FAILED,
     WRONG,
@@ -131,6 +132,29 @@ def verify(
 
     settings = settings_of(data=data, config=config, database=database)
     raise typer.Exit(1 if audit(settings, beside or ()) else 0)
+
+
+@app.command()
+def accounts(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="What moved this account (default: tell all).")
+    ] = "",
+    most: Annotated[int, typer.Option(min=1, max=MOVEMENTS_TOLD, help="So many movements, the newest.")] = 50,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with money in nanos.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, with money in nanos.")] = False,
+    data: Data = None,
+    config: Config = None,
+    database: Database = None,
+) -> None:
+    """Tell the trial balance of the ledger: who owes whom; and of budgets, reservations, invalid traffic and
+    free delivery what is owed by nobody. Also beside a running server. Exit code 1 if it does not add up."""
+    from adserver.clock import WallClock
+    from adserver.commands.accounts import accounts as tell
+
+    if as_json and as_csv:
+        raise Wrong("--csv or --json, not both")
+    settings = settings_of(data=data, config=config, database=database)
+    tell(settings, name, most, "json" if as_json else "csv" if as_csv else "table", WallClock()())
 
 
 @app.command()

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from adserver.api import openrtb
 from adserver.api.ports import Services
+from adserver.services.accounting import Accounting
 from adserver.services.reporting import Reporting
 from adserver.services.withdrawing import Withdrawal
 
@@ -30,6 +31,7 @@ def services(app: "App", extra: tuple[Any, ...]) -> Services:
         reporting=Reporting(app.ledger.reports, app.near.sold, app.settings.report_people),
         crediting=app.crediting,
         wallets=app.wallets,
+        accounting=Accounting(app.ledger, app.clock),
         impressions=app.doors.impressions,
         waits=app.shared is not None,
         sums=app.sums,

@@ -10,6 +10,7 @@ from typing import Any, Final
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from adserver.api import (
+    accounts,
     conversions,
     credits,
     diagnosis,
@@ -57,6 +58,8 @@ def build(
         managed += conversions.operations(services.conversions, services.metrics)
     if services.statements is not None:
         managed += statements.operations(services.statements)
+    if services.accounting is not None:
+        managed += accounts.operations(services.accounting)
     if services.reporting is not None:
         managed += reports.operations(services.reporting)
     if services.crediting is not None and services.wallets is not None:

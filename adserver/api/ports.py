@@ -11,6 +11,7 @@ from adserver.domain.decision import EventKind
 from adserver.domain.records import Status
 from adserver.domain.told import Heard, Told
 from adserver.domain.verdicts import Passed, Verdict
+from adserver.services.accounting import Accounting
 from adserver.services.ask import Ask, Asker, Terms
 from adserver.services.calls import Call
 from adserver.services.converting import Conversions
@@ -149,6 +150,7 @@ class Services(Struct, frozen=True):
     reporting: Reporting | None = None
     crediting: Crediting | None = None
     wallets: Wallets | None = None
+    accounting: Accounting | None = None
     impressions: Impressions | None = None
     sums: Sums | None = None
     """The numbers of all workers, where there are several."""

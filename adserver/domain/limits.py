@@ -162,6 +162,8 @@ REPORT_ROWS: Final = 50_000
 """Of each span of a report so many and one are read, and of all of them so many are told."""
 REPORT_S: Final = 60.0
 REPORTS_AT_ONCE: Final = 2
+MOVEMENTS_TOLD: Final = 100_000
+"""Of one account, at a time."""
 
 # -- conversions ---------------------------------------------------------------------------------
 CONVERSIONS_PER_BATCH: Final = 1000

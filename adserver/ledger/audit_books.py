@@ -15,7 +15,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Final
 
-from adserver.domain import ids, limits
+from adserver.domain import ids
 from adserver.domain.campaign import MODELS
 from adserver.domain.conversions import Converted
 from adserver.domain.credits import PREPAID
@@ -34,9 +34,9 @@ from adserver.domain.records import (
     Unbilled,
 )
 from adserver.ledger.audit_ahead import PaidAhead
+from adserver.ledger.audit_limits import Limits
 from adserver.ledger.audit_rows import Rows, fee_ident
 from adserver.ledger.audit_statements import Booked, Closing, Owners
-from adserver.ledger.audit_walk import at_ms
 
 TEST: Final = 1
 ALL_DAYS: Final = -1
@@ -67,7 +67,7 @@ class Heard:
     """What the journal said so far, as rows. ``versions``: of terms, by number, and the records that ``told``
     them; ``pairs``: of accounts, and
     ``shares`` what of a bill between them is the publisher's, in parts per million; ``zones``: of time, by
-    number; ``limits``: (account, period) -> [(record, limit)]; ``reasons``: (event id, kind, status) -> the
+    number; ``budgets``: their limits; ``reasons``: (event id, kind, status) -> the
     reason, of events that have one, and under status 0 of reversals. ``conversions``: (record, what it says);
     ``owed``: those owed to an ad as events, and ``ads``: to which; ``accrued``: (record, a day's fee), and
     ``fees``: their parts as events. ``shared``: by several processes, of which
@@ -89,11 +89,9 @@ class Heard:
         self.pairs: list[Pair] = []
         self.shares: list[int] = []
         self.zones: list[str] = ["UTC"]
-        self.limits: dict[tuple[str, str], list[tuple[int, int | None]]] = {}
+        self.budgets = Limits(shared)
         self.reasons: dict[tuple[bytes, int, int], str] = {}
         self.unposted: list[int] = []
-        self._shared = shared
-        self._lowered: dict[tuple[str, str], tuple[int, int]] = {}
         self._revisions: dict[str, int] = {}
         self._keys: set[bytes] = set()
         self.closings: list[Closing] = []
@@ -108,8 +106,7 @@ class Heard:
     def take(self, record: Record) -> None:
         """The next record of the journal."""
         self.number += 1
-        if self._lowered:
-            self._heard_by_all(at_ms(record))
+        self.budgets.pass_time(record, self.number)
         if isinstance(record, Recorded):
             self._event(record)
         elif isinstance(record, Decided):
@@ -153,32 +150,17 @@ class Heard:
                 self._limit((account, period), limit, stale, terms.at_ms)
 
     def _limit(self, key: tuple[str, str], limit: int | None, stale: bool, told_ms: int) -> None:
-        """``stale``: told by one of several processes that had not heard of a change yet. What it promised by
-        a higher limit stands, and then the newest is in force again."""
-        history = self.limits.setdefault(key, [])
-        now = history[-1][1] if history else None
-        if stale:
-            if now is not None and (limit is None or limit > now):
-                history += [(self.number, limit), (self.number, now)]
-            return
-        due = self._lowered.pop(key, None)
-        if self._shared and history and limit is not None and (now is None or limit < now):
-            same = due is not None and due[1] == limit
-            self._lowered[key] = due if due and same else (told_ms + limits.CHANGE_HEARD_MS, limit)
-        elif not history or now != limit:
-            history.append((self.number, limit))
-
-    def _heard_by_all(self, now_ms: int) -> None:
-        """Of several processes, each may sell under a limit that was lowered until it has heard of it."""
-        for key, (due_ms, limit) in list(self._lowered.items()):
-            if due_ms <= now_ms:
-                self.limits[key].append((self.number, limit))
-                del self._lowered[key]
+        self.budgets.tell(key, limit, stale, told_ms, self.number)
 
     def _close(self, closed: Closed) -> None:
         side, _, serial = closed.party.partition(":")
         terms = dict(self._sells[int(serial)]) if side == "advertiser" else {}
         self.closings.append(Closing(self.number, closed, terms))
+
+    def sold(self) -> list[LineItemTerms]:
+        """What was told last of each line item, the newest behind."""
+        terms = [self.versions[version] for version in self._terms.values()]
+        return sorted(terms, key=lambda one: (one.revision, one.at_ms))
 
     def owners(self) -> Owners:
         """Of everything that was told."""

@@ -58,7 +58,7 @@ class _Level:
     ) -> None:
         order = np.lexsort((spent.number, day, serial))
         self._level, self._period = level, period
-        self._limits = heard.limits
+        self._limits = heard.budgets.history
         self._spent = spent
         self._order = order
         self._groups = Groups(serial[order], day[order])

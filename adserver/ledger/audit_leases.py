@@ -46,6 +46,14 @@ class LeaseAudit:
                 self._spent[journal, (name, _ALL_DAYS)] += event.billed_nanos
                 self._spent[journal, (name, event.day)] += event.billed_nanos
 
+    def reserved(self) -> dict[Key, int]:
+        """What the ledger granted, less what the journals say was spent of it."""
+        found = defaultdict[Key, int](int)
+        for (holder, key), (granted, _) in self._leased.items():
+            if granted is not None:
+                found[key] += granted - self._spent[holder, key]
+        return found
+
     def compare(self) -> None:
         """Leases of days that are over are dropped; those that are there are right."""
         for (holder, key), (granted, spent) in sorted(self._leased.items()):

@@ -4,19 +4,22 @@ Read over a connection that cannot write, beside the one process that posts.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, func, select, text, tuple_
 
 from adserver import migrating
 from adserver.databases import Place
+from adserver.domain import limits
+from adserver.domain.accounts import Account, Movement
 from adserver.domain.books import LineItemTotals, Position, Shown, totals_of
 from adserver.domain.credits import Credit
 from adserver.domain.records import Reversed, Status, Unbilled
 from adserver.domain.statements import Statement
-from adserver.ledger import crediting, schema, stating
+from adserver.ledger import crediting, movements, schema, stating, trial_balance
 from adserver.ledger.conversions import ads_of, owed_to, posted
-from adserver.ledger.dialects import hold_still, read_database, reading
+from adserver.ledger.dialects import dialect_of, hold_still, read_database, reading
 from adserver.ledger.lease_tables import HOLDERS, LEASES
 from adserver.ledger.migrations import MIGRATIONS
 from adserver.ledger.posting import REVERSIBLE
@@ -236,6 +239,23 @@ class Ledger:
         found = text("SELECT DISTINCT currency FROM line_items WHERE advertiser = :serial")
         with reading(self._engine) as connection:
             return set(connection.execute(found, {"serial": advertiser}).scalars())
+
+    def accounts(self, now_ms: int) -> list[Account]:
+        """The trial balance. Raises TimeoutError after ``limits.REPORT_S``."""
+        with self._at_once() as connection:
+            return trial_balance.read_accounts(connection, trial_balance.earliest_day(now_ms))
+
+    def movements(self, name: str, most: int) -> list[Movement]:
+        """The last of an account. Raises TimeoutError likewise, and Unnamed."""
+        with self._at_once() as connection:
+            return movements.read_movements(connection, name, most)
+
+    @contextmanager
+    def _at_once(self) -> Iterator[Connection]:
+        dialect = dialect_of(self._engine)
+        with reading(self._engine) as connection, dialect.bounded(connection, limits.REPORT_S):
+            dialect.hold_still(connection)
+            yield connection
 
     def holders(self) -> set[int]:
         """The processes that share budgets, or did so last."""

@@ -25,6 +25,7 @@ from adserver.ledger.audit_judging import Books
 from adserver.ledger.audit_leases import LeaseAudit, Leased, read_leases
 from adserver.ledger.audit_ledger import Posted, Unreadable, read_ledger, reading
 from adserver.ledger.audit_reports import ReportAudit
+from adserver.ledger.audit_trial import TrialAudit
 from adserver.ledger.audit_walk import Read, Walk, together
 from adserver.ledger.place import LEDGER
 
@@ -75,6 +76,7 @@ class _Audits:
         self._awake, self._heard = Awake(), Heard(self._several)
         self._feeds, self._caps = FeedAudit(tell), CapAudit(tell)
         self._reports, self._leases = ReportAudit(tell, journals), LeaseAudit(leases, tell)
+        self._trial = TrialAudit(tell)
 
     def take(self, records: Iterable[Read]) -> None:
         heard, awake, reports = self._heard, self._awake, self._reports
@@ -104,6 +106,7 @@ class _Audits:
             compare(self._posted, books, self._tell)
             self._reports.compare(connection, books.cells)
             self._leases.compare()
+            self._trial.compare(connection, self._heard, books, self._leases.reserved())
 
     def told(self) -> Iterator[str]:
         """A line for each."""
@@ -117,6 +120,7 @@ class _Audits:
         )
         yield f"reports: {self._reports.told}"
         yield f"statements: {len(heard.closings)} closings, {len(heard.booked)} bookings"
+        yield f"accounts: {self._trial.told}"
 
 
 def _read(walks: Sequence[Walk]) -> str:

@@ -39,6 +39,7 @@ def test_a_sound_journal_and_its_ledger(tmp_path: Path) -> None:
         "law 4: 62 events, 4 filtered, 85 entries",
         "reports: 32 rollups, 20 of requests, 17 impressions by people",
         "statements: 2 closings, 4 bookings",
+        "accounts: 35 in the trial balance",
         "no differences",
     ]
 

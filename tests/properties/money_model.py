@@ -282,3 +282,15 @@ class Model:
             key = one.sold.name.split("/")[0], one.sold.currency
             owed[key] = owed.get(key, 0) + one.net_nanos
         return {key: nanos for key, nanos in owed.items() if nanos}
+
+    def marks(self) -> dict[str, dict[Sold, int]]:
+        """By line item: what was given away, taken back (nanos), and found invalid as it came (events)."""
+        found: dict[str, dict[Sold, int]] = {"free": {}, "invalid": {}, "filtered": {}}
+        for ad in self.ads:
+            for what, amount in (
+                ("free", ad.free_nanos),
+                ("invalid", ad.billed_nanos - ad.net_nanos),
+                ("filtered", len(ad.filtered)),
+            ):
+                found[what][ad.sold] = found[what].get(ad.sold, 0) + amount
+        return found

@@ -28,12 +28,15 @@ from world import BROWSER, World, campaign, publisher
 
 from adserver import recovery
 from adserver.domain import ids
+from adserver.domain.accounts import sums
 from adserver.domain.books import Position
 from adserver.domain.credits import KINDS as KINDS_BOOKED
 from adserver.domain.decision import EventKind
 from adserver.domain.records import Status
 from adserver.duties import Duties
+from adserver.ledger.audit_ledger import reading
 from adserver.ledger.reader import Reader
+from adserver.ledger.trial_balance import date_of, read_accounts
 from adserver.ledger.verify import verify
 from adserver.services.ask import Asker
 from adserver.services.calls import Call
@@ -395,6 +398,7 @@ class Money(RuleBasedStateMachine):
             for key in self.model.touched():
                 assert budgets.get(f"{self.named(key[0])} {key[1]}", 0) == self.model.billed(key)
             self.no_floats(books)
+        self.every_named_account()
         assert verify(self.data, lambda line: None) == []
 
     def each_event_once(self, books: sqlite3.Connection) -> None:
@@ -428,6 +432,29 @@ class Money(RuleBasedStateMachine):
             f"{self.named(f'advertiser:{owner}')}:{currency}": nanos
             for (owner, currency), nanos in self.model.owed().items()
         }
+
+    def every_named_account(self) -> None:
+        """Each book adds up to nothing, and each account to what the list says."""
+        with reading(self.data / "ledger.sqlite") as connection:
+            accounts = read_accounts(connection, since_day=0)
+        assert all(debits == credits for debits, credits in sums(accounts).values())
+        assert {account.unit for account in accounts} <= {EUR, USD, "events"}
+        found = {account.name: account.balance for account in accounts}
+        for key in self.model.touched():
+            day = "" if key[1] == LIFETIME else f":{date_of(key[1])}"
+            currency = EUR if "acme" in key[0] else USD
+            name = f"{self.named(key[0])}{day}:{currency}"
+            if f"granted:{name}" in found:
+                assert found.get(f"used:{name}", 0) == self.model.billed(key), name
+                left = -found[f"granted:{name}"] - self.model.billed(key)
+                assert found.get(f"budget:{name}", 0) == left, name
+        items = {name: amount for name, amount in found.items() if ":line_item:" in name and amount}
+        for what, amounts in self.model.marks().items():
+            expected = {self.named(sold.accounts[0]): amount for sold, amount in amounts.items() if amount}
+            told = {name: amount for name, amount in items.items() if name.startswith(what)}
+            assert {
+                name.removeprefix(f"{what}:").rpartition(":")[0]: n for name, n in told.items()
+            } == expected
 
     def no_floats(self, books: sqlite3.Connection) -> None:
         tables = [row[0] for row in books.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
