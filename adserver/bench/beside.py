@@ -17,14 +17,13 @@ from msgspec import Struct
 from adserver.bench import client
 from adserver.bench.calls import IMPRESSION_URL
 from adserver.bench.catalogue import SEED, Shape
-from adserver.bench.events import Rate, Teller
+from adserver.bench.events import CONNECTIONS, Rate, Teller
 from adserver.bench.servers import READY_S, Pace, Server, Speed, nginx, serving
 from adserver.bench.stores import Store, store
 
 _MOST: Final = 30_000
 """Requests of a round at most; made before."""
 _EVENT_ROUNDS: Final = 5
-_PART: Final = 4
 _GATHER_S: Final = 2.0
 _OVERLOADED: Final = b'"overloaded"'
 _UNKNOWN: Final = b'"state_unavailable"'
@@ -45,8 +44,9 @@ class Shared(Struct, frozen=True):
 class Beside(Struct, frozen=True):
     """``failed``: answers that were no 200; ``overloaded``: answers without ads for want of time, among those
     looked at. ``nginx``: of the same requests answered by ``return 200``, None where it is not installed;
-    ``paced``, ``empty_paced``: the open loop. ``impressions``: while posting is beside the client,
-    ``together``: while it is on the server's core; ``told``, ``accepted``: how many impressions in all."""
+    ``paced``, ``empty_paced``: the open loop. ``impressions``: with posting on a core of its own,
+    ``apart``: beside the client, ``together``: on the server's core; ``told``, ``accepted``: how many in
+    all."""
 
     line_items: int
     rounds: int
@@ -55,6 +55,7 @@ class Beside(Struct, frozen=True):
     decisions: Speed
     empty_decisions: Speed
     impressions: Rate
+    apart: Rate
     together: Rate
     empty_impressions: Speed
     event_rounds: int
@@ -89,7 +90,7 @@ def beside(
         fastest = stack.enter_context(nginx(folder, reply_bytes, cores[0]))
         if pinned:
             stack.enter_context(_on({cores[1]}, set(cores)))
-        sides = _Sides(ours, empty, fastest, shared, Teller(ours, cores[pinned]), Teller(ours, cores[0]))
+        sides = _Sides(ours, empty, fastest, shared, _Tellers(ours, cores[0], cores[pinned]))
         sides.warm_up()
         for number in range(rounds):
             sides.round(number * _MOST // rounds, seconds)
@@ -98,12 +99,12 @@ def beside(
         # Last: what they leave behind, in memory and to be upkept, is in no other figure.
         for number in range(min(rounds, _EVENT_ROUNDS)):
             sides.tell(number * _MOST // _EVENT_ROUNDS, events)
+    tellers = sides.tellers
     return Beside(
         line_items, rounds, seconds, pinned,
         ours.speed("decisions"), empty.speed("decisions"),
-        sides.apart.rate(), sides.together.rate(), empty.speed("impressions"),
-        min(rounds, _EVENT_ROUNDS),
-        sides.apart.told + sides.together.told, sides.apart.accepted + sides.together.accepted,
+        tellers.alone.rate(), tellers.apart.rate(), tellers.together.rate(), empty.speed("impressions"),
+        min(rounds, _EVENT_ROUNDS), tellers.told, tellers.accepted,
         fastest.speed("decisions") if fastest is not None else None,
         ours.pace(), empty.pace(),
         ours.failed + empty.failed + (shared.server.failed if shared else 0), sides.overloaded,
@@ -133,20 +134,36 @@ class _Sharing:
         return Shared(self.server.speed("decisions"), redis_us, self._unknown)
 
 
+class _Tellers:
+    """Who tells our events: posted on a core of its own, on the client's, and on ours."""
+
+    def __init__(self, ours: Server, core: int, clients: int) -> None:
+        self.alone = Teller(ours, clients, held=True)
+        self.apart = Teller(ours, clients)
+        self.together = Teller(ours, core)
+        self._all = (self.alone, self.apart, self.together)
+
+    @property
+    def told(self) -> int:
+        return sum(teller.told for teller in self._all)
+
+    @property
+    def accepted(self) -> int:
+        return sum(teller.accepted for teller in self._all)
+
+
 class _Sides:
-    """What is compared, and what all are asked. ``overloaded``: how many of our answers said so; ``apart``,
-    ``together``: who tells our events while they are posted on the client's core, and on ours."""
+    """What is compared, and what all are asked. ``overloaded``: how many of our answers said so."""
 
     def __init__(
         self, ours: Server, empty: Server, fastest: Server | None, shared: _Sharing | None,
-        apart: Teller, together: Teller,
+        tellers: _Tellers,
     ) -> None:  # fmt: skip
         self._ours = ours
         self._shared = shared
         self._empty = empty
         self._fastest = fastest
-        self.apart = apart
-        self.together = together
+        self.tellers = tellers
         self.overloaded = 0
         shape = Shape(SEED + 3)
         self._asked = [
@@ -172,13 +189,15 @@ class _Sides:
             self._shared.play(mine, seconds)
 
     def tell(self, start: int, number: int) -> None:
-        """Impressions of decisions made before: so many, and a part of that where all of it shares a core."""
-        found = self._gathered([*self._asked[start:], *self._asked[:start]], number + number // _PART)
-        cut = len(found) * _PART // (_PART + 1)
-        mine, others = found[:cut], found[cut:]
-        self._empty.play("impressions", mine, seconds=READY_S)
-        self.apart.tell(mine)
-        self.together.tell(others)
+        """Impressions of decisions made before: two fifths to who has a core, as many beside the client, and
+        a fifth where all of it shares one."""
+        found = self._gathered([*self._asked[start:], *self._asked[:start]], number)
+        part = len(found) // 5
+        mine, others, last = found[: 2 * part], found[2 * part : 4 * part], found[4 * part :]
+        self._empty.play("impressions", mine, READY_S, connections=CONNECTIONS)
+        self.tellers.alone.tell(mine)
+        self.tellers.apart.tell(others)
+        self.tellers.together.tell(last)
 
     def _gathered(self, requests: list[bytes], number: int) -> list[bytes]:
         """So many impressions of as many decisions as it takes, or all there are to be had."""

@@ -1,15 +1,18 @@
 """Events in earnest: a round is over when all that was acknowledged in it is posted.
 
-A server has a core; its posting may have what the load leaves of another (as it is deployed, but for the
-load, which comes from elsewhere then), or must share the server's. Only what was accepted counts: a call that
-was filtered, late or a duplicate costs less. What is left to be posted when the last answer came is work yet:
-the processor time it takes is added to the round's.
+A server is deployed with a core for itself and another for its posting, and its load comes from elsewhere. On
+two cores that is measured in turns: posting *held*, while the load has the other core, and then let go, with
+all of that core for itself; the slower of the two is the rate. Beside it, both at once: posting has what the
+load leaves of the other core, or must share the server's. Only what was accepted counts: a call that was
+filtered, late or a duplicate costs less. What is left to be posted when the last answer came is work yet: the
+processor time it takes is the turn of posting, or is added to the round's.
 """
 
 import os
 import re
+import signal
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from statistics import median
 from time import perf_counter, sleep
@@ -21,6 +24,8 @@ from adserver.bench import client
 from adserver.bench.measure import processor_s
 from adserver.bench.servers import Server
 
+CONNECTIONS: Final = 64
+"""More than for decisions: a sync serves all who wait for it."""
 _ROUND_S: Final = 60.0
 """At most; a round is over when its events are told."""
 _SETTLED_S: Final = 60.0
@@ -42,12 +47,13 @@ class Rate(Struct, frozen=True):
 
 
 class Teller:
-    """Tells a server events while its posting is on this ``core``. ``told``: how many were answered,
-    ``accepted``: how many of those the server says so of."""
+    """Tells a server events while its posting is on this ``core``, ``held``: until the last is answered.
+    ``told``: how many were answered, ``accepted``: how many of those the server says so of."""
 
-    def __init__(self, server: Server, core: int) -> None:
+    def __init__(self, server: Server, core: int, held: bool = False) -> None:
         self._server = server
         self._core = core
+        self._held = held
         self._rounds: list[Rate] = []
         self.told = self.accepted = 0
 
@@ -57,13 +63,15 @@ class Teller:
         for pid in self._children():
             _move(pid, self._core)
         known, posted_s = self._gauge(_ACCEPTED), self._posting_s()
-        found, used_s = self._server.asked(events, _ROUND_S)
+        with self._holding():
+            found, used_s = self._server.asked(events, _ROUND_S, connections=CONNECTIONS)
         owed_s = self._settle()
         accepted = int(self._gauge(_ACCEPTED) - known)
         each = 1e6 / max(found.requests, 1)
+        taken_s = max(found.seconds, owed_s) if self._held else found.seconds + owed_s
         self._rounds.append(
             Rate(
-                accepted / (found.seconds + owed_s),
+                accepted / taken_s,
                 used_s * each,
                 (self._posting_s() - posted_s) * each,
             )
@@ -78,6 +86,18 @@ class Teller:
             round(median(found.processor_us for found in rounds), 1),
             round(median(found.posting_us for found in rounds), 1),
         )
+
+    @contextmanager
+    def _holding(self) -> Iterator[None]:
+        """Posting stands still, where it is to."""
+        held = list(self._posting()) if self._held else []
+        try:
+            for pid in held:
+                os.kill(pid, signal.SIGSTOP)
+            yield
+        finally:
+            for pid in held:
+                os.kill(pid, signal.SIGCONT)
 
     def _settle(self) -> float:
         """Wait until all that was acknowledged is posted; the processor time it took, in seconds."""
@@ -95,8 +115,11 @@ class Teller:
         return float(told[1]) if told else 0.0
 
     def _posting_s(self) -> float:
-        """Of the one child that posts."""
-        return sum(processor_s(pid) for pid in self._children() if _POSTING in _command(pid))
+        return sum(map(processor_s, self._posting()))
+
+    def _posting(self) -> Iterator[int]:
+        """The one child that posts."""
+        return (pid for pid in self._children() if _POSTING in _command(pid))
 
     def _children(self) -> Iterator[int]:
         """All processes that the server started, and that live."""

@@ -38,8 +38,8 @@ class Plan(Struct, frozen=True):
     whole_s: float
 
 
-QUICK: Final = Plan((1000, 10_000), 2000, 10, 10_000, 5, 0.6, 40_000, 60, 110)
-FULL: Final = Plan((1000, 10_000, SIZE, LARGE), 5000, 20, SIZE, 7, 1.5, 120_000, 200, 460)
+QUICK: Final = Plan((1000, 10_000), 2000, 10, 10_000, 5, 0.6, 50_000, 60, 110)
+FULL: Final = Plan((1000, 10_000, SIZE, LARGE), 5000, 20, SIZE, 7, 1.5, 150_000, 200, 460)
 
 
 class Bench:

@@ -67,17 +67,22 @@ class Server:
         self._paced: list[paced.Paced] = []
         self.failed = 0
 
-    def play(self, kind: str, requests: list[bytes], seconds: float, kept: int = 0) -> client.Round:
+    def play(
+        self, kind: str, requests: list[bytes], seconds: float, kept: int = 0,
+        connections: int = client.CONNECTIONS,
+    ) -> client.Round:  # fmt: skip
         """A round; what it took is remembered under ``kind``."""
-        found, used_s = self.asked(requests, seconds, kept)
+        found, used_s = self.asked(requests, seconds, kept, connections)
         each = 1e6 / max(found.requests, 1)
         self.rounds.setdefault(kind, []).append(Speed(found.per_second, used_s * each))
         return found
 
-    def asked(self, requests: list[bytes], seconds: float, kept: int = 0) -> tuple[client.Round, float]:
+    def asked(
+        self, requests: list[bytes], seconds: float, kept: int = 0, connections: int = client.CONNECTIONS
+    ) -> tuple[client.Round, float]:
         """A round, and the processor time of this process in it."""
         before = processor_s(self.pid)
-        found = client.play(self.port, requests, seconds, kept)
+        found = client.play(self.port, requests, seconds, kept, connections)
         self.failed += found.failed
         return found, processor_s(self.pid) - before
 

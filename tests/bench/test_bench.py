@@ -187,8 +187,8 @@ class Behind(events.Teller):
     """Of a server that answers 300 events in a second and accepts 290 of them; after each round there is more
     to post, which takes half a second of the processor."""
 
-    def __init__(self, server: servers.Server) -> None:
-        super().__init__(server, core=1)
+    def __init__(self, server: servers.Server, held: bool = False) -> None:
+        super().__init__(server, core=1, held=held)
         self.lags: list[float] = [0, 100, 50, 0]
         self.counted: list[float] = [10, 300]
         self.used_s = 1.0
@@ -204,7 +204,9 @@ class Behind(events.Teller):
 
 
 class Answers300(servers.Server):
-    def asked(self, requests: list[bytes], seconds: float, kept: int = 0) -> tuple[client.Round, float]:
+    def asked(
+        self, requests: list[bytes], seconds: float, kept: int = 0, connections: int = 0
+    ) -> tuple[client.Round, float]:
         return client.Round(300, 1.0, 0, ()), 0.003
 
 
@@ -215,6 +217,27 @@ def test_what_is_acknowledged_and_not_posted_is_still_owed_and_only_what_is_acce
     assert teller.lags == [], "all of it was waited for"
     assert (teller.told, teller.accepted) == (300, 290)
     assert teller.rate() == events.Rate(round(290 / 1.5, 1), 10.0, round(0.5e6 / 300, 1))
+
+
+def test_of_who_takes_turns_the_slower_is_the_rate() -> None:
+    with subprocess.Popen(["true"]) as process:
+        teller = Behind(Answers300(process, 0), held=True)
+        teller.tell([])
+    assert teller.rate().per_second == 290
+
+
+def test_posting_stands_still_while_it_is_held() -> None:
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as process:
+
+        class Holding(events.Teller):
+            def _posting(self) -> Iterator[int]:
+                yield process.pid
+
+        with Holding(servers.Server(process, 0), core=1, held=True)._holding():
+            assert os.waitid(os.P_PID, process.pid, os.WSTOPPED), "it was stopped"
+        assert os.waitid(os.P_PID, process.pid, os.WCONTINUED), "and goes on"
+        with Holding(servers.Server(process, 0), core=1)._holding():
+            assert os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOHANG) is None, "nor was it here"
 
 
 def test_posting_is_moved_to_the_core_that_it_is_measured_on() -> None:
@@ -234,9 +257,9 @@ def test_http_beside_the_empty_endpoint() -> None:
     assert found.failed == 0 and found.overloaded == 0
     for speed in (found.decisions, found.empty_decisions, found.empty_impressions):
         assert speed.per_second > 0
-    for rate in (found.impressions, found.together):
+    for rate in (found.impressions, found.apart, found.together):
         assert rate.per_second > 0 and rate.posting_us > 0
-    assert found.accepted == found.told > 2000
+    assert found.accepted == found.told == 2000
     for pace in (found.paced, found.empty_paced):
         assert pace.per_second == round(0.7 * found.decisions.per_second, 1)
         assert 0 < pace.median_us <= pace.p99_us <= pace.p999_us
@@ -360,7 +383,7 @@ def compared(line_items: int, slower: float) -> beside.Beside:
     rate = events.Rate(mine.per_second, mine.processor_us, 1.0)
     paces = servers.Pace(70, 10 * slower, 20 * slower, 30 * slower), servers.Pace(70, 10, 20, 30)
     return beside.Beside(
-        line_items, 1, 1.0, True, mine, empty, rate, rate, empty, 1, 9, 9, fastest, *paces, 0, 0
+        line_items, 1, 1.0, True, mine, empty, rate, rate, rate, empty, 1, 9, 9, fastest, *paces, 0, 0
     )
 
 
