@@ -8,6 +8,7 @@ views and spend, and one line item is promised a share of its traffic instead. N
 """
 
 import argparse
+import re
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -63,15 +64,25 @@ def _mix(item: dict[str, Any], number: int, viewable: float) -> None:
         item["goal"] = {"viewable": max(round(amount * viewable), 1)}
 
 
+Named = tuple[str, float, int, bool]
+
+
+def _named(name: str) -> Named:
+    """(name, load, seed, mixed). Raises ArgumentTypeError."""
+    found = re.fullmatch(r"(\d\.\d+)-(\d+)(-mixed)?", name)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"{name!r} is not load-seed or load-seed-mixed, as 0.8-2")
+    return name, float(found[1]), int(found[2]), found[3] is not None
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="loadtests.markets")
-    parser.add_argument("markets", nargs="+", help="load-seed, or load-seed-mixed")
+    parser.add_argument("markets", nargs="+", type=_named, help="load-seed, or load-seed-mixed")
     parser.add_argument("--out", type=Path, default=Path("simulation"), help="where the runs' tables go")
     asked = parser.parse_args()
-    for name in asked.markets:
-        load, seed, *mixed = name.split("-")
+    for name, load, seed, mixed in asked.markets:
         with TemporaryDirectory(prefix="adserver-market-") as folder:
-            config = market(float(load), int(seed), bool(mixed), Path(folder))
+            config = market(load, seed, mixed, Path(folder))
             print(f"## {name}", "", *optimum.guaranteed(config, asked.out / name), sep="\n", flush=True)
 
 
