@@ -313,8 +313,8 @@ def test_it_forgets_old_people(office: Office) -> None:
         clerk = Clerk(office.data, office.ledger, people_days=1)
         try:
             await clerk.begin()
-            while people() != {young[:6]}:
-                assert people() == {old[:6], young[:6]}
+            while (known := people()) != {young[:6]}:
+                assert known == {old[:6], young[:6]}
                 await asyncio.sleep(0.02)
         finally:
             await clerk.end()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 INSTALL = Path(__file__).with_name("install")
-ALL = ("redis_server", "postgres", "nginx", "promtool")
+ALL = ("redis_server", "postgres", "nginx", "promtool", "chromium")
 NEVER = "#!/bin/sh\necho $0 was called\n"
 NOT_ROOT = "#!/bin/sh\necho 1000\n"
 REFUSES = "#!/bin/sh\nexit 1\n"
