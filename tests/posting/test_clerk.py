@@ -295,7 +295,8 @@ def test_a_killed_server_leaves_no_child(office: Office) -> None:
 
 def test_it_forgets_old_people(office: Office) -> None:
     """And nobody else, nor anything that was counted of them."""
-    old, young = request(1, int(time.time() * 1000) - 2 * 86_400_000), request(2, NOW_MS)
+    now_ms = int(time.time() * 1000)
+    old, young = request(1, now_ms - 2 * 86_400_000), request(2, now_ms)
     for mine in (old, young):
         office.journal.append(decided(mine), person())
         office.journal.append(recorded(mine), person())
