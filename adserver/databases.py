@@ -5,7 +5,9 @@ made. Those are few and bounded in time, and nothing is tried again here: who fi
 so, and waits or does without.
 """
 
+import sqlite3
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Any, Final
 
 from msgspec import Struct
@@ -24,6 +26,9 @@ TOLD: Final = "ADSERVER_DATABASE"
 
 AWAY: Final = (OperationalError, InterfaceError, NoneFree)
 """What is raised where a database, or a connection to it, cannot be had."""
+
+
+_PAUSE_S: Final = 0.005
 
 
 class Unusable(Exception):
@@ -75,6 +80,22 @@ def connect(
         engine.dispose()
         raise unusable(database, error) from None
     return engine
+
+
+def write_ahead(connection: sqlite3.Connection, patience_s: float) -> None:
+    """A file of SQLite gets a log of its own (WAL), so that whoever reads and one who writes never wait for
+    each other. Nobody waits for whoever else is making the same file, or SQLite would have two wait for each
+    other: it refuses at once, and is asked again. Raises sqlite3.OperationalError after so many seconds."""
+    deadline = monotonic() + patience_s
+    connection.execute(f"PRAGMA busy_timeout = {int(patience_s * 1000)}")
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or monotonic() > deadline:
+                raise
+        sleep(_PAUSE_S)
 
 
 def unusable(database: Database, error: Exception) -> Unusable:

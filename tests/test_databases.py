@@ -1,12 +1,19 @@
 """Which database is fit, and what is said of one that is not: never its password."""
 
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from servers.postgresql import Postgres
+from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
-from adserver.databases import Database, Unusable, connect, url_of
+from adserver import databases
+from adserver.catalog.opening import open_place
+from adserver.databases import Database, Unusable, connect, url_of, write_ahead
+from adserver.ledger.sqlite import open_database
 
 
 @pytest.mark.parametrize(
@@ -73,3 +80,35 @@ def test_other_databases_that_are_not_fit(
         url = server.create()
         with pytest.raises(Unusable, match="its fsync is off"):
             connect(Database(url, "catalog"))
+
+
+@pytest.mark.parametrize("opened", [open_place, open_database])
+def test_a_file_that_another_process_is_making_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opened: Callable[[Path], Engine]
+) -> None:
+    """SQLite itself refuses at once, whatever patience it is told."""
+    with closing(sqlite3.connect(tmp_path / "made", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        other.execute("CREATE TABLE others (number)")
+        pauses: list[float] = []
+
+        def pause(seconds: float) -> None:
+            pauses.append(seconds)
+            if len(pauses) == 3:
+                other.execute("COMMIT")
+
+        monkeypatch.setattr(databases, "sleep", pause)
+        opened(tmp_path / "made").dispose()
+    assert len(pauses) == 3
+
+
+def test_a_file_that_is_held_for_good_is_not_waited_for(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "held", isolation_level=None)) as other:
+        other.execute("CREATE TABLE others (number)")
+        other.execute("BEGIN IMMEDIATE")
+        other.execute("CREATE TABLE more (number)")
+        with (
+            closing(sqlite3.connect(tmp_path / "held")) as mine,
+            pytest.raises(sqlite3.OperationalError, match="locked"),
+        ):
+            write_ahead(mine, 0.05)

@@ -18,7 +18,7 @@ from adserver import migrating
 from adserver.catalog import dialects
 from adserver.catalog.migrations import BASELINE, HEAD, MIGRATIONS
 from adserver.catalog.tables import CATALOGUE, FORMER, METADATA, NOTED, newest
-from adserver.databases import AWAY, Database, Place, Unusable, connect, reason, unusable
+from adserver.databases import AWAY, Database, Place, Unusable, connect, reason, unusable, write_ahead
 from adserver.domain import limits
 from adserver.domain.changes import Unread, Unwritten
 
@@ -31,7 +31,7 @@ FILE: Final = "catalog.sqlite"
 SCHEMA: Final = "catalog"
 """In a database."""
 
-BUSY_TIMEOUT_MS: Final = 30_000
+_PATIENCE_S: Final = 30
 
 
 def place_of(data: Path, url: str | None) -> Place:
@@ -131,7 +131,7 @@ def open_to_read(place: Place) -> Engine:
 
 def _file_to_read(path: Path) -> Engine:
     def connected() -> sqlite3.Connection:
-        return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", BUSY_TIMEOUT_MS / 1000, uri=True)
+        return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", _PATIENCE_S, uri=True)
 
     return create_engine("sqlite://", creator=connected, poolclass=NullPool, isolation_level="AUTOCOMMIT")
 
@@ -147,9 +147,8 @@ def _of_another_version(version: int) -> Unusable:
 
 
 def _prepare(connection: Any, _record: object) -> None:
+    write_ahead(connection, _PATIENCE_S)
     cursor = connection.cursor()
-    cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
-    cursor.execute("PRAGMA journal_mode = WAL")
     cursor.execute("PRAGMA synchronous = FULL")
     cursor.close()
 

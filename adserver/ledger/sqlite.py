@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, inspect
 from sqlalchemy.exc import OperationalError
 
 from adserver import migrating
-from adserver.databases import Unusable
+from adserver.databases import Unusable, write_ahead
 from adserver.ledger import rolled, statement_tables
 from adserver.ledger.columns import add_columns
 from adserver.ledger.insertion import Insertion
@@ -28,6 +28,8 @@ WHENCE: Final = (
     "(CASE WHEN country = '' THEN 0 WHEN country GLOB '[A-Z][A-Z]' "
     "THEN unicode(country) * 256 + unicode(substr(country, 2)) ELSE -1 END) * 256 + device"
 )
+_PATIENCE_S: Final = 5
+"""For whoever else writes."""
 _STEPS: Final = 100_000
 """Of SQLite's machine, between two looks at the clock."""
 
@@ -139,16 +141,15 @@ def _refusing(table: str, change: str) -> str:
 
 
 def _prepare(connection: Any, _: object) -> None:
+    write_ahead(connection, _PATIENCE_S)
     cursor = connection.cursor()
-    for pragma in ("journal_mode = WAL", "synchronous = NORMAL"):
-        cursor.execute(f"PRAGMA {pragma}")
+    cursor.execute("PRAGMA synchronous = NORMAL")
     cursor.close()
-    _patient(connection, None)
 
 
 def _patient(connection: Any, _: object) -> None:
     cursor = connection.cursor()
-    cursor.execute("PRAGMA busy_timeout = 5000")
+    cursor.execute(f"PRAGMA busy_timeout = {_PATIENCE_S * 1000}")
     cursor.close()
 
 
