@@ -1,7 +1,7 @@
 """``adserver export``: events as Parquet, a folder a day and hour, as every other engine reads them."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +21,7 @@ ROWS_PER_GROUP: Final = 65_536
 HOURS_OPEN: Final = 3
 """Files written at a time: events come in order but for a clock that was set back."""
 _HOUR_MS: Final = 3_600_000
+_PARTIAL: Final = ".partial"
 _FILE: Final = "events-{number:03d}.parquet"
 
 
@@ -31,17 +32,15 @@ def export(
     ``database``: the URL of the ledger's, if it is in no file; ``others``: data folders, or copies, of other
     machines that share it. Raises Wrong, Failed."""
     journals = _journals((data, *others))
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise Wrong(f"{folder} is not an empty folder: an export is written whole")
-    written, closings = 0, list[Closing]()
+    parquet, written, closings = _parquet(), 0, list[Closing]()
     try:
-        with _Hours(folder, _parquet()) as hours:
-            stood = closings_posted(place_of(data, database))
-            for row in events(journals, from_ms, to_ms, closings, stood):
-                hours.add(row)
-                written += 1
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / CLOSINGS).write_bytes(msgspec.json.encode(Exported(from_ms, to_ms, closings)))
+        with _claimed(folder) as last:
+            with _Hours(folder, parquet) as hours:
+                stood = closings_posted(place_of(data, database))
+                for row in events(journals, from_ms, to_ms, closings, stood):
+                    hours.add(row)
+                    written += 1
+            last.write_bytes(msgspec.json.encode(Exported(from_ms, to_ms, closings)))
     except Unusable as error:
         raise Failed(f"not everything was exported: {error}") from error
     except Damage as error:
@@ -66,6 +65,32 @@ def _journals(data_dirs: Sequence[Path]) -> list[Path]:
     return [found[number] for number in sorted(found)]
 
 
+@contextmanager
+def _claimed(folder: Path) -> Iterator[Path]:
+    """A file that keeps other exports away and is the last to be whole; what was killed before has none.
+    After a fault, what is not whole is removed. Raises Wrong."""
+    partial = (folder / CLOSINGS).with_suffix(_PARTIAL)
+    refused = Wrong(
+        f"{folder} is not an empty folder, or another export writes into it: one is written whole"
+    )
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise refused
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        partial.touch(exist_ok=False)
+    except FileExistsError:
+        raise refused from None
+    if [*folder.iterdir()] != [partial]:
+        partial.unlink()
+        raise refused
+    try:
+        yield partial
+        partial.replace(folder / CLOSINGS)
+    finally:
+        for left in folder.rglob(f"*{_PARTIAL}"):
+            left.unlink()
+
+
 class _Hours:
     """One open file for each of the last hours; an hour that comes again later begins another file."""
 
@@ -81,18 +106,26 @@ class _Hours:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """After a fault, what is not whole is removed."""
-        for file in self._open.values():
-            file.close() if error is None else file.abandon()
+        """After a fault, nothing more is written."""
+        try:
+            while self._open and error is None:
+                self._end(min(self._open))
+        finally:
+            for file in self._open.values():
+                file.abandon()
 
     def add(self, row: EventRow) -> None:
         hour = row.at_ms // _HOUR_MS
         file = self._open.get(hour)
         if file is None:
             if len(self._open) == HOURS_OPEN:
-                self._open.pop(min(self._open)).close()
+                self._end(min(self._open))
             file = self._open[hour] = self._begin(hour)
         file.add(row)
+
+    def _end(self, hour: int) -> None:
+        self._open[hour].close()
+        del self._open[hour]
 
     def _begin(self, hour: int) -> "_File":
         number = self._begun[hour] = self._begun.get(hour, 0) + 1
@@ -107,7 +140,7 @@ class _File:
 
     def __init__(self, path: Path, parquet: Any) -> None:
         self._path = path
-        self._partial = path.with_suffix(".partial")
+        self._partial = path.with_suffix(_PARTIAL)
         self._parquet = parquet
         self._schema = _schema()
         self._writer = parquet.ParquetWriter(self._partial, self._schema, compression="zstd")
@@ -127,7 +160,6 @@ class _File:
     def abandon(self) -> None:
         with suppress(OSError):
             self._writer.close()
-        self._partial.unlink(missing_ok=True)
 
     def close(self) -> None:
         if self._rows:

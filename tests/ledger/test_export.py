@@ -1,6 +1,7 @@
 """``adserver export``: what the journal holds, as other engines read it."""
 
 import sys
+from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import pyarrow.parquet
 import pytest
 from ledger_samples import DAY, NOW_MS, PRICE, placement, recorded, request, reversed_, terms
+from servers.disks import mounted
 from test_cli import run, wrong
 from verified_samples import keep, sound
 
@@ -16,6 +18,7 @@ from adserver.domain.bills import CLOSINGS
 from adserver.domain.counted import events_of
 from adserver.domain.decision import EventKind
 from adserver.domain.records import Reversed, Status
+from adserver.ledger.export import EventRow
 from adserver.ledger.files import segment_path
 from adserver.ledger.verify import verify
 
@@ -122,6 +125,36 @@ def test_a_damaged_journal_leaves_no_half_file(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (1, "")
     assert "not everything was exported: the journal is damaged: segment 1" in done.stderr
     assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == []
+
+
+def test_one_of_two_into_a_folder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other one is as if it had been alone, whenever they meet."""
+    data = keep(tmp_path / "data", sound())
+    alone = command.export(data, tmp_path / "alone", 0, 1 << 62)
+    events = command.events
+
+    def meanwhile(*arguments: Any) -> Iterator[EventRow]:
+        for row in events(*arguments):
+            with pytest.raises(command.Wrong, match="another export writes into it"):
+                command.export(data, tmp_path / "out", 0, 1 << 62)
+            yield row
+
+    monkeypatch.setattr(command, "events", meanwhile)
+    assert command.export(data, tmp_path / "out", 0, 1 << 62) == alone
+    assert read(tmp_path / "out") == read(tmp_path / "alone")
+    with pytest.raises(command.Wrong, match="is not an empty folder"):
+        command.export(data, tmp_path / "out", 0, 1 << 62)
+
+
+def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
+    data = keep(tmp_path / "data", sound())
+    for kilobytes in (4, 40):
+        folder = tmp_path / f"{kilobytes}"
+        with mounted(folder, f"{kilobytes}k"):
+            done = run("export", folder / "out", "--data", data)
+            assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+            assert "No space left on device" in done.stderr
+            assert {path.suffix for path in folder.rglob("*") if path.is_file()} <= {".parquet"}
 
 
 @pytest.mark.slow
