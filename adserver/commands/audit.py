@@ -1,9 +1,12 @@
 """``adserver verify``: the books of a data folder, wherever its ledger is."""
 
+import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 
-from adserver.databases import Unusable
+from sqlalchemy.exc import DBAPIError
+
+from adserver.databases import Unusable, reason
 from adserver.domain.changes import Unread
 from adserver.ledger.place import place_of
 from adserver.ledger.verify import verify
@@ -21,3 +24,6 @@ def audit(settings: Settings, others: Sequence[Path] = ()) -> list[str]:
         return verify(settings.data, place=place_of(settings.data, settings.database), others=others)
     except (Unusable, Unread) as error:
         raise Wrong(str(error)) from error
+    except (DBAPIError, sqlite3.Error) as error:
+        # A driver's own where rows are streamed.
+        raise Wrong(f"the ledger cannot be read: {reason(error)}") from error

@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from adserver.databases import Place
 from adserver.domain.books import Position
 from adserver.domain.records import Decided
-from adserver.ledger import journals
+from adserver.ledger import journals, schema
 from adserver.ledger.audit_awake import Awake
 from adserver.ledger.audit_books import Heard
 from adserver.ledger.audit_caps import CapAudit
@@ -51,6 +51,10 @@ def verify(
     if differences:
         return differences
     with _uncollected(), reading(place) as connection:
+        if not schema.has(connection, schema.EVENTS):
+            # Whoever makes it is at it, or was killed at it.
+            tell(f"there is no ledger: {place}")
+            return differences
         try:
             posted = read_ledger(connection)
         except Unreadable as error:

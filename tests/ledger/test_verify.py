@@ -8,6 +8,7 @@ import pytest
 from ledger_samples import person
 from verified_samples import differences, keep, sound
 
+from adserver.commands.audit import audit
 from adserver.domain.records import Decided
 from adserver.ledger.files import segment_path
 from adserver.ledger.journal import Journal
@@ -15,6 +16,8 @@ from adserver.ledger.poster import Poster
 from adserver.ledger.reader import Reader
 from adserver.ledger.verify import verify
 from adserver.ledger.writer import LedgerWriter
+from adserver.options import Wrong
+from adserver.settings import Settings
 
 
 def tamper(directory: Path, *statements: str) -> None:
@@ -42,6 +45,33 @@ def test_a_sound_journal_and_its_ledger(tmp_path: Path) -> None:
         "accounts: 35 in the trial balance",
         "no differences",
     ]
+
+
+def test_a_ledger_that_is_not_made_yet(tmp_path: Path) -> None:
+    """A server that begins has the file before there is anything in it; one may be killed there."""
+    keep(tmp_path, sound())
+    for path in tmp_path.glob("ledger.sqlite*"):
+        path.unlink()
+    (tmp_path / "ledger.sqlite").touch()
+    assert differences(tmp_path) == [f"there is no ledger: {tmp_path / 'ledger.sqlite'}"]
+
+
+def test_a_ledger_that_cannot_be_read_is_told_in_a_line(tmp_path: Path) -> None:
+    """Whether that shows at the first look or where rows are read."""
+    keep(tmp_path, sound())
+    path = tmp_path / "ledger.sqlite"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        found = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'entries'")
+        (page,) = found.fetchone()
+    whole = path.read_bytes()
+    for damaged in (
+        b"no database" * 1000,
+        whole[: (page - 1) * 4096] + bytes(len(whole) - (page - 1) * 4096),
+    ):
+        path.write_bytes(damaged)
+        with pytest.raises(Wrong, match=r"the ledger cannot be read: (file is not a|database disk image)"):
+            audit(Settings(data=tmp_path))
 
 
 def test_beside_a_running_writer(tmp_path: Path) -> None:
