@@ -13,9 +13,10 @@ which ends with its connection. Where the database cannot be asked what was hear
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import zip_longest
+from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Connection, Function, Row, cast, extract, func, select
+from sqlalchemy import BigInteger, Column, Connection, Function, Row, cast, extract, func, select
 from sqlalchemy.exc import DBAPIError
 
 from adserver.databases import Database, Place, Unusable, connect, reason
@@ -23,8 +24,10 @@ from adserver.domain import ids, limits
 from adserver.domain.workers import Peer
 from adserver.ledger import journals
 from adserver.ledger.dialects import lock_for_writing, open_database, read_database
+from adserver.ledger.lease_tables import HOLDERS
 from adserver.ledger.ledger import positions_of
 from adserver.ledger.machine_tables import WORKERS
+from adserver.ledger.schema import has
 
 NUMBERS: Final = 1 << ids.OWNER_BITS
 OVER_MS: Final = limits.CAP_PER_MS_MAX + limits.RENDER_WITHIN_MS_MAX + limits.GRACE_MS
@@ -143,17 +146,24 @@ class Machines:
 
 
 def shares(place: Place) -> bool:
-    """Whether several data folders serve, or ever served, from a ledger. Only reads. Raises Unusable."""
-    if not isinstance(place, Database):
+    """Whether the budgets of a ledger are leased, or several data folders ever served from it. Only reads.
+    Raises Unusable."""
+    if isinstance(place, Path) and not place.exists():
         return False
     engine = read_database(place)
     try:
         with engine.connect() as connection:
-            return len(connection.execute(select(WORKERS.c.machine).distinct()).all()) > 1
+            return _any(connection, HOLDERS.c.holder, 1) or _any(connection, WORKERS.c.machine, 2)
     except DBAPIError as error:
         raise Unusable(f"the ledger cannot be read: {reason(error)}") from error
     finally:
         engine.dispose()
+
+
+def _any(connection: Connection, column: Column[Any], least: int) -> bool:
+    """Whether there are so many. A file of an earlier version may have no such table."""
+    found = select(column).distinct().limit(least)
+    return has(connection, column.table) and len(connection.execute(found).all()) == least
 
 
 def _lock_of(machine: str) -> tuple[int, Function[Any]]:

@@ -13,6 +13,8 @@ from adserver.domain import limits
 from adserver.ledger.accounts import Account
 from adserver.ledger.leases import Held, Leases, Settled
 from adserver.ledger.leasing import Leasing
+from adserver.ledger.machines import shares
+from adserver.ledger.writer import LedgerWriter
 
 TILLS: list[Till] = []
 
@@ -33,6 +35,17 @@ NOW_MS = 1_800_000_000_000
 ONE = Item(1, 10, 20, 100)
 LIFETIME = ("line_item:1", "lifetime")
 CAMPAIGN = ("campaign:10", "lifetime")
+
+
+def test_it_is_known_at_once_that_budgets_are_leased(tmp_path: Path) -> None:
+    """Also before a second process has a journal: what the first decides depends on its leases already."""
+    place = tmp_path / "ledger.sqlite"
+    assert not shares(place)
+    LedgerWriter(place).close()
+    assert not shares(place)
+    with closing(Leases(place, 0)) as leases:
+        leases.join(1)
+    assert shares(place)
 
 
 def shelf(revision: int = 1, *items: Item, **units: int) -> Shelf:
