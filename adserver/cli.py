@@ -3,6 +3,7 @@
 What a command needs is imported within it: ``adserver check`` need not wait for a web server to load.
 """
 
+import errno
 import os
 import sys
 from pathlib import Path
@@ -33,6 +34,8 @@ _NOT_BUILT: Final = (
     "plan", "pull", "upload", "forecast",
 )  # fmt: skip
 
+_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 app = typer.Typer(
     name="adserver",
     help="An ad server: decides, delivers, counts and reports.",
@@ -57,11 +60,22 @@ def main() -> NoReturn:
         sys.exit(FAILED if isinstance(error, Failed) else WRONG)
     except BrokenPipeError:
         # Whoever read our output has seen enough; nothing more can be said to them.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _say_no_more()
         sys.exit(1)
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        _say_no_more()
+        print(f"adserver: {error.filename or 'the output'}: {error.strerror}", file=sys.stderr)
+        sys.exit(FAILED)
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(130)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _say_no_more() -> None:
+    """What is not printed yet would be tried again at the exit, and fail again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @app.callback()

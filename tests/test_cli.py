@@ -133,6 +133,18 @@ def test_what_may_pass_by_itself_has_another_exit_code(tmp_path: Path) -> None:
     assert "Connection refused" in done.stderr
 
 
+@pytest.mark.parametrize(
+    "arguments", [("check", SAMPLES), ("keys", "create", "--role", "operator"), ("--help",)]
+)
+def test_an_output_without_room_is_one_line(tmp_path: Path, arguments: tuple[object, ...]) -> None:
+    command = [sys.executable, "-m", "adserver", *map(str, arguments)]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, cwd=tmp_path, check=False
+        )
+    assert (done.returncode, done.stderr) == (1, "adserver: the output: No space left on device\n")
+
+
 def test_a_setting_from_the_environment_is_checked_too() -> None:
     assert "port (in ADSERVER_PORT)" in wrong("serve", ADSERVER_PORT="tcp://10.0.0.1:8000")
 

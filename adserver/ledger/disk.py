@@ -122,9 +122,10 @@ class Spare:
         try:
             os.posix_fallocate(fd, 0, self._size)
             os.fsync(fd)
-        except OSError:
+        except OSError as error:
             os.close(fd)
             self._path.unlink()
+            error.filename = str(self._path)
             raise
         self._fd = fd
 
