@@ -11,6 +11,10 @@ import pytest
 from live import BROWSER, REPOSITORY, Live
 from visitors import CAMPAIGNS, Load, question
 
+from adserver.catalog.keys import Keys
+from adserver.catalog.secrets import load
+from adserver.ledger.writer import LedgerWriter
+
 pytestmark = pytest.mark.slow
 
 BACKUP = REPOSITORY / "deploy" / "backup"
@@ -22,6 +26,13 @@ def run(*command: object) -> str:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+def refused(data: Path, copy: Path) -> str:
+    """The one line that is said."""
+    done = subprocess.run([sys.executable, BACKUP, data, copy], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    return done.stderr
 
 
 def test_a_copy_of_a_running_server_is_whole(tmp_path: Path) -> None:
@@ -36,6 +47,22 @@ def test_a_copy_of_a_running_server_is_whole(tmp_path: Path) -> None:
     for copy in copies:
         assert "no differences" in run("-m", "adserver", "verify", "--data", copy)
         assert copy.stat().st_mode & 0o077 == 0
+
+
+def test_a_copy_has_its_name_when_it_is_whole(tmp_path: Path) -> None:
+    """Whatever ends it before, also on a folder that is no server's, and whoever else copies there."""
+    data, copy = tmp_path / "data", tmp_path / "copy"
+    LedgerWriter(data / "ledger.sqlite").close()
+    assert "unable to open" in refused(data, copy), "there is no catalogue"
+    assert not copy.exists()
+    (tmp_path / "copy.partial").mkdir()
+    assert "copy.partial" in refused(data, copy), "another one is at it"
+    (tmp_path / "copy.partial").rmdir()
+    Keys(data / "catalog.sqlite").close()
+    load(data)
+    run(BACKUP, data, copy)
+    assert {path.name for path in tmp_path.iterdir()} == {"data", "copy"}
+    assert "is there already" in refused(data, copy)
 
 
 def test_a_copy_serves_and_knows_what_was_shown_before(tmp_path: Path) -> None:
