@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 from live import BROWSER, REPOSITORY, Live
-from verified_samples import keep, sound
 from visitors import CAMPAIGNS, Load, question
 
 from adserver.catalog.keys import Keys
 from adserver.catalog.secrets import load
+from adserver.ledger.writer import LedgerWriter
 
 pytestmark = pytest.mark.slow
 
@@ -52,7 +52,7 @@ def test_a_copy_of_a_running_server_is_whole(tmp_path: Path) -> None:
 def test_a_copy_has_its_name_when_it_is_whole(tmp_path: Path) -> None:
     """Whatever ends it before, also on a folder that is no server's, and whoever else copies there."""
     data, copy = tmp_path / "data", tmp_path / "copy"
-    keep(data, sound())
+    LedgerWriter(data / "ledger.sqlite").close()
     assert "unable to open" in refused(data, copy), "there is no catalogue"
     assert not copy.exists()
     (tmp_path / "copy.partial").mkdir()
