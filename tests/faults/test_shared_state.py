@@ -22,8 +22,8 @@ CAPPED = [
     {"id": "capped", "frequency_caps": [{"limit": 3, "per": "1d"}]},
     {"id": "rest", "pricing": {"model": "cpm", "amount": "1.00"}},
 ]
-BACK_S = 5.0 * 3
-"""In which what was away is used again: five seconds, thrice that on a machine with other things to do."""
+BACK_S = 5.0 * 10
+"""In which what was away is used again: five seconds, ten times that on a machine with other things to do."""
 
 
 @pytest.fixture
