@@ -84,6 +84,7 @@ def test_caps_pages_and_repeats_survive(
         assert [ad["line_item"] for ad in shown] == ["capped", "capped"]
         assert server.get(shown[0]["impression_url"]).headers["x-adserver-event"] == "accepted"
         pages = [decide(server, feed(page))["decisions"][0] for page in range(3)]
+        server.decide({**request("u-2"), "id": "once"})
         asked_once = server.post("/v1/decisions", {**request("u-2"), "id": "once"}).body
 
         getattr(server, end)()
