@@ -75,7 +75,16 @@ class Live:
         self._keys: dict[str, str] = {}
 
     def __enter__(self) -> Self:
-        self.start()
+        try:
+            self.start()
+        except RuntimeError as error:
+            # Between the port's choice and its use somebody else took it: another one, this once.
+            if f"127.0.0.1:{self.port} cannot be used: Address already in use" not in str(error):
+                raise
+            self.port = free_port()
+            self.url = f"http://127.0.0.1:{self.port}"
+            self.log.unlink()
+            self.start()
         return self
 
     def __exit__(
