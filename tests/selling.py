@@ -2,8 +2,8 @@
 ``python tests/selling.py DATA NUMBER COUNT [URL]``, the last of a database for the books.
 
 Says its port on a line of standard output; ends with its standard input, as a clean end. A line asks, a line
-answers (JSON): ``{"sell": [line item, ...]}`` -> the sales; ``{"show": [sale, ...]}`` -> how many were new,
-once all are on disk; ``{"left": null}`` -> whether anything is posted yet that was asked for.
+answers (JSON): ``{"sell": [line item, ...]}`` -> the sales, and how many turns the leases had so far;
+``{"show": [sale, ...]}`` -> how many were new, once all are on disk.
 """
 
 import asyncio
@@ -47,6 +47,7 @@ class Selling:
     def __init__(self, till: Till) -> None:
         self.till = till
         self.ended = asyncio.Event()
+        self.turns = 0
 
     async def serve(self) -> None:
         server = await asyncio.start_server(self._client, "127.0.0.1", 0, limit=1 << 20)
@@ -66,7 +67,7 @@ class Selling:
 
     async def _answer(self, asked: dict[str, list[Any]]) -> Any:
         if "sell" in asked:
-            return self.till.sell(asked["sell"], now_ms())
+            return self.till.sell(asked["sell"], now_ms()), self.turns
         shown = [self.till.show(sale, now_ms()) for sale in msgspec.convert(asked["show"], list[Sale])]
         await self.till.journal.durable()
         return sum(shown)
@@ -78,6 +79,7 @@ class Selling:
             returned, asks = till.leasing.plan(till.budgets, now_ms())
             settled = await asyncio.to_thread(till.leases.settle, returned, asks, till.leasing.heard)
             till.leasing.apply(returned, settled)
+            self.turns += 1
             await asyncio.sleep(TURN_S)
 
     async def _post(self) -> None:

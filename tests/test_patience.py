@@ -27,7 +27,7 @@ def test_a_hung_server_is_left(server_ground: Path, monkeypatch: pytest.MonkeyPa
             began = time.monotonic()
             with pytest.raises(DBAPIError, match=SAID) as left:
                 connection.exec_driver_sql("SELECT 1")
-            assert 1.5 < time.monotonic() - began < 8
+            assert 1.5 < time.monotonic() - began < 30
             assert left.value.connection_invalidated
         with pytest.raises(DBAPIError, match="timeout expired"):
             engine.connect()
@@ -46,6 +46,9 @@ def test_what_may_take_long_may(database: str, monkeypatch: pytest.MonkeyPatch) 
         connection.exec_driver_sql("SELECT pg_sleep(2)")
     with engine.connect() as connection:
         assert list(stream(connection, "SELECT 1 FROM (SELECT pg_sleep(2)) AS slept")) == [(1,)]
+    # It says so itself, however long it takes to say it.
+    monkeypatch.setattr(limits, "DATABASE_GRACE_S", 30)
+    engine.dispose()
     with engine.connect() as connection, pytest.raises(DBAPIError, match="statement timeout"):
         connection.exec_driver_sql("SELECT pg_sleep(5)")
     engine.dispose()

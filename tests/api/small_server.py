@@ -189,7 +189,7 @@ class Wire:
     def ask(
         self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
     ) -> Answer:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
         with contextlib.closing(connection):
             connection.request(method, path, body, headers or {})
             response = connection.getresponse()
@@ -201,14 +201,16 @@ class Wire:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         return self.ask("POST", "/v1/decisions", raw, {"content-type": "application/json"} | named)
 
-    def raw(self, sent: bytes, timeout: float = 5.0) -> bytes:
-        """Exact bytes in, all bytes out until the server closes or is silent for ``timeout`` seconds."""
+    def raw(self, sent: bytes, timeout: float = 20.0, silence: float | None = None) -> bytes:
+        """Exact bytes in, all bytes out until the server closes or is silent for ``timeout`` seconds, once it
+        has said something for ``silence``."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=timeout) as connection:
             received = b""
             with contextlib.suppress(OSError):
                 connection.sendall(sent)
                 while part := connection.recv(65536):
                     received += part
+                    connection.settimeout(silence or timeout)
             return received
 
     def token(self, kind: str) -> str:
@@ -226,6 +228,10 @@ class Wire:
         text = self.ask("GET", "/metrics").body.decode()
         counted = re.findall(r'^adserver_events_total\{.*verdict="accepted"\} (\S+)$', text, re.MULTILINE)
         return sum(float(count) for count in counted)
+
+    def busy_s(self) -> float:
+        """Processor time of the serving process so far."""
+        return time.process_time()
 
     def rss_bytes(self) -> int:
         """Resident memory of the serving process."""
@@ -265,13 +271,13 @@ def served(
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
     # Not `server.run` and `server.shutdown`: they sleep for a tenth of a second at every turn.
-    asyncio.run_coroutine_threadsafe(server.startup([listener]), loop).result(10)
+    asyncio.run_coroutine_threadsafe(server.startup([listener]), loop).result(30)
     try:
         yield Wire(listener.getsockname()[1], world, log)
     finally:
-        asyncio.run_coroutine_threadsafe(stop(server), loop).result(10)
+        asyncio.run_coroutine_threadsafe(stop(server), loop).result(30)
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
+        thread.join(30)
         loop.close()
         logger.removeHandler(handler)
 

@@ -174,7 +174,7 @@ def test_a_body_sent_to_a_tracking_url_is_not_read(server: Wire) -> None:
     head = (
         b"POST %b HTTP/1.1\r\nhost: x\r\nuser-agent: Mozilla/5.0\r\ncontent-length: 1073741824\r\n\r\n" % path
     )
-    received = server.raw(head + b"x" * 100_000, timeout=0.3)
+    received = server.raw(head + b"x" * 100_000, silence=0.3)
     assert received.startswith(b"HTTP/1.1 204")
 
 

@@ -216,13 +216,13 @@ def test_ids_media_types_and_sizes(server: Wire) -> None:
         assert call(server, "GET", f"/v1/advertisers/{bad}").status == 404, bad
     assert call(server, "PUT", CAMPAIGN, b"a: 1", content_type="application/yaml").status == 415
     head = f"PUT {CAMPAIGN} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer adk_op\r\ncontent-length: "
-    received = server.raw(f"{head}{limits.MANAGEMENT_BYTES + 1}\r\n\r\n".encode(), timeout=0.3)
+    received = server.raw(f"{head}{limits.MANAGEMENT_BYTES + 1}\r\n\r\n".encode(), silence=0.3)
     assert received.startswith(b"HTTP/1.1 413")
 
 
 def test_a_stranger_s_body_is_not_read(server: Wire) -> None:
     head = f"PUT {CAMPAIGN} HTTP/1.1\r\nhost: x\r\ncontent-length: {limits.MANAGEMENT_BYTES}\r\n\r\n"
-    assert server.raw(head.encode(), timeout=0.3).startswith(b"HTTP/1.1 401")
+    assert server.raw(head.encode(), silence=0.3).startswith(b"HTTP/1.1 401")
 
 
 def test_collections_are_paged(server: Wire) -> None:

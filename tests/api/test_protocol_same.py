@@ -130,7 +130,7 @@ FINAL = request(b"GET", b"/i/last", None, b"connection: close")
 def exchanged(wire: Wire, octets: bytes, cuts: tuple[int, ...] = ()) -> bytes:
     """All that came until the server closed, request ids blotted out."""
     received = b""
-    with socket.create_connection(("127.0.0.1", wire.port), timeout=5) as client:
+    with socket.create_connection(("127.0.0.1", wire.port), timeout=30) as client:
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         edges = [0, *sorted(cut for cut in cuts if cut < len(octets)), len(octets)]
         with contextlib.suppress(OSError):

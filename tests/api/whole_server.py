@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,11 @@ class WholeWire(Wire):
         path = urls[f"{kind}_url"].partition(f"/{LETTERS[kind]}/")
         return str(path[2])
 
+    def busy_s(self) -> float:
+        stat = Path(f"/proc/{self.live.pid}/stat").read_text(encoding="ascii")
+        user, system = stat.rpartition(")")[2].split()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
     def rss_bytes(self) -> int:
         status = Path(f"/proc/{self.live.pid}/status").read_text(encoding="ascii")
         return int(status.partition("VmRSS:")[2].split()[0]) * 1024
@@ -67,5 +73,7 @@ class WholeWire(Wire):
 
     def _ads(self) -> list[dict[str, Any]]:
         ask = {"publisher": self.publisher, "placements": [{"id": self.placement}], "session": "s"}
-        ads: list[dict[str, Any]] = self.decide(ask).json["decisions"][0]["ads"]
+        while (slot := self.decide(ask).json["decisions"][0])["no_fill"] == "overloaded":
+            pass  # the machine has other things to do
+        ads: list[dict[str, Any]] = slot["ads"]
         return ads

@@ -125,9 +125,9 @@ def test_problems_are_many_but_not_endless() -> None:
     ],
 )
 def test_documents_made_to_be_slow_are_refused_soon(body: bytes) -> None:
-    before = time.monotonic()
+    before = time.process_time()
     _, found = read("campaign", "a/b", parse_json(body))
     assert found
     # Generous: such a document costs a second at most, where quadratic work would take minutes.
-    assert time.monotonic() - before < 10
+    assert time.process_time() - before < 10
     assert sum(len(problem.message) + len(problem.path) for problem in found) < 1_000_000

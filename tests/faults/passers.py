@@ -23,7 +23,7 @@ CLIENTS = _READERS + _PEOPLE
 _TOGETHER = 16
 """So many requests of one person one after the other, by as many clients."""
 _PAUSE_S = 0.05
-_PATIENCE_S = 20.0
+_PATIENCE_S = 60.0
 _FINISHING = 8
 
 DOCUMENTS = (

@@ -8,7 +8,7 @@ from pathlib import Path
 from kills import campaign, line_item, publisher, world
 from live import Live
 
-DEADLINE_S = 30.0
+DEADLINE_S = 60.0
 
 
 def bound(server: Live, size: int) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from kills import campaign, publisher, request, world
 from live import REPOSITORY, Live
-from processes import alive
+from processes import alive, workers_of
 from servers.disks import grow, mounted
 from servers.server import free_port
 from small_disks import until
@@ -53,13 +53,10 @@ def failures(server: Live) -> float:
 
 
 def child_of(server: Live) -> int:
-    """The builder's process."""
-    children = Path(f"/proc/{server.pid}/task").glob("*/children")
-    pids = [int(pid) for listed in children for pid in listed.read_text().split()]
-    (found,) = [
-        pid for pid in pids if b"adserver.building.child" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    ]
-    return found
+    """The builder's process, once there is one."""
+    found = list[int]()
+    until(lambda: found.extend(workers_of(server.pid, "adserver.building.child")) or found, "nobody builds")
+    return found[0]
 
 
 def test_a_builder_killed_again_and_again_loses_no_change(tmp_path: Path, folder: Path) -> None:

@@ -14,7 +14,7 @@ from random import Random
 import pytest
 from kills import Asker, Lost, campaign, publisher, request, world
 from live import Live
-from processes import alive
+from processes import alive, workers_of
 from small_disks import until
 
 from adserver.domain import ids
@@ -31,20 +31,11 @@ def folder(tmp_path: Path) -> Path:
     return world(tmp_path / "world", publisher(), campaign("sold", [{"id": "paid"}]))
 
 
-def child_of(server: Live) -> int | None:
-    """The posting process, None while there is none."""
-    for listed in Path(f"/proc/{server.pid}/task").glob("*/children"):
-        for pid in map(int, listed.read_text().split()):
-            if b"adserver.posting.child" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                return pid
-    return None
-
-
 def running(server: Live) -> int:
-    until(lambda: child_of(server) is not None, "nobody posts")
-    pid = child_of(server)
-    assert pid is not None
-    return pid
+    """The posting process, once there is one."""
+    found = list[int]()
+    until(lambda: found.extend(workers_of(server.pid, "adserver.posting.child")) or found, "nobody posts")
+    return found[0]
 
 
 class Crowd:

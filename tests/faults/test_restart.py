@@ -38,6 +38,7 @@ def test_caps_pages_repeats_and_spend_survive(tmp_path: Path, folder: Path, end:
         assert [ad["line_item"] for ad in shown] == ["capped", "capped"]
         assert server.get(shown[0]["impression_url"]).headers["x-adserver-event"] == "accepted"
         pages = [server.decide(feed(page))["decisions"][0] for page in range(3)]
+        server.decide({**request("u-2"), "id": "once"})
         asked_once = server.post("/v1/decisions", {**request("u-2"), "id": "once"}).body
         key = server.key()
         path = "/v1/advertisers/brook/campaigns/capped/delivery"

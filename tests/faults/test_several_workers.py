@@ -15,6 +15,7 @@ from live import Live
 from processes import workers_of
 from servers.redis_server import Redis
 from test_database import Serving, report_of_days
+from test_parent_killed import both_serve
 from test_shared_state import decide, feed, folder, known, line_items, redis, soon
 
 from adserver.ledger.verify import verify
@@ -73,6 +74,7 @@ def test_pages_repeats_and_events_are_the_same_at_every_worker(
         for _ in range(3 * WORKERS):
             assert [decide(server, feed(page))["decisions"][0] for page in range(3)] == pages
         assert server.post("/v1/decisions", feed(5)).status == 409
+        server.decide({**request("u-2"), "id": "once"})
         once = server.post("/v1/decisions", {**request("u-2"), "id": "once"}).body
         for _ in range(3 * WORKERS):
             assert server.post("/v1/decisions", {**request("u-2"), "id": "once"}).body == once
@@ -147,7 +149,7 @@ def test_over_a_database_each_impression_is_billed_once(tmp_path: Path, redis: R
             return urls
 
         urls = [url for some in pool.map(one, range(180)) for url in some]
-        soon(lambda: len(workers_of(server.pid)) == 2 and known(server), START_S)
+        soon(lambda: both_serve(server) and known(server), START_S)
         told = Counter(server.get(url).headers["x-adserver-event"] for url in urls)
         assert set(told) <= {"accepted", "duplicate"}
         assert len(urls) > 100

@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from threading import Event, Lock, Thread
 from typing import Any
@@ -23,14 +22,16 @@ from adserver.ledger.place import place_of
 from adserver.ledger.verify import verify
 
 COUNT = 1000
-QUIET_S = 8.0
-"""Nothing could be sold anywhere for so long: it is over."""
+QUIET_S, QUIET_TURNS = 8.0, 80
+"""Nothing could be sold anywhere for so long, in which the leases of both had so many turns: it is over.
+Turns too, for a busy machine lets nobody sell for as long."""
 
 
 class Process:
     """Of one number; may be killed and begun again."""
 
     def __init__(self, data: Path, number: int, url: str | None) -> None:
+        self.number = number
         self._command = [
             sys.executable,
             str(Path(__file__).parents[1] / "selling.py"),
@@ -61,35 +62,34 @@ class Client(Thread):
     """Sells whatever there is at one process, shows all of it, and goes on until nobody has sold anything for
     a while. What is not answered (the process was killed) is shown again."""
 
-    def __init__(self, process: Process, seed: int, over: Callable[[int], bool]) -> None:
+    def __init__(self, process: Process, seed: int, over: "Quiet") -> None:
         super().__init__(daemon=True)
         self._process, self._chance, self._over = process, random.Random(seed), over
         self._unsure: list[Any] = []
         self.error: Exception | None = None
 
     def run(self) -> None:
-        sold = 1
         try:
-            while not self._over(sold):
+            while not self._over():
                 try:
                     connection = socket.create_connection(("127.0.0.1", self._process.port), 30)
                     with connection, connection.makefile("rwb") as stream:
-                        while not self._over(sold):
-                            sold = self._round(stream)
+                        while not self._over():
+                            self._round(stream)
                 except (OSError, EOFError):
                     time.sleep(0.1)
         except Exception as error:
             self.error = error
 
-    def _round(self, stream: Any) -> int:
+    def _round(self, stream: Any) -> None:
         if not self._unsure:
+            number, port = self._process.number, self._process.port
             serials = self._chance.sample(range(1, COUNT + 1), 40)
-            self._unsure = _ask(stream, {"sell": serials})
-        shown = len(self._unsure)
+            self._unsure, turns = _ask(stream, {"sell": serials})
+            self._over.saw(number, port, turns, bool(self._unsure))
         if self._unsure:
             _ask(stream, {"show": self._unsure})
             self._unsure = []
-        return shown
 
 
 def _ask(stream: Any, asked: Any) -> Any:
@@ -118,16 +118,28 @@ def achievable(shelf: Shelf, limits: dict[tuple[str, str], int]) -> int:
 
 
 class Quiet:
-    """Whether nothing was sold for a while."""
+    """Whether nothing was sold for a while, though it was tried."""
 
     def __init__(self) -> None:
         self._last_s, self._lock = time.monotonic(), Lock()
+        # Of each number: the port of who lives, and the turns of its leases at the first and the last try.
+        self._turns: dict[int, tuple[int, int, int]] = {}
 
-    def __call__(self, sold: int) -> bool:
+    def saw(self, number: int, port: int, turns: int, sold: bool) -> None:
         with self._lock:
             if sold:
                 self._last_s = time.monotonic()
-            return time.monotonic() - self._last_s > QUIET_S
+                self._turns.clear()
+            else:
+                known, first, last = self._turns.get(number, (port, turns, turns))
+                self._turns[number] = (
+                    (port, first, max(last, turns)) if known == port else (port, turns, turns)
+                )
+
+    def __call__(self) -> bool:
+        with self._lock:
+            tried = sum(last - first >= QUIET_TURNS for _, first, last in self._turns.values())
+            return tried == 2 and time.monotonic() - self._last_s > QUIET_S
 
 
 def drain(data: Path, kills: int, url: str | None = None) -> list[Process]:
@@ -141,7 +153,7 @@ def drain(data: Path, kills: int, url: str | None = None) -> list[Process]:
         processes[kill % 2].kill()
         processes[kill % 2].begin()
     for client in clients:
-        client.join(120)
+        client.join(240)
         assert not client.is_alive() and client.error is None, client.error
     return processes
 

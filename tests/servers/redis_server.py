@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 from servers import programs
 from servers.server import Server
 
-_ASK_S = 5.0
+_ASK_S = 20.0
 
 
 class Redis(Server):

@@ -22,8 +22,8 @@ from processes import alive
 
 from servers import programs
 
-_READY_S = 30.0
-_ENDED_S = 30.0
+_READY_S = 60.0
+_ENDED_S = 60.0
 _LOG_SHOWN = 4000
 _PORTS = range(10_240, 32_768)
 """Below those of outgoing connections, or one of these might have the port when its server starts again."""

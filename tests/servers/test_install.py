@@ -22,7 +22,7 @@ def install(folder: Path, **programs: str) -> subprocess.CompletedProcess[str]:
         path.write_text(text)
         path.chmod(0o755)
     return subprocess.run(
-        ["/bin/bash", INSTALL], env={"PATH": str(folder)}, capture_output=True, text=True, timeout=10
+        ["/bin/bash", INSTALL], env={"PATH": str(folder)}, capture_output=True, text=True, timeout=60
     )
 
 

@@ -12,9 +12,9 @@ from servers.proxy import FAIR, Proxy, Weather
 from servers.redis_server import Redis
 from servers.server import free_port
 
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0
 SILENCE_S = 0.2
-DELAY_S = 0.1
+DELAY_S = 0.4
 PONG = b"+PONG\r\n"
 
 Connect = Callable[[], socket.socket]

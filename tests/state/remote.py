@@ -19,7 +19,7 @@ from adserver.state.shared.person import Known, known
 from adserver.state.shared.store import SharedState
 
 T = TypeVar("T")
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 class Counts(Counter[str]):

@@ -328,7 +328,7 @@ def test_one_that_is_left_while_it_connects_ends(redis_server: Redis) -> None:
         task = asyncio.create_task(state.stay())
         await asyncio.sleep(0)
         await state.leave()
-        await asyncio.wait_for(task, 5)
+        await asyncio.wait_for(task, 20)
 
     asyncio.run(leave())
 

@@ -18,7 +18,7 @@ from adserver.workers.force import KEPT, Force
 from adserver.workers.handed import Handed
 from adserver.workers.messages import Look, Took, ToParent, Unmapped
 
-WITHIN_S = 30.0
+WITHIN_S = 120.0
 
 
 @pytest.fixture
