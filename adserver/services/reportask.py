@@ -151,7 +151,7 @@ def _scope(who: Who, ask: ReportAsk) -> Scope:
     parts = (("advertiser", ask.advertiser), ("publisher", ask.publisher))
     texts = (*parts, *((("campaign", advertiser), ("campaign", campaign)) if ask.campaign else ()))
     errors = [
-        (path, "must be an id")
+        (path, "must be a full id, such as solace/autumn" if path == "campaign" else "must be an id")
         for path, text in texts
         if (text or path == "campaign") and not ids.SLUG.match(text)
     ]

@@ -7,6 +7,7 @@ comes later still (a refund, a conversion) is adjusted on the next statement.
 """
 
 import asyncio
+from datetime import UTC, datetime
 from typing import Final, Literal, NoReturn, Protocol
 
 from adserver.clock import Clock
@@ -85,7 +86,9 @@ class Statements:
         party = await self._party(side, owner)
         settled_ms = month_end_ms(month) + _SETTLED_MS
         if self._clock() < settled_ms:
-            _open(f"{month_text(month)} is not settled yet: its last events may come", settled_ms=settled_ms)
+            until = datetime.fromtimestamp(settled_ms / 1000, UTC).isoformat(timespec="seconds")
+            why = f"{month_text(month)} is not settled yet: its last events may come until {until}"
+            _open(why, settled_ms=settled_ms)
         async with self._one_at_a_time:
             due = await asyncio.to_thread(self._books.statement, party, month)
             if due.closed:

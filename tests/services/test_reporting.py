@@ -338,6 +338,8 @@ def test_what_cannot_be_asked(lived: tuple[World, list[Happened]], name: str) ->
         report(lived[0], **ask)
     assert refused.value.status == status
     assert {path for path, _ in refused.value.errors} == paths
+    if name == "half a campaign":
+        assert refused.value.errors == [("campaign", "must be a full id, such as solace/autumn")]
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,9 @@ def test_a_closed_statement_stays_and_what_comes_later_is_on_the_next(tmp_path: 
         shown = show(world, 3)
         assert refused(world).status == 409
         world.clock.ms = instant(SETTLED) - 1
-        assert refused(world).extra == {"settled_ms": instant(SETTLED)}
+        early = refused(world)
+        assert early.extra == {"settled_ms": instant(SETTLED)}
+        assert early.title.endswith(f"until {SETTLED}"), "an accountant reads no milliseconds"
         world.clock.ms += 1
         closed = close(world)
         assert closed.closed and closed.proof is not None
