@@ -15,7 +15,7 @@ class ReportAudit:
     """``told``: what there was, in words."""
 
     def __init__(self, tell: Tell, journals: int = 1) -> None:
-        self.told = "nothing is counted yet in a ledger of an earlier version"
+        self.told = "not compared"
         self._tell = tell
         self._people = PeopleAudit()
         self._names = NameAudit()
@@ -31,6 +31,7 @@ class ReportAudit:
     def compare(self, connection: Connection, cells: Cells) -> None:
         """With the ledger; one of an earlier version is given its rollups when it is next opened."""
         if not is_rolled(connection):
+            self.told = "nothing is counted yet in a ledger of an earlier version"
             return
         self._names.compare(connection, self._tell)
         rollups = compare_cells(connection, cells, self._tell)

@@ -34,13 +34,14 @@ class TrialAudit:
     """``told``: what there was, in words."""
 
     def __init__(self, tell: Tell) -> None:
-        self.told = "not there in a ledger of an earlier version"
+        self.told = "not compared"
         self._tell = tell
 
     def compare(
         self, connection: Connection, heard: Heard, books: Books, reserved: Mapping[Key, int]
     ) -> None:
         if not is_readable(connection):
+            self.told = "not there in a ledger of an earlier version"
             return
         try:
             accounts = read_accounts(connection, since_day=0)
