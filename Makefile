@@ -2,7 +2,7 @@
 # compiler is used if there is one):
 # everything is installed into .venv, at the versions and with the hashes in
 # requirements.txt and requirements-dev.txt. Tests also start PostgreSQL, Redis,
-# nginx and Prometheus, which come from apt where they are missing
+# nginx, Prometheus and Chromium, which come from apt where they are missing
 # (tests/servers/install).
 
 PYTHON ?= python3
