@@ -25,6 +25,7 @@ from adserver.commands.shown import plain, show_table
 from adserver.databases import Place, Unusable, reason
 from adserver.domain import money
 from adserver.domain.accounts import EVENTS, named
+from adserver.ledger import schema
 from adserver.ledger.audit_ledger import reading
 from adserver.ledger.movements import Unnamed, read_movements
 from adserver.ledger.place import place_of
@@ -54,6 +55,9 @@ def accounts(settings: Settings, name: str, most: int, form: str, now_ms: int) -
 def _read(
     connection: Connection, place: Place, name: str, most: int, now_ms: int
 ) -> TrialBalance | MovedAccount:
+    if not schema.has(connection, schema.EVENTS):
+        # Whoever makes it is at it, or was killed at it.
+        raise Wrong(f"there is no ledger yet: {place}")
     if not is_readable(connection):
         raise Wrong(f"{place} is of an earlier version: a server of this one brings it up")
     found = read_accounts(connection, earliest_day(now_ms))

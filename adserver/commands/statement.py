@@ -23,7 +23,7 @@ def statement(remote: Remote, advertiser: str, publisher: str, month: str, form:
     try:
         parse_month(month)
     except ValueError as error:
-        raise Wrong(f"--month {month[:64]}: {error}") from None
+        raise Wrong(f"--month {month[:64] or 'is missing'}: {error}") from None
     whose = f"publishers/{quote(publisher, safe='')}" if publisher else quote(advertiser, safe="")
     path = f"/v1/statements/{whose}"
     if close:

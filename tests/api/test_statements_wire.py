@@ -144,6 +144,7 @@ def test_wrong_input() -> None:
     assert "whose statement" in wrong("statement", "--month", NOW, ADSERVER_KEY="k")
     assert "whose statement" in wrong("statement", "a", "--publisher", "b", "--month", NOW, ADSERVER_KEY="k")
     assert "such as 2026-11" in wrong("statement", "a", "--month", "soon", ADSERVER_KEY="k")
+    assert "--month is missing" in wrong("statement", "a", ADSERVER_KEY="k")
 
 
 CREDIT = {"id": "2026/7", "kind": "make_good", "amount": "0.01", "currency": "EUR", "reason": "too late"}

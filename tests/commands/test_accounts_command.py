@@ -134,6 +134,8 @@ def test_who_asks_what_they_may_not(server: Live, asked: str, said: tuple[int, s
 def test_wrong_input_is_one_line(server: Live, tmp_path: Path) -> None:
     data = ("--data", server.data)
     assert "no ledger" in wrong("accounts", "--data", tmp_path)
+    (tmp_path / "ledger.sqlite").touch()
+    assert "no ledger yet" in wrong("accounts", "--data", tmp_path)
     assert "nothing ever moved an account \\x1b" in wrong("accounts", "\x1b[31m", *data)
     assert "nothing ever moved an account used:campaign:99:EUR" in wrong(
         "accounts", "used:campaign:99:EUR", *data
